@@ -1,0 +1,39 @@
+# Everything from a fresh machine: Python 3.11 and pip are enough.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: fit test test-slow lint types bench clean
+
+fit: .venv/.demo
+	$(BIN)/edgebert fit --device pixel6 --task ner
+
+test: lint types
+	$(BIN)/python -m pytest -m "not slow"
+
+test-slow: .venv/.test
+	$(BIN)/python -m pytest -m slow
+
+lint: .venv/.test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: .venv/.test
+	$(BIN)/mypy
+
+bench: .venv/.test
+	$(BIN)/python benchmarks/ner.py
+	$(BIN)/python benchmarks/training_overhead.py
+
+.venv/bin/python:
+	$(PYTHON) -m venv .venv
+
+.venv/.demo: pyproject.toml constraints.txt | .venv/bin/python
+	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e ".[demo]"
+	touch $@
+
+.venv/.test: pyproject.toml constraints.txt | .venv/bin/python
+	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e ".[demo,test]"
+	touch $@
+
+clean:
+	rm -rf .venv build dist *.egg-info

@@ -1,0 +1,55 @@
+"""edgebert makes a BERT-family model fit an edge device: compress, convert, prove, measure, package.
+
+    import edgebert
+    result = edgebert.fit(device="pixel6", task="ner")
+    edgebert.predict(result.run, ["show me flights from boston to denver on monday"])
+
+Importing this package loads neither torch nor transformers.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from edgebert.api import (
+        Predictor,
+        check,
+        fit,
+        get_device,
+        get_method,
+        list_devices,
+        list_methods,
+        list_runs,
+        load,
+        predict,
+        show_run,
+    )
+    from edgebert.errors import EdgebertError
+
+__all__ = [
+    "EdgebertError",
+    "Predictor",
+    "check",
+    "fit",
+    "get_device",
+    "get_method",
+    "list_devices",
+    "list_methods",
+    "list_runs",
+    "load",
+    "predict",
+    "show_run",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module 'edgebert' has no attribute '{name}'")
+    home = "edgebert.errors" if name == "EdgebertError" else "edgebert.api"
+    return getattr(importlib.import_module(home), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

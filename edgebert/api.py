@@ -1,0 +1,143 @@
+"""What the commands do, as functions with typed results."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgebert import registry
+from edgebert.bundle.predictor import Predictor
+from edgebert.types import DeviceProfile, FitRequest, FitResult
+
+if TYPE_CHECKING:
+    from edgebert.methods import Method
+
+__all__ = [
+    "Predictor",
+    "check",
+    "fit",
+    "get_device",
+    "get_method",
+    "list_devices",
+    "list_methods",
+    "list_runs",
+    "load",
+    "predict",
+    "show_run",
+]
+
+
+def fit(
+    device: str,
+    task: str = "ner",
+    *,
+    teacher: str | None = None,
+    data: str | Sequence[str] = (),
+    on_event: Callable[[dict[str, Any]], None] | None = None,
+    command: str = "",
+    **options: Any,
+) -> FitResult:
+    """Makes a student of the teacher that meets the device's budget, proves it, measures it and packages it.
+
+    Args:
+        device: a profile's name, or the path of a TOML file.
+        task: a task's name.
+        teacher: a checkpoint folder or a hub id; None is all-MiniLM-L6-v2.
+        data: files, folders, a hub id, a catalogue name, or split=path; nothing is the task's own demo data.
+        on_event: told of every event of the run, to show progress.
+        command: what to write into the report as the command to reproduce it.
+        **options: the other fields of `edgebert.types.FitRequest`.
+
+    Returns:
+        The run folder, the report, the bundle's folder, and an exit code: 1 when a budget or parity failed.
+
+    Raises:
+        EdgebertError: the request, the data or the teacher cannot be used.
+        BudgetError: no student shape fits the budget.
+    """
+    from edgebert.pipeline import fit as run_pipeline
+
+    specs = (data,) if isinstance(data, str) else tuple(data)
+    request = FitRequest(device=device, task=task, teacher=teacher, data=specs, **options)
+    return run_pipeline(request, command=command, on_event=on_event)
+
+
+def load(path: str | Path) -> Predictor:
+    """The packaged model of a run or bundle folder, ready to predict. Loads neither torch nor transformers."""
+    return Predictor(Path(path))
+
+
+def predict(path: str | Path, texts: Sequence[str]) -> list[list[dict[str, Any]]]:
+    """The answers of a run's packaged model, one list a text."""
+    return load(path).predict(texts)
+
+
+def check(path: str | Path) -> None:
+    """Proves a bundle again here: files against their sha256, golden vectors against the runtime.
+
+    Raises:
+        ParityError, DataError: what differs.
+    """
+    from edgebert.bundle import check_bundle
+
+    folder = Path(path)
+    check_bundle(folder / "bundle" if (folder / "bundle").is_dir() else folder)
+
+
+def list_devices() -> Mapping[str, DeviceProfile]:
+    """The built-in device profiles by name."""
+    from edgebert.devices import device_profiles
+
+    return device_profiles()
+
+
+def get_device(name: str) -> DeviceProfile:
+    """One profile, by name or by the path of a TOML file."""
+    from edgebert.devices import load_device
+
+    return load_device(name)
+
+
+def list_methods() -> Mapping[str, Method]:
+    """The registered compression methods by name."""
+    return registry.methods()
+
+
+def get_method(name: str) -> Method:
+    """One compression method by name."""
+    return registry.method(name)
+
+
+def list_runs(root: str | Path = "runs") -> list[dict[str, Any]]:
+    """Every run under a folder: its name, stages done and open, and whether it has a bundle."""
+    from edgebert import run
+
+    return run.list_runs(Path(root))
+
+
+def show_run(name: str, root: str | Path = "runs") -> dict[str, Any]:
+    """One run: its stages with their seconds, those interrupted, and its report when it has one.
+
+    Args:
+        name: a run's name under `root`, or its path.
+        root: the folder that holds the runs.
+
+    Raises:
+        RequestError: no such run.
+    """
+    from edgebert.errors import unknown
+    from edgebert.report import read_report
+    from edgebert.run import read_stages
+
+    folder = Path(name) if (Path(name) / "request.toml").exists() else Path(root) / name
+    known = {run["name"]: run for run in list_runs(folder.parent)}
+    if folder.name not in known:
+        raise unknown("run", name, known, where=str(root))
+    report = folder / "report" / "report.json"
+    return {
+        **known[folder.name],
+        "folder": str(folder),
+        "stages": read_stages(folder),
+        "report": read_report(report) if report.exists() else None,
+    }

@@ -1,0 +1,129 @@
+"""Packages a verified file with all that an application needs to run it and to prove that it runs it right."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgebert.bundle.check import tolerance
+from edgebert.bundle.engine import open_engine
+from edgebert.bundle.golden import golden_rows, write_golden
+from edgebert.bundle.manifest import GOLDEN, LABELS, MANIFEST, README, SCHEMA, TOKENIZER, describe_files
+from edgebert.errors import RunError
+from edgebert.report.serial import to_plain
+from edgebert.run import replace_folder
+from edgebert.types import Artifact, Row
+
+if TYPE_CHECKING:
+    from edgebert.tasks import Task
+
+
+def write_bundle(
+    folder: Path,
+    *,
+    artifact: Artifact,
+    student: Path,
+    task: Task,
+    labels: Sequence[str],
+    golden: Sequence[Row],
+    max_length: int,
+    facts: Mapping[str, Any],
+) -> Path:
+    """Writes a bundle beside `folder` and renames it into its place; an older one stays until then.
+
+    Args:
+        student: folder of the student: its tokenizer.json and config.json are read.
+        golden: rows for the golden vectors; fixed edge cases join them.
+        facts: what is known of the model, kept in the manifest as JSON. The README shows `data` (name, licence,
+            origin) and `teacher` (name, licence) when they are there.
+
+    Raises:
+        RunError: the student's files are missing, or the folder cannot be written.
+    """
+    try:
+        with replace_folder(folder) as beside:
+            manifest = _describe(artifact, student, task, labels, max_length, facts)
+            shutil.copyfile(artifact.path, beside / manifest["model"])
+            shutil.copyfile(student / TOKENIZER, beside / TOKENIZER)
+            _write_json(beside / LABELS, list(labels))
+            rows = golden_rows(golden, task, max_length)
+            write_golden(beside / GOLDEN, open_engine(beside, manifest), rows)
+            (beside / README).write_text(_readme(manifest, len(rows)), encoding="utf-8")
+            _write_json(beside / MANIFEST, manifest | {"files": describe_files(beside)})
+    except OSError as error:
+        what = f"cannot write the bundle: {error.strerror or error}"
+        place = str(error.filename or folder)
+        raise RunError(what, where=place, hint="Free space or choose another --run, then run it again.") from None
+    return folder
+
+
+def _describe(
+    artifact: Artifact,
+    student: Path,
+    task: Task,
+    labels: Sequence[str],
+    max_length: int,
+    facts: Mapping[str, Any],
+) -> dict[str, Any]:
+    inputs, outputs = _signature(artifact)
+    return {
+        "schema": SCHEMA,
+        "task": task.name,
+        "format": artifact.format,
+        "precision": artifact.precision,
+        "model": f"model.{artifact.precision}{artifact.path.suffix}",
+        "inputs": inputs,
+        "outputs": outputs,
+        "max_length": max_length,
+        "pad_id": _pad_id(student / "config.json"),
+        "labels": list(labels),
+        "tolerance": tolerance(artifact.precision),
+        "facts": to_plain(facts),
+    }
+
+
+def _signature(artifact: Artifact) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Inputs and outputs as {name, type, shape}, read from the file; a text in a shape is a dynamic dimension."""
+    if artifact.format != "onnx":
+        raise RunError(f"a bundle cannot say yet what a file of format {artifact.format} takes")
+    import onnxruntime as ort
+
+    session = ort.InferenceSession(str(artifact.path), providers=["CPUExecutionProvider"])
+    sides = (session.get_inputs(), session.get_outputs())
+    inputs, outputs = ([{"name": n.name, "type": n.type, "shape": n.shape} for n in side] for side in sides)
+    return inputs, outputs
+
+
+def _pad_id(config: Path) -> int:
+    value = json.loads(config.read_text(encoding="utf-8")).get("pad_token_id")
+    if value is None:
+        raise RunError("the student's config.json has no pad_token_id", where=str(config))
+    return int(value)
+
+
+def _readme(manifest: Mapping[str, Any], n_golden: int) -> str:
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    # Plain text, not HTML: nothing to escape.
+    loader = PackageLoader("edgebert.bundle", ".")
+    environment = Environment(loader=loader, undefined=StrictUndefined, trim_blocks=True, keep_trailing_newline=True)
+    facts = manifest["facts"]
+    return environment.get_template("README.md.jinja").render(
+        manifest=manifest,
+        n_golden=n_golden,
+        n_labels=len(manifest["labels"]),
+        data=_named(facts.get("data")),
+        teacher=_named(facts.get("teacher")),
+    )
+
+
+def _named(fact: Any) -> Mapping[str, Any]:
+    """A fact that may be a name alone, or a mapping with name, licence and origin."""
+    return fact if isinstance(fact, Mapping) else {"name": fact} if fact else {}
+
+
+def _write_json(path: Path, value: Any) -> None:
+    path.write_text(json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")

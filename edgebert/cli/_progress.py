@@ -1,0 +1,72 @@
+"""Shows a run's events: a line for what happened, and in a terminal one live line for what is under way."""
+
+from __future__ import annotations
+
+import time
+from types import TracebackType
+from typing import Any
+
+LINES = {
+    "request": "fitting {teacher} for {device}: {task} on {data}",
+    "teacher-found": "teacher from {origin}",
+    "note": "note: {text}",
+    "kept": "{stage}: kept from before",
+    "linked": "{stage}: taken from run {run}",
+    "damaged": "{folder}: damaged, made again",
+    "begin": "{stage} …",
+    "resume": "  {training}: going on at step {step} of {steps}",
+    "candidate": "candidate {name}: {reason}",
+    "parity": "  {artifact}: {outcome} {reasons}",
+    "timing": "  timing {files} models in turns, {threads} thread(s), {lengths} lengths",
+    "done": "{stage}: done in {seconds:.0f} s",
+}
+
+
+class Progress:
+    """A context manager that is called with each event."""
+
+    def __init__(self, quiet: bool = False) -> None:
+        from rich.console import Console
+
+        self.console = Console(stderr=True, highlight=False)
+        self.quiet = quiet
+        self.started = time.monotonic()
+        self._live = self.console.status("") if self.console.is_terminal and not quiet else None
+
+    def __enter__(self) -> Progress:
+        if self._live:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._live:
+            self._live.stop()
+
+    def __call__(self, event: dict[str, Any]) -> None:
+        if self.quiet:
+            return
+        kind = event["event"]
+        if kind == "epoch":
+            self._print(self._epoch(event))
+        elif kind in LINES:
+            reasons = "; ".join(event.get("failures") or ())
+            self._print(LINES[kind].format(**event, reasons=reasons).rstrip())
+        if self._live and kind in ("step", "begin", "trial"):
+            self._live.update(self._under_way(event))
+
+    def _print(self, line: str) -> None:
+        clock = time.strftime("%M:%S", time.gmtime(time.monotonic() - self.started))
+        self.console.print(f"{clock}  {line}", markup=False, soft_wrap=True)
+
+    def _epoch(self, event: dict[str, Any]) -> str:
+        score = f", dev {100 * event['dev']:.1f}" if "dev" in event else ""
+        return f"  {event['training']}: epoch {event['epoch']:g}{score} ({event['seconds']:.0f} s)"
+
+    def _under_way(self, event: dict[str, Any]) -> str:
+        if event["event"] == "step":
+            return f"{event['training']}: step {event['step']} of {event['steps']}"
+        if event["event"] == "trial":
+            return f"int8 variant {event['name']}: {100 * event['score']:.1f}"
+        return str(event["stage"])

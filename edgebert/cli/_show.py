@@ -1,0 +1,43 @@
+"""Small things that several commands print."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+def print_json(value: Any) -> None:
+    """Dataclasses and paths included."""
+    from edgebert.run import plain
+
+    click.echo(json.dumps(plain(value), indent=1, ensure_ascii=False))
+
+
+def stdout_console() -> Console:
+    """The terminal, or 100 columns of plain text where the output goes to a file or a pipe."""
+    from rich.console import Console
+
+    console = Console()
+    return console if console.is_terminal else Console(width=100)
+
+
+def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """A borderless table."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))
+    stdout_console().print(table)
+
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")

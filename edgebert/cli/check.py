@@ -1,0 +1,19 @@
+"""edgebert check"""
+
+from __future__ import annotations
+
+import click
+
+
+@click.command(
+    "check",
+    short_help="Prove a bundle again on this machine.",
+    epilog="\b\nExample:\n  edgebert check runs/ner-atis-pixel6",
+)
+@click.argument("path", metavar="RUN")
+def command(path: str) -> None:
+    """Compares the files of RUN (a run or bundle folder) with their sha256 and runs its golden vectors."""
+    from edgebert.api import check
+
+    check(path)
+    click.echo("every file is as it was packaged, and the golden vectors reproduce")

@@ -1,0 +1,75 @@
+"""edgebert devices"""
+
+from __future__ import annotations
+
+import click
+
+from edgebert.cli._show import json_option, print_json, print_table
+
+
+@click.group(
+    "devices",
+    invoke_without_command=True,
+    short_help="The devices that can be named.",
+    epilog="\b\nExamples:\n  edgebert devices\n  edgebert devices show pixel6\n  edgebert devices show ./my-board.toml",
+)
+@json_option
+@click.pass_context
+def command(ctx: click.Context, as_json: bool) -> None:
+    """Lists the device profiles and what they grant."""
+    if ctx.invoked_subcommand:
+        return
+    from edgebert.api import list_devices
+
+    profiles = list_devices()
+    if as_json:
+        print_json(list(profiles.values()))
+        return
+    limit = "{:g}".format
+    rows = [
+        (
+            name,
+            profile.title,
+            profile.soc,
+            ", ".join(profile.formats),
+            *("-" if value is None else limit(value) for value in (profile.budget.latency_ms, profile.budget.size_mb)),
+        )
+        for name, profile in profiles.items()
+    ]
+    print_table(("name", "device", "chip", "formats", "ms", "MB"), rows)
+
+
+@command.command("show", short_help="One device, with the source of every figure.")
+@click.argument("name")
+@json_option
+def show(name: str, as_json: bool) -> None:
+    """Explains the profile NAME, or that of a TOML file."""
+    from edgebert.api import get_device
+
+    profile = get_device(name)
+    if as_json:
+        print_json(profile)
+        return
+    budget = profile.budget
+    rows = [
+        ("device", profile.title),
+        ("chip", profile.soc),
+        *(
+            (
+                "cores",
+                f"{c.count} x {c.name} at {c.clock_ghz:g} GHz, {c.fp32_flops_per_cycle:g} fp32 and "
+                f"{c.int8_ops_per_cycle:g} int8 operations a cycle",
+            )
+            for c in profile.cores
+        ),
+        ("instructions", ", ".join(profile.instructions)),
+        ("memory", f"{profile.ram_mb:,} MB, {profile.memory_gb_per_s:g} GB/s"),
+        ("runtimes", ", ".join(profile.runtimes)),
+        ("formats", ", ".join(profile.formats)),
+        ("budget", f"{budget.latency_ms} ms, {budget.size_mb} MB, memory {budget.memory_mb} MB, "
+                   f"{budget.drop_points} points under the teacher"),
+        ("latency", "predicted by the analytic cost model; measured only where the model runs"),
+        *(("source", f"{figure}: {source}") for figure, source in profile.sources.items()),
+        ("notes", profile.notes),
+    ]  # fmt: skip
+    print_table((name, ""), [row for row in rows if row[1]])

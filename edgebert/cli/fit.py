@@ -1,0 +1,82 @@
+"""edgebert fit"""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from typing import Any
+
+import click
+
+from edgebert.cli._show import json_option, print_json, stdout_console
+
+
+@click.command(
+    "fit",
+    short_help="Teacher in, verified and packaged student out.",
+    epilog="""\b
+Examples:
+  edgebert fit --device pixel6 --task ner
+  edgebert fit --device rpi4 --teacher ./my-model --data ./my-rows --max-drop 1
+  edgebert fit --device pixel6 --data train=a.conll --data test=b.conll
+  edgebert fit --device pixel6 --recipe trim-vocab+drop-layers+tinybert --set tinybert.temperature=1
+
+The run folder keeps every finished stage: the same command goes on where it was stopped, and another request in the
+same place reuses what it can. Ends with 1 when a budget or parity failed.""",
+)
+@click.option("--device", required=True, help="A profile's name (edgebert devices), or a TOML file.")
+@click.option("--task", default="ner", show_default=True, help="What the model does.")
+@click.option("--teacher", help="Checkpoint folder or hub id.  [default: all-MiniLM-L6-v2]")
+@click.option("--data", multiple=True, help="File, folder, hub id, catalogue name or split=path; may be repeated.")
+@click.option("--recipe", help="Methods joined by +, or a TOML file.  [default: trim-vocab+drop-layers+tinybert]")
+@click.option("--set", "params", multiple=True, metavar="METHOD.PARAM=VALUE", help="A parameter of a method.")
+@click.option("--max-latency-ms", type=click.FloatRange(min=0, min_open=True), help="Overrides the device's budget.")
+@click.option(
+    "--max-size-mb", type=click.FloatRange(min=0, min_open=True), help="Of the model file, 1 MB = 10^6 bytes."
+)
+@click.option(
+    "--max-drop", type=click.FloatRange(min=0), help="Points of the metric under the teacher, 1 point = 0.01."
+)
+@click.option("--candidates", type=click.IntRange(min=1), help="How many student shapes to train.")
+@click.option("--effort", type=click.Choice(["quick", "standard", "thorough"]), default="standard", show_default=True)
+@click.option("--run", help="The run folder.  [default: runs/TASK-DATA-DEVICE]")
+@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--epochs", type=click.FloatRange(min=0, min_open=True), help="Of the student's last training.")
+@click.option(
+    "--teacher-epochs", type=click.FloatRange(min=0, min_open=True), help="When the teacher needs a new head."
+)
+@click.option("--learning-rate", type=click.FloatRange(min=0, min_open=True), help="Peak.  [default: by width]")
+@click.option("--batch-size", type=click.IntRange(min=1), default=32, show_default=True)
+@click.option("--max-length", type=click.IntRange(min=8), help="Tokens of a window.  [default: 128]")
+@click.option("--mixed-precision", type=click.Choice(["no", "bf16", "fp16"]), default="no", show_default=True)
+@click.option("--encoding", default="utf-8", show_default=True, help="Of text files.")
+@click.option("--allow-pickle", is_flag=True, help="Read pickled weights; only of authors that you trust.")
+@click.option("--quiet", is_flag=True, help="No progress.")
+@json_option
+def command(params: tuple[str, ...], quiet: bool, as_json: bool, **options: Any) -> int:
+    """Distil or prune a teacher into a student that meets a device's budget, convert it with int8, prove that the file
+    still computes the same, measure it, and package it."""
+    from edgebert.api import fit
+    from edgebert.cli._progress import Progress
+
+    with Progress(quiet) as progress:
+        result = fit(**options, params=_read_params(params), command=_command_line(), on_event=progress)
+    if as_json:
+        print_json(result)
+    else:
+        from edgebert.report.terminal import print_report
+
+        print_report(result.report, stdout_console(), result.run)
+    return result.exit_code
+
+
+def _read_params(params: tuple[str, ...]) -> dict[str, str]:
+    pairs = [param.partition("=") for param in params]
+    for name, equals, _ in pairs:
+        if not equals:
+            raise click.BadParameter(f"'{name}' is not METHOD.PARAM=VALUE", param_hint="--set")
+    return {name: value for name, _, value in pairs}
+
+
+def _command_line() -> str:
+    return shlex.join(["edgebert", *sys.argv[1:]])

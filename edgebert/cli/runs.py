@@ -1,0 +1,59 @@
+"""edgebert runs"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from edgebert.cli._show import json_option, print_json, print_table, stdout_console
+
+
+@click.group(
+    "runs",
+    invoke_without_command=True,
+    short_help="What was fitted here.",
+    epilog="\b\nExamples:\n  edgebert runs\n  edgebert runs show ner-atis-pixel6",
+)
+@click.option("--root", default="runs", show_default=True, help="The folder that holds the runs.")
+@json_option
+@click.pass_context
+def command(ctx: click.Context, root: str, as_json: bool) -> None:
+    """Lists the runs and how far they are."""
+    ctx.obj = root
+    if ctx.invoked_subcommand:
+        return
+    from edgebert.api import list_runs
+
+    found = list_runs(root)
+    if as_json:
+        print_json(found)
+        return
+    rows = [
+        (run["name"], run["changed"], str(len(run["done"])), ", ".join(run["open"]), "yes" if run["bundle"] else "no")
+        for run in found
+    ]
+    print_table(("run", "changed", "stages done", "interrupted in", "packaged"), rows)
+    if not found:
+        click.echo(f"no runs under {root}")
+
+
+@command.command("show", short_help="One run's report, or how far it is.")
+@click.argument("name")
+@json_option
+@click.pass_obj
+def show(root: str, name: str, as_json: bool) -> None:
+    """Shows the run NAME (a name under --root, or a path)."""
+    from edgebert.api import show_run
+
+    details = show_run(name, root)
+    if as_json:
+        print_json(details)
+        return
+    print_table(("stage", "seconds"), [(stage["name"], f"{stage['seconds']:.1f}") for stage in details["stages"]])
+    if details["report"]:
+        from edgebert.report.terminal import print_report
+
+        print_report(details["report"], stdout_console(), Path(details["folder"]))
+    elif details["open"]:
+        click.echo(f"interrupted in {', '.join(details['open'])}: run its command again to go on")

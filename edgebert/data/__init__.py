@@ -1,0 +1,152 @@
+"""Labelled rows: from files, folders, the hub and a catalogue of packages.
+
+`load` reads what the user named, lets the task read meaning into it, and completes the splits. What was repaired,
+carved or counted on the way stands in the notes of the dataset's source.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edgebert.data.files import SUFFIXES, from_file, from_folder, missing, near_files
+from edgebert.data.found import Found, Part, role
+from edgebert.data.hub import from_hub
+from edgebert.data.packaged import CatalogueEntry, catalogue, from_catalogue
+from edgebert.data.splits import Rows, check_shares, complete, overlap_notes, unseen_notes
+from edgebert.data.text import check_encoding
+from edgebert.errors import DataError, unknown
+from edgebert.types import SPLITS, Dataset, DataSource, Split
+
+if TYPE_CHECKING:
+    from edgebert.tasks import Task
+
+__all__ = ["CatalogueEntry", "catalogue", "load"]
+
+
+def load(
+    specs: Sequence[str],
+    task: Task,
+    *,
+    encoding: str = "utf-8",
+    dev_share: float = 0.1,
+    test_share: float = 0.1,
+) -> Dataset:
+    """Train, dev and test rows with their labels.
+
+    Args:
+        specs: each a catalogue name, a file, a folder, a hub dataset id (`owner/name`, or `owner/name:configuration`),
+            or `train=FILE`, `dev=FILE`, `test=FILE`; files of one split are joined. None: the task's default data.
+        task: reads the rows.
+        encoding: of text files; what a package carries is always UTF-8.
+        dev_share, test_share: of the distinct training rows, for a split that the data lacks.
+
+    Raises:
+        DataError: data that is missing, unreadable, unlabelled or too small, with its place.
+        RequestError: an unknown encoding or split, a share that cannot be, or data made for another task.
+    """
+    check_encoding(encoding)
+    shares = check_shares(dev_share, test_share)
+    names = tuple(specs) or (task.default_data,)
+    found = [_find(name, task, encoding, alone=len(names) == 1) for name in names]
+    rows, notes = _rows([part for one in found for part in one.parts], task)
+    rows, carved = complete(rows, shares)
+    _check_labelled(rows, task)
+    labels = task.labels(rows["train"])
+    told = [note for one in found for note in one.notes]
+    notes = [*told, *notes, *carved, *overlap_notes(rows), *unseen_notes(rows, labels)]
+    return Dataset({split: tuple(rows[split]) for split in SPLITS}, labels, _source(found, notes))
+
+
+def _find(spec: str, task: Task, encoding: str, *, alone: bool) -> Found:
+    """What one spec names. A catalogue name wins over a path of the same name, which `./name` still reaches."""
+    if spec in catalogue():
+        return _from_entry(catalogue()[spec], task)
+    prefix, mark, rest = spec.partition("=")
+    path = Path(spec).expanduser()
+    if mark and not path.exists():
+        if prefix not in SPLITS:
+            raise unknown("split", prefix, SPLITS, where=f"--data {spec}")
+        return from_file(Path(rest).expanduser(), prefix, encoding)
+    if path.is_dir():
+        return from_folder(path, encoding)
+    if path.exists():
+        return from_file(path, None if alone else role(path.name), encoding)
+    if _looks_like_path(spec, path):
+        raise missing(path)
+    return from_hub(spec, _suggest)
+
+
+def _from_entry(entry: CatalogueEntry, task: Task) -> Found:
+    if entry.task != task.name:
+        fitting = [name for name, other in catalogue().items() if other.task == task.name]
+        raise unknown(f"{task.name} data", entry.name, fitting, where="--data", more=f"It is made for {entry.task}.")
+    found = from_catalogue(entry)
+    if not Path(entry.name).exists():
+        return found
+    note = f"'{entry.name}' was read from the catalogue; for the path of that name write ./{entry.name}"
+    return Found(found.name, found.licence, found.origin, found.parts, (note,))
+
+
+def _looks_like_path(spec: str, path: Path) -> bool:
+    if spec.startswith((".", "/", "~")) or path.suffix.lower() in SUFFIXES or len(path.parts) > 2:
+        return True
+    return len(path.parts) == 2 and path.parent.is_dir()
+
+
+def _suggest(spec: str) -> str:
+    """What a name that was not found may have meant."""
+    near = [*get_close_matches(spec, catalogue(), n=3, cutoff=0.4), *near_files(Path(spec))]
+    guess = f"Did you mean {' or '.join(near)}? " if near else ""
+    return f"{guess}In the catalogue: {', '.join(catalogue())}. Files go by their path, hub datasets by their id."
+
+
+def _rows(parts: Sequence[Part], task: Task) -> tuple[Rows, list[str]]:
+    """Rows by split, and the task's notes. A part that nothing assigns to a split is for training."""
+    rows: Rows = {}
+    notes: list[str] = []
+    for split in SPLITS:
+        records = [record for part in parts if (part.split or "train") == split for record in part.records]
+        if records:
+            rows[split], told = task.rows(records)
+            if not rows[split]:
+                raise DataError("no row has a word", where=records[0].where, hint=_labelled_hint(split))
+            notes += [f"{split}: {note}" for note in told]
+    if any(part.split for part in parts):
+        notes += [f"train: {part.place} named no split" for part in parts if part.split is None]
+    return rows, notes
+
+
+def _check_labelled(rows: Rows, task: Task) -> None:
+    for split in SPLITS:
+        if len(task.labels(rows[split])) < 2:
+            raise DataError(
+                f"none of the {len(rows[split])} rows of the {split} split carries a label",
+                where=split,
+                hint=_labelled_hint(split),
+            )
+
+
+def _labelled_hint(split: Split) -> str:
+    return f"Every split needs labelled rows: check the last column, or give others with --data {split}=FILE"
+
+
+def _source(found: Sequence[Found], notes: Sequence[str]) -> DataSource:
+    digest = hashlib.sha256()
+    for one in found:
+        for part in one.parts:
+            digest.update(part.content)
+
+    def joined(texts: list[str]) -> str:
+        return "; ".join(dict.fromkeys(texts))
+
+    return DataSource(
+        name=joined([one.name for one in found]),
+        licence=joined([one.licence for one in found]),
+        origin=joined([one.origin for one in found]),
+        sha256=digest.hexdigest(),
+        notes=tuple(notes),
+    )

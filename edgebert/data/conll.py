@@ -1,0 +1,111 @@
+"""Text files of one word a line (CoNLL style), and of one sentence a line (`word:TAG … <=> intent`, ATIS style).
+
+Both give records with the columns `words`, `tags` and LINES (the line of each word, from 1).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from edgebert.data.text import lines
+from edgebert.errors import DataError
+from edgebert.types import Record
+
+TAG_LIKE = re.compile(r"O|[A-Z]-\S+")
+DOCUMENT = "-DOCSTART-"
+LINES = "#lines"  # a name that no column of a table is likely to have
+
+
+def read_conll(content: bytes, place: str, encoding: str = "utf-8") -> list[Record]:
+    """One record a sentence: first column the word, last column the tag, a blank line between sentences.
+
+    Columns are separated by tabs if the first line of words has one, else by spaces. Raises DataError with file:line
+    for a line whose number of columns is not that of the first, or is 1.
+    """
+    text = lines(content, place, encoding)
+    tabbed, width = _shape(text)
+    if width == 1:
+        number = next((number for number, line in enumerate(text, 1) if _holds_words(line)), None)
+        if number is None:
+            return []
+        raise _wrong_columns(f"{place}:{number}", 1, 2, tabbed)
+    records: list[Record] = []
+    sentence: list[tuple[int, str, str]] = []
+    for number, line in enumerate([*text, ""], 1):
+        if not line.strip() or line.startswith(DOCUMENT):
+            records += _record(sentence, place)
+            sentence = []
+            continue
+        columns = _columns(line, tabbed)
+        if not sentence and _is_comment(line, columns, width):
+            continue
+        if len(columns) != width:
+            raise _wrong_columns(f"{place}:{number}", len(columns), width, tabbed)
+        sentence.append((number, columns[0], columns[-1]))
+    return records
+
+
+def read_atis(content: bytes, place: str, encoding: str = "utf-8") -> list[Record]:
+    """One record a line of `word:TAG word:TAG … <=> intent`; a pair is split at its last colon."""
+    records: list[Record] = []
+    for number, line in enumerate(lines(content, place, encoding), 1):
+        if not line.strip():
+            continue
+        pairs, mark, intent = line.rpartition(" <=> ")
+        if not mark:
+            raise DataError("no ' <=> ' before the intent", where=f"{place}:{number}", hint=_ATIS_HINT)
+        found = [_pair(pair, f"{place}:{number}") for pair in pairs.split()]
+        records += _record([(number, word, tag) for word, tag in found], place, intent=intent.strip())
+    return records
+
+
+_ATIS_HINT = "A line reads: word:TAG word:TAG … <=> intent"
+
+
+def _pair(pair: str, where: str) -> tuple[str, str]:
+    word, mark, tag = pair.rpartition(":")
+    if not mark:
+        raise DataError(f"'{pair}' has no ':' between word and tag", where=where, hint=_ATIS_HINT)
+    return word, tag
+
+
+def _record(sentence: list[tuple[int, str, str]], place: str, **more: str) -> Iterator[Record]:
+    if sentence:
+        numbers, words, tags = (list(column) for column in zip(*sentence, strict=True))
+        yield Record({"words": words, "tags": tags, LINES: numbers, **more}, f"{place}:{numbers[0]}")
+
+
+def _holds_words(line: str) -> bool:
+    return bool(line.strip()) and not line.startswith(("#", DOCUMENT))
+
+
+def _shape(text: list[str]) -> tuple[bool, int]:
+    """Whether tabs separate the columns, and how many there are: as in the first line that is surely no comment."""
+    sure = (line for line in text if _holds_words(line))
+    hashed = (line for line in text if line.startswith("#"))
+    line = next(sure, None) or next(hashed, "")
+    return "\t" in line, len(_columns(line, "\t" in line))
+
+
+def _columns(line: str, tabbed: bool) -> list[str]:
+    # not str.split(): a word may be a no-break space
+    if tabbed:
+        return [column.strip(" ") for column in line.split("\t")]
+    return re.split(" +", line.strip(" "))
+
+
+def _is_comment(line: str, columns: list[str], width: int) -> bool:
+    """A line that begins with '# ' and cannot be a word and its tag; a tweet may begin with '#word' or '#'."""
+    if line != "#" and not line.startswith(("# ", "#begin ", "#end ")):
+        return False
+    return len(columns) != width or not TAG_LIKE.fullmatch(columns[-1])
+
+
+def _wrong_columns(where: str, found: int, wanted: int, tabbed: bool) -> DataError:
+    separator = "tabs" if tabbed else "spaces"
+    return DataError(
+        f"{found} column{'s' if found > 1 else ''} separated by {separator}, where the file's lines have {wanted}",
+        where=where,
+        hint="A line holds a word first and its tag last, with tabs or spaces between. Comments begin with '# '.",
+    )

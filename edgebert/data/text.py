@@ -1,0 +1,38 @@
+"""Bytes to lines, with errors that say where a byte could not be read."""
+
+from __future__ import annotations
+
+from edgebert.errors import DataError, RequestError
+
+
+def check_encoding(encoding: str) -> None:
+    """Raises RequestError when Python knows no text encoding of this name."""
+    try:
+        b"a".decode(encoding)
+    except (LookupError, ValueError) as error:
+        if isinstance(error, UnicodeError):
+            return  # one byte is not a whole text in it, but the encoding exists
+        raise RequestError(
+            f"unknown text encoding '{encoding}'",
+            where="--encoding",
+            hint="For example utf-8, latin-1, cp1252, utf-16.",
+        ) from None
+
+
+def decode(content: bytes, place: str, encoding: str) -> str:
+    """The text of a file, without a byte order mark. Raises DataError with file:line and the offset of the bad byte."""
+    try:
+        return content.decode(encoding).removeprefix("\ufeff")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        guess = "utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "latin-1"
+        raise DataError(
+            f"byte 0x{content[error.start]:02x} at offset {error.start} is not {encoding}",
+            where=f"{place}:{line}",
+            hint=f"Pass the file's own encoding, for example: --encoding {guess}",
+        ) from None
+
+
+def lines(content: bytes, place: str, encoding: str) -> list[str]:
+    """Lines without their ends. Only LF and CRLF end one: a word may hold any other separator of Unicode."""
+    return [line.removesuffix("\r") for line in decode(content, place, encoding).split("\n")]

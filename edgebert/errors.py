@@ -1,0 +1,62 @@
+"""Every error that a user meets: what was wrong, where, and what to do about it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class EdgebertError(Exception):
+    """A message for the user.
+
+    Args:
+        what: one sentence that says what is wrong.
+        where: the file and line, option or label concerned.
+        hint: what to do now.
+    """
+
+    exit_code = 2
+
+    def __init__(self, what: str, *, where: str | None = None, hint: str | None = None) -> None:
+        super().__init__(what)
+        self.what, self.where, self.hint = what, where, hint
+
+    def __str__(self) -> str:
+        place = f"{self.where}: " if self.where else ""
+        return f"{place}{self.what}" + (f"\n  {self.hint}" if self.hint else "")
+
+
+class DataError(EdgebertError):
+    """Rows, columns, labels or encodings that cannot be used."""
+
+
+class TeacherError(EdgebertError):
+    """A teacher that cannot be found, trusted or read."""
+
+
+class RequestError(EdgebertError):
+    """An option, device, task, method or recipe that does not exist or does not fit."""
+
+
+class RunError(EdgebertError):
+    """A run folder that cannot be used: locked, read-only, full or damaged."""
+
+
+class BudgetError(EdgebertError):
+    """No student meets the budget. Exit code 1: the request was right, the answer is no."""
+
+    exit_code = 1
+
+
+class ParityError(EdgebertError):
+    """A converted file does not compute what the student computes."""
+
+    exit_code = 1
+
+
+def unknown(kind: str, name: str, known: Iterable[str], *, where: str | None = None, more: str = "") -> RequestError:
+    """The error for a name that is not in `known`, with the nearest names offered."""
+    names = sorted(known)
+    near = get_close_matches(name, names, n=3, cutoff=0.4)
+    offer = f"Did you mean {' or '.join(near)}?" if near else f"Known: {', '.join(names)}."
+    return RequestError(f"unknown {kind} '{name}'", where=where, hint=f"{offer} {more}".strip())

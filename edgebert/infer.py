@@ -1,0 +1,46 @@
+"""Runs encoded features through any session: torch, ONNX Runtime or whatever a converter opens."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from edgebert.converters import Session
+from edgebert.types import Feature
+
+
+def pad_batch(features: Sequence[Feature], pad_id: int = 0) -> dict[str, np.ndarray]:
+    """int64 `input_ids`, `attention_mask` and `token_type_ids`, each (batch, seq), padded to the longest feature."""
+    width = max(len(feature.input_ids) for feature in features)
+    shape = (len(features), width)
+    ids, mask, types = np.full(shape, pad_id, np.int64), np.zeros(shape, np.int64), np.zeros(shape, np.int64)
+    for i, feature in enumerate(features):
+        n = len(feature.input_ids)
+        ids[i, :n], mask[i, :n], types[i, :n] = feature.input_ids, 1, feature.type_ids
+    return {"input_ids": ids, "attention_mask": mask, "token_type_ids": types}
+
+
+def run_features(
+    session: Session,
+    features: Sequence[Feature],
+    *,
+    batch_size: int = 1,
+    pad_id: int = 0,
+    step: Callable[[int], None] | None = None,
+) -> list[np.ndarray]:
+    """Logits (n_pieces, n_labels) of each feature, in the order given.
+
+    Batch 1 is the default because that is what a device runs, and because dynamic int8 takes one activation scale a
+    batch: padding and neighbours would change the answer. `step` is told how many features each batch held.
+    """
+    order = sorted(range(len(features)), key=lambda i: len(features[i].input_ids))
+    logits: list[np.ndarray] = [np.empty(0)] * len(features)
+    for start in range(0, len(order), batch_size):
+        chosen = order[start : start + batch_size]
+        batch = session.run(pad_batch([features[i] for i in chosen], pad_id))
+        for i, row in zip(chosen, batch, strict=True):
+            logits[i] = row[: len(features[i].input_ids)]
+        if step:
+            step(len(chosen))
+    return logits

@@ -1,0 +1,114 @@
+"""One fit under way: the request resolved to things, every mistake in it found before anything long begins."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from edgebert import data, registry
+from edgebert.devices import load_device
+from edgebert.errors import RequestError
+from edgebert.recipes import read_recipe
+from edgebert.run import Run, digest, plain
+from edgebert.tasks import Task
+from edgebert.teachers import TeacherSource, find_teacher
+from edgebert.types import Budget, Dataset, DeviceProfile, Effort, FitRequest, Recipe, TrainSettings
+
+DEFAULT_LENGTH = 128
+
+
+@dataclass(frozen=True)
+class EffortLevel:
+    candidates: int
+    teacher_visits: int  # rows seen in training, repetitions included
+    visits: int
+
+    @staticmethod
+    def epochs(visits: int, n_rows: int) -> float:
+        """Passes over the rows that come nearest to the visits, between 2 and 12 (ours)."""
+        return float(min(12, max(2, round(visits / n_rows))))
+
+
+EFFORTS: dict[Effort, EffortLevel] = {
+    "quick": EffortLevel(candidates=1, teacher_visits=15_000, visits=15_000),
+    "standard": EffortLevel(candidates=2, teacher_visits=22_000, visits=25_000),
+    "thorough": EffortLevel(candidates=4, teacher_visits=40_000, visits=75_000),
+}
+
+
+@dataclass
+class Fit:
+    """One fit under way: what the request was resolved to, and what the stages have found."""
+
+    request: FitRequest
+    device: DeviceProfile
+    task: Task
+    budget: Budget
+    recipe: Recipe
+    source: TeacherSource
+    dataset: Dataset
+    run: Run
+    command: str
+    max_length: int  # tokens of a window
+    notes: tuple[str, ...]
+
+    @property
+    def level(self) -> EffortLevel:
+        return EFFORTS[self.request.effort]
+
+
+def resolve(request: FitRequest, command: str, on_event: Callable[[dict[str, Any]], None] | None) -> Fit:
+    """Everything that can be wrong with a request is found here, before anything long begins."""
+    device = load_device(request.device)
+    task = registry.task(request.task)
+    recipe, notes = read_recipe(request.recipe, request.params)
+    dataset = data.load(request.data, task, encoding=request.encoding)
+    source = find_teacher(request.teacher, allow_pickle=request.allow_pickle)
+    max_length = _max_length(request.max_length, source)
+    default = Path("runs") / f"{task.name}-{_slug(dataset.source.name)}-{device.name}"
+    run = Run(Path(request.run) if request.run else default, plain(request), on_event)
+    budget = Budget(
+        latency_ms=request.max_latency_ms if request.max_latency_ms is not None else device.budget.latency_ms,
+        size_mb=request.max_size_mb if request.max_size_mb is not None else device.budget.size_mb,
+        memory_mb=device.budget.memory_mb,
+        drop_points=request.max_drop if request.max_drop is not None else device.budget.drop_points,
+    )
+    run.log(event="request", device=device.name, task=task.name, data=dataset.source.name, teacher=source.name)
+    run.log(event="teacher-found", origin=source.origin, sha256=source.sha256)
+    for note in (*dataset.source.notes, *notes):
+        run.log(event="note", text=note)
+    return Fit(request, device, task, budget, recipe, source, dataset, run, command, max_length, tuple(notes))
+
+
+def _max_length(asked: int | None, source: TeacherSource) -> int:
+    """Tokens of a window: what was asked for, where the teacher has that many positions."""
+    if asked is not None and asked > source.max_length:
+        raise RequestError(f"{asked} is beyond the {source.max_length} tokens that {source.name} reads", where="--max-length")
+    return asked or min(DEFAULT_LENGTH, source.max_length)
+
+
+def _slug(name: str) -> str:
+    kept = "".join(c if c.isalnum() or c in "-_." else "-" for c in Path(name).name)
+    return kept.strip("-.") or "data"
+
+
+def data_key(job: Fit) -> str:
+    """What the rows are: their bytes, the task's reading of them, and how splits were drawn."""
+    counts = {split: len(rows) for split, rows in job.dataset.splits.items()}
+    return digest({"sha256": job.dataset.source.sha256, "labels": job.dataset.labels, "rows": counts})
+
+
+def train_settings(job: Fit, *, epochs: float, width: int) -> TrainSettings:
+    """The request's settings. The learning rate shrinks with the square of the width: 3e-4 at 384, 7.5e-5 at 768 (ours)."""
+    request = job.request
+    rate = request.learning_rate or min(1e-3, 3e-4 * (384 / width) ** 2)
+    return TrainSettings(
+        epochs=epochs,
+        batch_size=request.batch_size,
+        learning_rate=rate,
+        seed=request.seed,
+        mixed_precision=request.mixed_precision,
+        max_length=job.max_length,
+    )

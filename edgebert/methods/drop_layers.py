@@ -1,0 +1,140 @@
+"""Drop whole layers of the teacher and keep the rest as the student's first weights.
+
+Sajjad, Dalvi, Durrani, Nakov (2020), "Poor Man's BERT: On the Effect of Dropping Layers of Pre-trained Transformer
+Models", arXiv 2004.03844. With L layers numbered from 1 and K of them dropped:
+
+- top: drop the last K.
+- bottom: drop the first K.
+- symmetric: keep the same number from both ends, drop the middle.
+- alternate-even, alternate-odd: drop every other layer, from the top, those with even (odd) numbers.
+- contribution: drop the K layers whose output is most like their input, by the mean cosine over tokens of the text.
+- uniform: keep layers spread evenly, L·1/M, L·2/M, … L: DistilBERT's and TinyBERT's choice; not in the paper.
+
+Differences: where K exceeds the even (odd) layers, the paper stops and we go on with the topmost layers left. Our
+contribution drops a fixed number, the paper all above a threshold, so that the planner can choose the size. The paper
+fine-tunes the rest on the task; a recipe does it with the training method that follows.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from edgebert.errors import RequestError
+from edgebert.methods import Method, Paper, Param, Workshop
+from edgebert.types import Student
+
+STRATEGIES = ("uniform", "top", "bottom", "symmetric", "alternate-even", "alternate-odd", "contribution")
+CONTRIBUTION_ROWS = 256  # rows of text over which the cosines are averaged
+
+
+def kept_layers(strategy: str, n_old: int, n_new: int) -> tuple[int, ...]:
+    """Indices from 0 of the layers that a strategy keeps; contribution needs the text, see `similarities`."""
+    if strategy == "top":
+        return tuple(range(n_new))
+    if strategy == "bottom":
+        return tuple(range(n_old - n_new, n_old))
+    if strategy == "symmetric":
+        low = (n_new + 1) // 2
+        return (*range(low), *range(n_old - (n_new - low), n_old))
+    if strategy == "uniform":
+        return tuple(round((i + 1) * n_old / n_new) - 1 for i in range(n_new))
+    parity = {"alternate-even": 0, "alternate-odd": 1}[strategy]
+    every_other = [i for i in reversed(range(n_old)) if (i + 1) % 2 == parity]
+    others = [i for i in reversed(range(n_old)) if (i + 1) % 2 != parity]
+    dropped = (every_other + others)[: n_old - n_new]
+    return tuple(i for i in range(n_old) if i not in dropped)
+
+
+def least_similar(similarity: list[float], n_new: int) -> tuple[int, ...]:
+    """The n_new layers whose output differs most from their input, in their old order."""
+    ranked = sorted(range(len(similarity)), key=lambda i: similarity[i])
+    return tuple(sorted(ranked[:n_new]))
+
+
+def similarities(student: Student, workshop: Workshop) -> list[float]:
+    """Mean cosine between each layer's input and output over the tokens of training rows, (n_layers,)."""
+    import torch
+
+    from edgebert.modeling.checkpoint import accepted
+    from edgebert.training.loop import collate
+
+    rows = workshop.train[:CONTRIBUTION_ROWS]
+    features = workshop.task.encode(rows, student.tokenizer, workshop.labels, workshop.settings.max_length)
+    sums = torch.zeros(student.model.config.num_hidden_layers)
+    n_tokens = 0
+    with torch.inference_mode():
+        for start in range(0, len(features), 32):
+            batch = collate(features[start : start + 32])
+            mask = batch["attention_mask"].bool()
+            states = student.model(**accepted(student.model, batch), output_hidden_states=True).hidden_states
+            cosines = [torch.cosine_similarity(a[mask], b[mask], dim=-1).sum() for a, b in zip(states, states[1:])]
+            sums += torch.stack(cosines)
+            n_tokens += int(mask.sum())
+    return (sums / n_tokens).tolist()
+
+
+def choose(
+    student: Student, workshop: Workshop, n_layers: int, strategy: str, layers: tuple[int, ...]
+) -> tuple[int, ...]:
+    n_old = student.model.config.num_hidden_layers
+    if layers:
+        if list(layers) != sorted(set(layers)) or not all(0 <= i < n_old for i in layers):
+            raise RequestError(
+                f"layers {layers} are not increasing numbers from 0 to {n_old - 1}", where="drop-layers.layers"
+            )
+        return layers
+    if n_layers > n_old:
+        raise RequestError(f"{n_layers} layers cannot be kept of {n_old}", where="drop-layers.n_layers")
+    if strategy == "contribution":
+        return least_similar(similarities(student, workshop), n_layers)
+    return kept_layers(strategy, n_old, n_layers)
+
+
+def apply(student: Student, workshop: Workshop, *, n_layers: int, strategy: str, layers: tuple[int, ...]) -> Student:
+    """The student with the chosen layers only, weights unchanged."""
+    from torch import nn
+
+    from edgebert.modeling.checkpoint import encoder_layers
+
+    keep = choose(student, workshop, n_layers or student.model.config.num_hidden_layers, strategy, layers)
+    stack = encoder_layers(student.model)
+    kept = nn.ModuleList(stack[i] for i in keep)
+    for module in student.model.modules():
+        for name, child in module.named_children():
+            if child is stack:
+                setattr(module, name, kept)
+    student.model.config.num_hidden_layers = len(keep)
+    student.notes += (f"kept layers {', '.join(str(i + 1) for i in keep)} of {len(stack)}",)
+    return student
+
+
+def reshape(config: Any, *, n_layers: int, layers: tuple[int, ...], **_: Any) -> Any:
+    config.num_hidden_layers = len(layers) or n_layers or config.num_hidden_layers
+    return config
+
+
+METHOD = Method(
+    name="drop-layers",
+    title="Drop layers of the teacher",
+    paper=Paper(
+        "Poor Man's BERT: On the Effect of Dropping Layers of Pre-trained Transformer Models",
+        "Sajjad, Dalvi, Durrani, Nakov",
+        2020,
+        "2004.03844",
+    ),
+    stage="shape",
+    apply=apply,
+    reshape=reshape,
+    params=(
+        Param(
+            "n_layers",
+            int,
+            0,
+            "layers to keep; left open, the planner chooses",
+            minimum=1,
+            search=lambda config: range(1, config.num_hidden_layers + 1),
+        ),
+        Param("strategy", str, "uniform", "which layers to keep", choices=STRATEGIES),
+        Param("layers", tuple, (), "exactly these layers, counted from 0, in place of a strategy"),
+    ),
+)

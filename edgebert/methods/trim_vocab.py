@@ -1,0 +1,227 @@
+"""Keep the word pieces that the user's text needs, and the most frequent of the rest.
+
+Not from one paper: vocabulary trimming as in Abdaoui, Pradel, Sigel (2020), "Load What You Need: Smaller Versions of
+Multilingual BERT", arXiv 2010.05609, which keeps the pieces a language uses. Here the count in the training text decides;
+a size that the text does not fill is filled with the most frequent pieces of the teacher's vocabulary, so that the
+student still reads text that it has not seen. A vocabulary's own order stands for that frequency: WordPiece and BPE
+vocabularies are built most frequent first, Unigram pieces carry their log probability.
+
+Special tokens and single characters always stay: a word whose piece went is spelt with smaller ones, and no word becomes
+unknown that was known before. The tokenizer is rewritten, ids are renumbered in their old order, and the embedding keeps
+the rows of the pieces that stay.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from edgebert.errors import RequestError
+from edgebert.methods import Method, Paper, Param, Workshop
+from edgebert.types import Row, Student
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+FLOOR = 8000
+SIZES = (8000, 9000, 10000, 11000, 12000, 13000, 14000, 16000, 20000, 24000, 32000, 48000, 64000, 96000)
+
+
+def piece_counts(tokenizer: Tokenizer, rows: Iterable[Row]) -> Counter[str]:
+    """How often each piece occurs in the words of the rows."""
+    counts: Counter[str] = Counter()
+    for encoding in tokenizer.encode_batch([list(row.words) for row in rows], is_pretokenized=True):
+        counts.update(encoding.tokens)
+    return counts
+
+
+def trim(tokenizer: Tokenizer, counts: Counter[str], size: int) -> tuple[Tokenizer, list[int]]:
+    """A tokenizer with `size` pieces, and for each new id the old one.
+
+    Raises:
+        RequestError: the tokenizer's model is none of WordPiece, BPE and Unigram.
+    """
+    from tokenizers import Tokenizer
+
+    state = json.loads(tokenizer.to_str())
+    keep = _chosen(state, counts, size)
+    vocabulary = tokenizer.get_vocab(with_added_tokens=True)
+    old_ids = sorted(vocabulary[piece] for piece in keep)
+    new_ids = {old: new for new, old in enumerate(old_ids)}
+    _rewrite(state, keep, new_ids)
+    return Tokenizer.from_str(json.dumps(state)), old_ids
+
+
+def _chosen(state: dict[str, Any], counts: Counter[str], size: int) -> set[str]:
+    """`size` pieces: special tokens, then single characters, then by count, then by general frequency."""
+    model = state["model"]
+    ranked = _by_frequency(model)
+    special = _special(state)
+    prefix = model.get("continuing_subword_prefix") or ""
+
+    def order(piece: str) -> tuple[bool, int]:
+        single = len(piece.removeprefix(prefix)) == 1
+        return not single, -counts[piece]
+
+    parts = _parts(model["merges"]) if model["type"] == "BPE" else {}
+    keep = set(special)
+    for piece in sorted((p for p in ranked if p not in special), key=order):  # stable: ties keep their rank
+        with_parts = _whole(piece, parts) - keep
+        if len(keep) + len(with_parts) <= size:
+            keep |= with_parts
+        if len(keep) == size:
+            break
+    return keep
+
+
+def _by_frequency(model: dict[str, Any]) -> list[str]:
+    if model.get("type") in ("WordPiece", "BPE"):
+        return sorted(model["vocab"], key=model["vocab"].__getitem__)
+    if model.get("type") == "Unigram":
+        return [piece for piece, _ in sorted(model["vocab"], key=lambda item: -item[1])]
+    raise RequestError(f"a {model.get('type')} tokenizer cannot be trimmed", where="trim-vocab")
+
+
+def _special(state: dict[str, Any]) -> set[str]:
+    """Added tokens, the unknown token, and the 256 byte pieces of a vocabulary with byte fallback."""
+    model = state["model"]
+    special = {token["content"] for token in state["added_tokens"]}
+    if model["type"] == "Unigram":
+        special.add(model["vocab"][model["unk_id"]][0])
+    elif model.get("unk_token") in model["vocab"]:
+        special.add(model["unk_token"])
+    pieces = set(_by_frequency(model))
+    return special | (pieces & {f"<0x{byte:02X}>" for byte in range(256)})
+
+
+def _parts(merges: Sequence[Any]) -> dict[str, tuple[str, str]]:
+    """For each merged piece, the two that its first merge joins."""
+    parts: dict[str, tuple[str, str]] = {}
+    for merge in merges:
+        left, right = merge if isinstance(merge, list) else merge.split(" ")
+        parts.setdefault(left + right, (left, right))
+    return parts
+
+
+def _whole(piece: str, parts: dict[str, tuple[str, str]]) -> set[str]:
+    """A piece and every piece that its merges build it from."""
+    todo, whole = [piece], {piece}
+    while todo:
+        for part in parts.get(todo.pop(), ()):
+            if part not in whole:
+                whole.add(part)
+                todo.append(part)
+    return whole
+
+
+def _rewrite(state: dict[str, Any], keep: set[str], new_ids: dict[int, int]) -> None:
+    """Renumbers every id of a tokenizer's JSON and drops the pieces that go. In place."""
+    model = state["model"]
+    if model["type"] == "Unigram":
+        model["unk_id"] = new_ids.get(model.get("unk_id"))
+        model["vocab"] = [item for i, item in enumerate(model["vocab"]) if i in new_ids]
+    else:
+        model["vocab"] = {piece: new_ids[old] for piece, old in model["vocab"].items() if piece in keep}
+    if model["type"] == "BPE":
+        split = [merge if isinstance(merge, list) else merge.split(" ") for merge in model["merges"]]
+        model["merges"] = [m for m in split if {m[0], m[1], m[0] + m[1]} <= keep]
+    for token in state["added_tokens"]:
+        token["id"] = new_ids[token["id"]]
+    if state.get("post_processor"):
+        _renumber(state["post_processor"], new_ids)
+
+
+def _renumber(node: Any, new_ids: dict[int, int]) -> None:
+    """Special token ids of a post-processor: lists `ids` of templates, pairs [token, id] of BERT's and RoBERTa's."""
+    if isinstance(node, list):
+        for item in node:
+            _renumber(item, new_ids)
+    if not isinstance(node, dict):
+        return
+    for name, value in node.items():
+        if name == "ids":
+            node[name] = [new_ids[old] for old in value]
+        elif name in ("sep", "cls") and isinstance(value, list):
+            node[name] = [value[0], new_ids[value[1]]]
+        else:
+            _renumber(value, new_ids)
+
+
+def _trim_embedding(model: Any, old_ids: list[int]) -> None:
+    import torch
+    from torch import nn
+
+    old = model.get_input_embeddings()
+    pad = model.config.pad_token_id
+    new = nn.Embedding(len(old_ids), old.embedding_dim, padding_idx=None)
+    new.weight = nn.Parameter(old.weight.detach()[torch.tensor(old_ids)].clone())
+    model.set_input_embeddings(new)
+    model.config.vocab_size = len(old_ids)
+    new_ids = {o: n for n, o in enumerate(old_ids)}
+    for name in ("pad_token_id", "bos_token_id", "eos_token_id", "sep_token_id", "cls_token_id", "mask_token_id"):
+        if getattr(model.config, name, None) is not None:
+            setattr(model.config, name, new_ids.get(getattr(model.config, name)))
+    if old.padding_idx is not None:
+        new.padding_idx = new_ids.get(pad)
+
+
+def unknown_report(before: Tokenizer, after: Tokenizer, rows: Sequence[Row]) -> str:
+    """Unknown words and pieces a word on held-out text, before and after."""
+
+    def figures(tokenizer: Tokenizer) -> tuple[float, float]:
+        unk = json.loads(tokenizer.to_str())["model"].get("unk_token")
+        words = [word for row in rows for word in row.words]
+        encodings = tokenizer.encode_batch([[word] for word in words], is_pretokenized=True, add_special_tokens=False)
+        n_unknown = sum(unk in encoding.tokens for encoding in encodings)
+        return 100 * n_unknown / max(1, len(words)), sum(len(e.tokens) for e in encodings) / max(1, len(words))
+
+    (unk_0, pieces_0), (unk_1, pieces_1) = figures(before), figures(after)
+    return (
+        f"vocabulary {before.get_vocab_size():,} to {after.get_vocab_size():,}; on dev: unknown words {unk_0:.2f} % to "
+        f"{unk_1:.2f} %, pieces a word {pieces_0:.3f} to {pieces_1:.3f}"
+    )
+
+
+def apply(student: Student, workshop: Workshop, *, size: int, floor: int) -> Student:
+    """The student with a smaller vocabulary; `teacher_ids` maps its ids to the teacher's."""
+    wanted = max(size or student.tokenizer.get_vocab_size(), floor)
+    if wanted >= student.tokenizer.get_vocab_size():
+        student.notes += ("vocabulary kept whole",)
+        return student
+    counts = piece_counts(student.tokenizer, workshop.train)
+    tokenizer, old_ids = trim(student.tokenizer, counts, wanted)
+    _trim_embedding(student.model, old_ids)
+    note = unknown_report(student.tokenizer, tokenizer, workshop.dev)
+    earlier = student.teacher_ids
+    teacher_ids = tuple(old_ids if earlier is None else (earlier[i] for i in old_ids))
+    return Student(student.model, tokenizer, teacher_ids, (*student.notes, note))
+
+
+def reshape(config: Any, *, size: int, floor: int) -> Any:
+    config.vocab_size = min(config.vocab_size, max(size or config.vocab_size, floor))
+    return config
+
+
+METHOD = Method(
+    name="trim-vocab",
+    title="Keep the word pieces that the text needs",
+    paper=Paper(
+        "Load What You Need: Smaller Versions of Multilingual BERT", "Abdaoui, Pradel, Sigel", 2020, "2010.05609"
+    ),
+    stage="vocabulary",
+    apply=apply,
+    reshape=reshape,
+    params=(
+        Param(
+            "size",
+            int,
+            0,
+            "pieces to keep; left open, the planner takes the most that the budget admits",
+            minimum=1,
+            search=lambda config: (*(size for size in SIZES if size < config.vocab_size), config.vocab_size),
+        ),
+        Param("floor", int, FLOOR, "never fewer than this many of the most frequent pieces", minimum=1),
+    ),
+)

@@ -1,0 +1,279 @@
+"""Checkpoints on disk and in memory: loading without trusting, saving so that transformers can load it again."""
+
+from __future__ import annotations
+
+import copy
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from edgebert.distributed import is_main
+from edgebert.errors import RequestError, TeacherError
+from edgebert.types import Student
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tokenizers import Tokenizer
+    from torch import Tensor, nn
+
+TOKENIZER = "tokenizer.json"
+TOKENIZER_SIDE_FILES = ("tokenizer_config.json", "special_tokens_map.json")
+TEACHER_IDS = "teacher_ids.json"  # beside a student whose vocabulary was trimmed
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keeps transformers' load reports and bars off the user's terminal; what matters is checked and raised."""
+    import transformers
+
+    verbosity = transformers.logging.get_verbosity()
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        transformers.logging.set_verbosity(verbosity)
+
+
+def load_config(folder: Path) -> Any:
+    """The transformers config of a checkpoint folder. Never runs code that the checkpoint carries."""
+    from transformers import AutoConfig
+
+    try:
+        json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        return AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+    except FileNotFoundError:
+        raise TeacherError(
+            "no config.json: this is not a checkpoint", where=str(folder), hint="Save one with save_pretrained()."
+        ) from None
+    except (OSError, ValueError, KeyError) as error:
+        first = str(error).splitlines()[0]
+        raise TeacherError(f"config.json cannot be used: {first}", where=str(folder)) from None
+
+
+def load_tokenizer(folder: Path) -> Tokenizer:
+    """The checkpoint's fast tokenizer. Raises TeacherError where there is none."""
+    from tokenizers import Tokenizer
+
+    path = folder / TOKENIZER
+    try:
+        if path.exists():
+            return Tokenizer.from_file(str(path))
+        from transformers import AutoTokenizer
+
+        with quiet():
+            slow = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+        return slow.backend_tokenizer
+    except Exception as error:
+        raise TeacherError(
+            f"the tokenizer cannot be read: {str(error).splitlines()[0]}",
+            where=str(path),
+            hint="edgebert needs a fast tokenizer (tokenizer.json).",
+        ) from None
+
+
+def load_model(
+    folder: Path, auto_model: str, labels: Sequence[str] | None = None, *, allow_pickle: bool = False
+) -> tuple[nn.Module, bool]:
+    """A model with the task's head, in eval mode, float32, on the CPU.
+
+    Args:
+        folder: a checkpoint folder.
+        auto_model: name of transformers' Auto class for the task.
+        labels: the new head's labels; None keeps the checkpoint's.
+        allow_pickle: read a pickle checkpoint where there is no safetensors file.
+
+    Returns:
+        The model, and whether its head came from the checkpoint.
+
+    Raises:
+        TeacherError: pickle without leave, truncated weights, missing encoder weights, an unknown family.
+    """
+    import torch
+    import transformers
+
+    weights = check_weights(folder, allow_pickle=allow_pickle)
+    config = load_config(folder)
+    if labels is not None:
+        set_labels(config, labels)
+    try:
+        with quiet():
+            model, info = getattr(transformers, auto_model).from_pretrained(
+                folder,
+                config=config,
+                dtype=torch.float32,
+                use_safetensors=weights.suffix == ".safetensors",
+                trust_remote_code=False,
+                local_files_only=True,
+                attn_implementation="eager",  # attention probabilities can be read, and export stays plain
+                ignore_mismatched_sizes=labels is not None,
+                output_loading_info=True,
+            )
+    except Exception as error:
+        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise TeacherError(f"the checkpoint cannot be loaded: {first}", where=str(folder)) from None
+    fresh = {str(key) for key in info["missing_keys"]} | {str(item[0]) for item in info["mismatched_keys"]}
+    base = model.base_model_prefix
+    lost = sorted(key for key in fresh if key.startswith(f"{base}.") and ".pooler." not in key)
+    if lost:
+        raise TeacherError(
+            f"{len(lost)} weights of the encoder are missing or have another shape, the first is {lost[0]}",
+            where=str(folder),
+            hint="The file is cut short or belongs to another config.json.",
+        )
+    return model.eval(), not fresh
+
+
+def check_weights(folder: Path, *, allow_pickle: bool = False) -> Path:
+    """The first weights file of a checkpoint, after its header and length were checked.
+
+    Raises:
+        TeacherError: no weights, a truncated safetensors file, or pickle without `allow_pickle`.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    files = sorted(folder.glob("*.safetensors"))
+    for path in files:
+        try:
+            with safe_open(path, framework="np"):
+                pass
+        except (SafetensorError, OSError) as error:
+            raise TeacherError(
+                f"the weights are damaged or cut short: {error}", where=str(path), hint="Fetch the file again."
+            ) from None
+    pickles = sorted(folder.glob("pytorch_model*.bin"))
+    if files:
+        return files[0]
+    if pickles and allow_pickle:
+        return pickles[0]
+    if pickles:
+        raise TeacherError(
+            "the checkpoint is a pickle, which can run code when it is read",
+            where=str(pickles[0]),
+            hint="Convert it to safetensors, or pass --allow-pickle if you trust its author.",
+        )
+    raise TeacherError("no model.safetensors in this folder", where=str(folder), hint="Save with save_pretrained().")
+
+
+def set_labels(config: Any, labels: Sequence[str]) -> None:
+    config.num_labels = len(labels)
+    config.id2label = dict(enumerate(labels))
+    config.label2id = {label: i for i, label in enumerate(labels)}
+
+
+def slice_head(model: Any, order: Sequence[int], labels: Sequence[str]) -> None:
+    """Reorders a head so that output i is its old output order[i]. In place.
+
+    Raises:
+        TeacherError: no linear layer of the model gives one output a label.
+    """
+    import torch
+    from torch import nn
+
+    n_old = model.config.num_labels
+    heads = [m for m in model.modules() if isinstance(m, nn.Linear) and m.out_features == n_old]
+    if not heads:
+        raise TeacherError(f"no linear head with {n_old} outputs in {type(model).__name__}")
+    head, index = heads[-1], torch.tensor(list(order))
+    head.weight = nn.Parameter(head.weight.detach()[index].clone())
+    if head.bias is not None:
+        head.bias = nn.Parameter(head.bias.detach()[index].clone())
+    head.out_features = len(order)
+    set_labels(model.config, labels)
+    model.num_labels = len(order)
+
+
+def save_checkpoint(folder: Path, student: Student, tokenizer_from: Path) -> None:
+    """Config, safetensors weights, tokenizer.json and its side files, as transformers reads them.
+
+    Args:
+        folder: where to.
+        student: the model and its tokenizer.
+        tokenizer_from: the checkpoint folder whose tokenizer settings (casing, special tokens) still hold.
+    """
+    if not is_main():
+        return
+    with quiet():
+        student.model.save_pretrained(folder)
+    student.tokenizer.save(str(folder / TOKENIZER))
+    for name in TOKENIZER_SIDE_FILES:
+        if (tokenizer_from / name).exists() and tokenizer_from != folder:
+            shutil.copyfile(tokenizer_from / name, folder / name)
+    if student.teacher_ids is not None:
+        (folder / TEACHER_IDS).write_text(json.dumps(list(student.teacher_ids)), encoding="utf-8")
+
+
+def load_student(folder: Path, auto_model: str) -> Student:
+    """A student as `save_checkpoint` wrote it."""
+    model, _ = load_model(folder, auto_model)
+    ids = folder / TEACHER_IDS
+    teacher_ids = tuple(json.loads(ids.read_text(encoding="utf-8"))) if ids.exists() else None
+    return Student(model, load_tokenizer(folder), teacher_ids)
+
+
+def copy_student(model: nn.Module, tokenizer: Tokenizer) -> Student:
+    """A student that starts as its teacher and can change without touching it."""
+    return Student(copy.deepcopy(model), tokenizer)
+
+
+def encoder_layers(model: Any) -> nn.ModuleList:
+    """The model's stack of layers: its one ModuleList with config.num_hidden_layers items.
+
+    Raises:
+        RequestError: the family has no such list (ALBERT shares its layers, for one).
+    """
+    from torch import nn
+
+    depth = model.config.num_hidden_layers
+    stacks = [m for m in model.modules() if isinstance(m, nn.ModuleList) and len(m) == depth]
+    if not stacks:
+        raise RequestError(
+            f"{type(model).__name__} has no list of {depth} layers to choose from", hint="Use another method."
+        )
+    return stacks[0]
+
+
+def n_parameters(model: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def accepted(model: nn.Module, batch: Mapping[str, Any]) -> dict[str, Any]:
+    """The inputs of `batch` that the model's forward takes (DistilBERT has no token types, for one)."""
+    import inspect
+
+    names = inspect.signature(model.forward).parameters
+    inputs = {name: batch[name] for name in ("input_ids", "attention_mask", "token_type_ids") if name in names}
+    if "token_type_ids" in inputs and getattr(model.config, "type_vocab_size", 2) < 2:
+        del inputs["token_type_ids"]  # RoBERTa has one type and its tokenizer may say 1
+    return inputs
+
+
+class TorchSession:
+    """A torch model behind the interface of `edgebert.converters.Session`."""
+
+    runtime: str = "torch"
+
+    def __init__(self, model: nn.Module, threads: int = 0) -> None:
+        import torch
+
+        self.model, self.threads = model.eval(), threads
+        self.runtime_version = str(torch.__version__)
+
+    def run(self, batch: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Logits (batch, seq, n_labels), float32."""
+        import torch
+
+        if self.threads and torch.get_num_threads() != self.threads:
+            torch.set_num_threads(self.threads)
+        device = next(self.model.parameters()).device
+        with torch.inference_mode():
+            tensors: dict[str, Tensor] = {
+                name: torch.from_numpy(array).to(device) for name, array in accepted(self.model, batch).items()
+            }
+            return self.model(**tensors).logits.float().cpu().numpy()

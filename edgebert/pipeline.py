@@ -1,0 +1,185 @@
+"""The main job, stage by stage: teacher, data, plan, compress, convert, verify, profile, report, bundle."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from edgebert.bundle import write_bundle
+from edgebert.distributed import is_main
+from edgebert.environment import describe_environment
+from edgebert.job import Fit, resolve
+from edgebert.modeling.checkpoint import load_config, load_tokenizer
+from edgebert.recipes import recipe_text
+from edgebert.report import write_report
+from edgebert.results import model_result
+from edgebert.run import Stage, now, plain, write_atomic
+from edgebert.search.plan import make_plan
+from edgebert.selection import choose
+from edgebert.stages import compress_stage, convert_stage, profile_stage, teacher_stage, verify_stage
+from edgebert.types import FitRequest, FitResult, Plan, Report
+
+GOLDEN_ROWS = 8  # of the test split, packed with the bundle
+
+
+def fit(
+    request: FitRequest, *, command: str = "", on_event: Callable[[dict[str, Any]], None] | None = None
+) -> FitResult:
+    """Runs every stage that is not done yet.
+
+    Raises:
+        EdgebertError: the request, the data or the teacher cannot be used (exit code 2).
+        BudgetError: no student shape fits the budget (exit code 1).
+    """
+    job = resolve(request, command, on_event)
+    try:
+        return _stages(job)
+    finally:
+        job.run.close()
+
+
+def _stages(job: Fit) -> FitResult:
+    teacher = teacher_stage(job)
+    plan = _plan(job, teacher)
+    models = {"teacher": teacher}
+    for candidate in (c for c in plan.candidates if c.taken):
+        models[candidate.name] = compress_stage(job, candidate, teacher)
+    converted = {name: convert_stage(job, name, stage) for name, stage in models.items()}
+    verified = {name: verify_stage(job, name, models[name], converted[name]) for name in models}
+    if not is_main():
+        raise SystemExit(0)  # the others were here to train
+    profiled = profile_stage(job, models, converted, verified)
+    report = _report(job, plan, models, converted, verified, profiled)
+    return _finish(job, report, models)
+
+
+def _plan(job: Fit, teacher: Stage) -> Plan:
+    tokenizer = load_tokenizer(teacher.path)
+    features = job.task.encode(job.dataset.splits["train"], tokenizer, job.dataset.labels, job.max_length)
+    plan = make_plan(
+        load_config(teacher.path),
+        job.recipe,
+        job.device,
+        job.budget,
+        [len(feature.input_ids) for feature in features],
+        auto_model=job.task.auto_model,
+        n_candidates=job.request.candidates or job.level.candidates,
+    )
+    if is_main():
+        write_atomic(job.run.folder / "plan.json", json.dumps(plain(plan), indent=1, ensure_ascii=False))
+    for candidate in plan.candidates:
+        if candidate.taken:
+            job.run.log(event="candidate", name=candidate.name, reason=candidate.reason)
+    return plan
+
+
+# ---------------------------------------------------------------- from stages to a report
+
+
+def _report(
+    job: Fit,
+    plan: Plan,
+    models: dict[str, Stage],
+    converted: dict[str, Stage],
+    verified: dict[str, Stage],
+    profiled: Stage,
+) -> Report:
+    results = {
+        name: model_result(job, name, models[name], converted[name], verified[name], profiled, plan) for name in models
+    }
+    teacher, students = results.pop("teacher"), tuple(results.values())
+    winner, verdict, failures = choose(teacher, students, job.budget, job.device)
+    return Report(
+        run=job.run.folder.name,
+        command=job.command,
+        device=job.device,
+        task=job.task.name,
+        data=job.dataset.source,
+        n_rows={split: len(rows) for split, rows in job.dataset.splits.items()},
+        teacher=teacher,
+        students=students,
+        plan=replace(plan, notes=(*plan.notes, *job.notes)),
+        winner=f"{winner[0].name}/{winner[1].artifact.name}" if winner else None,
+        verdict=verdict,
+        failures=tuple(failures),
+        environment={
+            **describe_environment(),
+            "seed": job.request.seed,
+            "effort": job.request.effort,
+            "recipe": recipe_text(job.recipe),
+            "teacher": {"name": job.source.name, "origin": job.source.origin, "sha256": job.source.sha256},
+            "seconds": {stage.path.name: stage.seconds for stage in job.run.stages},
+        },
+        created=now(),
+    )
+
+
+def _finish(job: Fit, report: Report, models: dict[str, Stage]) -> FitResult:
+    keep_rejected(job.run.folder, report)
+    bundle = _bundle(job, report, models)
+    write_report(report, job.run.folder / "report")  # after the bundle, which it calls packaged
+    job.run.write_manifest(
+        created=report.created,
+        command=job.command,
+        request=job.request,
+        environment=report.environment,
+        data=job.dataset.source,
+        winner=report.winner,
+        verdict=report.verdict,
+        failures=report.failures,
+    )
+    job.run.log(event="finish", winner=report.winner, failures=report.failures)
+    rejected = any(result.parity.failures for student in report.students for result in student.artifacts)
+    return FitResult(job.run.folder, report, bundle, 1 if rejected or report.winner is None else 0)
+
+
+def keep_rejected(run: Path, report: Report) -> None:
+    """Puts every file that failed parity aside under rejected/, with the reason."""
+    folder = run / "rejected"
+    shutil.rmtree(folder, ignore_errors=True)
+    for student in report.students:
+        for result in student.artifacts:
+            if result.parity.failures:
+                place = folder / f"{student.name}-{result.artifact.name}"
+                place.mkdir(parents=True)
+                os.link(result.artifact.path, place / result.artifact.path.name)
+                write_atomic(place / "reason.txt", "\n".join(result.parity.failures) + "\n")
+
+
+def _bundle(job: Fit, report: Report, models: dict[str, Stage]) -> Path | None:
+    folder = job.run.folder / "bundle"
+    if report.winner is None:
+        if folder.exists():  # of an earlier request in this run: it must not pass for this one's
+            shutil.rmtree(folder)
+        return None
+    name, artifact_name = report.winner.split("/")
+    student = next(student for student in report.students if student.name == name)
+    result = next(result for result in student.artifacts if result.artifact.name == artifact_name)
+    return write_bundle(
+        folder,
+        artifact=result.artifact,
+        student=models[name].path,
+        task=job.task,
+        labels=job.dataset.labels,
+        golden=job.dataset.splits["test"][:GOLDEN_ROWS],
+        max_length=job.max_length,
+        facts={
+            "created": report.created,
+            "device": job.device.name,
+            "teacher": report.environment["teacher"],
+            "data": job.dataset.source,
+            "recipe": report.environment["recipe"],
+            "student": name,
+            "score": result.parity.score,
+            "teacher_score": report.teacher.test,
+            "parity": result.parity,
+            "latencies": result.latencies,
+            "footprint": result.footprint,
+            "versions": report.environment["versions"],
+        },
+    )

@@ -1,0 +1,1 @@
+"""Measuring: one protocol, files interleaved, every figure with how it was obtained."""

@@ -1,0 +1,88 @@
+"""Recipes: methods in order, from `a+b+c`, from a TOML file, or the default; parameters checked before anything runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from edgebert import registry
+from edgebert.errors import RequestError
+from edgebert.methods import STAGES, Method
+from edgebert.types import MethodCall, Recipe
+
+DEFAULT_RECIPE = "trim-vocab+drop-layers+tinybert"
+TRAINING_ADDED = "finetune"
+
+
+def read_recipe(text: str | None, params: Mapping[str, Any] | None = None) -> tuple[Recipe, list[str]]:
+    """A checked recipe and notes on what was added to it.
+
+    Args:
+        text: `trim-vocab+drop-layers+tinybert`, the path of a TOML file with `[[method]]` tables, or None.
+        params: values by `method.parameter`, such as `tinybert.temperature`; they override the file's.
+
+    Raises:
+        RequestError: an unknown method or parameter, methods in an impossible order, one named twice.
+    """
+    text = text or DEFAULT_RECIPE
+    calls = _from_file(Path(text)) if text.endswith(".toml") else [MethodCall(name.strip()) for name in text.split("+")]
+    calls = _with_params(calls, params or {})
+    methods = [registry.method(call.method) for call in calls]
+    _check_order(methods)
+    notes = []
+    if not any(method.stage == "train" for method in methods):
+        calls.append(MethodCall(TRAINING_ADDED))
+        notes.append(f"the recipe trains nothing, so {TRAINING_ADDED} was added at its end")
+    for call in calls:
+        registry.method(call.method).read_params(call.params)
+    return Recipe(tuple(calls)), notes
+
+
+def recipe_text(recipe: Recipe) -> str:
+    """The recipe on one line, with the parameters that were set."""
+
+    def one(call: MethodCall) -> str:
+        given = ",".join(f"{name}={value}" for name, value in call.params.items())
+        return f"{call.method}({given})" if given else call.method
+
+    return "+".join(one(call) for call in recipe.calls)
+
+
+def _from_file(path: Path) -> list[MethodCall]:
+    from edgebert.toml import read_toml
+
+    tables = read_toml(path).get("method")
+    if not isinstance(tables, list) or not tables:
+        raise RequestError(
+            "no [[method]] table", where=str(path), hint='Write one a method: [[method]] name = "tinybert"'
+        )
+    for table in tables:
+        if not isinstance(table.get("name"), str):
+            raise RequestError("a [[method]] table has no name", where=str(path))
+    return [MethodCall(t["name"], {key: value for key, value in t.items() if key != "name"}) for t in tables]
+
+
+def _with_params(calls: list[MethodCall], params: Mapping[str, Any]) -> list[MethodCall]:
+    for key, value in params.items():
+        name, dot, param = key.partition(".")
+        if not dot or name not in {call.method for call in calls}:
+            used = ", ".join(call.method for call in calls)
+            raise RequestError(f"'{key}' is not METHOD.PARAMETER of a method in the recipe ({used})", where="--set")
+        calls = [replace(call, params={**call.params, param: value}) if call.method == name else call for call in calls]
+    return calls
+
+
+def _check_order(methods: list[Method]) -> None:
+    for first, second in zip(methods, methods[1:]):
+        if STAGES.index(first.stage) > STAGES.index(second.stage):
+            raise RequestError(
+                f"{second.name} ({second.stage}) cannot come after {first.name} ({first.stage})",
+                where="--recipe",
+                hint=f"The order is {', '.join(STAGES)}.",
+            )
+    names = [method.name for method in methods]
+    for name in names:
+        if names.count(name) > 1:
+            raise RequestError(f"{name} stands twice in the recipe", where="--recipe")

@@ -1,0 +1,74 @@
+"""Finds methods, tasks and converters: one module each, one declaration in it, no list to edit.
+
+Third parties join by an entry point of the group `edgebert.methods`, `edgebert.tasks` or `edgebert.converters` that
+names such a module.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from functools import cache
+from importlib.metadata import entry_points
+from typing import TYPE_CHECKING, Any
+
+from edgebert.errors import unknown
+
+if TYPE_CHECKING:
+    from edgebert.converters import Converter
+    from edgebert.methods import Method
+    from edgebert.tasks import Task
+
+
+@cache
+def _found(kind: str, attribute: str) -> dict[str, Any]:
+    package = importlib.import_module(f"edgebert.{kind}")
+    modules = [
+        importlib.import_module(f"edgebert.{kind}.{info.name}")
+        for info in pkgutil.iter_modules(package.__path__)
+        if not info.name.startswith("_")
+    ]
+    modules += [point.load() for point in entry_points(group=f"edgebert.{kind}")]
+    found: dict[str, Any] = {}
+    for module in modules:
+        declared = getattr(module, attribute)
+        if declared.name in found:
+            raise ValueError(f"two {kind} are named '{declared.name}': the second is {module.__name__}")
+        found[declared.name] = declared
+    return dict(sorted(found.items()))
+
+
+def methods() -> dict[str, Method]:
+    """Compression methods by name."""
+    return _found("methods", "METHOD")
+
+
+def tasks() -> dict[str, Task]:
+    """Tasks by name."""
+    return _found("tasks", "TASK")
+
+
+def converters() -> dict[str, Converter]:
+    """Converters by format name."""
+    return _found("converters", "CONVERTER")
+
+
+def method(name: str) -> Method:
+    """The method of this name, or an error that offers the nearest names."""
+    if name not in methods():
+        raise unknown("method", name, methods(), where="--recipe", more="List them with: edgebert methods")
+    return methods()[name]
+
+
+def task(name: str) -> Task:
+    """The task of this name, or an error that offers the nearest names."""
+    if name not in tasks():
+        raise unknown("task", name, tasks(), where="--task")
+    return tasks()[name]
+
+
+def converter(name: str) -> Converter:
+    """The converter of this format, or an error that offers the nearest names."""
+    if name not in converters():
+        raise unknown("format", name, converters())
+    return converters()[name]

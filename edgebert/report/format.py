@@ -1,0 +1,77 @@
+"""How every number of a report is written: one function a kind of number, for page, picture and table."""
+
+from __future__ import annotations
+
+from edgebert.types import Latency, Score
+
+NONE = "—"
+
+
+def percent(share: float | None, decimals: int = 1) -> str:
+    """0.9512 -> '95.1'."""
+    return NONE if share is None else f"{100 * share:.{decimals}f}"
+
+
+def points(difference: float, decimals: int = 2) -> str:
+    """A difference of two shares in points of the metric: -0.0034 -> '−0.34'; a rounded zero has no sign."""
+    rounded = round(100 * difference, decimals)
+    return (f"{rounded:+.{decimals}f}" if rounded else f"{0:.{decimals}f}").replace("-", "−")
+
+
+def megabytes(size_bytes: int) -> str:
+    """MB of 10^6 bytes: 5_123_456 -> '5.12 MB', 90_900_000 -> '90.9 MB'."""
+    return f"{_three_digits(size_bytes / 1e6)} MB"
+
+
+def milliseconds(value: float | None) -> str:
+    """Three significant digits: 2.8312 -> '2.83', 22.51 -> '22.5', 431.7 -> '432'."""
+    return NONE if value is None else _three_digits(value)
+
+
+def interval(latency: Latency) -> str:
+    """The bounds of a prediction: '2.9–6.0', or nothing when it has none."""
+    if latency.low_ms is None or latency.high_ms is None:
+        return ""
+    return f"{_three_digits(latency.low_ms)}–{_three_digits(latency.high_ms)}"
+
+
+def prediction(latency: Latency) -> str:
+    """A predicted latency never stands without the word: 'predicted 4.10 (2.90–6.00)'."""
+    bounds = interval(latency)
+    return f"{latency.how} {_three_digits(latency.p50_ms)}" + (f" ({bounds})" if bounds else "")
+
+
+def times(ratio: float) -> str:
+    """8.04 -> '8.0×'; from 100 on without decimals."""
+    return f"{ratio:.0f}×" if ratio >= 99.95 else f"{ratio:.1f}×"
+
+
+def count(value: int) -> str:
+    """22700000 -> '22,700,000'."""
+    return f"{value:,}"
+
+
+def difference(value: float) -> str:
+    """A worst logit difference, two significant digits: 3.2e-06 -> '3.2e-06', 0.4567 -> '0.46'."""
+    return f"{value:.2g}"
+
+
+def score_basis(score: Score) -> str:
+    """What a score was computed on: 'strict entity F1, test, n = 893'."""
+    return f"{score.metric}, {score.split}, n = {count(score.n)}"
+
+
+def latency_basis(latency: Latency) -> str:
+    """How a latency was obtained: 'measured, onnxruntime 1.20, 1 thread, batch 1, 128 tokens, 50 runs'."""
+    threads = "all cores" if latency.threads == 0 else f"{latency.threads} thread{'' if latency.threads == 1 else 's'}"
+    length = f"{latency.seq_len} tokens"
+    if latency.lengths == "data":
+        length = f"data lengths (median {length})"
+    runtime = f"{latency.runtime} {latency.runtime_version}".strip()
+    parts = [latency.how, runtime, threads, f"batch {latency.batch}", length]
+    return ", ".join(parts + ([f"{count(latency.n_runs)} runs"] if latency.n_runs else []))
+
+
+def _three_digits(value: float) -> str:
+    decimals = 2 if value < 9.995 else 1 if value < 99.95 else 0
+    return f"{value:.{decimals}f}"

@@ -1,0 +1,68 @@
+"""A report as JSON and back."""
+
+from __future__ import annotations
+
+import json
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import Any
+
+from edgebert.errors import RunError
+from edgebert.types import Report
+
+SCHEMA = 1
+
+
+def to_plain(value: Any) -> Any:
+    """`value` as JSON types. A path becomes its name alone, so that no report carries folders of the machine.
+
+    Fields keep the order in which they are declared; the keys of mappings are sorted.
+    """
+    if is_dataclass(value) and not isinstance(value, type):
+        return {field.name: to_plain(getattr(value, field.name)) for field in fields(value)}
+    if isinstance(value, Mapping):
+        return {key: to_plain(item) for key, item in sorted((str(key), item) for key, item in value.items())}
+    if isinstance(value, (list, tuple)):
+        return [to_plain(item) for item in value]
+    if isinstance(value, Path):
+        return value.name
+    return value.item() if hasattr(value, "dtype") else value  # numpy's numbers
+
+
+def dump_report(report: Report) -> str:
+    """The text of report.json. Raises ValueError for a number that is not finite: JSON has none."""
+    return json.dumps({"schema": SCHEMA, **to_plain(report)}, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def read_report(path: Path) -> Report:
+    """The report of a report.json. Raises RunError when it is absent, damaged or of another schema."""
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+        if document.pop("schema") != SCHEMA:
+            raise ValueError(f"schema is not {SCHEMA}")
+        report: Report = _build(Report, document)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise RunError(
+            f"not a report that this edgebert reads ({error})", where=str(path), hint="Run edgebert fit again."
+        ) from None
+    return report
+
+
+def _build(kind: Any, value: Any) -> Any:
+    """`value`, as JSON gave it, as the annotated type `kind`."""
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if origin in (typing.Union, types.UnionType):
+        inner = next(argument for argument in arguments if argument is not type(None))
+        return None if value is None else _build(inner, value)
+    if isinstance(kind, type) and is_dataclass(kind):
+        hints = typing.get_type_hints(kind)
+        return kind(**{name: _build(hints[name], item) for name, item in value.items()})
+    if origin is tuple:
+        inner_kinds = [arguments[0]] * len(value) if arguments[-1] is ... else arguments
+        return tuple(_build(inner, item) for inner, item in zip(inner_kinds, value, strict=True))
+    if origin is Mapping:
+        return {key: _build(arguments[1], item) for key, item in value.items()}
+    return Path(value) if kind is Path else value

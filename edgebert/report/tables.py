@@ -1,0 +1,171 @@
+"""The tables of the page as text cells: rows are figures, columns are the models in torch and their files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from edgebert.report import format as fmt
+from edgebert.report import view
+from edgebert.report.view import Entry
+from edgebert.types import Latency, ModelResult, Report, TypeScore
+
+
+@dataclass(frozen=True)
+class Line:
+    """One figure of every entry. A predicted figure is marked, so that the page writes it differently."""
+
+    name: str
+    cells: tuple[str, ...]
+    predicted: bool = False
+
+
+@dataclass(frozen=True)
+class Group:
+    title: str
+    lines: tuple[Line, ...]
+
+
+@dataclass(frozen=True)
+class TypeLine:
+    """One entity type: the teacher in torch and the packaged file."""
+
+    name: str
+    support: int
+    teacher: TypeScore
+    winner: TypeScore | None
+
+
+Cell = Callable[[Entry], str]
+
+
+def file_table(report: Report) -> list[Group]:
+    """Every figure of every entry, in groups; lines without any figure are left out."""
+    entries = view.entries(report)
+
+    def lines(*wanted: tuple[str, Cell], predicted: bool = False) -> tuple[Line, ...]:
+        made = [Line(name, tuple(cell(entry) for entry in entries), predicted) for name, cell in wanted]
+        return tuple(line for line in made if any(cell != fmt.NONE for cell in line.cells))
+
+    groups = [
+        Group("Score", lines(*_score_cells(report))),
+        Group("Size", lines(*_size_cells(report))),
+        Group("Latency measured here, ms: p50 / p90, batch 1", lines(*_latency_cells(report))),
+        Group(f"Latency on {report.device.title}, ms", lines(("p50 (interval)", _device_cell(report)), predicted=True)),
+        Group("Loading, measured here in a process of its own", lines(*_FOOTPRINT_CELLS)),
+        Group("Parity with the student in torch, on real rows", lines(*_PARITY_CELLS)),
+        Group("Outcome", lines(("verdict", view.state))),
+    ]
+    return [group for group in groups if group.lines]
+
+
+def _score_cells(report: Report) -> list[tuple[str, Cell]]:
+    score = report.teacher.test
+    return [
+        (f"{score.metric}, {score.split}, %", lambda e: fmt.percent(e.score.value, 2)),
+        ("points against the teacher", lambda e: fmt.points(view.drop(e, report))),
+        (f"on {report.teacher.dev.split}, %", lambda e: fmt.percent(e.dev.value if e.dev else None, 2)),
+        ("precision, %", lambda e: fmt.percent(e.score.precision)),
+        ("recall, %", lambda e: fmt.percent(e.score.recall)),
+        ("rows", lambda e: fmt.count(e.score.n)),
+    ]
+
+
+def _size_cells(report: Report) -> list[tuple[str, Cell]]:
+    def share(entry: Entry) -> str:
+        base = view.baseline(report, "fp32")
+        if not entry.artifact or not base or not base.artifact:
+            return fmt.NONE
+        return f"{fmt.percent(entry.artifact.size_bytes / base.artifact.size_bytes)}%"
+
+    return [
+        ("file", lambda e: fmt.megabytes(e.artifact.size_bytes) if e.artifact else fmt.NONE),
+        ("of the teacher's fp32 file", share),
+        ("parameters", lambda e: fmt.count(e.model.n_parameters)),
+        ("layers / vocabulary", lambda e: f"{e.model.n_layers} / {fmt.count(e.model.vocab_size)}"),
+    ]
+
+
+def _latency_cells(report: Report) -> list[tuple[str, Cell]]:
+    device = view.this_machine(report)
+
+    def timed(one_thread: bool, fixed: bool) -> Cell:
+        return lambda e: _pair(view.measured(e.latencies, device, one_thread=one_thread, fixed=fixed))
+
+    def faster(entry: Entry) -> str:
+        ratio = view.speedup(entry, view.baseline(report, view.TORCH), report)
+        return fmt.times(ratio) if ratio else fmt.NONE
+
+    return [
+        ("data lengths, 1 thread", timed(True, False)),
+        ("data lengths, all cores", timed(False, False)),
+        (f"{view.FIXED_TOKENS} tokens, 1 thread", timed(True, True)),
+        (f"{view.FIXED_TOKENS} tokens, all cores", timed(False, True)),
+        ("speed against the teacher in torch", faster),
+    ]
+
+
+def _pair(latency: Latency | None) -> str:
+    return f"{fmt.milliseconds(latency.p50_ms)} / {fmt.milliseconds(latency.p90_ms)}" if latency else fmt.NONE
+
+
+def _device_cell(report: Report) -> Cell:
+    def cell(entry: Entry) -> str:
+        latency = view.predicted(entry, report)
+        return fmt.prediction(latency) if latency else fmt.NONE
+
+    return cell
+
+
+def _of_file(text: Callable[[view.ArtifactResult], str]) -> Cell:
+    return lambda entry: text(entry.result) if entry.result else fmt.NONE
+
+
+_FOOTPRINT_CELLS: list[tuple[str, Cell]] = [
+    ("load, ms", _of_file(lambda r: fmt.milliseconds(r.footprint.load_ms) if r.footprint else fmt.NONE)),
+    ("first run, ms", _of_file(lambda r: fmt.milliseconds(r.footprint.first_run_ms) if r.footprint else fmt.NONE)),
+    ("peak memory", _of_file(lambda r: fmt.megabytes(r.footprint.peak_memory_bytes) if r.footprint else fmt.NONE)),
+]
+_PARITY_CELLS: list[tuple[str, Cell]] = [
+    ("rows", _of_file(lambda r: fmt.count(r.parity.n_rows))),
+    ("worst logit difference", _of_file(lambda r: fmt.difference(r.parity.max_logit_difference))),
+    ("equal predictions, %", _of_file(lambda r: fmt.percent(r.parity.equal_predictions, 2))),
+]
+
+
+def type_table(report: Report, best: Entry | None) -> list[TypeLine]:
+    """A line per entity type of the teacher or the packaged file, the most frequent first."""
+    ours = {score.name: score for score in best.score.per_type} if best else {}
+    teacher = {score.name: score for score in report.teacher.test.per_type}
+    lines = [
+        TypeLine(
+            name, (teacher.get(name) or ours[name]).support, teacher.get(name) or _never(ours[name]), ours.get(name)
+        )
+        for name in teacher | ours
+    ]
+    return sorted(lines, key=lambda line: (-line.support, line.name))
+
+
+def _never(score: TypeScore) -> TypeScore:
+    # A type that the metric does not list for one of the two was neither predicted nor present there.
+    return TypeScore(score.name, 0.0, 0.0, 0.0, score.support)
+
+
+def conditions(report: Report) -> list[tuple[str, str]]:
+    """Every distinct way in which a latency was obtained: (device, basis)."""
+    models: tuple[ModelResult, ...] = (report.teacher, *report.students)
+    timed = [t for m in models for t in (*m.torch_latencies, *(t for a in m.artifacts for t in a.latencies))]
+    timed += [candidate.latency for candidate in report.plan.candidates]
+    return list(dict.fromkeys((latency.device, fmt.latency_basis(latency)) for latency in timed))
+
+
+def budget_lines(report: Report) -> list[tuple[str, str]]:
+    """What was allowed, in words."""
+    budget = report.plan.budget
+    named = [
+        ("latency on the device", budget.latency_ms, f"ms p50 at {report.plan.length_p95} tokens, batch 1"),
+        ("size of the file", budget.size_mb, "MB"),
+        ("peak memory", budget.memory_mb, "MB"),
+        ("drop against the teacher", budget.drop_points, f"points of the metric, judged on {report.teacher.dev.split}"),
+    ]
+    return [(name, "not limited" if limit is None else f"at most {limit:g} {unit}") for name, limit, unit in named]

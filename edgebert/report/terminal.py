@@ -1,0 +1,105 @@
+"""The report as a table in the terminal, made for 100 columns and for plain text."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edgebert.report import format as fmt
+from edgebert.report import view
+from edgebert.report.view import Entry
+from edgebert.types import Report
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+
+def print_report(report: Report, console: Console, folder: Path | None = None) -> None:
+    """Prints every model and file, the verdict, what failed, and where things are.
+
+    `folder` is the run folder as the reader should see it; without it, the run's name stands there.
+    """
+    from rich.text import Text
+
+    console.print(_table(report))
+    for line in _bases(report):
+        console.print(Text(line, style="dim"), soft_wrap=False)
+    console.print()
+    best = view.winner(report)
+    head = Text("packaged: ", style="bold green") if best else Text("nothing packaged: ", style="bold red")
+    console.print(head + Text(f"{best.label}. " if best else "", style="bold") + Text(report.verdict, style="default"))
+    for failure in report.failures:
+        console.print(Text("failed: ", style="red") + Text(failure, style="default"))
+    _print_places(console, str(folder) if folder else report.run, packaged=best is not None)
+
+
+def _table(report: Report) -> Table:
+    from rich import box
+    from rich.table import Table
+
+    score = report.teacher.test
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
+    table.add_column("model", no_wrap=True)
+    table.add_column("file", no_wrap=True)
+    for name in (f"{_short(score.metric)}\n{score.split}", "vs\nteacher", "size\nMB", "here\nms", "speed-up\nvs torch"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column(f"{report.device.name}\nms", justify="right")
+    for entry in _shown(report):
+        table.add_row(*_cells(entry, report), style="bold" if entry.packaged else None)
+    return table
+
+
+def _shown(report: Report) -> list[Entry]:
+    """The teacher in torch, and every file."""
+    return [entry for entry in view.entries(report) if entry.result or entry.rank == 0]
+
+
+def _cells(entry: Entry, report: Report) -> list[Text]:
+    from rich.text import Text
+
+    here, there = view.main_latency(entry, report), view.predicted(entry, report)
+    ratio = view.speedup(entry, view.baseline(report, view.TORCH), report)
+    rejected = " rejected" if entry.result and entry.result.parity.failures else ""
+    plain = (
+        ("* " if entry.packaged else "  ") + entry.model.name,
+        entry.precision + rejected,
+        fmt.percent(entry.score.value, 2),
+        _ascii(fmt.points(view.drop(entry, report))),
+        fmt.megabytes(entry.artifact.size_bytes).removesuffix(" MB") if entry.artifact else "-",
+        fmt.milliseconds(here.p50_ms) if here else "-",
+        fmt.times(ratio) if ratio else "-",
+    )
+    device = Text(fmt.prediction(there), style="italic") if there else Text("-")
+    return [*(Text(cell) for cell in plain), device]
+
+
+def _bases(report: Report) -> list[str]:
+    """How the columns were obtained."""
+    here = [latency for e in _shown(report) if (latency := view.main_latency(e, report))]
+    there = [latency for e in _shown(report) if (latency := view.predicted(e, report))]
+    lines = [f"{_short(report.teacher.test.metric)}: {fmt.score_basis(report.teacher.test)}, %; vs teacher: in points"]
+    lines += dict.fromkeys(f"here: p50, {fmt.latency_basis(latency)}" for latency in here)
+    lines += dict.fromkeys(f"{report.device.name}: p50 (interval), {fmt.latency_basis(latency)}" for latency in there)
+    return lines
+
+
+def _print_places(console: Console, run: str, *, packaged: bool) -> None:
+    from rich.text import Text
+
+    places = [("report", f"{run}/report/index.html")]
+    if packaged:
+        places += [("bundle", f"{run}/bundle"), ("try it", f'edgebert predict {run} "…"')]
+    for name, place in places:
+        console.print(Text(f"{name}: ", style="cyan") + Text(place, style="default"), soft_wrap=True)
+
+
+def _short(metric: str) -> str:
+    """The last word of a metric's name: 'strict entity F1' -> 'F1'."""
+    return metric.split()[-1]
+
+
+def _ascii(text: str) -> str:
+    # U+2212 is missing in the code pages of Windows consoles, where printing it would raise.
+    return text.replace("−", "-")

@@ -1,0 +1,86 @@
+"""Reads what stages recorded back into results."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from edgebert.job import Fit
+from edgebert.modeling.checkpoint import load_config
+from edgebert.profile.protocol import FIXED_LENGTH
+from edgebert.run import Stage
+from edgebert.search.cost import predict_latency
+from edgebert.types import (
+    Artifact,
+    ArtifactResult,
+    Footprint,
+    Latency,
+    ModelResult,
+    Parity,
+    Plan,
+    Score,
+    TypeScore,
+)
+
+
+def artifacts_of(converted: Stage) -> list[Artifact]:
+    """The files of a convert stage, with their paths."""
+    return [
+        Artifact(**{**{k: v for k, v in item.items() if k != "trials"}, "path": converted.path / item["path"]})
+        for item in converted.result
+    ]
+
+
+def read_score(value: dict[str, Any]) -> Score:
+    return Score(**{**value, "per_type": tuple(TypeScore(**row) for row in value["per_type"])})
+
+
+def _read_parity(value: dict[str, Any]) -> Parity:
+    scores = {name: read_score(value[name]) for name in ("score", "reference_score")}
+    return Parity(**{**value, **scores, "failures": tuple(value["failures"])})
+
+
+def model_result(
+    job: Fit,
+    name: str,
+    model: Stage,
+    converted: Stage,
+    verified: Stage,
+    profiled: Stage,
+    plan: Plan,
+) -> ModelResult:
+    """Everything known of one model, from the records of its stages."""
+    config = load_config(model.path)
+    candidate = next((c for c in plan.candidates if c.name == name), None)
+    results = []
+    for artifact in artifacts_of(converted):
+        key = f"{name}/{artifact.name}"
+        measured = tuple(Latency(**item) for item in profiled.result["latencies"].get(key, ()))
+        found = profiled.result["footprints"].get(key)
+        results.append(
+            ArtifactResult(
+                artifact=artifact,
+                parity=_read_parity(verified.result[artifact.name]["parity"]),
+                latencies=(*measured, *_predictions(job, config, artifact, plan.length_p95)),
+                footprint=Footprint(**found) if found else None,
+                dev=read_score(verified.result[artifact.name]["dev"]),
+            )
+        )
+    torch_latencies = profiled.result["latencies"].get(f"{name}/torch", ())
+    return ModelResult(
+        name=name,
+        n_layers=config.num_hidden_layers,
+        vocab_size=config.vocab_size,
+        n_parameters=model.result["n_parameters"],
+        dev=read_score(model.result["dev"]),
+        test=read_score(model.result["test"]),
+        artifacts=tuple(results),
+        torch_latencies=tuple(Latency(**item) for item in torch_latencies),
+        candidate=candidate,
+        notes=tuple(model.result.get("notes") or [model.result["note"]]),
+    )
+
+
+def _predictions(job: Fit, config: Any, artifact: Artifact, length_p95: int) -> list[Latency]:
+    return [
+        predict_latency(config, job.device, precision=artifact.precision, seq_len=n) for n in sorted({length_p95, min(FIXED_LENGTH, job.source.max_length)})
+    ]

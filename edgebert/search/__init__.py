@@ -1,0 +1,1 @@
+"""Student space, cost model, choice of plan."""

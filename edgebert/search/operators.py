@@ -1,0 +1,136 @@
+"""The operators of an encoder and a head per token, by shape, read from a transformers config alone.
+
+What is counted is what the arithmetic needs: how a runtime fuses nodes is left to the cost of a dispatch. Written for
+the families whose layer is BERT's (bert, roberta, distilbert, electra, albert, mpnet, camembert …) and for mobilebert.
+What attention adds elsewhere (DeBERTa's two relative products, a gated feed-forward) is not counted.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from edgebert.errors import RequestError
+
+# Arithmetic of one element. Ours: an exponential or an error function is a polynomial of about ten multiply-adds.
+SOFTMAX, GELU, LAYER_NORM, ADD, MOVE = 20, 20, 10, 1, 0
+
+
+@dataclass(frozen=True)
+class Operator:
+    """One kind of graph node, and how often it runs in one inference of batch 1.
+
+    Attributes:
+        flops: of one run; a multiply and an add count as two.
+        activations: elements read and written by one run.
+        weights: elements of constants read by one run; 0 where both sides are computed.
+        shape: (m, k, n) of a matrix product (m, k) x (k, n), of one head for attention; else None.
+    """
+
+    name: str
+    count: int
+    flops: int
+    activations: int
+    weights: int = 0
+    shape: tuple[int, int, int] | None = None
+
+
+def operators(config: Any, seq_len: int) -> list[Operator]:
+    """Every operator of a forward pass over `seq_len` tokens with a head per token.
+
+    A head per sentence costs less than the head counted here. Raises RequestError when the config lacks a size.
+    """
+    layer = _mobilebert_layer if config.model_type == "mobilebert" else _bert_layer
+    n_layers = _size(config, "num_hidden_layers")
+    once = [*_embedding(config, seq_len), _product("head", 1, seq_len, _size(config, "hidden_size"), config.num_labels)]
+    return [*once, *(_times(operator, n_layers) for operator in layer(config, seq_len))]
+
+
+def embedding_width(config: Any) -> int:
+    """Width of one row of the word table: `embedding_size` where a family factorises it, else the hidden size."""
+    return getattr(config, "embedding_size", None) or _size(config, "hidden_size")
+
+
+def _size(config: Any, *names: str) -> int:
+    for name in names:
+        if value := getattr(config, name, None):
+            return int(value)
+    raise RequestError(
+        f"the cost model cannot read a '{config.model_type}' config: no {' or '.join(names)}",
+        where="--teacher",
+        hint="Families with BERT's layer are read: bert, roberta, distilbert, electra, albert, mpnet, mobilebert.",
+    )
+
+
+def _times(operator: Operator, n: int) -> Operator:
+    return Operator(**{**vars(operator), "count": operator.count * n})
+
+
+def _product(name: str, count: int, m: int, k: int, n: int, *, heads: int = 1, constant: bool = True) -> Operator:
+    """`heads` products of the same shape in one node; `constant` when the right side is a weight."""
+    moved = heads * (m * k + m * n + (0 if constant else k * n))
+    return Operator(name, count, 2 * heads * m * k * n, moved, heads * k * n if constant else 0, (m, k, n))
+
+
+def _each(name: str, count: int, elements: int, flops: int) -> Operator:
+    """An operator that reads and writes `elements` once and spends `flops` on each."""
+    return Operator(name, count, flops * elements, 2 * elements)
+
+
+def _embedding(config: Any, s: int) -> list[Operator]:
+    width, hidden = embedding_width(config), _size(config, "hidden_size")
+    found = [_each("embedding gather", 3, s * width, MOVE), _each("embedding sum", 2, s * width, ADD)]
+    if config.model_type == "mobilebert":
+        # Each token sees its two neighbours' embeddings; the transformation always runs.
+        found.append(_product("embedding projection", 1, s, (3 if config.trigram_input else 1) * width, hidden))
+    elif width != hidden:
+        found.append(_product("embedding projection", 1, s, width, hidden))
+    return [*found, _each("layer norm", 1, s * width, LAYER_NORM)]
+
+
+def _attention(s: int, inner: int, heads: int, sources: dict[str, int]) -> list[Operator]:
+    """Self-attention of width `inner`; `sources` is the width from which query, key and value are each computed."""
+    return [
+        *(_product(name, 1, s, width, inner) for name, width in sources.items()),
+        _each("split and join heads", 4, s * inner, MOVE),
+        _product("attention scores", 1, s, inner // heads, s, heads=heads, constant=False),
+        _each("scale and mask", 1, heads * s * s, ADD),
+        _each("softmax", 1, heads * s * s, SOFTMAX),
+        _product("attention values", 1, s, s, inner // heads, heads=heads, constant=False),
+        _product("attention output", 1, s, inner, inner),
+    ]
+
+
+def _bert_layer(config: Any, s: int) -> list[Operator]:
+    hidden, inner = _size(config, "hidden_size"), _size(config, "intermediate_size", "hidden_dim")
+    return [
+        *_attention(s, hidden, _size(config, "num_attention_heads"), dict.fromkeys(("query", "key", "value"), hidden)),
+        _product("feed-forward in", 1, s, hidden, inner),
+        _each("gelu", 1, s * inner, GELU),
+        _product("feed-forward out", 1, s, inner, hidden),
+        _each("residual", 2, s * hidden, ADD),
+        _each("layer norm", 2, s * hidden, LAYER_NORM),
+    ]
+
+
+def _mobilebert_layer(config: Any, s: int) -> list[Operator]:
+    """MobileBERT (Sun et al. 2020, arXiv 2004.02984), table 1: a layer between two linear bottlenecks."""
+    hidden, inner, n_ffn = config.hidden_size, config.intermediate_size, config.num_feedforward_networks
+    width = config.true_hidden_size
+    shared = config.use_bottleneck and config.key_query_shared_bottleneck and not config.use_bottleneck_attention
+    narrow = width if config.use_bottleneck_attention or not config.use_bottleneck else hidden
+    sources = {"query": width if shared else narrow, "key": width if shared else narrow, "value": narrow}
+    n_in = (2 if shared else 1) if config.use_bottleneck else 0
+    bottleneck = [
+        _product("bottleneck in", n_in, s, hidden, width),
+        _product("bottleneck out", n_in and 1, s, width, hidden),
+    ]
+    return [
+        *(operator for operator in bottleneck if operator.count),
+        *_attention(s, width, config.num_attention_heads, sources),
+        _product("feed-forward in", n_ffn, s, width, inner),
+        _each("relu", n_ffn, s * inner, ADD),
+        _product("feed-forward out", n_ffn, s, inner, width),
+        _each("residual", n_ffn + 2, s * width, ADD),
+        _each("norm", n_ffn + 4, s * width, 2 * ADD),  # an affine map in place of a layer norm
+    ]

@@ -1,0 +1,219 @@
+"""Which students to train: every shape a recipe can make, its predicted cost, and a verdict with a reason for each.
+
+Shapes that differ in the vocabulary alone form a group, and each group offers its largest vocabulary that fits: within
+a budget of bytes, pieces that are kept cost next to no time. Of the groups' offers, the largest encoders are taken.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import product
+from math import ceil
+from typing import TYPE_CHECKING, Any
+
+from edgebert import registry
+from edgebert.errors import BudgetError, RequestError, unknown
+from edgebert.search.cost import count_parameters, predict_int8_bytes, predict_latency
+from edgebert.search.limits import Limit, admits, broken, limits_of, miss, over, overrun, predicted_ms
+from edgebert.search.operators import embedding_width
+from edgebert.types import Budget, Candidate, DeviceProfile, MethodCall, Plan, Recipe
+
+if TYPE_CHECKING:
+    from edgebert.methods import Method
+
+PRECISION = "int8"  # what is shipped, so what is planned for
+Group = tuple[tuple[str, Any], ...]  # "method.param" and its value, of the choices outside the vocabulary
+
+
+@dataclass(frozen=True)
+class _Shape:
+    candidate: Candidate
+    group: Group
+    encoder_parameters: int  # all but the word table
+
+
+def make_plan(
+    config: Any,
+    recipe: Recipe,
+    device: DeviceProfile,
+    budget: Budget,
+    lengths: Sequence[int],
+    *,
+    auto_model: str,
+    n_candidates: int,
+    methods: Mapping[str, Method] | None = None,
+    runtime: str | None = None,
+) -> Plan:
+    """Every shape of the recipe with its verdict; at most `n_candidates` are taken.
+
+    Args:
+        config: the teacher's transformers config; not changed.
+        recipe: of its parameters, those left open that have a `Param.search` are enumerated.
+        lengths: tokens of each training row; the latency is predicted at their 95th percentile, batch 1.
+        auto_model: name of transformers' Auto class, for exact parameter counts.
+        methods: by name; by default the registry's.
+        runtime: label of the predictions; by default the device's first.
+
+    Raises:
+        BudgetError: no shape fits; the message names the nearest and what would admit it.
+        RequestError: an unknown method or parameter, or fewer than one candidate asked for.
+        ValueError: no lengths.
+    """
+    if n_candidates < 1:
+        raise RequestError(f"cannot plan {n_candidates} candidates", where="--candidates", hint="Ask for at least 1.")
+    methods = registry.methods() if methods is None else methods
+    middle, long = percentile(lengths, 50), max(1, percentile(lengths, 95))
+    shapes = []
+    for full, group in _recipes(config, recipe, methods):
+        shapes.append(_shape(full, group, _reshaped(config, full, methods), device, long, auto_model, runtime))
+    limits = limits_of(budget)
+    candidates = _judge(_named(shapes), n_candidates, limits)
+    if not any(candidate.fits for candidate in candidates):
+        raise _nothing_fits(candidates, limits, device)
+    return Plan(candidates, budget, middle, long, _notes(budget, device, long))
+
+
+def percentile(lengths: Sequence[int], share: int) -> int:
+    """Nearest-rank percentile: the smallest length that at least `share` percent of the rows do not exceed."""
+    if not lengths:
+        raise ValueError("no lengths: a plan needs the token count of the training rows")
+    return sorted(lengths)[max(1, ceil(share * len(lengths) / 100)) - 1]
+
+
+# ---------------------------------------------------------------- shapes
+
+
+def _recipes(config: Any, recipe: Recipe, methods: Mapping[str, Method]) -> Iterator[tuple[Recipe, Group]]:
+    """Every full recipe, with its group."""
+    choices: list[list[tuple[int, str, Any]]] = []  # of each open parameter: (index of its call, name, value)
+    for i, call in enumerate(recipe.calls):
+        if call.method not in methods:
+            raise unknown("method", call.method, methods, where="--recipe")
+        for param in methods[call.method].params:
+            if param.search is not None and param.name not in call.params:
+                choices.append([(i, param.name, value) for value in param.search(config)])
+    for chosen in product(*choices):
+        calls = tuple(
+            MethodCall(call.method, {**call.params, **{name: value for at, name, value in chosen if at == i}})
+            for i, call in enumerate(recipe.calls)
+        )
+        group = tuple(
+            (f"{calls[i].method}.{name}", value)
+            for i, name, value in chosen
+            if methods[calls[i].method].stage != "vocabulary"
+        )
+        yield Recipe(calls), group
+
+
+def _reshaped(config: Any, recipe: Recipe, methods: Mapping[str, Method]) -> Any:
+    """The student's config: each call's `reshape` in turn, over a copy."""
+    config = copy.deepcopy(config)
+    for call in recipe.calls:
+        method = methods[call.method]
+        config = method.reshape(config, **method.read_params(call.params))
+    return config
+
+
+def _shape(
+    recipe: Recipe, group: Group, config: Any, device: DeviceProfile, seq_len: int, auto_model: str, runtime: str | None
+) -> _Shape:
+    """The shape of a full recipe, whose student has this config, without a verdict."""
+    candidate = Candidate(
+        name=f"L{config.num_hidden_layers}-v{_thousands(config.vocab_size)}",
+        recipe=recipe,
+        n_layers=config.num_hidden_layers,
+        vocab_size=config.vocab_size,
+        n_parameters=count_parameters(config, auto_model),
+        size_bytes=predict_int8_bytes(config, auto_model),
+        latency=predict_latency(config, device, precision=PRECISION, seq_len=seq_len, runtime=runtime),
+        fits=False,
+        taken=False,
+        reason="",
+    )
+    return _Shape(candidate, group, candidate.n_parameters - config.vocab_size * embedding_width(config))
+
+
+def _thousands(n: int) -> str:
+    return f"{n / 1000:.3g}k" if n >= 1000 else str(n)
+
+
+def _named(shapes: Sequence[_Shape]) -> list[_Shape]:
+    """Shapes with unique names: where two are equal, their group's values are added, then a number."""
+    short = [shape.candidate.name for shape in shapes]
+    values = ["".join(f"-{key.split('.')[-1]}={value}" for key, value in shape.group) for shape in shapes]
+    longer = _where_equal(short, lambda i: short[i] + values[i])
+    unique = _where_equal(longer, lambda i: f"{longer[i]}-{i + 1}")
+    return [
+        replace(shape, candidate=replace(shape.candidate, name=name))
+        for shape, name in zip(shapes, unique, strict=True)
+    ]
+
+
+def _where_equal(names: Sequence[str], other: Callable[[int], str]) -> list[str]:
+    times = Counter(names)
+    return [other(i) if times[name] > 1 else name for i, name in enumerate(names)]
+
+
+# ---------------------------------------------------------------- verdicts
+
+
+def _judge(shapes: Sequence[_Shape], n_candidates: int, limits: Sequence[Limit]) -> tuple[Candidate, ...]:
+    """Every candidate with its verdict: the largest encoder first, then the largest vocabulary."""
+    groups: dict[Group, list[_Shape]] = {}
+    for shape in sorted(shapes, key=lambda shape: -shape.candidate.vocab_size):
+        groups.setdefault(shape.group, []).append(shape)
+
+    def largest_first(members: list[_Shape]) -> tuple[float, float]:
+        # Layers that share their weights differ in time only.
+        return -members[0].encoder_parameters, -members[0].candidate.latency.p50_ms
+
+    judged: list[Candidate] = []
+    left = n_candidates
+    for members in sorted(groups.values(), key=largest_first):
+        candidates = [shape.candidate for shape in members]
+        best = next((candidate for candidate in candidates if not broken(limits, candidate)), None)
+        judged += [_verdict(candidate, best, left > 0, n_candidates, limits) for candidate in candidates]
+        left -= best is not None
+    return tuple(judged)
+
+
+def _verdict(
+    candidate: Candidate, best: Candidate | None, wanted: bool, n_candidates: int, limits: Sequence[Limit]
+) -> Candidate:
+    """`best` is the one that its group offers; `wanted` while fewer than `n_candidates` are taken."""
+    excess = broken(limits, candidate)
+    if excess:
+        return replace(candidate, reason="; ".join(over(limit, candidate) for limit in excess))
+    if candidate is not best and best is not None:
+        return replace(candidate, fits=True, reason=f"fits, but {best.vocab_size:,} pieces also fit")
+    if not wanted:
+        return replace(candidate, fits=True, reason=f"fits; not tried: --candidates {n_candidates}")
+    figures = f"{candidate.size_bytes / 1e6:.1f} MB, {predicted_ms(candidate)}"
+    return replace(candidate, fits=True, taken=True, reason=f"taken: {figures}; its largest vocabulary that fits")
+
+
+def _nothing_fits(candidates: Sequence[Candidate], limits: Sequence[Limit], device: DeviceProfile) -> BudgetError:
+    nearest = min(candidates, key=lambda candidate: (overrun(limits, candidate), candidate.size_bytes))
+    excess = broken(limits, nearest)
+    misses = "; ".join(miss(limit, nearest) for limit in excess)
+    give = " and ".join(admits(limit, nearest) for limit in excess)
+    return BudgetError(
+        f"none of {len(candidates)} student shapes fits the budget; the nearest, {nearest.name}, is {misses}",
+        where=f"--device {device.name}",
+        hint=f"{give} would admit {nearest.name}.",
+    )
+
+
+def _notes(budget: Budget, device: DeviceProfile, seq_len: int) -> tuple[str, ...]:
+    notes = [
+        f"Sizes and times are predicted for {PRECISION}, times at {seq_len} tokens and {device.threads} threads; a "
+        "shape is refused by its predicted p50, whatever its interval."
+    ]
+    if budget.memory_mb is not None:
+        notes.append("Memory is estimated from the file's size alone: see edgebert.search.cost.predict_memory_bytes.")
+    if budget.drop_points is not None:
+        notes.append(f"The drop of at most {budget.drop_points:g} points is measured after training, not predicted.")
+    return tuple(notes)

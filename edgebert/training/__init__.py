@@ -1,0 +1,1 @@
+"""One trainer, built on transformers.Trainer, and the pure loss functions."""

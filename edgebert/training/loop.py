@@ -1,0 +1,209 @@
+"""The one training loop: transformers.Trainer, fed with windows and an objective.
+
+Resume, seeds, mixed precision and several processes come with the Trainer and accelerate. An objective is a module that
+holds what is trained (the student, and projections where widths differ) and returns {"loss": scalar}.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import PrinterCallback, Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from edgebert.distributed import is_main, wait_for_everyone, world_size
+from edgebert.errors import EdgebertError
+from edgebert.infer import pad_batch
+from edgebert.modeling.checkpoint import accepted, quiet
+from edgebert.training.losses import IGNORED, all_finite, hard_cross_entropy
+from edgebert.types import Feature, TrainSettings
+
+SAVE_EVERY_SECONDS = 60.0
+
+
+class Objective(nn.Module):
+    """What a training step minimises. Subclasses implement `loss`; the base trains on the true labels.
+
+    Args:
+        student: the model that is trained.
+    """
+
+    accepts_loss_kwargs = False  # the loss is a mean over the batch: the Trainer divides it when it accumulates
+
+    def __init__(self, student: nn.Module) -> None:
+        super().__init__()
+        self.student = student
+
+    def forward(self, **batch: Tensor) -> dict[str, Tensor]:
+        return {"loss": self.loss(batch)}
+
+    def loss(self, batch: dict[str, Tensor]) -> Tensor:
+        """Scalar loss of a batch of `collate`."""
+        logits = self.student(**accepted(self.student, batch)).logits
+        return hard_cross_entropy(logits, batch["labels"])
+
+
+class DistillationObjective(Objective):
+    """An objective that also reads a teacher, which is neither trained nor saved.
+
+    Args:
+        student: the model that is trained.
+        teacher: in eval mode, without gradients.
+        teacher_ids: student token id -> teacher token id, where their vocabularies differ. The teacher then reads the
+            student's own pieces, so that positions match one to one.
+    """
+
+    def __init__(self, student: nn.Module, teacher: nn.Module, teacher_ids: Sequence[int] | None) -> None:
+        super().__init__(student)
+        self._teacher = (teacher,)  # in a tuple, so that it is no submodule
+        self._teacher_ids = None if teacher_ids is None else torch.tensor(list(teacher_ids))
+
+    def read_teacher(self, batch: dict[str, Tensor], **options: Any) -> Any:
+        """The teacher's outputs for the batch."""
+        (teacher,) = self._teacher
+        ids = batch["input_ids"]
+        if next(teacher.parameters()).device != ids.device:
+            teacher.to(ids.device)
+        if self._teacher_ids is not None:
+            ids = self._teacher_ids.to(ids.device)[ids]
+        with torch.no_grad():
+            return teacher(**accepted(teacher, {**batch, "input_ids": ids}), **options)
+
+    def read_student(self, batch: dict[str, Tensor], **options: Any) -> Any:
+        """The student's outputs for the batch."""
+        return self.student(**accepted(self.student, batch), **options)
+
+
+def collate(features: Sequence[Feature], pad_id: int = 0) -> dict[str, Tensor]:
+    """`pad_batch` as tensors, and `labels` (batch, seq) padded with IGNORED."""
+    batch = {name: torch.from_numpy(array) for name, array in pad_batch(features, pad_id).items()}
+    labels = torch.full_like(batch["input_ids"], IGNORED)
+    for row, feature in zip(labels, features, strict=True):
+        row[: len(feature.labels)] = torch.tensor(feature.labels)
+    return {**batch, "labels": labels}
+
+
+class _Watch(TrainerCallback):
+    """Saves every minute, logs progress, and scores after each epoch."""
+
+    def __init__(
+        self, log: Callable[..., None], name: str, after_epoch: Callable[[], dict[str, Any]] | None, by_time: bool
+    ) -> None:
+        self.log_event, self.name, self.after_epoch, self.by_time = log, name, after_epoch, by_time
+        self.started = self.saved = self.told = time.monotonic()
+
+    def on_train_begin(self, args: Any, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        self.first_step = state.global_step
+        self.started = self.saved = time.monotonic()
+        if state.global_step:
+            self.log_event(event="resume", training=self.name, step=state.global_step, steps=state.max_steps)
+
+    def on_step_end(self, args: Any, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        moment = time.monotonic()
+        if self.by_time and moment - self.saved > SAVE_EVERY_SECONDS:
+            control.should_save, self.saved = True, moment
+        if moment - self.told > 2:
+            self.told = moment
+            self.log_event(event="step", training=self.name, step=state.global_step, steps=state.max_steps)
+
+    def on_epoch_end(self, args: Any, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        control.should_save, self.saved = True, time.monotonic()
+        facts = self.after_epoch() if self.after_epoch and is_main() else {}
+        seconds = round(time.monotonic() - self.started, 1)
+        epoch = round(state.epoch or 0, 2)
+        self.log_event(event="epoch", training=self.name, epoch=epoch, seconds=seconds, step=state.global_step, **facts)
+
+
+class _LengthTrainer(Trainer):
+    """Groups windows of like length, so that little of a batch is padding."""
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> Any:
+        from transformers.trainer_pt_utils import LengthGroupedSampler
+
+        lengths = [len(feature.input_ids) for feature in self.train_dataset]
+        return LengthGroupedSampler(self.args.train_batch_size, lengths=lengths)
+
+
+def train(
+    objective: Objective,
+    features: Sequence[Feature],
+    settings: TrainSettings,
+    work: Path,
+    *,
+    name: str = "training",
+    pad_id: int = 0,
+    log: Callable[..., None] = lambda **event: None,
+    after_epoch: Callable[[], dict[str, Any]] | None = None,
+) -> None:
+    """Minimises the objective over the features, in place, going on from `work` if it was interrupted.
+
+    Args:
+        objective: on return its student is on the CPU, in eval mode.
+        features: windows with labels.
+        settings: epochs, batch size a process, peak learning rate with linear warm-up and decay, seed.
+        work: checkpoints; the caller deletes it when it has kept the result.
+        name: what the progress calls this training.
+        pad_id: token id of padding.
+        log: told of steps and epochs.
+        after_epoch: facts to log after each epoch, such as the score on development rows.
+
+    Raises:
+        EdgebertError: no features, or the weights became NaN or infinite.
+    """
+    if not features:
+        raise EdgebertError(f"nothing to train on in {name}")
+    steps = -(-len(features) // (settings.batch_size * world_size())) * settings.epochs
+    arguments = TrainingArguments(
+        output_dir=str(work),
+        num_train_epochs=settings.epochs,
+        per_device_train_batch_size=settings.batch_size,
+        learning_rate=settings.learning_rate,
+        warmup_steps=round(settings.warmup * steps),
+        weight_decay=settings.weight_decay,
+        lr_scheduler_type="linear",
+        optim="adamw_torch_fused",
+        seed=settings.seed,
+        bf16=settings.mixed_precision == "bf16",
+        fp16=settings.mixed_precision == "fp16",
+        save_strategy="no",  # _Watch says when
+        save_total_limit=1,
+        logging_strategy="no",
+        report_to="none",
+        disable_tqdm=True,
+        log_level="error",
+        remove_unused_columns=False,
+        dataloader_pin_memory=torch.cuda.is_available(),
+    )
+    watch = _Watch(log, name, after_epoch, by_time=world_size() == 1)
+    with quiet():
+        trainer = _LengthTrainer(
+            model=objective.train(),
+            args=arguments,
+            train_dataset=list(features),
+            data_collator=lambda rows: collate(rows, pad_id),
+            callbacks=[watch],
+        )
+        trainer.remove_callback(PrinterCallback)
+        trainer.train(resume_from_checkpoint=_last_checkpoint(work))
+    objective.to("cpu").eval()
+    if not all_finite(list(objective.student.parameters())):
+        raise EdgebertError(f"{name} diverged: weights are not finite", hint="Try a lower --learning-rate.")
+
+
+def _last_checkpoint(work: Path) -> str | None:
+    """The newest checkpoint that was written to its end: the Trainer writes trainer_state.json last."""
+    whole: list[tuple[int, Path]] = []
+    for folder in work.glob("checkpoint-*"):
+        try:
+            whole.append((json.loads((folder / "trainer_state.json").read_text())["global_step"], folder))
+        except (OSError, ValueError, KeyError):
+            if is_main():
+                shutil.rmtree(folder, ignore_errors=True)
+    wait_for_everyone()
+    return str(max(whole)[1]) if whole else None

@@ -1,0 +1,340 @@
+"""The values that flow between stages: frozen, without behaviour, units in the names.
+
+A number never travels alone: a `Latency` says how it was obtained and with what runtime, threads, length and batch;
+a `Score` says its metric, split and n.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+How = Literal["measured", "emulated", "predicted", "published"]
+Effort = Literal["quick", "standard", "thorough"]
+Split = Literal["train", "dev", "test"]
+SPLITS: tuple[Split, ...] = ("train", "dev", "test")
+
+
+# ---------------------------------------------------------------- data
+
+
+@dataclass(frozen=True)
+class Record:
+    """One raw row of a file, before a task has read meaning into its columns."""
+
+    columns: Mapping[str, Any]
+    where: str  # "file:line", for messages
+
+
+@dataclass(frozen=True)
+class Row:
+    """One sentence as words, with a tag a word (empty when the text has no labels)."""
+
+    words: tuple[str, ...]
+    tags: tuple[str, ...] = ()
+    where: str = ""
+    text: str | None = None  # the raw text, when the words were found in one
+    offsets: tuple[tuple[int, int], ...] = ()  # (start, end) characters of each word in `text`
+
+
+@dataclass(frozen=True)
+class Feature:
+    """One window of a row, as a model reads it. Every word of a row is owned by exactly one of its windows."""
+
+    row: int
+    input_ids: tuple[int, ...]  # (n_pieces,)
+    type_ids: tuple[int, ...]  # (n_pieces,)
+    words: tuple[int, ...]  # (n_pieces,): index of the word whose first piece this is and which this window owns, or -1
+    labels: tuple[int, ...] = ()  # (n_pieces,): label id where words >= 0, else -100
+
+
+@dataclass(frozen=True)
+class DataSource:
+    """Where the rows came from, so that a report can say it."""
+
+    name: str
+    licence: str
+    origin: str
+    sha256: str  # over the bytes of every file, in order
+    notes: tuple[str, ...] = ()  # what was repaired, carved or counted on the way
+
+
+@dataclass(frozen=True)
+class Dataset:
+    splits: Mapping[Split, tuple[Row, ...]]
+    labels: tuple[str, ...]  # in the order of the model's outputs
+    source: DataSource
+
+
+# ---------------------------------------------------------------- scores and measurements
+
+
+@dataclass(frozen=True)
+class TypeScore:
+    """One entity type's row of a score."""
+
+    name: str
+    precision: float
+    recall: float
+    f1: float
+    support: int
+
+
+@dataclass(frozen=True)
+class Score:
+    metric: str  # e.g. "strict entity F1"
+    value: float  # 0 to 1
+    split: str
+    n: int  # rows
+    precision: float | None = None
+    recall: float | None = None
+    per_type: tuple[TypeScore, ...] = ()
+
+
+@dataclass(frozen=True)
+class Latency:
+    """Time of one inference. `low_ms` and `high_ms` bound a prediction; a measurement has none."""
+
+    how: How
+    device: str
+    runtime: str
+    runtime_version: str
+    threads: int
+    seq_len: int  # tokens of each run; with lengths="data", the median of the rows timed
+    batch: int
+    p50_ms: float
+    lengths: Literal["fixed", "data"] = "fixed"
+    p90_ms: float | None = None
+    n_runs: int = 0
+    low_ms: float | None = None
+    high_ms: float | None = None
+
+
+@dataclass(frozen=True)
+class Footprint:
+    """What loading and first running a file costs, measured in a process of its own."""
+
+    load_ms: float
+    first_run_ms: float
+    peak_memory_bytes: int  # growth of the peak resident set over the process before loading
+    runtime: str
+    runtime_version: str
+
+
+@dataclass(frozen=True)
+class Parity:
+    """One artifact held against the student in torch, on real rows."""
+
+    n_rows: int
+    max_logit_difference: float
+    equal_predictions: float  # share, 0 to 1
+    score: Score
+    reference_score: Score
+    failures: tuple[str, ...] = ()  # empty when it passed
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """One file in one format and precision."""
+
+    name: str
+    format: str
+    precision: str
+    path: Path
+    size_bytes: int
+    sha256: str
+    options: Mapping[str, Any] = field(default_factory=dict)  # e.g. the int8 recipe that was chosen
+
+
+# ---------------------------------------------------------------- devices and plans
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What a student may cost. None: not limited."""
+
+    latency_ms: float | None = None  # p50 of one inference at the data's 95th-percentile length, batch 1
+    size_mb: float | None = None  # of the packaged model file, 1 MB = 10^6 bytes
+    memory_mb: float | None = None  # peak, runtime and model
+    drop_points: float | None = None  # of the metric against the teacher, 1 point = 0.01
+
+
+@dataclass(frozen=True)
+class Cores:
+    """A cluster of equal cores."""
+
+    name: str  # "Cortex-X1"
+    count: int
+    clock_ghz: float
+    fp32_flops_per_cycle: float  # multiply and add count as two, one core
+    int8_ops_per_cycle: float
+
+
+@dataclass(frozen=True)
+class DeviceProfile:
+    name: str
+    title: str
+    soc: str
+    cores: tuple[Cores, ...]  # fastest cluster first
+    instructions: tuple[str, ...]  # "dotprod", "i8mm", "fp16", "avx2", …
+    ram_mb: int
+    memory_gb_per_s: float
+    runtimes: tuple[str, ...]  # in order of preference
+    formats: tuple[str, ...]
+    threads: int  # used for a prediction
+    dispatch_us: float  # cost of one graph operator beside its arithmetic
+    budget: Budget
+    sources: Mapping[str, str]  # figure -> where it comes from
+    notes: str = ""
+    path: Path | None = None
+
+
+@dataclass(frozen=True)
+class MethodCall:
+    method: str
+    params: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Methods in the order in which they are applied."""
+
+    calls: tuple[MethodCall, ...]
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A student shape that the planner looked at, and its verdict."""
+
+    name: str
+    recipe: Recipe
+    n_layers: int
+    vocab_size: int
+    n_parameters: int
+    size_bytes: int  # predicted, int8
+    latency: Latency  # predicted, on the device
+    fits: bool
+    taken: bool
+    reason: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    candidates: tuple[Candidate, ...]
+    budget: Budget
+    length_p50: int  # tokens, of the training rows
+    length_p95: int
+    notes: tuple[str, ...] = ()
+
+
+# ---------------------------------------------------------------- results
+
+
+@dataclass(frozen=True)
+class ArtifactResult:
+    artifact: Artifact
+    parity: Parity
+    latencies: tuple[Latency, ...] = ()
+    footprint: Footprint | None = None
+    dev: Score | None = None  # of the file itself, on the development rows that chose it
+
+
+@dataclass(frozen=True)
+class ModelResult:
+    """The teacher, or one student, with its files. `candidate` is None for the teacher."""
+
+    name: str
+    n_layers: int
+    vocab_size: int
+    n_parameters: int
+    dev: Score  # in torch, float
+    test: Score
+    artifacts: tuple[ArtifactResult, ...]
+    torch_latencies: tuple[Latency, ...] = ()
+    candidate: Candidate | None = None
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Report:
+    """Everything that the terminal, the HTML page, report.json and report.png show."""
+
+    run: str
+    command: str
+    device: DeviceProfile
+    task: str
+    data: DataSource
+    n_rows: Mapping[str, int]  # a split
+    teacher: ModelResult
+    students: tuple[ModelResult, ...]
+    plan: Plan
+    winner: str | None  # the packaged file, as model/artifact
+    verdict: str  # why it won, or why nothing did
+    failures: tuple[str, ...]  # what was rejected or out of budget
+    environment: Mapping[str, Any]  # versions, hardware, seed, times
+    created: str  # ISO 8601, UTC
+
+
+@dataclass(frozen=True)
+class FitRequest:
+    """What `edgebert fit` was asked for. None leaves the choice to the device, the task or the effort."""
+
+    device: str
+    task: str
+    teacher: str | None = None
+    data: tuple[str, ...] = ()
+    recipe: str | None = None
+    params: Mapping[str, Any] = field(default_factory=dict)  # "method.parameter" -> value
+    max_latency_ms: float | None = None
+    max_size_mb: float | None = None
+    max_drop: float | None = None  # points
+    candidates: int | None = None
+    effort: Effort = "standard"
+    run: str | None = None
+    seed: int = 0
+    epochs: float | None = None
+    teacher_epochs: float | None = None
+    learning_rate: float | None = None
+    batch_size: int = 32
+    max_length: int | None = None  # tokens of a window; None is 128, or what the teacher can read
+    mixed_precision: Literal["no", "bf16", "fp16"] = "no"
+    encoding: str = "utf-8"
+    allow_pickle: bool = False
+
+
+@dataclass(frozen=True)
+class FitResult:
+    run: Path
+    report: Report
+    bundle: Path | None
+    exit_code: int  # 0, or 1 when a budget or parity failed
+
+
+# ---------------------------------------------------------------- models in memory
+
+
+@dataclass
+class Student:
+    """A model on its way from teacher to student. Methods take one and return one."""
+
+    model: Any  # torch.nn.Module of transformers' kind, with .config
+    tokenizer: Tokenizer
+    teacher_ids: tuple[int, ...] | None = None  # student token id -> teacher token id; None where they are equal
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    epochs: float
+    batch_size: int = 32
+    learning_rate: float = 3e-4
+    warmup: float = 0.1  # share of all steps
+    weight_decay: float = 0.01
+    seed: int = 0
+    mixed_precision: Literal["no", "bf16", "fp16"] = "no"
+    max_length: int = 128

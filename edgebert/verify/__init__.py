@@ -1,0 +1,1 @@
+"""Proof that a file still computes what the student computes."""

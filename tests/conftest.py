@@ -1,0 +1,106 @@
+"""A toy world: made-up sentences, a small WordPiece tokenizer, a BERT of two thousand parameters a layer."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import pytest
+
+from edgebert import registry
+from edgebert.types import Row
+
+CITIES = ["aville", "bton", "cburg", "dham", "efield", "fport"]
+DAYS = ["monday", "friday", "sunday"]
+PATTERNS = ["fly from {0} to {1}", "show trains to {1} on {2}", "is {0} far", "leave {0} on {2}", "i like {1} a lot"]
+
+
+def sentence(rng: random.Random) -> tuple[list[str], list[str]]:
+    """Words and BIO tags of one made-up sentence."""
+    city, other = rng.choice(CITIES), f"new {rng.choice(CITIES)}"
+    fill = {"{0}": (city, "CITY"), "{1}": (other, "CITY"), "{2}": (rng.choice(DAYS), "DAY")}
+    words, tags = [], []
+    for token in rng.choice(PATTERNS).split():
+        text, kind = fill.get(token, (token, ""))
+        for i, word in enumerate(text.split()):
+            words.append(word)
+            tags.append(f"{'I' if i else 'B'}-{kind}" if kind else "O")
+    return words, tags
+
+
+def conll(n: int, seed: int) -> str:
+    """A CoNLL file of n made-up sentences."""
+    rng = random.Random(seed)
+    rows = [zip(*sentence(rng), strict=True) for _ in range(n)]
+    return "\n".join("".join(f"{word}\t{tag}\n" for word, tag in row) for row in rows)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread() -> None:
+    """Toy models are too small to share between threads."""
+    import torch
+
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def toy_rows() -> list[Row]:
+    rng = random.Random(0)
+    return [Row(tuple(words), tuple(tags)) for words, tags in (sentence(rng) for _ in range(96))]
+
+
+@pytest.fixture(scope="session")
+def toy_labels(toy_rows: list[Row]) -> tuple[str, ...]:
+    return registry.task("ner").labels(toy_rows)
+
+
+@pytest.fixture(scope="session")
+def toy_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A BERT encoder without a head: 4 layers, width 32, with a tokenizer of 120 pieces, random weights."""
+    return make_checkpoint(tmp_path_factory.mktemp("toy"))
+
+
+@pytest.fixture(scope="session")
+def toy_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("data")
+    for split, n, seed in (("train", 160, 1), ("dev", 40, 2), ("test", 40, 3)):
+        (folder / f"{split}.conll").write_text(conll(n, seed), encoding="utf-8")
+    return folder
+
+
+def make_checkpoint(folder: Path, *, n_layers: int = 4) -> Path:
+    import torch
+    from transformers import BertConfig, BertModel
+
+    torch.manual_seed(0)
+    tokenizer = make_tokenizer()
+    config = BertConfig(
+        vocab_size=tokenizer.get_vocab_size(),
+        hidden_size=32,
+        num_hidden_layers=n_layers,
+        num_attention_heads=4,
+        intermediate_size=64,
+        max_position_embeddings=64,
+    )
+    BertModel(config).save_pretrained(folder)
+    tokenizer.save(str(folder / "tokenizer.json"))
+    return folder
+
+
+def make_tokenizer():
+    """WordPiece with every word of the toy world, single letters, and a few pieces that nothing uses."""
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+
+    letters = [chr(c) for c in range(ord("a"), ord("z") + 1)]
+    words = sorted({word for pattern in PATTERNS for word in pattern.split() if "{" not in word})
+    rare = ["zebra", "quartz", "##ing", "##ed"]
+    pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *letters, *(f"##{c}" for c in letters)]
+    pieces += [w for w in [*words, *CITIES, *DAYS, "new", *rare] if w not in pieces]
+    tokenizer = Tokenizer(models.WordPiece({p: i for i, p in enumerate(pieces)}, unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+    )
+    tokenizer.add_special_tokens(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"])
+    return tokenizer

@@ -1,0 +1,187 @@
+"""Device profiles: the built-in ones keep the schema, a user's own is read, and each mistake is named."""
+
+from __future__ import annotations
+
+import importlib
+from importlib.resources import files
+from pathlib import Path
+
+import pytest
+
+from edgebert.devices import SOURCES, device_profiles, instruction_sets, lanes, load_device
+from edgebert.errors import RequestError
+
+NAMES = ["chrome-desktop", "iphone13", "pixel4", "pixel6", "rpi4", "rpi5", "this-machine"]
+PIXEL6 = files("edgebert.device_profiles").joinpath("pixel6.toml").read_text("utf-8")
+
+
+def broken(tmp_path: Path, old: str, new: str) -> RequestError:
+    """The error of pixel6's profile with one line changed."""
+    assert PIXEL6.count(old) >= 1
+    path = tmp_path / "mine.toml"
+    path.write_text(PIXEL6.replace(old, new, 1), "utf-8")
+    with pytest.raises(RequestError) as caught:
+        load_device(str(path))
+    assert caught.value.exit_code == 2
+    assert str(caught.value.where).startswith(str(path))
+    return caught.value
+
+
+def test_built_in_profiles_in_file_order_and_this_machine_last() -> None:
+    assert list(device_profiles()) == NAMES
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_figure_has_a_source(name: str) -> None:
+    device = load_device(name)
+    assert device.name == name
+    assert set(device.sources) == set(SOURCES)
+    assert all(len(source) > 10 for source in device.sources.values())
+
+
+@pytest.mark.parametrize("name", NAMES[:-1])
+def test_file_is_named_after_its_device(name: str) -> None:
+    text = files("edgebert.device_profiles").joinpath(f"{name}.toml").read_text("utf-8")
+    assert f'\nname = "{name}"\n' in text
+    assert load_device(name).path is None
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_figures_are_consistent(name: str) -> None:
+    device = load_device(name)
+    speeds = [cores.clock_ghz * cores.fp32_flops_per_cycle for cores in device.cores]
+    assert speeds == sorted(speeds, reverse=True), "the fastest cluster comes first: predictions fill it first"
+    assert 1 <= device.threads <= sum(cores.count for cores in device.cores)
+    four_times = {"dotprod", "avx_vnni", "avx512_vnni"} & set(device.instructions)
+    for cores in device.cores:
+        assert (cores.int8_ops_per_cycle == 4 * cores.fp32_flops_per_cycle) == bool(four_times)
+    assert None not in (device.budget.latency_ms, device.budget.size_mb, device.budget.drop_points)
+
+
+def test_pixel6_figures() -> None:
+    device = load_device("pixel6")
+    assert [(c.name, c.count, c.clock_ghz) for c in device.cores] == [
+        ("Cortex-X1", 2, 2.80),
+        ("Cortex-A76", 2, 2.25),
+        ("Cortex-A55", 4, 1.80),
+    ]
+    assert (device.ram_mb, device.memory_gb_per_s, device.formats) == (8192, 51.2, ("tflite", "onnx"))
+    assert (device.budget.size_mb, device.budget.latency_ms, device.budget.drop_points) == (10, 12, 2)
+    assert "dotprod" in device.instructions
+    assert "dotprod" not in load_device("rpi4").instructions
+
+
+def test_user_profile_by_path(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    text = PIXEL6.replace('name = "pixel6"', 'name = "my-phone"').replace("size_mb = 10\n", "").replace("notes =", "#")
+    path.write_text(text, "utf-8")
+    device = load_device(str(path))
+    assert (device.name, device.path, device.notes) == ("my-phone", path, "")
+    assert device.budget.size_mb is None, "a limit that is left out does not bind"
+    assert device.budget.latency_ms == 12.0
+
+
+def test_unknown_device_offers_the_nearest() -> None:
+    with pytest.raises(RequestError) as caught:
+        load_device("pixel7")
+    assert (caught.value.where, caught.value.what) == ("--device", "unknown device 'pixel7'")
+    assert "Did you mean pixel6 or pixel4" in str(caught.value.hint) or "pixel4 or pixel6" in str(caught.value.hint)
+
+
+def test_missing_file() -> None:
+    with pytest.raises(RequestError, match=r"no-such\.toml: no such file"):
+        load_device("no-such.toml")
+
+
+def test_file_that_is_not_text(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_bytes(b'name = "caf\xe9"')
+    with pytest.raises(RequestError, match=r"mine\.toml: cannot be read as TOML: .*utf-8"):
+        load_device(str(path))
+
+
+def test_not_toml_says_where(tmp_path: Path) -> None:
+    assert "line 2" in broken(tmp_path, 'name = "pixel6"', "name = pixel6").what
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "place", "what"),
+    [
+        ('name = "pixel6"\n', "", "name", "missing key"),
+        ("clock_ghz = 2.25\n", "", "cores[1].clock_ghz", "missing key"),
+        ('\nbudget = "ours', '\n#udget = "ours', "sources.budget", "missing key"),
+        ("[budget]", "[[budget]]", "budget", "no [budget] table"),
+        ("[sources]", "[[sources]]", "sources", "no [sources] table"),
+        ("ram_mb = 8192", "ram_mb = 8192.5", "ram_mb", "8192.5 is not a whole number"),
+        ("threads = 2", "threads = true", "threads", "True is not a whole number"),
+        ("clock_ghz = 2.80", 'clock_ghz = "2.80"', "cores[0].clock_ghz", "'2.80' is not a number"),
+        ("clock_ghz = 2.80", "clock_ghz = nan", "cores[0].clock_ghz", "nan is not above zero"),
+        ("latency_ms = 12", "latency_ms = 0", "budget.latency_ms", "0 is not above zero"),
+        ('formats = ["tflite", "onnx"]', "formats = [1]", "formats", "[1] is not a list of strings"),
+        ('soc = "Google Tensor (G1)"', 'soc = " "', "soc", "empty string"),
+        ("threads = 2", "threads = 9", "threads", "9 threads on 8 cores"),
+    ],
+)
+def test_broken_profiles(tmp_path: Path, old: str, new: str, place: str, what: str) -> None:
+    error = broken(tmp_path, old, new)
+    assert (str(error.where).split(", ")[1], error.what) == (place, what)
+    assert error.hint
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "place", "near"),
+    [
+        ("ram_mb = 8192", "ram_mb = 8192\nram = 8", "ram", "ram_mb"),
+        ("size_mb = 10", "size_kb = 10", "budget.size_kb", "size_mb"),
+        ("clock_ghz = 2.80", "clock_ghz = 2.80\nclock_mhz = 1", "cores[0].clock_mhz", "clock_ghz"),
+    ],
+)
+def test_unknown_keys_offer_the_nearest(tmp_path: Path, old: str, new: str, place: str, near: str) -> None:
+    error = broken(tmp_path, old, new)
+    assert str(error.where).endswith(", " + place)
+    assert near in str(error.hint).split("Did you mean ")[1]
+
+
+def test_no_cores(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    parts = PIXEL6.split("[[cores]]")
+    path.write_text(parts[0] + "[budget]" + parts[-1].split("[budget]")[1], "utf-8")
+    with pytest.raises(RequestError, match=r"no \[\[cores\]\] table"):
+        load_device(str(path))
+
+
+@pytest.mark.parametrize(
+    ("flags", "fp32", "int8"),
+    [
+        ({"avx2", "fma"}, 32, 41.6),
+        ({"avx2", "fma", "avx_vnni"}, 32, 128),
+        ({"avx2", "fma", "avx512f", "avx512_vnni"}, 64, 256),
+        ({"avx2", "fma", "avx512f"}, 64, 83.2),
+        ({"avx2"}, 16, 20.8),
+        ({"asimd", "asimddp"}, 16, 64),
+        (set(), 16, 20.8),
+    ],
+)
+def test_lanes_from_cpu_flags(flags: set[str], fp32: float, int8: float) -> None:
+    found = lanes(frozenset(flags))
+    assert found[:2] == (fp32, pytest.approx(int8))
+    assert found[2].startswith("ours: ")
+
+
+def test_instruction_sets_in_the_names_of_the_profiles() -> None:
+    assert instruction_sets(frozenset({"asimd", "asimddp", "asimdhp", "crc32"})) == ("neon", "fp16", "dotprod")
+
+
+def test_this_machine_without_proc_or_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Elsewhere than on Linux nothing is read from /proc, and what is assumed says so."""
+    import psutil
+
+    def no_clock() -> None:
+        raise NotImplementedError
+
+    devices = importlib.import_module("edgebert.devices")
+    monkeypatch.setattr(devices, "_cpuinfo", dict)
+    monkeypatch.setattr(psutil, "cpu_freq", no_clock)
+    device = devices.this_machine.__wrapped__()
+    assert (device.cores[0].clock_ghz, device.cores[0].fp32_flops_per_cycle, device.instructions) == (2.0, 16, ())
+    assert "taken as 2.0 GHz (ours)" in device.sources["cores"]

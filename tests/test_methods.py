@@ -1,0 +1,376 @@
+"""The contract that every registered method keeps, and each method's own rules on small cases."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from edgebert import registry
+from edgebert.errors import RequestError
+from edgebert.infer import run_features
+from edgebert.methods import STAGES, Workshop
+from edgebert.methods.drop_layers import kept_layers, least_similar
+from edgebert.methods.tinybert import inner_objective, layer_map
+from edgebert.methods.trim_vocab import trim
+from edgebert.modeling.checkpoint import (
+    TorchSession,
+    copy_student,
+    encoder_layers,
+    load_model,
+    load_student,
+    load_tokenizer,
+    n_parameters,
+    save_checkpoint,
+)
+from edgebert.search.cost import count_parameters
+from edgebert.training.loop import collate
+from edgebert.types import Row, Student, TrainSettings
+
+METHODS = sorted(registry.methods())
+SMALL = {  # parameters that make a method do something on a model of 4 layers and about 90 pieces
+    "drop-layers": {"n_layers": 2},
+    "trim-vocab": {"size": 80, "floor": 10},
+    "tinybert": {"inner_epochs": 1, "epochs": 1},
+    "finetune": {"epochs": 1},
+}
+
+
+@pytest.fixture
+def teacher(toy_checkpoint: Path, toy_labels: tuple[str, ...]) -> Student:
+    torch.manual_seed(1)
+    model, _ = load_model(toy_checkpoint, "AutoModelForTokenClassification", toy_labels)
+    return Student(model, load_tokenizer(toy_checkpoint))
+
+
+def workshop(teacher: Student, rows: list[Row], labels: tuple[str, ...], work: Path) -> Workshop:
+    settings = TrainSettings(epochs=1, batch_size=16, learning_rate=1e-3, max_length=32)
+    return Workshop(teacher.model, registry.task("ner"), labels, rows[:64], rows[64:], settings, work)
+
+
+def applied(name: str, teacher: Student, rows: list[Row], labels: tuple[str, ...], work: Path) -> Student:
+    method = registry.method(name)
+    torch.manual_seed(0)
+    student = copy_student(teacher.model, teacher.tokenizer)
+    return method.apply(student, workshop(teacher, rows, labels, work), **method.read_params(SMALL[name]))
+
+
+def logits(student: Student, rows: list[Row], labels: tuple[str, ...]) -> list[np.ndarray]:
+    features = registry.task("ner").encode(rows[64:], student.tokenizer, labels, 32)
+    return run_features(TorchSession(student.model), features)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_declaration(name: str) -> None:
+    method = registry.method(name)
+    assert method.stage in STAGES
+    assert method.paper is None or method.paper.arxiv
+    assert set(SMALL) == set(METHODS), "give the new method parameters for the toy model"
+    for param in method.params:
+        assert param.help
+        assert param.search is not None or param.read(param.default, name) == param.default or param.default == 0
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_real_parameters_equal_the_predicted_ones(
+    name: str, teacher: Student, toy_rows: list[Row], toy_labels: tuple[str, ...], tmp_path: Path
+) -> None:
+    method = registry.method(name)
+    params = method.read_params(SMALL[name])
+    predicted = method.reshape(copy.deepcopy(teacher.model.config), **params)
+    student = applied(name, teacher, toy_rows, toy_labels, tmp_path)
+    assert n_parameters(student.model) == count_parameters(predicted, "AutoModelForTokenClassification")
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_the_teacher_is_not_touched(
+    name: str, teacher: Student, toy_rows: list[Row], toy_labels: tuple[str, ...], tmp_path: Path
+) -> None:
+    before = {key: value.clone() for key, value in teacher.model.state_dict().items()}
+    applied(name, teacher, toy_rows, toy_labels, tmp_path)
+    after = teacher.model.state_dict()
+    assert before.keys() == after.keys()
+    assert all(torch.equal(before[key], after[key]) for key in before)
+    assert teacher.model.config.num_hidden_layers == 4
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_the_same_seed_gives_the_same_weights(
+    name: str, teacher: Student, toy_rows: list[Row], toy_labels: tuple[str, ...], tmp_path: Path
+) -> None:
+    one = applied(name, teacher, toy_rows, toy_labels, tmp_path / "1").model.state_dict()
+    two = applied(name, teacher, toy_rows, toy_labels, tmp_path / "2").model.state_dict()
+    assert all(torch.equal(one[key], two[key]) for key in one)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_save_and_load_give_the_same_outputs(
+    name: str,
+    teacher: Student,
+    toy_checkpoint: Path,
+    toy_rows: list[Row],
+    toy_labels: tuple[str, ...],
+    tmp_path: Path,
+) -> None:
+    student = applied(name, teacher, toy_rows, toy_labels, tmp_path / "work")
+    save_checkpoint(tmp_path, student, toy_checkpoint)
+    loaded = load_student(tmp_path, "AutoModelForTokenClassification")
+    assert loaded.teacher_ids == student.teacher_ids
+    for before, after in zip(
+        logits(student, toy_rows, toy_labels), logits(loaded, toy_rows, toy_labels), strict=True
+    ):
+        assert np.abs(before - after).max() < 1e-6
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_trainable_parameter_gets_a_gradient(
+    name: str, teacher: Student, toy_rows: list[Row], toy_labels: tuple[str, ...], tmp_path: Path
+) -> None:
+    student = applied(name, teacher, toy_rows, toy_labels, tmp_path)
+    features = registry.task("ner").encode(toy_rows[:8], student.tokenizer, toy_labels, 32)
+    batch = collate(features)
+    labels = batch.pop("labels")
+    student.model.train()
+    student.model(**batch, labels=labels).loss.backward()
+    without = [key for key, value in student.model.named_parameters() if value.grad is None]
+    assert without == []
+
+
+@pytest.mark.parametrize("name", [name for name in METHODS if registry.method(name).stage == "train"])
+def test_training_lowers_the_error(
+    name: str, teacher: Student, toy_rows: list[Row], toy_labels: tuple[str, ...], tmp_path: Path
+) -> None:
+    task = registry.task("ner")
+    trained = copy_student(teacher.model, teacher.tokenizer)
+    shop = workshop(trained, toy_rows, toy_labels, tmp_path / "t")
+    finetune = registry.method("finetune").apply(trained, shop, epochs=12)
+    student = copy_student(teacher.model, teacher.tokenizer)  # untrained, learns from the trained one
+    shop = workshop(finetune, toy_rows, toy_labels, tmp_path / "s")
+    method = registry.method(name)
+    params = method.read_params({**SMALL[name], "epochs": 12})
+
+    def wrong(model: Student) -> float:
+        features = task.encode(toy_rows[64:], model.tokenizer, toy_labels, 32)
+        predicted = task.decode(toy_rows[64:], features, run_features(TorchSession(model.model), features), toy_labels)
+        pairs = [p for row, tags in zip(toy_rows[64:], predicted, strict=True) for p in zip(row.tags, tags, strict=True)]
+        return sum(a != b for a, b in pairs) / len(pairs)
+
+    before = wrong(student)
+    assert wrong(method.apply(student, shop, **params)) < before / 4
+
+
+# ---------------------------------------------------------------- drop-layers
+
+
+@pytest.mark.parametrize(
+    ("strategy", "n_new", "kept"),
+    [
+        ("top", 8, (0, 1, 2, 3, 4, 5, 6, 7)),
+        ("bottom", 8, (4, 5, 6, 7, 8, 9, 10, 11)),
+        ("symmetric", 8, (0, 1, 2, 3, 8, 9, 10, 11)),
+        ("symmetric", 3, (0, 1, 11)),
+        ("alternate-even", 8, (0, 1, 2, 3, 4, 6, 8, 10)),  # layers 12, 10, 8, 6 go
+        ("alternate-odd", 8, (0, 1, 2, 3, 5, 7, 9, 11)),  # layers 11, 9, 7, 5 go
+        ("alternate-even", 6, (0, 2, 4, 6, 8, 10)),
+        ("uniform", 6, (1, 3, 5, 7, 9, 11)),
+        ("uniform", 4, (2, 5, 8, 11)),
+        ("uniform", 12, tuple(range(12))),
+    ],
+)
+def test_strategies_as_the_paper_draws_them_for_twelve_layers(
+    strategy: str, n_new: int, kept: tuple[int, ...]
+) -> None:
+    assert kept_layers(strategy, 12, n_new) == kept
+
+
+@pytest.mark.parametrize("strategy", ["uniform", "top", "bottom", "symmetric", "alternate-even", "alternate-odd"])
+@pytest.mark.parametrize("n_new", range(1, 7))
+def test_strategies_keep_that_many_in_order(strategy: str, n_new: int) -> None:
+    kept = kept_layers(strategy, 6, n_new)
+    assert len(kept) == n_new
+    assert list(kept) == sorted(set(kept))
+
+
+def test_contribution_drops_the_layers_that_change_least() -> None:
+    assert least_similar([0.5, 0.99, 0.9, 0.7], 2) == (0, 3)
+
+
+def test_contribution_measures_real_layers(
+    teacher: Student, toy_rows: list[Row], toy_labels: tuple[str, ...], tmp_path: Path
+) -> None:
+    student = copy_student(teacher.model, teacher.tokenizer)
+    lazy = encoder_layers(student.model)[2]  # make one layer nearly the identity
+    for parameter in (lazy.attention.output.dense.weight, lazy.output.dense.weight):
+        torch.nn.init.zeros_(parameter)
+    shop = workshop(teacher, toy_rows, toy_labels, tmp_path)
+    dropped = registry.method("drop-layers").apply(student, shop, n_layers=3, strategy="contribution", layers=())
+    assert dropped.notes == ("kept layers 1, 2, 4 of 4",)
+
+
+def test_dropped_layers_carry_the_teachers_weights(
+    teacher: Student, toy_rows: list[Row], toy_labels: tuple[str, ...], tmp_path: Path
+) -> None:
+    student = copy_student(teacher.model, teacher.tokenizer)
+    shop = workshop(teacher, toy_rows, toy_labels, tmp_path)
+    registry.method("drop-layers").apply(student, shop, n_layers=0, strategy="uniform", layers=(0, 3))
+    ours, theirs = encoder_layers(student.model), encoder_layers(teacher.model)
+    assert len(ours) == 2
+    for mine, index in zip(ours, (0, 3), strict=True):
+        assert all(torch.equal(a, b) for a, b in zip(mine.parameters(), theirs[index].parameters(), strict=True))
+
+
+@pytest.mark.parametrize("layers", [(0, 4), (1, 1), (2, 1)])
+def test_layers_out_of_range_are_refused(
+    layers: tuple[int, ...], teacher: Student, toy_rows: list[Row], toy_labels: tuple[str, ...], tmp_path: Path
+) -> None:
+    shop = workshop(teacher, toy_rows, toy_labels, tmp_path)
+    student = copy_student(teacher.model, teacher.tokenizer)
+    with pytest.raises(RequestError, match="not increasing numbers from 0 to 3"):
+        registry.method("drop-layers").apply(student, shop, n_layers=0, strategy="uniform", layers=layers)
+
+
+# ---------------------------------------------------------------- tinybert
+
+
+@pytest.mark.parametrize(
+    ("strategy", "n_student", "n_teacher", "expected"),
+    [
+        ("uniform", 4, 12, (0, 3, 6, 9, 12)),  # the paper's g(m) = 3m
+        ("uniform", 6, 12, (0, 2, 4, 6, 8, 10, 12)),
+        ("uniform", 3, 6, (0, 2, 4, 6)),
+        ("top", 4, 12, (0, 9, 10, 11, 12)),
+        ("bottom", 4, 12, (0, 1, 2, 3, 4)),
+    ],
+)
+def test_layer_map(strategy: str, n_student: int, n_teacher: int, expected: tuple[int, ...]) -> None:
+    assert layer_map(strategy, n_student, n_teacher) == expected
+
+
+def test_a_student_deeper_than_its_teacher_is_refused() -> None:
+    with pytest.raises(RequestError, match="cannot learn from 2"):
+        layer_map("uniform", 3, 2)
+
+
+def test_the_inner_loss_of_a_copy_is_zero(
+    teacher: Student, toy_rows: list[Row], toy_labels: tuple[str, ...], tmp_path: Path
+) -> None:
+    student = copy_student(teacher.model, teacher.tokenizer)
+    objective = inner_objective(student, workshop(teacher, toy_rows, toy_labels, tmp_path), layer_map("uniform", 4, 4))
+    batch = collate(registry.task("ner").encode(toy_rows[:4], student.tokenizer, toy_labels, 32))
+    assert objective.eval()(**batch)["loss"].item() < 1e-9
+
+
+def test_a_narrower_student_learns_through_projections(
+    teacher: Student, toy_rows: list[Row], toy_labels: tuple[str, ...], tmp_path: Path
+) -> None:
+    from transformers import AutoModelForTokenClassification
+
+    config = copy.deepcopy(teacher.model.config)
+    config.hidden_size, config.num_hidden_layers = 16, 2
+    torch.manual_seed(0)
+    student = Student(AutoModelForTokenClassification.from_config(config, attn_implementation="eager"), teacher.tokenizer)
+    shop = workshop(teacher, toy_rows, toy_labels, tmp_path)
+    objective = inner_objective(student, shop, layer_map("uniform", 2, 4))
+    assert [tuple(p.shape) for p in objective.projections.parameters()] == [(32, 16)] * 3  # type: ignore[union-attr]
+    batch = collate(registry.task("ner").encode(toy_rows[:4], student.tokenizer, toy_labels, 32))
+    objective(**batch)["loss"].backward()
+    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in objective.projections.parameters())  # type: ignore[union-attr]
+
+
+# ---------------------------------------------------------------- trim-vocab
+
+
+def test_trimmed_text_reads_the_same_pieces_and_the_student_gives_the_same_logits(
+    teacher: Student, toy_rows: list[Row], toy_labels: tuple[str, ...], tmp_path: Path
+) -> None:
+    """Pieces that the text uses stay, so before any training nothing changes on that text."""
+    student = applied("trim-vocab", teacher, toy_rows, toy_labels, tmp_path)
+    assert student.tokenizer.get_vocab_size() == 80
+    words = [list(row.words) for row in toy_rows]
+    before = teacher.tokenizer.encode_batch(words, is_pretokenized=True)
+    after = student.tokenizer.encode_batch(words, is_pretokenized=True)
+    assert [e.tokens for e in before] == [e.tokens for e in after]
+    assert student.teacher_ids is not None
+    assert [e.ids for e in before] == [[student.teacher_ids[i] for i in e.ids] for e in after]
+    for a, b in zip(logits(teacher, toy_rows, toy_labels), logits(student, toy_rows, toy_labels), strict=True):
+        assert np.abs(a - b).max() < 1e-6
+
+
+def test_a_word_whose_piece_went_is_spelt_not_unknown(teacher: Student) -> None:
+    trimmed, old_ids = trim(teacher.tokenizer, Counter(), 60)
+    assert trimmed.get_vocab_size() == len(old_ids) == 60
+    assert teacher.tokenizer.encode("zebra").tokens == ["[CLS]", "zebra", "[SEP]"]
+    assert trimmed.encode("zebra").tokens == ["[CLS]", "z", "##e", "##b", "##r", "##a", "[SEP]"]
+
+
+def test_the_floor_keeps_frequent_pieces_that_the_text_never_shows(
+    teacher: Student, toy_rows: list[Row], toy_labels: tuple[str, ...], tmp_path: Path
+) -> None:
+    method = registry.method("trim-vocab")
+    shop = workshop(teacher, toy_rows, toy_labels, tmp_path)
+    student = method.apply(copy_student(teacher.model, teacher.tokenizer), shop, size=5, floor=75)
+    assert student.tokenizer.get_vocab_size() == 75
+    assert "unknown words 0.00 % to 0.00 %" in student.notes[0]
+
+
+def _bpe() -> object:
+    from tokenizers import Tokenizer, models, pre_tokenizers, processors, trainers
+
+    tokenizer = Tokenizer(models.BPE(unk_token=None))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(vocab_size=320, special_tokens=["<s>", "</s>", "<pad>"], initial_alphabet=alphabet)
+    tokenizer.train_from_iterator(["lower lowest newer newest wide widest low new"] * 20, trainer)
+    tokenizer.post_processor = processors.RobertaProcessing(("</s>", 1), ("<s>", 0))
+    return tokenizer
+
+
+def _unigram() -> object:
+    from tokenizers import Tokenizer, models, pre_tokenizers, processors
+
+    pieces = [("<unk>", 0.0), ("<s>", 0.0), ("</s>", 0.0), ("▁low", -2.0), ("▁new", -2.5), ("est", -3.0), ("er", -3.1)]
+    pieces += [(c, -8.0) for c in "▁abcdefghijklmnopqrstuvwxyz"]
+    tokenizer = Tokenizer(models.Unigram(pieces, unk_id=0))
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="<s> $A </s>", special_tokens=[("<s>", 1), ("</s>", 2)]
+    )
+    tokenizer.add_special_tokens(["<s>", "</s>", "<unk>", "<mask>"])
+    return tokenizer
+
+
+@pytest.mark.parametrize(("make", "size"), [(_bpe, 270), (_unigram, 34)])
+def test_other_tokenizer_models_are_trimmed_too(make: object, size: int) -> None:
+    tokenizer = make()  # type: ignore[operator]
+    counts = Counter(tokenizer.encode("lower lowest").tokens)
+    trimmed, old_ids = trim(tokenizer, counts, size)
+    assert trimmed.get_vocab_size() == size < tokenizer.get_vocab_size()
+    before, after = tokenizer.encode("lower lowest"), trimmed.encode("lower lowest")
+    assert before.tokens == after.tokens
+    assert before.ids == [old_ids[i] for i in after.ids]
+    assert "".join(trimmed.encode("newest zoo").tokens).count("<unk>") == 0
+
+
+def test_a_word_level_tokenizer_is_refused(tmp_path: Path) -> None:
+    from tokenizers import Tokenizer, models
+
+    with pytest.raises(RequestError, match="WordLevel"):
+        trim(Tokenizer(models.WordLevel({"a": 0, "[UNK]": 1}, unk_token="[UNK]")), Counter(), 1)
+
+
+def test_the_trimmed_checkpoint_opens_in_transformers(
+    teacher: Student, toy_checkpoint: Path, toy_rows: list[Row], toy_labels: tuple[str, ...], tmp_path: Path
+) -> None:
+    from transformers import AutoTokenizer
+
+    student = applied("trim-vocab", teacher, toy_rows, toy_labels, tmp_path / "w")
+    save_checkpoint(tmp_path, student, toy_checkpoint)
+    loaded = AutoTokenizer.from_pretrained(tmp_path)
+    text = "fly from aville to new bton"
+    assert loaded(text)["input_ids"] == student.tokenizer.encode(text).ids
+    assert json.loads((tmp_path / "config.json").read_text())["vocab_size"] == 80
