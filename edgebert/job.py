@@ -85,7 +85,9 @@ def resolve(request: FitRequest, command: str, on_event: Callable[[dict[str, Any
 def _max_length(asked: int | None, source: TeacherSource) -> int:
     """Tokens of a window: what was asked for, where the teacher has that many positions."""
     if asked is not None and asked > source.max_length:
-        raise RequestError(f"{asked} is beyond the {source.max_length} tokens that {source.name} reads", where="--max-length")
+        raise RequestError(
+            f"{asked} is beyond the {source.max_length} tokens that {source.name} reads", where="--max-length"
+        )
     return asked or min(DEFAULT_LENGTH, source.max_length)
 
 

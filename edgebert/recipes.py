@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +76,7 @@ def _with_params(calls: list[MethodCall], params: Mapping[str, Any]) -> list[Met
 
 
 def _check_order(methods: list[Method]) -> None:
-    for first, second in zip(methods, methods[1:]):
+    for first, second in pairwise(methods):
         if STAGES.index(first.stage) > STAGES.index(second.stage):
             raise RequestError(
                 f"{second.name} ({second.stage}) cannot come after {first.name} ({first.stage})",

@@ -82,5 +82,6 @@ def model_result(
 
 def _predictions(job: Fit, config: Any, artifact: Artifact, length_p95: int) -> list[Latency]:
     return [
-        predict_latency(config, job.device, precision=artifact.precision, seq_len=n) for n in sorted({length_p95, min(FIXED_LENGTH, job.source.max_length)})
+        predict_latency(config, job.device, precision=artifact.precision, seq_len=n)
+        for n in sorted({length_p95, min(FIXED_LENGTH, job.source.max_length)})
     ]

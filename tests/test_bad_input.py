@@ -70,7 +70,7 @@ def test_one_wrong_option(
         (b"one\tO\ntwo B-CITY x\n\tO\n", "train.conll:"),
         (b"one\tO\ntwo\tCITY\n", "train.conll:2"),
         (b"caf\xe9\tO\n", "--encoding latin-1"),
-        (b"one\tO\n\ntwo\tO\n", "train"),
+        (b"".join(b"word%d\tO\n\n" % i for i in range(40)), "train"),
     ],
 )
 def test_rows_that_cannot_be_used_name_file_and_line(

@@ -107,9 +107,7 @@ def test_predictions_have_character_offsets(fitted: FitResult) -> None:
     assert all(text[a["start"] : a["end"]] == a["text"] for a in answers)
 
 
-def test_the_same_request_again_does_nothing_twice(
-    fitted: FitResult, toy_checkpoint: Path, toy_data: Path
-) -> None:
+def test_the_same_request_again_does_nothing_twice(fitted: FitResult, toy_checkpoint: Path, toy_data: Path) -> None:
     events: list[dict[str, object]] = []
     again = edgebert.fit(
         "pixel6",
@@ -164,7 +162,11 @@ def _wait_for(events: Path, stage: str, process: subprocess.Popen[bytes]) -> Non
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
         assert process.poll() is None, "it ended before it could be killed"
-        lines = [json.loads(line) for line in events.read_text().splitlines(True) if line.endswith("\n")] if events.exists() else []
+        lines = (
+            [json.loads(line) for line in events.read_text().splitlines(True) if line.endswith("\n")]
+            if events.exists()
+            else []
+        )
         for event in lines:
             if training and event["event"] == "epoch" and event["training"] == training:
                 return

@@ -121,9 +121,7 @@ def test_save_and_load_give_the_same_outputs(
     save_checkpoint(tmp_path, student, toy_checkpoint)
     loaded = load_student(tmp_path, "AutoModelForTokenClassification")
     assert loaded.teacher_ids == student.teacher_ids
-    for before, after in zip(
-        logits(student, toy_rows, toy_labels), logits(loaded, toy_rows, toy_labels), strict=True
-    ):
+    for before, after in zip(logits(student, toy_rows, toy_labels), logits(loaded, toy_rows, toy_labels), strict=True):
         assert np.abs(before - after).max() < 1e-6
 
 
@@ -157,7 +155,9 @@ def test_training_lowers_the_error(
     def wrong(model: Student) -> float:
         features = task.encode(toy_rows[64:], model.tokenizer, toy_labels, 32)
         predicted = task.decode(toy_rows[64:], features, run_features(TorchSession(model.model), features), toy_labels)
-        pairs = [p for row, tags in zip(toy_rows[64:], predicted, strict=True) for p in zip(row.tags, tags, strict=True)]
+        pairs = [
+            p for row, tags in zip(toy_rows[64:], predicted, strict=True) for p in zip(row.tags, tags, strict=True)
+        ]
         return sum(a != b for a, b in pairs) / len(pairs)
 
     before = wrong(student)
@@ -182,9 +182,7 @@ def test_training_lowers_the_error(
         ("uniform", 12, tuple(range(12))),
     ],
 )
-def test_strategies_as_the_paper_draws_them_for_twelve_layers(
-    strategy: str, n_new: int, kept: tuple[int, ...]
-) -> None:
+def test_strategies_as_the_paper_draws_them_for_twelve_layers(strategy: str, n_new: int, kept: tuple[int, ...]) -> None:
     assert kept_layers(strategy, 12, n_new) == kept
 
 
@@ -273,7 +271,9 @@ def test_a_narrower_student_learns_through_projections(
     config = copy.deepcopy(teacher.model.config)
     config.hidden_size, config.num_hidden_layers = 16, 2
     torch.manual_seed(0)
-    student = Student(AutoModelForTokenClassification.from_config(config, attn_implementation="eager"), teacher.tokenizer)
+    student = Student(
+        AutoModelForTokenClassification.from_config(config, attn_implementation="eager"), teacher.tokenizer
+    )
     shop = workshop(teacher, toy_rows, toy_labels, tmp_path)
     objective = inner_objective(student, shop, layer_map("uniform", 2, 4))
     assert [tuple(p.shape) for p in objective.projections.parameters()] == [(32, 16)] * 3  # type: ignore[union-attr]

@@ -61,5 +61,5 @@ def test_a_broken_toml_file_names_itself(tmp_path: Path) -> None:
     with pytest.raises(RequestError, match=r"r\.toml: cannot be read as TOML"):
         read_recipe(str(path))
     path.write_text("[other]\n")
-    with pytest.raises(RequestError, match="no .*method.* table"):
+    with pytest.raises(RequestError, match=r"no .*method.* table"):
         read_recipe(str(path))

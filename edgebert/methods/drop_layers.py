@@ -17,6 +17,7 @@ fine-tunes the rest on the task; a recipe does it with the training method that 
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 from edgebert.errors import RequestError
@@ -67,7 +68,7 @@ def similarities(student: Student, workshop: Workshop) -> list[float]:
             batch = collate(features[start : start + 32])
             mask = batch["attention_mask"].bool()
             states = student.model(**accepted(student.model, batch), output_hidden_states=True).hidden_states
-            cosines = [torch.cosine_similarity(a[mask], b[mask], dim=-1).sum() for a, b in zip(states, states[1:])]
+            cosines = [torch.cosine_similarity(a[mask], b[mask], dim=-1).sum() for a, b in pairwise(states)]
             sums += torch.stack(cosines)
             n_tokens += int(mask.sum())
     return (sums / n_tokens).tolist()
@@ -134,7 +135,7 @@ METHOD = Method(
             minimum=1,
             search=lambda config: range(1, config.num_hidden_layers + 1),
         ),
-        Param("strategy", str, "uniform", "which layers to keep", choices=STRATEGIES),
+        Param("strategy", str, "top", "which layers to drop or how to spread those that stay", choices=STRATEGIES),
         Param("layers", tuple, (), "exactly these layers, counted from 0, in place of a strategy"),
     ),
 )

@@ -64,12 +64,16 @@ def load_tokenizer(folder: Path) -> Tokenizer:
     path = folder / TOKENIZER
     try:
         if path.exists():
-            return Tokenizer.from_file(str(path))
-        from transformers import AutoTokenizer
+            tokenizer = Tokenizer.from_file(str(path))
+        else:
+            from transformers import AutoTokenizer
 
-        with quiet():
-            slow = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
-        return slow.backend_tokenizer
+            with quiet():
+                loaded = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+            tokenizer = loaded.backend_tokenizer
+        tokenizer.no_padding()  # a checkpoint may carry both, and both would be silent: rows are windowed, not cut
+        tokenizer.no_truncation()
+        return tokenizer
     except Exception as error:
         raise TeacherError(
             f"the tokenizer cannot be read: {str(error).splitlines()[0]}",
