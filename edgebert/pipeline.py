@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from edgebert import registry
 from edgebert.bundle import write_bundle
 from edgebert.distributed import is_main
 from edgebert.environment import describe_environment
@@ -68,6 +69,7 @@ def _plan(job: Fit, teacher: Stage) -> Plan:
         job.budget,
         [len(feature.input_ids) for feature in features],
         auto_model=job.task.auto_model,
+        runtime=next(iter(registry.converters().values())).runtime,
         n_candidates=job.request.candidates or job.level.candidates,
     )
     if is_main():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from edgebert import registry
 from edgebert.job import Fit
 from edgebert.modeling.checkpoint import load_config
 from edgebert.profile.protocol import FIXED_LENGTH
@@ -81,7 +82,8 @@ def model_result(
 
 
 def _predictions(job: Fit, config: Any, artifact: Artifact, length_p95: int) -> list[Latency]:
+    runtime = registry.converter(artifact.format).runtime
+    lengths = sorted({length_p95, min(FIXED_LENGTH, job.source.max_length)})
     return [
-        predict_latency(config, job.device, precision=artifact.precision, seq_len=n)
-        for n in sorted({length_p95, min(FIXED_LENGTH, job.source.max_length)})
+        predict_latency(config, job.device, precision=artifact.precision, seq_len=n, runtime=runtime) for n in lengths
     ]

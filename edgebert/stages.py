@@ -44,7 +44,6 @@ from edgebert.verify.parity import TOLERANCES, Reference, compare
 TRIAL_ROWS = 300  # development rows on which the variants of a precision are compared
 TRIAL_RUNS = 30
 SCORE_TIE = 0.0025  # of a metric from 0 to 1: variants nearer than this are equal, the faster wins
-FORMATS = ("onnx",)  # every converter that is written so far
 
 
 def teacher_stage(job: Fit) -> Stage:
@@ -110,7 +109,7 @@ def convert_stage(job: Fit, name: str, model: Stage) -> Stage:
     def make(folder: Path) -> list[dict[str, Any]]:
         student = load_student(model.path, job.task.auto_model)
         made = []
-        for format in FORMATS:
+        for format in registry.converters():
             converter = registry.converter(format)
             place = folder / format / "fp32"
             place.mkdir(parents=True)
@@ -125,8 +124,8 @@ def convert_stage(job: Fit, name: str, model: Stage) -> Stage:
 
     inputs = {
         "model": model.key,
-        "formats": FORMATS,
-        "trials": {f: registry.converter(f).precisions for f in FORMATS},
+        "formats": tuple(registry.converters()),
+        "trials": {name: converter.precisions for name, converter in registry.converters().items()},
         "rows": TRIAL_ROWS,
     }
     return job.run.stage(f"convert-{name}", inputs, make, version=1)

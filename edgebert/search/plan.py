@@ -66,11 +66,14 @@ def make_plan(
         raise RequestError(f"cannot plan {n_candidates} candidates", where="--candidates", hint="Ask for at least 1.")
     methods = registry.methods() if methods is None else methods
     middle, long = percentile(lengths, 50), max(1, percentile(lengths, 95))
-    shapes = []
+    shapes: dict[str, _Shape] = {}
     for full, group in _recipes(config, recipe, methods):
-        shapes.append(_shape(full, group, _reshaped(config, full, methods), device, long, auto_model, runtime))
+        shape = _reshaped(config, full, methods)
+        key = shape.to_json_string()  # parameters that the user fixed may leave an open one without effect
+        if key not in shapes:
+            shapes[key] = _shape(full, group, shape, device, long, auto_model, runtime)
     limits = limits_of(budget)
-    candidates = _judge(_named(shapes), n_candidates, limits)
+    candidates = _judge(_named(list(shapes.values())), n_candidates, limits)
     if not any(candidate.fits for candidate in candidates):
         raise _nothing_fits(candidates, limits, device)
     return Plan(candidates, budget, middle, long, _notes(budget, device, long))
