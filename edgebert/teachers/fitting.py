@@ -41,10 +41,13 @@ def fit_teacher(
         dev and test scores, number of parameters, and a note on the head.
     """
     import torch
+    from tokenizers.pre_tokenizers import ByteLevel
 
     torch.manual_seed(settings.seed)
     train, dev, test = (dataset.splits[split] for split in ("train", "dev", "test"))
     tokenizer = load_tokenizer(source.folder)
+    if isinstance(tokenizer.pre_tokenizer, ByteLevel):
+        tokenizer.pre_tokenizer.add_prefix_space = True  # rows are words, and RoBERTa's pieces of a word begin with one
     order = _fitting_head(source.folder, task, dataset.labels)
     if order is not None:
         model, whole = load_model(source.folder, task.auto_model, allow_pickle=allow_pickle)
