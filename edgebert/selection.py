@@ -41,12 +41,8 @@ def choose(
     tied = [pair for pair in fitting if 100 * (best - dev_value(pair[1])) <= TIE_POINTS]
     winner = min(tied, key=lambda pair: _on_device(pair[1], device).p50_ms)
     others = f"; {len(tied)} were within {TIE_POINTS} points and it is the fastest" if len(tied) > 1 else ""
-    n = len(fitting)
-    return (
-        winner,
-        f"Best development score of {n} file{'s' * (n > 1)} that meet the budget and pass parity{others}.",
-        failures,
-    )
+    verdict = f"Best development score of the files that meet the budget and pass parity ({len(fitting)}){others}."
+    return winner, verdict, failures
 
 
 def over_budget(teacher: ModelResult, result: ArtifactResult, budget: Budget, device: DeviceProfile) -> list[str]:

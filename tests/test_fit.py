@@ -245,3 +245,25 @@ def test_a_file_that_computes_something_else_is_put_aside(
     assert result.bundle is None
     assert "predictions are equal" in (run / "rejected" / "L2-v82-onnx-int8" / "reason.txt").read_text()
     assert (run / "rejected" / "L2-v82-onnx-int8" / "model.onnx").exists()
+
+
+@pytest.mark.slow
+def test_two_processes_train_together(toy_checkpoint: Path, toy_data: Path, tmp_path: Path) -> None:
+    """Both train, one writes and measures: `accelerate launch` on the CPU, by gloo."""
+    launch = ["accelerate.commands.launch", "--cpu", "--num_processes", "2", "--num_machines", "1"]
+    launch += ["--mixed_precision", "no", "--dynamo_backend", "no", "-m", "edgebert"]
+    arguments = fit_arguments(toy_checkpoint, toy_data, "r")
+    arguments[arguments.index("--teacher-epochs") + 1] = "8"  # half the steps of one process
+    arguments[arguments.index("--epochs") + 1] = "6"
+    done = subprocess.run(
+        [sys.executable, "-m", *launch, *arguments],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=500,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    assert done.returncode == 0, done.stderr
+    report = json.loads((tmp_path / "r" / "report" / "report.json").read_text())
+    assert report["students"][0]["test"]["value"] > 0.9
+    edgebert.check(tmp_path / "r")
