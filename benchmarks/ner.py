@@ -43,7 +43,7 @@ COLUMNS = (
 def fit(name: str, root: Path) -> Report:
     """One corpus with the default recipe; only ATIS also gets a student of two layers."""
     wanted = dict(CORPORA[name])
-    specs = tuple("{0}={2}".format(*_at(spec)) for spec in wanted.pop("data"))
+    specs = tuple(f"{split}={DATA / path}" for split, path in (spec.split("=") for spec in wanted.pop("data")))
     params = {} if name == "atis" else {"drop-layers.n_layers": 3}
     result = edgebert.fit(
         "pixel6",
@@ -57,11 +57,6 @@ def fit(name: str, root: Path) -> Report:
         **({"candidates": 1} | wanted),
     )
     return result.report
-
-
-def _at(spec: str) -> tuple[str, str, Path]:
-    split, equals, path = spec.partition("=")
-    return split, equals, DATA / path
 
 
 def _show(event: dict[str, Any]) -> None:
@@ -136,6 +131,7 @@ def write(reports: dict[str, Report], path: Path, seconds: float) -> None:
         f"- machine: {hardware['processor']}, {hardware['cores']} cores, {', '.join(hardware['instructions'])}",
         f"- versions: {', '.join(f'{k} {v}' for k, v in versions.items())}; {platform.platform()}",
         f"- recipe: `{first.environment['recipe']}`, effort {first.environment['effort']}, one seed (0)",
+        "- teacher epochs: what --effort gives, but 5 for btc and wnut17",
         f"- took {seconds / 60:.0f} minutes in this call; finished stages were kept from earlier calls",
         "",
         "| corpus | train | dev | test | median tokens of the timed rows | int8 variant of each model |",

@@ -16,7 +16,7 @@ from edgebert.errors import RequestError
 from edgebert.infer import run_features
 from edgebert.methods import STAGES, Workshop
 from edgebert.methods.drop_layers import kept_layers, least_similar
-from edgebert.methods.tinybert import inner_objective, layer_map
+from edgebert.methods.tinybert import inner_objective, layer_map, replace_pieces
 from edgebert.methods.trim_vocab import trim
 from edgebert.modeling.checkpoint import (
     TorchSession,
@@ -247,6 +247,20 @@ def test_layers_out_of_range_are_refused(
 )
 def test_layer_map(strategy: str, n_student: int, n_teacher: int, expected: tuple[int, ...]) -> None:
     assert layer_map(strategy, n_student, n_teacher) == expected
+
+
+def test_replaced_pieces_are_of_chosen_rows_and_never_special() -> None:
+    torch.manual_seed(0)
+    ids = torch.tensor([[2, 7, 8, 9, 3, 0]] * 400)
+    mask = ids != 0
+    special = torch.tensor([0, 1, 2, 3])
+    new, rows = replace_pieces(ids, mask, special, 0.3, 50)
+    assert torch.equal(new[~rows[:, 0]], ids[~rows[:, 0]])
+    assert torch.equal(new[:, [0, 4, 5]], ids[:, [0, 4, 5]])
+    assert not torch.isin(new[:, 1:4], special).any()
+    assert 0.4 < rows.float().mean() < 0.6
+    changed = (new != ids)[rows[:, 0], 1:4].float().mean().item()
+    assert 0.2 < changed < 0.3  # 0.3, less what happens to be drawn again
 
 
 def test_a_student_deeper_than_its_teacher_is_refused() -> None:

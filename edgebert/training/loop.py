@@ -158,8 +158,25 @@ def train(
     """
     if not features:
         raise EdgebertError(f"nothing to train on in {name}")
-    steps = -(-len(features) // (settings.batch_size * world_size())) * settings.epochs
-    arguments = TrainingArguments(
+    watch = _Watch(log, name, after_epoch, by_time=world_size() == 1)
+    with quiet():
+        trainer = _LengthTrainer(
+            model=objective.train(),
+            args=_arguments(settings, len(features), work),
+            train_dataset=list(features),
+            data_collator=lambda rows: collate(rows, pad_id),
+            callbacks=[watch],
+        )
+        trainer.remove_callback(PrinterCallback)
+        trainer.train(resume_from_checkpoint=_last_checkpoint(work))
+    objective.to("cpu").eval()
+    if not all_finite(list(objective.student.parameters())):
+        raise EdgebertError(f"{name} diverged: weights are not finite", hint="Try a lower --learning-rate.")
+
+
+def _arguments(settings: TrainSettings, n_features: int, work: Path) -> TrainingArguments:
+    steps = -(-n_features // (settings.batch_size * world_size())) * settings.epochs
+    return TrainingArguments(
         output_dir=str(work),
         num_train_epochs=settings.epochs,
         per_device_train_batch_size=settings.batch_size,
@@ -180,20 +197,6 @@ def train(
         remove_unused_columns=False,
         dataloader_pin_memory=torch.cuda.is_available(),
     )
-    watch = _Watch(log, name, after_epoch, by_time=world_size() == 1)
-    with quiet():
-        trainer = _LengthTrainer(
-            model=objective.train(),
-            args=arguments,
-            train_dataset=list(features),
-            data_collator=lambda rows: collate(rows, pad_id),
-            callbacks=[watch],
-        )
-        trainer.remove_callback(PrinterCallback)
-        trainer.train(resume_from_checkpoint=_last_checkpoint(work))
-    objective.to("cpu").eval()
-    if not all_finite(list(objective.student.parameters())):
-        raise EdgebertError(f"{name} diverged: weights are not finite", hint="Try a lower --learning-rate.")
 
 
 def _last_checkpoint(work: Path) -> str | None:
