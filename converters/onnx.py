@@ -1,92 +1,65 @@
-"""ONNX: float32 by torch's exporter, int8 by ONNX Runtime's dynamic quantization, run by ONNX Runtime.
-
-Dynamic int8: weights are stored in 8 bits, activations are scaled at run time by the range of each tensor. The embedding
-tables are quantized too: they are most of a small model's file. Which variant is best (signed or unsigned weights, one
-scale a tensor or a channel, reduced range against overflow on x86 without VNNI, which layers stay float) depends on the
-model, so each is a trial and the caller chooses by the task's metric and the measured time.
-"""
+"""ONNX: float32 by torch's exporters, reduced by ONNX Runtime's tools, run by ONNX Runtime."""
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Mapping
-from itertools import product
+import json
+from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from edgebert.converters import Converter, Trial
-from edgebert.errors import EdgebertError
-from edgebert.run import sha256_file
+from edgebert.converters import Batch, Converter, Precision, Source, Trial
+from edgebert.converters._onnx_export import check_finite, export
+from edgebert.converters._onnx_file import first_line, graph_file, load, write
+from edgebert.converters._onnx_half import INT4, fp16, int4
+from edgebert.converters._onnx_int8 import GRID, dynamic
+from edgebert.converters._onnx_static import STATIC, static
+from edgebert.errors import EdgebertError, unknown
 from edgebert.types import Artifact
 
-if TYPE_CHECKING:
-    from torch import Tensor, nn
+PRECISIONS = {
+    "int8": Precision("8-bit weights, activations scaled at run time", GRID, kind="int8"),
+    "int8-static": Precision("8-bit weights, activations scaled by calibration", STATIC, True, kind="int8-static"),
+    "fp16": Precision("weights and computation in half precision", kind="fp16"),
+    "int4": Precision("4-bit weights in blocks, 8-bit embedding", INT4, kind="int4"),
+}
+_NNAPI = """
+Abs Add AveragePool Cast Clip Concat Conv DepthToSpace DequantizeLinear Div Elu Exp Flatten Floor Gather Gemm
+GlobalAveragePool GlobalMaxPool Identity Log MatMul MaxPool Max Min Mul Neg Pad Pow PRelu QLinearConv QLinearMatMul
+QuantizeLinear Relu Reshape Resize Sigmoid Sin Slice Softmax Sqrt Squeeze Sub Tanh Transpose Unsqueeze
+"""
+NNAPI = frozenset(_NNAPI.split())
+_MAKERS = {"int8": dynamic, "int8-static": static, "fp16": fp16, "int4": int4}
 
-OPSET = 17  # LayerNormalization is one operator from here on; ONNX Runtime >= 1.13 runs it
-INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 
+def reduce(source: Source, artifact: Artifact, precision: str, trial: Trial, folder: Path) -> Artifact:
+    """The file of a trial. `artifact` is the float32 one of `export`.
 
-def export(model: nn.Module, folder: Path) -> Artifact:
-    """model.onnx: float32, dynamic batch and length, inputs int64, output `logits` (batch, seq, n_labels)."""
-    import torch
-
-    from edgebert.modeling.checkpoint import accepted, quiet
-
-    sample = {name: torch.ones(2, 8, dtype=torch.int64) for name in INPUTS}
-    names = list(accepted(model, sample))
-    path = folder / "model.onnx"
+    Raises:
+        RequestError: an unknown precision, or one that needs calibration rows and has none.
+        EdgebertError: the file cannot be quantized, or the recipe gave something else than it promises.
+    """
+    if precision not in _MAKERS:
+        raise unknown("ONNX precision", precision, _MAKERS)
     try:
-        with quiet(), torch.inference_mode(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # the tracer warns of branches that a fixed architecture never takes
-            torch.onnx.export(
-                _logits_only(model, names),
-                tuple(sample[name] for name in names),
-                str(path),
-                input_names=names,
-                output_names=["logits"],
-                dynamic_axes={name: {0: "batch", 1: "seq"} for name in [*names, "logits"]},
-                opset_version=OPSET,
-                dynamo=False,
-            )
+        made = _MAKERS[precision](source, load(artifact.path), trial)
+    except EdgebertError:
+        raise
     except Exception as error:
-        path.unlink(missing_ok=True)
         raise EdgebertError(
-            f"{type(model).__name__} cannot be written as ONNX: {str(error).splitlines()[0]}"
+            f"{source.family} cannot be written as ONNX {precision} ({trial.name}): {first_line(error)}",
+            where=str(artifact.path),
         ) from error
-    return _artifact(path, "fp32", {})
-
-
-def reduce(artifact: Artifact, precision: str, trial: Trial, folder: Path) -> Artifact:
-    """The int8 file of a trial. `artifact` is the float32 file of `export`."""
-    import logging
-
-    from onnxruntime.quantization import QuantType, quantize_dynamic
-
-    options = dict(trial.options)
-    path = folder / "model.onnx"
-    logging.getLogger().addFilter(_no_preprocess_hint)
-    try:
-        quantize_dynamic(
-            str(artifact.path),
-            str(path),
-            weight_type=QuantType.QUInt8 if options["unsigned"] else QuantType.QInt8,
-            per_channel=options["per_channel"],
-            reduce_range=options["reduce_range"],
-            nodes_to_exclude=_head_nodes(artifact.path) if options["float_head"] else [],
-        )
-    finally:
-        logging.getLogger().removeFilter(_no_preprocess_hint)
-    return _artifact(path, precision, options)
-
-
-def open_session(path: Path, threads: int) -> OnnxSession:
-    return OnnxSession(path, threads)
+    return write(made, source, precision, folder, trial.options, prove=lambda path: check_finite(source, path))
 
 
 class OnnxSession:
-    """A file in ONNX Runtime on the CPU. threads 0 means all cores."""
+    """A file in ONNX Runtime on the CPU. threads 0 means all cores.
+
+    Args:
+        path: the .onnx file, or the folder that holds it beside its weights.
+    """
 
     runtime: str = "onnxruntime"
 
@@ -96,72 +69,79 @@ class OnnxSession:
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
-        options.log_severity_level = 3
+        options.log_severity_level = 4  # what goes wrong is raised
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # others may be timed beside it
-        self.runtime_version = ort.__version__
+        self.runtime_version = str(ort.__version__)
+        self._path = path
         try:
-            self._session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+            self._session = ort.InferenceSession(str(graph_file(path)), options, providers=["CPUExecutionProvider"])
         except Exception as error:
+            raise EdgebertError(f"ONNX Runtime refuses the file: {first_line(error)}", where=str(path)) from None
+        meta = self._session.get_modelmeta().custom_metadata_map
+        self.labels = tuple(json.loads(meta.get("labels", "[]")))
+        self._max_length = int(meta.get("max_length", 0))
+        self._inputs = [item.name for item in self._session.get_inputs()]
+        self._outputs = [item.name for item in self._session.get_outputs()]
+
+    def run(self, batch: Batch) -> dict[str, np.ndarray]:
+        """Float32 outputs by name; see `edgebert.converters.Runner`.
+
+        Raises:
+            EdgebertError: more tokens than the model takes, or ONNX Runtime fails.
+        """
+        length = batch["input_ids"].shape[1]
+        if self._max_length and length > self._max_length:
             raise EdgebertError(
-                f"ONNX Runtime refuses the file: {str(error).splitlines()[0]}", where=str(path)
+                f"the batch has {length} tokens, the model takes {self._max_length}", where=str(self._path)
+            )
+        try:
+            results = self._session.run(None, {name: batch[name] for name in self._inputs})
+        except Exception as error:
+            shape = "x".join(str(n) for n in batch["input_ids"].shape)
+            raise EdgebertError(
+                f"the file does not run on a batch of {shape}: {first_line(error)[:160]}", where=str(self._path)
             ) from None
-        self._names = [item.name for item in self._session.get_inputs()]
+        return {
+            name: result.astype(np.float32, copy=False) for name, result in zip(self._outputs, results, strict=True)
+        }
 
-    def run(self, batch: Mapping[str, np.ndarray]) -> np.ndarray:
-        """Logits (batch, seq, n_labels), float32."""
-        return self._session.run(None, {name: batch[name] for name in self._names})[0]
-
-
-def _logits_only(model: nn.Module, names: list[str]) -> nn.Module:
-    """A module of positional inputs that returns the logits alone, as exporters like it."""
-    from torch import nn
-
-    class Logits(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.model = model
-
-        def forward(self, *inputs: Tensor) -> Tensor:
-            return self.model(**dict(zip(names, inputs, strict=True))).logits
-
-    return Logits().eval()  # of the wrapper too: else the reference runs with dropout
+    def signature(self) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+        """Inputs and outputs as {name, type, shape}; a text in a shape is a dynamic dimension."""
+        return [_port(item) for item in self._session.get_inputs()], [
+            _port(item) for item in self._session.get_outputs()
+        ]
 
 
-def _head_nodes(path: Path) -> list[str]:
-    """The matrix product that makes the logits: the last one of the graph."""
+def leaves_accelerator(path: Path) -> dict[str, int]:
+    """What ONNX Runtime for Android does not hand to NNAPI: operators by name, and inputs of dynamic length.
+
+    By ONNX Runtime's own list of what NNAPI takes (tools/ci_build/github/android/nnapi_supported_ops.md), where every
+    shape must be fixed. Names with a domain, such as com.microsoft:MatMulNBits, are no operators of ONNX either: other
+    runtimes, and builds of ONNX Runtime that were reduced, lack them.
+    """
     import onnx
 
-    graph = onnx.load(str(path), load_external_data=False).graph
-    return [node.name for node in graph.node if node.op_type in ("MatMul", "Gemm")][-1:]
+    graph = onnx.load(str(graph_file(path)), load_external_data=False).graph
+    kinds = Counter(f"{node.domain}:{node.op_type}".lstrip(":") for node in graph.node if node.op_type != "Constant")
+    found = {f"operator {kind}": count for kind, count in sorted(kinds.items()) if kind not in NNAPI}
+    dynamic = sum(any(size.dim_param for size in item.type.tensor_type.shape.dim) for item in graph.input)
+    return found | ({"input of dynamic shape": dynamic} if dynamic else {})
 
 
-def _no_preprocess_hint(record: Any) -> bool:
-    return "pre-process" not in record.getMessage()
+def _port(item: Any) -> dict[str, Any]:
+    kind = item.type.removeprefix("tensor(").removesuffix(")")
+    return {"name": item.name, "type": {"float": "float32"}.get(kind, kind), "shape": list(item.shape)}
 
-
-def _artifact(path: Path, precision: str, options: Mapping[str, Any]) -> Artifact:
-    return Artifact(f"onnx-{precision}", "onnx", precision, path, path.stat().st_size, sha256_file(path), options)
-
-
-def _trial(unsigned: bool, per_channel: bool, reduce_range: bool, float_head: bool = False) -> Trial:
-    options = {"per_channel": per_channel, "reduce_range": reduce_range, "float_head": float_head}
-    name = "u8" if unsigned else "s8"
-    name += "".join(f"-{key.replace('_', '-')}" for key, on in options.items() if on)
-    return Trial(name, {"unsigned": unsigned, **options})
-
-
-GRID = (
-    *(_trial(*choice) for choice in product((False, True), repeat=3)),
-    _trial(False, True, False, float_head=True),
-    _trial(True, True, True, float_head=True),
-)
 
 CONVERTER = Converter(
     name="onnx",
     title="ONNX, run by ONNX Runtime",
-    export=export,
-    precisions={"int8": GRID},
-    reduce=reduce,
+    extra="",
+    needs=("onnx", "onnxruntime"),
     runtime="onnxruntime",
-    open=open_session,
+    export=export,
+    precisions=PRECISIONS,
+    reduce=reduce,
+    open=OnnxSession,
+    leaves_accelerator=leaves_accelerator,
 )

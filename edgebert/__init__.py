@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from edgebert.api import (
         Predictor,
         check,
+        convert,
         fit,
         get_device,
         get_method,
@@ -32,6 +33,7 @@ __all__ = [
     "EdgebertError",
     "Predictor",
     "check",
+    "convert",
     "fit",
     "get_device",
     "get_method",

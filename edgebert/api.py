@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgebert import registry
 from edgebert.bundle.predictor import Predictor
-from edgebert.types import DeviceProfile, FitRequest, FitResult
+from edgebert.types import ConvertResult, DeviceProfile, FitRequest, FitResult
 
 if TYPE_CHECKING:
     from edgebert.methods import Method
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Predictor",
     "check",
+    "convert",
     "fit",
     "get_device",
     "get_method",
@@ -61,6 +62,31 @@ def fit(
     specs = (data,) if isinstance(data, str) else tuple(data)
     request = FitRequest(device=device, task=task, teacher=teacher, data=specs, **options)
     return run_pipeline(request, command=command, on_event=on_event)
+
+
+def convert(
+    model: str,
+    formats: str | Sequence[str],
+    *,
+    on_event: Callable[[dict[str, Any]], None] | None = None,
+    **options: Any,
+) -> ConvertResult:
+    """Converts a checkpoint and proves each file; the command `edgebert convert`.
+
+    Args:
+        model: a checkpoint folder or a hub id.
+        formats: onnx, tflite, coreml.
+        on_event: told of what is under way.
+        **options: the other fields of `edgebert.conversion.ConvertRequest`.
+
+    Raises:
+        EdgebertError: the request, the checkpoint or the rows cannot be used, or the family cannot be expressed.
+    """
+    from edgebert.conversion import ConvertRequest
+    from edgebert.conversion import convert as run_conversion
+
+    names = (formats,) if isinstance(formats, str) else tuple(formats)
+    return run_conversion(ConvertRequest(model=model, formats=names, **options), on_event)
 
 
 def load(path: str | Path) -> Predictor:

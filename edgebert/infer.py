@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from edgebert.converters import Session
+from edgebert.converters import Runner
 from edgebert.types import Feature
 
 
@@ -22,7 +22,7 @@ def pad_batch(features: Sequence[Feature], pad_id: int = 0) -> dict[str, np.ndar
 
 
 def run_features(
-    session: Session,
+    session: Runner,
     features: Sequence[Feature],
     *,
     batch_size: int = 1,
@@ -38,8 +38,8 @@ def run_features(
     logits: list[np.ndarray] = [np.empty(0)] * len(features)
     for start in range(0, len(order), batch_size):
         chosen = order[start : start + batch_size]
-        batch = session.run(pad_batch([features[i] for i in chosen], pad_id))
-        for i, row in zip(chosen, batch, strict=True):
+        outputs = session.run(pad_batch([features[i] for i in chosen], pad_id))["logits"]
+        for i, row in zip(chosen, outputs, strict=True):
             logits[i] = row[: len(features[i].input_ids)]
         if step:
             step(len(chosen))

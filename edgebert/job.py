@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from edgebert import data, registry
 from edgebert.devices import load_device
-from edgebert.errors import RequestError
+from edgebert.errors import RequestError, unknown
 from edgebert.recipes import read_recipe
 from edgebert.run import Run, digest, plain
+from edgebert.search.plan import percentile
 from edgebert.tasks import Task
 from edgebert.teachers import TeacherSource, find_teacher
 from edgebert.types import Budget, Dataset, DeviceProfile, Effort, FitRequest, Recipe, TrainSettings
@@ -53,6 +54,9 @@ class Fit:
     command: str
     max_length: int  # tokens of a window
     notes: tuple[str, ...]
+    formats: tuple[str, ...]
+    precisions: tuple[str, ...]
+    lengths: tuple[int, ...] = ()  # of files that fix them; known once the teacher's tokenizer has read the rows
 
     @property
     def level(self) -> EffortLevel:
@@ -63,6 +67,8 @@ def resolve(request: FitRequest, command: str, on_event: Callable[[dict[str, Any
     """Everything that can be wrong with a request is found here, before anything long begins."""
     device = load_device(request.device)
     task = registry.task(request.task)
+    formats = request.formats or device.formats
+    precisions = _precisions(request.precisions, formats)
     recipe, notes = read_recipe(request.recipe, request.params)
     dataset = data.load(request.data, task, encoding=request.encoding)
     source = find_teacher(request.teacher, allow_pickle=request.allow_pickle)
@@ -79,7 +85,21 @@ def resolve(request: FitRequest, command: str, on_event: Callable[[dict[str, Any
     run.log(event="teacher-found", origin=source.origin, sha256=source.sha256)
     for note in (*dataset.source.notes, *notes):
         run.log(event="note", text=note)
-    return Fit(request, device, task, budget, recipe, source, dataset, run, command, max_length, tuple(notes))
+    return Fit(
+        request,
+        device,
+        task,
+        budget,
+        recipe,
+        source,
+        dataset,
+        run,
+        command,
+        max_length,
+        tuple(notes),
+        formats,
+        precisions,
+    )
 
 
 def _max_length(asked: int | None, source: TeacherSource) -> int:
@@ -89,6 +109,24 @@ def _max_length(asked: int | None, source: TeacherSource) -> int:
             f"{asked} is beyond the {source.max_length} tokens that {source.name} reads", where="--max-length"
         )
     return asked or min(DEFAULT_LENGTH, source.max_length)
+
+
+def _precisions(asked: tuple[str, ...], formats: tuple[str, ...]) -> tuple[str, ...]:
+    """The reduced precisions that were asked for, each known to one of the formats; their libraries are installed."""
+    offered = {name for format in formats for name in registry.usable_converter(format).precisions}
+    for name in asked:
+        if name not in offered and name != "fp32":
+            raise unknown("precision", name, offered, where=f"--precision, for {' and '.join(formats)}")
+    return tuple(name for name in asked if name != "fp32")
+
+
+def pick_lengths(lengths: Sequence[int], max_length: int) -> tuple[int, ...]:
+    """Lengths for a file that fixes them: what holds half of the rows, what holds 95 in 100, and the longest window.
+
+    Rounded up to 8 tokens, which vector units like. A row runs at the smallest that holds it.
+    """
+    middle, long = (-(-percentile(lengths, share) // 8) * 8 for share in (50, 95))
+    return tuple(sorted({min(middle, max_length), min(long, max_length), max_length}))
 
 
 def _slug(name: str) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -14,12 +13,12 @@ from edgebert import registry
 from edgebert.bundle import write_bundle
 from edgebert.distributed import is_main
 from edgebert.environment import describe_environment
-from edgebert.job import Fit, resolve
+from edgebert.job import Fit, pick_lengths, resolve
 from edgebert.modeling.checkpoint import load_config, load_tokenizer
 from edgebert.recipes import recipe_text
 from edgebert.report import write_report
 from edgebert.results import model_result
-from edgebert.run import Stage, now, plain, write_atomic
+from edgebert.run import Stage, link_tree, now, plain, write_atomic
 from edgebert.search.plan import make_plan
 from edgebert.selection import choose
 from edgebert.stages import compress_stage, convert_stage, profile_stage, teacher_stage, verify_stage
@@ -62,14 +61,17 @@ def _stages(job: Fit) -> FitResult:
 def _plan(job: Fit, teacher: Stage) -> Plan:
     tokenizer = load_tokenizer(teacher.path)
     features = job.task.encode(job.dataset.splits["train"], tokenizer, job.dataset.labels, job.max_length)
+    lengths = [len(feature.input_ids) for feature in features]
+    job.lengths = pick_lengths(lengths, job.max_length)
     plan = make_plan(
         load_config(teacher.path),
         job.recipe,
         job.device,
         job.budget,
-        [len(feature.input_ids) for feature in features],
+        lengths,
         auto_model=job.task.auto_model,
-        runtime=next(iter(registry.converters().values())).runtime,
+        precision=registry.precision(job.formats[0], job.precisions[0]),
+        runtime=registry.converter(job.formats[0]).runtime,
         n_candidates=job.request.candidates or job.level.candidates,
     )
     if is_main():
@@ -149,7 +151,7 @@ def keep_rejected(run: Path, report: Report) -> None:
             if result.parity.failures:
                 place = folder / f"{student.name}-{result.artifact.name}"
                 place.mkdir(parents=True)
-                os.link(result.artifact.path, place / result.artifact.path.name)
+                link_tree(result.artifact.path, place / result.artifact.path.name)
                 write_atomic(place / "reason.txt", "\n".join(result.parity.failures) + "\n")
 
 

@@ -7,15 +7,16 @@ names such a module.
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import pkgutil
 from functools import cache
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any
 
-from edgebert.errors import unknown
+from edgebert.errors import RequestError, unknown
 
 if TYPE_CHECKING:
-    from edgebert.converters import Converter
+    from edgebert.converters import Converter, Precision
     from edgebert.methods import Method
     from edgebert.tasks import Task
 
@@ -67,8 +68,37 @@ def task(name: str) -> Task:
     return tasks()[name]
 
 
+def precision(format: str, name: str) -> Precision:
+    """What a format's precision is; fp32 included."""
+    from edgebert.converters import Precision
+
+    if name == "fp32":
+        return Precision("float32", kind="fp32", compute="fp32", bits=32, embedding_bits=32)
+    known = converter(format).precisions
+    if name not in known:
+        raise unknown("precision", name, ["fp32", *known], where=f"--precision, for {format}")
+    return known[name]
+
+
+def usable_converter(name: str) -> Converter:
+    """The converter of this format, whose libraries are installed.
+
+    Raises:
+        RequestError: an unknown format, or the pip command that brings what is missing.
+    """
+    found = converter(name)
+    missing = [module for module in found.needs if importlib.util.find_spec(module) is None]
+    if missing:
+        raise RequestError(
+            f"{found.title} needs {', '.join(missing)}, which {'is' if len(missing) == 1 else 'are'} not installed",
+            where=f"--format {name}",
+            hint=f'Run: pip install "edgebert[{found.extra}]" - or choose other formats with --format.',
+        )
+    return found
+
+
 def converter(name: str) -> Converter:
     """The converter of this format, or an error that offers the nearest names."""
     if name not in converters():
-        raise unknown("format", name, converters())
+        raise unknown("format", name, converters(), where="--format")
     return converters()[name]

@@ -64,6 +64,7 @@ def model_result(
                 latencies=(*measured, *_predictions(job, config, artifact, plan.length_p95)),
                 footprint=Footprint(**found) if found else None,
                 dev=read_score(verified.result[artifact.name]["dev"]),
+                leaves_accelerator=verified.result[artifact.name]["leaves_accelerator"],
             )
         )
     torch_latencies = profiled.result["latencies"].get(f"{name}/torch", ())
@@ -83,7 +84,6 @@ def model_result(
 
 def _predictions(job: Fit, config: Any, artifact: Artifact, length_p95: int) -> list[Latency]:
     runtime = registry.converter(artifact.format).runtime
+    compute = registry.precision(artifact.format, artifact.precision).compute
     lengths = sorted({length_p95, min(FIXED_LENGTH, job.source.max_length)})
-    return [
-        predict_latency(config, job.device, precision=artifact.precision, seq_len=n, runtime=runtime) for n in lengths
-    ]
+    return [predict_latency(config, job.device, precision=compute, seq_len=n, runtime=runtime) for n in lengths]

@@ -173,7 +173,7 @@ class Run:
             return stage
         for folder in sorted(self.folder.parent.glob(f"*/stages/[0-9]*-{name}-{key}")):
             if _read_record(folder):
-                _link_tree(folder, self._place(name, key))
+                link_tree(folder, self._place(name, key))
                 self.log(event="linked", stage=name, key=key, run=folder.parent.parent.name)
                 return self._read(name, key)
         return None
@@ -303,7 +303,8 @@ def _read_record(folder: Path) -> dict[str, Any] | None:
     return record if whole else None
 
 
-def _link_tree(source: Path, target: Path) -> None:
+def link_tree(source: Path, target: Path) -> None:
+    """`target` is the same file or folder without a second copy on the disk, where the file system allows it."""
     partial = target.with_name(f".{target.name}.linking")
     shutil.rmtree(partial, ignore_errors=True)
 
@@ -314,5 +315,17 @@ def _link_tree(source: Path, target: Path) -> None:
             shutil.copy2(src, dst)
         return dst
 
-    shutil.copytree(source, partial, copy_function=link)
+    _copy(source, partial, link)
     partial.replace(target)
+
+
+def copy_tree(source: Path, target: Path) -> None:
+    """A copy of a file or folder."""
+    _copy(source, target, lambda src, dst: shutil.copyfile(src, dst))
+
+
+def _copy(source: Path, target: Path, copy: Callable[[str, str], Any]) -> None:
+    if source.is_file():
+        copy(str(source), str(target))
+    else:
+        shutil.copytree(source, target, copy_function=copy)

@@ -3,47 +3,40 @@
 from __future__ import annotations
 
 import os
-import shutil
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from edgebert import registry
-from edgebert.converters import Converter, Session, Trial
+from edgebert.converters import Runner, Session, Source
 from edgebert.environment import describe_hardware
 from edgebert.infer import pad_batch, run_features
 from edgebert.job import Fit, data_key, train_settings
 from edgebert.methods import Workshop
 from edgebert.modeling.checkpoint import (
-    TorchSession,
+    TOKENIZER,
     copy_student,
     load_config,
     load_student,
     n_parameters,
     save_checkpoint,
 )
+from edgebert.modeling.graph import TorchSession, make_source
 from edgebert.profile.footprint import measure_footprint
 from edgebert.profile.protocol import FIXED_LENGTH, Batch, Entry, fixed_length, interleave, latency, spread_by_length
 from edgebert.results import artifacts_of
 from edgebert.run import Stage, plain, sha256_file
 from edgebert.teachers.fitting import fit_teacher
-from edgebert.training.run import EVALUATION_BATCH, evaluate, pad_id
-from edgebert.types import (
-    Artifact,
-    Candidate,
-    Feature,
-    Latency,
-    Row,
-)
-from edgebert.verify.parity import TOLERANCES, Reference, compare
+from edgebert.training.run import evaluate, pad_id
+from edgebert.trials import choose_trial
+from edgebert.types import Artifact, Candidate, Latency, Student
+from edgebert.verify.edges import edge_batches
+from edgebert.verify.parity import TOLERANCES, compare_task, make_reference, row_batches
 
 TRIAL_ROWS = 300  # development rows on which the variants of a precision are compared
-TRIAL_RUNS = 30
-SCORE_TIE = 0.0025  # of a metric from 0 to 1: variants nearer than this are equal, the faster wins
+CALIBRATION_ROWS = 64  # training rows that static precisions are calibrated on
 
 
 def teacher_stage(job: Fit) -> Stage:
@@ -104,114 +97,109 @@ def compress_stage(job: Fit, candidate: Candidate, teacher: Stage) -> Stage:
 
 
 def convert_stage(job: Fit, name: str, model: Stage) -> Stage:
-    """Every format in float32 and in each reduced precision, the variant chosen by metric and time."""
+    """The formats in float32 and in each reduced precision, the variant chosen by metric and time.
+
+    The teacher is the yardstick on this machine and never ships: it is converted to ONNX only.
+    """
+    formats = ("onnx",) if name == "teacher" else job.formats
+    precisions = ("int8",) if name == "teacher" else job.precisions
 
     def make(folder: Path) -> list[dict[str, Any]]:
         student = load_student(model.path, job.task.auto_model)
+        rows = job.dataset.splits["dev"][:TRIAL_ROWS]
+        features = job.task.encode(rows, student.tokenizer, job.dataset.labels, job.max_length)
+        source = _source(job, student, model.path)
+        timed_on = row_batches([features[i] for i in spread_by_length(features)], source.pad_id)
         made = []
-        for format in registry.converters():
+
+        def score(session: Session) -> float:
+            predictions = job.task.decode(rows, features, run_features(session, features), job.dataset.labels)
+            return job.task.score(rows, predictions, "dev").value
+
+        for format in formats:
             converter = registry.converter(format)
             place = folder / format / "fp32"
             place.mkdir(parents=True)
-            exported = converter.export(student.model, place)
-            rows = job.dataset.splits["dev"][:TRIAL_ROWS]
-            features = job.task.encode(rows, student.tokenizer, job.dataset.labels, job.max_length)
+            exported = converter.export(source, place)
             made.append(_describe(exported, folder))
-            for precision, trials in converter.precisions.items():
-                chosen, table = choose_trial(converter, exported, precision, trials, rows, features, job, folder)
+            for precision in (p for p in precisions if p in converter.precisions):
+                chosen, table = choose_trial(
+                    converter, source, exported, precision, folder,
+                    score=score, timed_on=timed_on, log=job.run.log,
+                )  # fmt: skip
                 made.append(_describe(chosen, folder) | {"trials": table})
         return made
 
     inputs = {
         "model": model.key,
-        "formats": tuple(registry.converters()),
-        "trials": {name: converter.precisions for name, converter in registry.converters().items()},
-        "rows": TRIAL_ROWS,
+        "formats": formats,
+        "precisions": precisions,
+        "trials": {name: {p: c.trials for p, c in registry.converter(name).precisions.items()} for name in formats},
+        "rows": (TRIAL_ROWS, CALIBRATION_ROWS),
+        "lengths": job.lengths,
     }
-    return job.run.stage(f"convert-{name}", inputs, make, version=1)
+    return job.run.stage(f"convert-{name}", inputs, make, version=2)
+
+
+def _source(job: Fit, student: Student, folder: Path) -> Source:
+    """The student as converters take it, with training rows to calibrate on."""
+    rows = job.dataset.splits["train"][:CALIBRATION_ROWS]
+    features = job.task.encode(rows, student.tokenizer, job.dataset.labels, job.max_length)
+    return make_source(
+        student.model,
+        lengths=job.lengths,
+        labels=job.dataset.labels,
+        calibration=row_batches(features, pad_id(student)),
+        tokenizer=folder / TOKENIZER,
+        title=f"edgebert {job.task.name}, {job.dataset.source.name}",
+    )
 
 
 def _describe(artifact: Artifact, folder: Path) -> dict[str, Any]:
     return plain(replace(artifact, path=artifact.path.relative_to(folder)))
 
 
-def choose_trial(
-    converter: Converter,
-    exported: Artifact,
-    precision: str,
-    trials: Sequence[Trial],
-    rows: Sequence[Row],
-    features: Sequence[Feature],
-    job: Fit,
-    folder: Path,
-) -> tuple[Artifact, list[dict[str, Any]]]:
-    """Writes every variant of a precision, scores and times them in turns, and keeps one.
-
-    The best score wins; of variants within SCORE_TIE of it, the fastest.
-    """
-    work = folder / "work"
-    artifacts, entries, scores = [], [], []
-    spread = [pad_batch([features[i]]) for i in spread_by_length(features)]
-    for trial in trials:
-        place = work / trial.name
-        place.mkdir(parents=True)
-        artifact = converter.reduce(exported, precision, trial, place)
-        session = converter.open(artifact.path, 1)
-        logits = run_features(session, features)
-        predictions = job.task.decode(rows, features, logits, job.dataset.labels)
-        scores.append(job.task.score(rows, predictions, "dev").value)
-        artifacts.append(artifact)
-        entries.append(Entry(trial.name, session, spread))
-        job.run.log(event="trial", name=trial.name, score=round(scores[-1], 4))
-    interleave(entries, TRIAL_RUNS)
-    times = [float(np.median(entry.times_ms)) for entry in entries]
-    good = [i for i in range(len(trials)) if scores[i] >= max(scores) - SCORE_TIE]
-    best = min(good, key=lambda i: times[i])
-    place = folder / exported.format / precision
-    place.mkdir(parents=True)
-    target = place / artifacts[best].path.name
-    shutil.move(artifacts[best].path, target)
-    table = [
-        {
-            "trial": trial.name,
-            "dev_score": round(scores[i], 5),
-            "p50_ms": round(times[i], 3),
-            "bytes": artifacts[i].size_bytes,
-            "chosen": i == best,
-        }
-        for i, trial in enumerate(trials)
-    ]
-    return replace(artifacts[best], path=target), table
-
-
 def verify_stage(job: Fit, name: str, model: Stage, converted: Stage) -> Stage:
-    """Every file run on the test rows and held against the model in torch; its own score on the development rows."""
+    """Every file run on the test rows and on edge rows and held against the model in torch; its own score on the
+    development rows; and what of it leaves the accelerator."""
 
     def make(folder: Path) -> dict[str, Any]:
         student = load_student(model.path, job.task.auto_model)
+        rows = job.dataset.splits["test"]
+        features = job.task.encode(rows, student.tokenizer, job.dataset.labels, job.max_length)
+        pad = pad_id(student)
+        edges = edge_batches(student.model.config.vocab_size, job.max_length, pad, student.tokenizer)
+        reference = make_reference(
+            TorchSession(student.model), row_batches(features, pad), edges, tuple(job.dataset.labels)
+        )
+        dev = job.dataset.splits["dev"]
+        dev_features = job.task.encode(dev, student.tokenizer, job.dataset.labels, job.max_length)
         results = {}
-        references = {split: _reference(job, student, split) for split in ("test", "dev")}
         for artifact in artifacts_of(converted):
-            session = registry.converter(artifact.format).open(artifact.path, 0)
-            parity = compare(session, references["test"], job.task, artifact.precision, pad_id=pad_id(student))
-            dev = references["dev"]
-            predictions = job.task.decode(
-                dev.rows, dev.features, run_features(session, dev.features), job.dataset.labels
+            converter = registry.converter(artifact.format)
+            session = converter.open(artifact.path, 0)
+            parity = compare_task(
+                session,
+                reference,
+                registry.precision(artifact.format, artifact.precision).kind,
+                job.task,
+                rows,
+                features,
+                "test",
             )
-            results[artifact.name] = {"parity": parity, "dev": job.task.score(dev.rows, predictions, "dev")}
+            outputs = run_features(session, dev_features, pad_id=pad)
+            predictions = job.task.decode(dev, dev_features, outputs, job.dataset.labels)
+            results[artifact.name] = {
+                "parity": parity,
+                "dev": job.task.score(dev, predictions, "dev"),
+                "leaves_accelerator": dict(converter.leaves_accelerator(artifact.path)),
+            }
             outcome = "rejected" if parity.failures else "passed"
             job.run.log(event="parity", model=name, artifact=artifact.name, outcome=outcome, failures=parity.failures)
         return plain(results)
 
     inputs = {"model": model.key, "converted": converted.key, "data": data_key(job), "tolerances": plain(TOLERANCES)}
-    return job.run.stage(f"verify-{name}", inputs, make)
-
-
-def _reference(job: Fit, student: Any, split: Any) -> Reference:
-    rows = job.dataset.splits[split]
-    features = job.task.encode(rows, student.tokenizer, job.dataset.labels, job.max_length)
-    logits = run_features(TorchSession(student.model), features, batch_size=EVALUATION_BATCH, pad_id=pad_id(student))
-    return Reference(rows, features, logits, job.dataset.labels, split)
+    return job.run.stage(f"verify-{name}", inputs, make, version=2)
 
 
 def profile_stage(job: Fit, models: dict[str, Stage], converted: dict[str, Stage], verified: dict[str, Stage]) -> Stage:
@@ -221,13 +209,14 @@ def profile_stage(job: Fit, models: dict[str, Stage], converted: dict[str, Stage
         for name, stage in converted.items()
         for artifact in artifacts_of(stage)
         if not verified[name].result[artifact.name]["parity"]["failures"]
+        and registry.converter(artifact.format).is_timed()
     }
 
     def make(folder: Path) -> dict[str, Any]:
         inputs = {name: _timing_inputs(job, stage) for name, stage in models.items()}
         latencies: dict[str, list[Latency]] = {key: [] for key in ("teacher/torch", *sound)}
         for threads in sorted({1, usable_cores()}):
-            sessions: dict[str, Session] = {
+            sessions: dict[str, Runner] = {
                 key: registry.converter(artifact.format).open(artifact.path, threads)
                 for key, (_, artifact) in sound.items()
             }
@@ -261,7 +250,7 @@ def usable_cores() -> int:
 def _timing_inputs(job: Fit, model: Stage) -> dict[str, list[Batch]]:
     student = load_student(model.path, job.task.auto_model)
     features = job.task.encode(job.dataset.splits["test"], student.tokenizer, job.dataset.labels, job.max_length)
-    n_fixed = min(FIXED_LENGTH, job.source.max_length)
+    n_fixed = min(FIXED_LENGTH, job.max_length)
     return {
         "data": [pad_batch([features[i]]) for i in spread_by_length(features)],
         "fixed": [fixed_length(features, n_fixed)],

@@ -126,16 +126,24 @@ class Footprint:
     runtime_version: str
 
 
-@dataclass(frozen=True)
-class Parity:
-    """One artifact held against the student in torch, on real rows."""
+@dataclass(frozen=True, kw_only=True)
+class Likeness:
+    """One file held against the model in torch that it was made from."""
 
-    n_rows: int
-    max_logit_difference: float
-    equal_predictions: float  # share, 0 to 1
+    n_rows: int  # real rows
+    max_logit_difference: float  # of any output, on real rows
+    min_cosine: float  # the least between a real row's outputs, flattened, and the model's
+    equal_predictions: float  # share, 0 to 1, on real rows
+    edges: Mapping[str, float]  # worst difference of any output on each edge row
+    failures: tuple[str, ...] = ()  # empty when it passed
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parity(Likeness):
+    """A likeness with the task's metric on both sides."""
+
     score: Score
     reference_score: Score
-    failures: tuple[str, ...] = ()  # empty when it passed
 
 
 @dataclass(frozen=True)
@@ -242,6 +250,35 @@ class ArtifactResult:
     latencies: tuple[Latency, ...] = ()
     footprint: Footprint | None = None
     dev: Score | None = None  # of the file itself, on the development rows that chose it
+    leaves_accelerator: Mapping[str, int] = field(default_factory=dict)  # what keeps it off an accelerator -> count
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """One file that `edgebert convert` wrote, or was asked for."""
+
+    format: str
+    precision: str
+    artifact: Artifact | None = None  # None: this format does not offer the precision, see `note`
+    likeness: Likeness | None = None  # with the metric (Parity) where labelled rows were given
+    size_share: float = 1.0  # of the float32 file of the same format
+    seconds: float = 0.0  # of writing, verification aside
+    peak_memory_bytes: int = 0  # of the whole process so far
+    runtime: str = ""  # what ran the file for the comparison
+    trial: str = ""
+    leaves_accelerator: Mapping[str, int] = field(default_factory=dict)
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class ConvertResult:
+    folder: Path
+    head: str
+    family: str
+    n_rows: int
+    rows_from: str
+    conversions: tuple[Conversion, ...]
+    exit_code: int  # 0, or 1 when a file was rejected
 
 
 @dataclass(frozen=True)
@@ -305,6 +342,8 @@ class FitRequest:
     mixed_precision: Literal["no", "bf16", "fp16"] = "no"
     encoding: str = "utf-8"
     allow_pickle: bool = False
+    formats: tuple[str, ...] = ()  # () is the device's own
+    precisions: tuple[str, ...] = ("int8",)  # beside fp32, which is always written; the first is planned for
 
 
 @dataclass(frozen=True)

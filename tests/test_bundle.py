@@ -127,10 +127,10 @@ def test_files_and_manifest(bundle: Path, parts: dict[str, Any]) -> None:
     }
     assert json.loads((bundle / "labels.json").read_text()) == list(LABELS) == manifest["labels"]
     assert manifest["inputs"] == [
-        {"name": "input_ids", "type": "tensor(int64)", "shape": ["batch", "seq"]},
-        {"name": "attention_mask", "type": "tensor(int64)", "shape": ["batch", "seq"]},
+        {"name": "input_ids", "type": "int64", "shape": ["batch", "seq"]},
+        {"name": "attention_mask", "type": "int64", "shape": ["batch", "seq"]},
     ]
-    assert manifest["outputs"] == [{"name": "logits", "type": "tensor(float)", "shape": ["batch", "seq", 3]}]
+    assert manifest["outputs"] == [{"name": "logits", "type": "float32", "shape": ["batch", "seq", 3]}]
     assert (manifest["max_length"], manifest["pad_id"], manifest["precision"]) == (MAX_LENGTH, 0, "fp32")
     assert manifest["facts"]["data"]["licence"] == "CC0"
     assert manifest["facts"]["score"] == 0.5

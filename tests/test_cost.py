@@ -10,10 +10,11 @@ import pytest
 import torch
 import transformers
 
+from edgebert.converters import Precision
 from edgebert.devices import load_device
 from edgebert.errors import RequestError
 from edgebert.search import cost
-from edgebert.search.cost import count_parameters, peak_gflops, predict_int8_bytes, predict_latency
+from edgebert.search.cost import count_parameters, peak_gflops, predict_bytes, predict_latency
 from edgebert.search.operators import operators
 from edgebert.search.published import coverage, fit_efficiency, published_points, ratio
 from edgebert.types import Budget, Cores, DeviceProfile
@@ -120,7 +121,7 @@ def test_int8_bytes_by_hand() -> None:
     layer = 4 * 384 * 384 + 2 * 384 * 1536
     matrices = (8000 + 512 + 2) * 384 + 3 * layer + 384 * 130
     vectors = 2 * 384 + 3 * (4 * 384 + 1536 + 384 + 4 * 384) + 130
-    assert predict_int8_bytes(config, TOKENS) == matrices + 4 * vectors + 21_000 + 3 * 29_500
+    assert predict_bytes(config, TOKENS, Precision("int8")) == matrices + 4 * vectors + 21_000 + 3 * 29_500
 
 
 @pytest.mark.parametrize(("layers", "vocab", "fits"), [(3, 8000, True), (3, 11000, True), (4, 10000, False)])
@@ -128,7 +129,7 @@ def test_pixel6_admits_three_layers_of_the_default_teacher(layers: int, vocab: i
     config = bert(num_hidden_layers=layers, vocab_size=vocab, num_labels=130)
     limit = load_device("pixel6").budget.size_mb
     assert limit is not None
-    assert (predict_int8_bytes(config, TOKENS) <= limit * 1e6) == fits
+    assert (predict_bytes(config, TOKENS, Precision("int8")) <= limit * 1e6) == fits
 
 
 def test_memory_by_hand() -> None:

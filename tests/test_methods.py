@@ -19,7 +19,6 @@ from edgebert.methods.drop_layers import kept_layers, least_similar
 from edgebert.methods.tinybert import inner_objective, layer_map, replace_pieces
 from edgebert.methods.trim_vocab import trim
 from edgebert.modeling.checkpoint import (
-    TorchSession,
     copy_student,
     encoder_layers,
     load_model,
@@ -28,6 +27,7 @@ from edgebert.modeling.checkpoint import (
     n_parameters,
     save_checkpoint,
 )
+from edgebert.modeling.graph import TorchSession
 from edgebert.search.cost import count_parameters
 from edgebert.training.loop import collate
 from edgebert.types import Row, Student, TrainSettings

@@ -13,10 +13,11 @@ import transformers
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edgebert.converters import Precision
 from edgebert.devices import load_device
 from edgebert.errors import BudgetError, RequestError
 from edgebert.methods import Method, Param, Stage
-from edgebert.search.cost import count_parameters, predict_int8_bytes
+from edgebert.search.cost import count_parameters, predict_bytes
 from edgebert.search.plan import make_plan, percentile
 from edgebert.types import Budget, Candidate, MethodCall, Plan, Recipe
 
@@ -127,7 +128,7 @@ def test_predictions_of_a_candidate() -> None:
     config = config_of(3, vocab_size=10000)
     assert (candidate.n_layers, candidate.vocab_size) == (3, 10000)
     assert candidate.n_parameters == count_parameters(config, TOKENS)
-    assert candidate.size_bytes == predict_int8_bytes(config, TOKENS)
+    assert candidate.size_bytes == predict_bytes(config, TOKENS, Precision("int8"))
     assert candidate.recipe.calls == (
         MethodCall("trim", {"size": 10000}),
         MethodCall("drop", {"n_layers": 3}),

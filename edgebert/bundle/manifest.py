@@ -23,7 +23,8 @@ AGAIN = "Copy the whole bundle again, or make it anew with edgebert fit."
 
 def describe_files(folder: Path) -> dict[str, dict[str, Any]]:
     """Size and sha256 of every file of the folder but the manifest, by name."""
-    names = sorted(path.name for path in folder.iterdir() if path.name != MANIFEST)
+    paths = (path for path in folder.rglob("*") if path.is_file())
+    names = sorted(name for path in paths if (name := path.relative_to(folder).as_posix()) != MANIFEST)
     return {
         name: {"sha256": sha256_file(folder / name), "size_bytes": (folder / name).stat().st_size} for name in names
     }
@@ -39,6 +40,9 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     needed = {"schema", "task", "format", "precision", "model", "max_length", "pad_id", "tolerance", "files"}
     if not isinstance(manifest, dict) or manifest.get("schema") != SCHEMA or not needed <= manifest.keys():
         raise RequestError(f"this is no manifest of schema {SCHEMA}", where=str(path), hint=AGAIN)
+    names = [manifest["model"], *manifest["files"]]
+    if outside := [name for name in names if not (folder / name).resolve().is_relative_to(folder.resolve())]:
+        raise RequestError(f"the manifest names a file outside the bundle: {outside[0]}", where=str(path), hint=AGAIN)
     return manifest
 
 

@@ -8,13 +8,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edgebert import registry
 from edgebert.bundle.check import tolerance
 from edgebert.bundle.engine import open_engine
 from edgebert.bundle.golden import golden_rows, write_golden
 from edgebert.bundle.manifest import GOLDEN, LABELS, MANIFEST, README, SCHEMA, TOKENIZER, describe_files
 from edgebert.errors import RunError
 from edgebert.report.serial import to_plain
-from edgebert.run import replace_folder
+from edgebert.run import copy_tree, replace_folder
 from edgebert.types import Artifact, Row
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ def write_bundle(
     try:
         with replace_folder(folder) as beside:
             manifest = _describe(artifact, student, task, labels, max_length, facts)
-            shutil.copyfile(artifact.path, beside / manifest["model"])
+            copy_tree(artifact.path, beside / manifest["model"])
             shutil.copyfile(student / TOKENIZER, beside / TOKENIZER)
             _write_json(beside / LABELS, list(labels))
             rows = golden_rows(golden, task, max_length)
@@ -68,7 +69,7 @@ def _describe(
     max_length: int,
     facts: Mapping[str, Any],
 ) -> dict[str, Any]:
-    inputs, outputs = _signature(artifact)
+    inputs, outputs = registry.converter(artifact.format).open(artifact.path, 1).signature()
     return {
         "schema": SCHEMA,
         "task": task.name,
@@ -83,18 +84,6 @@ def _describe(
         "tolerance": tolerance(artifact.precision),
         "facts": to_plain(facts),
     }
-
-
-def _signature(artifact: Artifact) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Inputs and outputs as {name, type, shape}, read from the file; a text in a shape is a dynamic dimension."""
-    if artifact.format != "onnx":
-        raise RunError(f"a bundle cannot say yet what a file of format {artifact.format} takes")
-    import onnxruntime as ort
-
-    session = ort.InferenceSession(str(artifact.path), providers=["CPUExecutionProvider"])
-    sides = (session.get_inputs(), session.get_outputs())
-    inputs, outputs = ([{"name": n.name, "type": n.type, "shape": n.shape} for n in side] for side in sides)
-    return inputs, outputs
 
 
 def _pad_id(config: Path) -> int:

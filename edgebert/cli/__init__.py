@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import importlib
+import logging
 import pkgutil
 import sys
 
@@ -47,6 +48,8 @@ def cli() -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Entry point: every error becomes one clear message and an exit code."""
+    for name in ("torchao", "torch.utils._pytree"):  # of packages beside ours: kernels for GPUs, deprecations
+        logging.getLogger(name).setLevel(logging.ERROR)
     arguments = sys.argv[1:] if arguments is None else arguments
     debug = "--debug" in arguments
     arguments = [argument for argument in arguments if argument != "--debug"]

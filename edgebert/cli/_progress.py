@@ -17,6 +17,7 @@ LINES = {
     "resume": "  {training}: going on at step {step} of {steps}",
     "candidate": "candidate {name}: {reason}",
     "parity": "  {artifact}: {outcome} {reasons}",
+    "converted": "  {name}: written in {seconds:.1f} s {reasons}",
     "timing": "  timing {files} models in turns, {threads} thread(s), {lengths} lengths",
     "done": "{stage}: done in {seconds:.0f} s",
 }
@@ -68,5 +69,5 @@ class Progress:
         if event["event"] == "step":
             return f"{event['training']}: step {event['step']} of {event['steps']}"
         if event["event"] == "trial":
-            return f"int8 variant {event['name']}: {100 * event['score']:.1f}"
+            return f"writing {event['name']}"
         return str(event["stage"])

@@ -40,4 +40,9 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     stdout_console().print(table)
 
 
+def split_names(values: Sequence[str]) -> tuple[str, ...]:
+    """Names given by comma, by repeating the option, or both; each once, in order."""
+    return tuple(dict.fromkeys(name.strip() for value in values for name in value.split(",") if name.strip()))
+
+
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from edgebert.cli._show import json_option, print_json, stdout_console
+from edgebert.cli._show import json_option, print_json, split_names, stdout_console
 
 
 @click.command(
@@ -19,6 +19,7 @@ Examples:
   edgebert fit --device pixel6 --task ner
   edgebert fit --device rpi4 --teacher ./my-model --data ./my-rows --max-drop 1
   edgebert fit --device pixel6 --data train=a.conll --data test=b.conll
+  edgebert fit --device pixel6 --format onnx --precision int4-embedding
   edgebert fit --device pixel6 --recipe trim-vocab+drop-layers+tinybert --set tinybert.temperature=1
 
 The run folder keeps every finished stage: the same command goes on where it was stopped, and another request in the
@@ -50,17 +51,43 @@ same place reuses what it can. Ends with 1 when a budget or parity failed.""",
 @click.option("--max-length", type=click.IntRange(min=8), help="Tokens of a window.  [default: 128]")
 @click.option("--mixed-precision", type=click.Choice(["no", "bf16", "fp16"]), default="no", show_default=True)
 @click.option("--encoding", default="utf-8", show_default=True, help="Of text files.")
+@click.option(
+    "--format",
+    "formats",
+    multiple=True,
+    help="Of files, by comma or repeated: onnx, tflite, coreml.  [default: the device's]",
+)
+@click.option(
+    "--precision",
+    "precisions",
+    multiple=True,
+    help="Beside fp32, by comma or repeated; the first is planned for.  [default: int8]",
+)
 @click.option("--allow-pickle", is_flag=True, help="Read pickled weights; only of authors that you trust.")
 @click.option("--quiet", is_flag=True, help="No progress.")
 @json_option
-def command(params: tuple[str, ...], quiet: bool, as_json: bool, **options: Any) -> int:
+def command(
+    params: tuple[str, ...],
+    formats: tuple[str, ...],
+    precisions: tuple[str, ...],
+    quiet: bool,
+    as_json: bool,
+    **options: Any,
+) -> int:
     """Distil or prune a teacher into a student that meets a device's budget, convert it with int8, prove that the file
     still computes the same, measure it, and package it."""
     from edgebert.api import fit
     from edgebert.cli._progress import Progress
 
     with Progress(quiet) as progress:
-        result = fit(**options, params=_read_params(params), command=_command_line(), on_event=progress)
+        result = fit(
+            **options,
+            params=_read_params(params),
+            formats=split_names(formats),
+            precisions=split_names(precisions) or ("int8",),
+            command=_command_line(),
+            on_event=progress,
+        )
     if as_json:
         print_json(result)
     else:

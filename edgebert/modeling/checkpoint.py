@@ -10,8 +10,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from edgebert.distributed import is_main
 from edgebert.errors import RequestError, TeacherError
 from edgebert.types import Student
@@ -20,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tokenizers import Tokenizer
-    from torch import Tensor, nn
+    from torch import nn
 
 TOKENIZER = "tokenizer.json"
 TOKENIZER_SIDE_FILES = ("tokenizer_config.json", "special_tokens_map.json")
@@ -256,28 +254,3 @@ def accepted(model: nn.Module, batch: Mapping[str, Any]) -> dict[str, Any]:
     if "token_type_ids" in inputs and getattr(model.config, "type_vocab_size", 2) < 2:
         del inputs["token_type_ids"]  # RoBERTa has one type and its tokenizer may say 1
     return inputs
-
-
-class TorchSession:
-    """A torch model behind the interface of `edgebert.converters.Session`."""
-
-    runtime: str = "torch"
-
-    def __init__(self, model: nn.Module, threads: int = 0) -> None:
-        import torch
-
-        self.model, self.threads = model.eval(), threads
-        self.runtime_version = str(torch.__version__)
-
-    def run(self, batch: Mapping[str, np.ndarray]) -> np.ndarray:
-        """Logits (batch, seq, n_labels), float32."""
-        import torch
-
-        if self.threads and torch.get_num_threads() != self.threads:
-            torch.set_num_threads(self.threads)
-        device = next(self.model.parameters()).device
-        with torch.inference_mode():
-            tensors: dict[str, Tensor] = {
-                name: torch.from_numpy(array).to(device) for name, array in accepted(self.model, batch).items()
-            }
-            return self.model(**tensors).logits.float().cpu().numpy()

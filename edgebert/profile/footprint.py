@@ -11,7 +11,7 @@ import sys
 import time
 from pathlib import Path
 
-from edgebert.converters import Session
+from edgebert.converters import Runner
 from edgebert.errors import EdgebertError
 from edgebert.types import Footprint
 
@@ -43,13 +43,14 @@ def _measure(format: str, path: Path, n_tokens: int) -> Footprint:
     import numpy as np
 
     _import_runtime(format)
-    baseline = _peak_bytes()
+    baseline = peak_bytes()
     started = time.perf_counter()
     if format == "torch":
-        from edgebert.modeling.checkpoint import TorchSession, load_model
+        from edgebert.modeling.checkpoint import load_model
+        from edgebert.modeling.graph import TorchSession
 
         auto_model = json.loads((path / "config.json").read_text())["architectures"][0]
-        session: Session = TorchSession(load_model(path, auto_model)[0], 1)
+        session: Runner = TorchSession(load_model(path, auto_model)[0], 1)
     else:
         from edgebert import registry
 
@@ -61,7 +62,7 @@ def _measure(format: str, path: Path, n_tokens: int) -> Footprint:
     return Footprint(
         load_ms=round((loaded - started) * 1e3, 2),
         first_run_ms=round((ran - loaded) * 1e3, 2),
-        peak_memory_bytes=_peak_bytes() - baseline,
+        peak_memory_bytes=peak_bytes() - baseline,
         runtime=session.runtime,
         runtime_version=session.runtime_version,
     )
@@ -73,11 +74,11 @@ def _import_runtime(format: str) -> None:
 
     from edgebert import registry
 
-    importlib.import_module("edgebert.modeling.checkpoint" if format == "torch" else "edgebert.infer")
+    importlib.import_module("edgebert.modeling.graph" if format == "torch" else "edgebert.infer")
     importlib.import_module("transformers" if format == "torch" else registry.converter(format).runtime)
 
 
-def _peak_bytes() -> int:
+def peak_bytes() -> int:
     """Peak resident set of this process.
 
     Linux: VmHWM, because getrusage there starts from what the parent process had when it forked.

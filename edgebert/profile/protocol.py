@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from edgebert.converters import Session
+from edgebert.converters import Runner
 from edgebert.infer import pad_batch
 from edgebert.types import Feature, Latency
 
@@ -30,7 +30,7 @@ class Entry:
     """One thing to time: a name, a session, and its inputs (batch 1 each)."""
 
     name: str
-    session: Session
+    session: Runner
     batches: Sequence[Batch]
     times_ms: list[float] = field(default_factory=list)
 

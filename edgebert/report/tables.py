@@ -54,6 +54,7 @@ def file_table(report: Report) -> list[Group]:
         Group(f"Latency on {report.device.title}, ms", lines(("p50 (interval)", _device_cell(report)), predicted=True)),
         Group("Loading, measured here in a process of its own", lines(*_FOOTPRINT_CELLS)),
         Group("Parity with the student in torch, on real rows", lines(*_PARITY_CELLS)),
+        Group("What keeps it off an accelerator, count", lines(*_accelerator_cells(report))),
         Group("Outcome", lines(("verdict", view.state))),
     ]
     return [group for group in groups if group.lines]
@@ -129,8 +130,21 @@ _FOOTPRINT_CELLS: list[tuple[str, Cell]] = [
 _PARITY_CELLS: list[tuple[str, Cell]] = [
     ("rows", _of_file(lambda r: fmt.count(r.parity.n_rows))),
     ("worst logit difference", _of_file(lambda r: fmt.difference(r.parity.max_logit_difference))),
+    ("worst difference on edge rows", _of_file(lambda r: fmt.difference(max(r.parity.edges.values())))),
+    ("least cosine", _of_file(lambda r: f"{r.parity.min_cosine:.5f}")),
     ("equal predictions, %", _of_file(lambda r: fmt.percent(r.parity.equal_predictions, 2))),
 ]
+
+
+def _accelerator_cells(report: Report) -> list[tuple[str, Cell]]:
+    """A line a finding of any file."""
+    results = [entry.result for entry in view.entries(report) if entry.result]
+    names = dict.fromkeys(name for result in results for name in result.leaves_accelerator)
+
+    def cell(name: str) -> Cell:
+        return _of_file(lambda r: fmt.count(r.leaves_accelerator[name]) if name in r.leaves_accelerator else fmt.NONE)
+
+    return [(name, cell(name)) for name in names]
 
 
 def type_table(report: Report, best: Entry | None) -> list[TypeLine]:

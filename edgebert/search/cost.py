@@ -21,10 +21,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from edgebert.converters import Precision
 from edgebert.errors import RequestError, unknown
-from edgebert.search.operators import Operator, operators
+from edgebert.search.operators import Operator, embedding_width, operators
 from edgebert.types import DeviceProfile, Latency
 
+BLOCK = 128  # weights that share a scale below 8 bits
 BYTES = {"fp32": 4, "fp16": 2, "int8": 1}  # of one weight
 EFFICIENCY = {"fp32": 0.62, "fp16": 0.62, "int8": 0.42}  # share of the peak that a product reaches
 SPREAD = 3.0  # a prediction p is given as [p / SPREAD, p * SPREAD]
@@ -128,10 +130,19 @@ def count_parameters(config: Any, auto_model: str) -> int:
     return sum(_counts(config, auto_model))
 
 
-def predict_int8_bytes(config: Any, auto_model: str) -> int:
-    """Size of the int8 file: a byte for each weight of a matrix (embedding included), four for the rest, the graph."""
+def predict_bytes(config: Any, auto_model: str, precision: Precision) -> int:
+    """Size of a file: the stored bits of each weight of a matrix and of the word table, four bytes for the rest, the graph.
+
+    Below 8 bits each block of BLOCK weights also has a scale and a zero point.
+    """
     matrices, vectors = _counts(config, auto_model)
-    return matrices + 4 * vectors + GRAPH_BYTES + LAYER_BYTES * config.num_hidden_layers
+    table = config.vocab_size * embedding_width(config)
+    stored = (matrices - table) * _bytes(precision.bits) + table * _bytes(precision.embedding_bits)
+    return round(stored) + 4 * vectors + GRAPH_BYTES + LAYER_BYTES * config.num_hidden_layers
+
+
+def _bytes(bits: int) -> float:
+    return bits / 8 + (4.5 / BLOCK if bits < 8 else 0)
 
 
 def predict_memory_bytes(size_bytes: int) -> int:

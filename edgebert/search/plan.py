@@ -15,8 +15,9 @@ from math import ceil
 from typing import TYPE_CHECKING, Any
 
 from edgebert import registry
+from edgebert.converters import Precision
 from edgebert.errors import BudgetError, RequestError, unknown
-from edgebert.search.cost import count_parameters, predict_int8_bytes, predict_latency
+from edgebert.search.cost import count_parameters, predict_bytes, predict_latency
 from edgebert.search.limits import Limit, admits, broken, limits_of, miss, over, overrun, predicted_ms
 from edgebert.search.operators import embedding_width
 from edgebert.types import Budget, Candidate, DeviceProfile, MethodCall, Plan, Recipe
@@ -24,7 +25,7 @@ from edgebert.types import Budget, Candidate, DeviceProfile, MethodCall, Plan, R
 if TYPE_CHECKING:
     from edgebert.methods import Method
 
-PRECISION = "int8"  # what is shipped, so what is planned for
+INT8 = Precision("int8")
 Group = tuple[tuple[str, Any], ...]  # "method.param" and its value, of the choices outside the vocabulary
 
 
@@ -45,6 +46,7 @@ def make_plan(
     auto_model: str,
     n_candidates: int,
     methods: Mapping[str, Method] | None = None,
+    precision: Precision = INT8,
     runtime: str | None = None,
 ) -> Plan:
     """Every shape of the recipe with its verdict; at most `n_candidates` are taken.
@@ -55,6 +57,7 @@ def make_plan(
         lengths: tokens of each training row; the latency is predicted at their 95th percentile, batch 1.
         auto_model: name of transformers' Auto class, for exact parameter counts.
         methods: by name; by default the registry's.
+        precision: what is shipped, so what is planned for; by default int8.
         runtime: label of the predictions; by default the device's first.
 
     Raises:
@@ -71,12 +74,12 @@ def make_plan(
         shape = _reshaped(config, full, methods)
         key = shape.to_json_string()  # parameters that the user fixed may leave an open one without effect
         if key not in shapes:
-            shapes[key] = _shape(full, group, shape, device, long, auto_model, runtime)
+            shapes[key] = _shape(full, group, shape, device, long, auto_model, precision, runtime)
     limits = limits_of(budget)
     candidates = _judge(_named(list(shapes.values())), n_candidates, limits)
     if not any(candidate.fits for candidate in candidates):
         raise _nothing_fits(candidates, limits, device)
-    return Plan(candidates, budget, middle, long, _notes(budget, device, long))
+    return Plan(candidates, budget, middle, long, _notes(budget, device, long, precision))
 
 
 def percentile(lengths: Sequence[int], share: int) -> int:
@@ -121,7 +124,14 @@ def _reshaped(config: Any, recipe: Recipe, methods: Mapping[str, Method]) -> Any
 
 
 def _shape(
-    recipe: Recipe, group: Group, config: Any, device: DeviceProfile, seq_len: int, auto_model: str, runtime: str | None
+    recipe: Recipe,
+    group: Group,
+    config: Any,
+    device: DeviceProfile,
+    seq_len: int,
+    auto_model: str,
+    precision: Precision,
+    runtime: str | None,
 ) -> _Shape:
     """The shape of a full recipe, whose student has this config, without a verdict."""
     candidate = Candidate(
@@ -130,8 +140,8 @@ def _shape(
         n_layers=config.num_hidden_layers,
         vocab_size=config.vocab_size,
         n_parameters=count_parameters(config, auto_model),
-        size_bytes=predict_int8_bytes(config, auto_model),
-        latency=predict_latency(config, device, precision=PRECISION, seq_len=seq_len, runtime=runtime),
+        size_bytes=predict_bytes(config, auto_model, precision),
+        latency=predict_latency(config, device, precision=precision.compute, seq_len=seq_len, runtime=runtime),
         fits=False,
         taken=False,
         reason="",
@@ -210,9 +220,9 @@ def _nothing_fits(candidates: Sequence[Candidate], limits: Sequence[Limit], devi
     )
 
 
-def _notes(budget: Budget, device: DeviceProfile, seq_len: int) -> tuple[str, ...]:
+def _notes(budget: Budget, device: DeviceProfile, seq_len: int, precision: Precision) -> tuple[str, ...]:
     notes = [
-        f"Sizes and times are predicted for {PRECISION}, times at {seq_len} tokens and {device.threads} threads; a "
+        f"Sizes and times are predicted for {precision.title}, times at {seq_len} tokens and {device.threads} threads; a "
         "shape is refused by its predicted p50, whatever its interval."
     ]
     if budget.memory_mb is not None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgebert.infer import run_features
 from edgebert.methods import Workshop
-from edgebert.modeling.checkpoint import TorchSession
+from edgebert.modeling.graph import TorchSession
 from edgebert.training.loop import Objective, train
 from edgebert.types import Row, Score, Student
 

@@ -1,0 +1,188 @@
+"""Which family converts to which format in which precision, measured: writes docs/formats.md.
+
+Each model is tiny and of random weights (tests/families.py). Each file is run by its format's runtime and compared with
+torch on random rows and on the edge rows of the parity gate. A family and format has a process of its own, so that a
+library that dies takes one cell with it; finished cells are kept in --cache, and a killed run goes on.
+
+    python -m benchmarks.formats [--only bert,albert] [--formats onnx,tflite,coreml] [--cache runs/formats.json]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from datetime import date
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from tests.families import FAMILIES, HEADS, tiny
+
+LENGTHS = (16, 32)
+N_ROWS, N_CALIBRATION = 8, 8
+FORMATS = ("onnx", "tflite", "coreml")
+LABELS = tuple(f"L{i}" for i in range(5))
+PACKAGES = (
+    "torch", "transformers", "onnx", "onnxruntime", "litert-torch", "ai-edge-litert", "ai-edge-quantizer", "coremltools"
+)  # fmt: skip
+
+
+def measure(family: str, head: str, format: str, precisions: list[str]) -> dict[str, Any]:
+    """Each precision's worst difference on real and edge rows, its cosine, and its failures; or why there is none."""
+    import numpy as np
+    import torch
+
+    from edgebert import registry
+    from edgebert.errors import EdgebertError
+    from edgebert.modeling.graph import TorchSession, make_source
+    from edgebert.verify.edges import batch_of, edge_batches
+    from edgebert.verify.parity import compare, make_reference
+
+    torch.set_num_threads(1)
+    model = tiny(family, head)
+    drawn = np.random.default_rng(0)
+    rows = [batch_of(drawn.integers(5, 100, n).tolist()) for n in drawn.integers(3, 31, N_ROWS + N_CALIBRATION)]
+    labels = LABELS if head.endswith("classification") else ()
+    source = make_source(model, lengths=LENGTHS, labels=labels, calibration=rows[N_ROWS:])
+    reference = make_reference(TorchSession(model), rows[:N_ROWS], edge_batches(100, 32, source.pad_id, None), labels)
+    converter = registry.usable_converter(format)
+    found: dict[str, Any] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        artifact = None
+        for precision in precisions:
+            place = Path(folder) / precision
+            place.mkdir()
+            started = time.monotonic()
+            try:
+                if precision == "fp32":
+                    made = artifact = converter.export(source, place)
+                else:
+                    assert artifact is not None
+                    trial = converter.precisions[precision].trials[0]
+                    made = converter.reduce(source, artifact, precision, trial, place)
+                seconds = time.monotonic() - started
+                kind = registry.precision(format, precision).kind
+                likeness, _ = compare(converter.open(made.path, 1), reference, kind)
+                found[precision] = {
+                    "difference": max([likeness.max_logit_difference, *likeness.edges.values()]),
+                    "cosine": likeness.min_cosine,
+                    "failures": likeness.failures,
+                    "seconds": seconds,
+                }
+            except EdgebertError as error:
+                found[precision] = {"reason": error.what}
+            if precision == "fp32" and ("reason" in found["fp32"] or found["fp32"]["failures"]):
+                break
+    return found
+
+
+def in_a_process(family: str, head: str, format: str, precisions: list[str]) -> dict[str, Any]:
+    arguments = [family, head, format, ",".join(precisions)]
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "benchmarks.formats", "--measure", *arguments],
+            capture_output=True, text=True, timeout=900, check=False,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        return {"fp32": {"crash": "over 15 minutes"}}
+    if done.returncode == 0:
+        found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+        return found
+    last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+    return {"fp32": {"crash": f"exit {done.returncode}: {last[:200]}"}}
+
+
+def cell(found: dict[str, Any] | None, notes: dict[str, str]) -> str:
+    """A measured difference, or a mark that a note explains."""
+    if found is None:
+        return ""
+    if "difference" in found:
+        value = f"{found['difference']:.1e}"
+        if not found["failures"]:
+            return value
+        why = f"{value}: {found['failures'][0]}"
+        return f"**rejected** {_note(why, notes)}"
+    return f"no {_note(found.get('reason') or 'crashed: ' + found['crash'], notes)}"
+
+
+def _note(text: str, notes: dict[str, str]) -> str:
+    notes.setdefault(text, f"[{len(notes) + 1}]")
+    return notes[text]
+
+
+def write(cells: dict[str, Any], path: Path) -> None:
+    from edgebert import registry
+
+    notes: dict[str, str] = {}
+    lines = [
+        "# Formats: which family converts to what",
+        "",
+        "Generated by `python -m benchmarks.formats`; do not edit. Each figure is the worst absolute difference of an output",
+        "from torch's, over random rows and the edge rows of the parity gate (one token, full length, half padding, all",
+        "padding but one), of a tiny model of that family with random weights: 2 layers, width 32, 5 labels, lengths 16 and",
+        "32. ONNX is run by ONNX Runtime, TFLite by LiteRT, Core ML by edgebert's interpreter of the saved ML program (no Mac",
+        "was at hand). **rejected** means that a file was written and the parity gate refused it; no means that the converter",
+        "refused the model. A figure of a reduced precision says little about a trained model, whose weights and margins are",
+        "others: `edgebert convert` measures yours.",
+    ]
+    for format in FORMATS:
+        converter = registry.converter(format)
+        precisions = ["fp32", *converter.precisions]
+        lines += ["", f"## {converter.title}: token classification", "", _row(["family", *precisions])]
+        lines.append(_row(["---"] * (len(precisions) + 1)))
+        for family in FAMILIES:
+            found = cells.get(f"{family}/token-classification/{format}", {})
+            first = found.get("fp32")
+            lines.append(_row([family, *(cell(found.get(p), notes) if first else "" for p in precisions)]))
+    lines += ["", "## The other heads, in float32", ""]
+    others = [head for head in HEADS if head != "token-classification"]
+    lines.append(_row(["family", *(f"{head}, {format}" for head in others for format in FORMATS)]))
+    lines.append(_row(["---"] * (1 + len(others) * len(FORMATS))))
+    for family in FAMILIES:
+        found = [cells.get(f"{family}/{head}/{format}", {}).get("fp32") for head in others for format in FORMATS]
+        lines.append(_row([family, *(cell(one, notes) for one in found)]))
+    lines += ["", "## Notes", ""]
+    lines += [f"- {mark} {text}" for text, mark in notes.items()]
+    lines += ["", "## How", "", f"- date: {date.today()}; {platform.platform()}"]
+    lines.append("- versions: " + ", ".join(f"{name} {version(name)}" for name in PACKAGES))
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def _row(values: list[str]) -> str:
+    return "| " + " | ".join(value.replace("|", "\\|") for value in values) + " |"
+
+
+def main() -> None:
+    from edgebert import registry
+
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", default=",".join(FAMILIES), help="families, by comma")
+    parser.add_argument("--formats", default=",".join(FORMATS), help="formats, by comma")
+    parser.add_argument("--cache", type=Path, default=Path("runs/formats.json"))
+    parser.add_argument("--measure", nargs=4, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.measure:
+        family, head, format, precisions = options.measure
+        print(json.dumps(measure(family, head, format, precisions.split(","))))
+        return
+    cells = json.loads(options.cache.read_text()) if options.cache.exists() else {}
+    options.cache.parent.mkdir(parents=True, exist_ok=True)
+    for head in HEADS:
+        for format in options.formats.split(","):
+            wanted = ["fp32", *registry.converter(format).precisions] if head == "token-classification" else ["fp32"]
+            for family in options.only.split(","):
+                key = f"{family}/{head}/{format}"
+                if key not in cells:
+                    cells[key] = in_a_process(family, head, format, wanted)
+                    options.cache.write_text(json.dumps(cells, indent=1))
+                    print(key, {p: c.get("difference", c) for p, c in cells[key].items()}, flush=True)
+    write(cells, Path("docs/formats.md"))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,105 @@
+"""Half precision, and weights of 4 bits."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from edgebert.converters import Source, Trial
+from edgebert.converters._onnx_embedding import per_row
+from edgebert.converters._onnx_export import sample, silence, values
+from edgebert.converters._onnx_int8 import products
+from edgebert.errors import EdgebertError
+
+LARGEST = float(np.finfo(np.float16).max)
+
+# Level 4 multiplies activations in 8 bits, level 0 in float: which is faster depends on the length and the processor.
+INT4 = tuple(
+    Trial(name, {"block_size": size, "symmetric": symmetric, "accuracy_level": level})
+    for name, size, symmetric, level in (
+        ("block32", 32, True, 4),
+        ("block32-zero-points", 32, False, 4),
+        ("block64", 64, True, 4),
+        ("block32-float", 32, True, 0),
+    )
+)
+
+
+def fp16(source: Source, model: Any, trial: Trial) -> Any:
+    """Weights and computation in half, inputs int64 and outputs float32 as before.
+
+    ONNX Runtime's CPU computes in float32 between its casts, so it would not show what a device in half overflows.
+    That is looked for here, in the float32 model.
+
+    Raises:
+        EdgebertError: a weight, or a tensor on the calibration rows (random ids without them), is beyond float16.
+    """
+    from onnx import TensorProto, numpy_helper
+    from onnxruntime.transformers.float16 import convert_float_to_float16
+
+    weights = [item for item in model.graph.initializer if item.data_type == TensorProto.FLOAT]
+    for name, array in ((item.name, numpy_helper.to_array(item)) for item in weights):
+        _check_half("weight", name, array)
+    results = [name for node in model.graph.node if node.op_type != "Constant" for name in node.output if name]
+    for name, array in values(model, results, sample(source)):
+        if array.dtype == np.float32:
+            _check_half("tensor", name, array)
+    with silence():
+        return convert_float_to_float16(model, keep_io_types=True)
+
+
+def _check_half(kind: str, name: str, array: np.ndarray) -> None:
+    if (largest := np.abs(array).max(initial=0)) > LARGEST:
+        raise EdgebertError(
+            f"{kind} {name} reaches {largest:.3g}, float16 ends at {LARGEST:.0f}", hint="Use precision fp32 or int8."
+        )
+
+
+def int4(source: Source, model: Any, trial: Trial) -> Any:
+    """Products with weights of 4 bits in blocks, each with a scale; embedding tables in 8 bits, a scale a row.
+
+    Raises:
+        EdgebertError: the quantizer found no product that it can take.
+    """
+    with _logging_kept():
+        from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
+
+        per_row(model)
+        with silence():
+            quantizer = MatMulNBitsQuantizer(
+                model,
+                bits=4,
+                block_size=trial.options["block_size"],
+                is_symmetric=trial.options["symmetric"],
+                accuracy_level=trial.options["accuracy_level"],
+                nodes_to_exclude=[
+                    node.name for node in products(model)[-1:]
+                ],  # the head: small, and the most sensitive
+            )
+            quantizer.process()
+    made = quantizer.model.model
+    once = {item.name: item for item in made.graph.initializer}  # weights shared by layers were written for each
+    del made.graph.initializer[:]
+    made.graph.initializer.extend(once.values())
+    if not Counter(node.op_type for node in made.graph.node)["MatMulNBits"]:
+        raise EdgebertError(
+            f"{source.family} has no matrix product that ONNX Runtime takes in 4 bits", hint="Use precision int8."
+        )
+    return made
+
+
+@contextmanager
+def _logging_kept() -> Iterator[None]:
+    """Importing ONNX Runtime's 4-bit module sets up the program's log; this puts it back as it was."""
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    try:
+        yield
+    finally:
+        root.handlers[:] = handlers
+        root.setLevel(level)

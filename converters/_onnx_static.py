@@ -1,0 +1,132 @@
+"""Static int8: the ranges of the encoder's activations are measured once, on the task's own rows.
+
+Only the inputs of products with constant weights are quantized; sums, normalisations and attention stay float, because
+quantizing their results too costs more than it saves. Where a tensor has rare large values (after a residual sum, after
+GELU) one fixed scale wastes most of its 256 steps: such products can be left to the dynamic recipe instead.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgebert.converters import Batch, Source, Trial
+from edgebert.converters._onnx_embedding import per_row, tables
+from edgebert.converters._onnx_export import silence, values
+from edgebert.converters._onnx_int8 import PRODUCTS, dynamic_nodes, products
+from edgebert.errors import EdgebertError, RequestError
+
+CALIBRATION_ROWS = 200  # more rows move the ranges little and cost time
+NOISY_DB = 28.0  # signal to rounding noise of an 8-bit scale; plain tensors of a BERT have 30 dB and more
+
+STATIC = (
+    Trial("static", {"noisy": "static", "reduce_range": False}),
+    Trial("static-reduce-range", {"noisy": "static", "reduce_range": True}),
+    Trial("noisy-dynamic", {"noisy": "dynamic", "reduce_range": False}),
+    Trial("noisy-dynamic-reduce-range", {"noisy": "dynamic", "reduce_range": True}),
+)
+
+
+def static(source: Source, model: Any, trial: Trial) -> Any:
+    """The ModelProto with QuantizeLinear and DequantizeLinear around its products, and int8 embeddings.
+
+    Raises:
+        RequestError: no calibration rows, or all of them are empty.
+        EdgebertError: the quantizer left a product or a table in float.
+    """
+    rows = _usable(source.calibration)
+    per_row(model)
+    wanted = products(model)
+    left = noisy(model, wanted, rows) if trial.options["noisy"] == "dynamic" else []
+    fixed = [node for node in wanted if node.name not in left]
+    inputs = {node.input[0] for node in fixed}
+    if left:
+        model = dynamic_nodes(model, left, reduce_range=trial.options["reduce_range"])
+    made = _quantize(model, [node.name for node in fixed], rows, trial.options["reduce_range"])
+    _prove(made, len(inputs))
+    return made
+
+
+def noisy(model: Any, nodes: Sequence[Any], rows: Iterable[Batch]) -> list[str]:
+    """Names of the nodes whose input an 8-bit scale would drown: the signal is under `NOISY_DB` over the rounding."""
+    power = signal_to_noise(model, sorted({node.input[0] for node in nodes}), rows)
+    return [node.name for node in nodes if power[node.input[0]] < NOISY_DB]
+
+
+def signal_to_noise(model: Any, tensors: Sequence[str], rows: Iterable[Batch]) -> dict[str, float]:
+    """Decibels, by tensor: mean square over the rows against that of rounding to 256 steps over its whole range."""
+    low, high = dict.fromkeys(tensors, 0.0), dict.fromkeys(tensors, 0.0)
+    squares, counts = dict.fromkeys(tensors, 0.0), dict.fromkeys(tensors, 0)
+    for name, value in values(model, tensors, rows):
+        low[name], high[name] = min(low[name], float(value.min())), max(high[name], float(value.max()))
+        squares[name] += float(np.square(value, dtype=np.float64).sum())
+        counts[name] += value.size
+    noise = {name: ((high[name] - low[name]) / 255) ** 2 / 12 for name in tensors}
+    return {
+        name: 10 * float(np.log10(squares[name] / counts[name] / noise[name])) if noise[name] > 0 else np.inf
+        for name in tensors
+    }
+
+
+def _quantize(model: Any, nodes: Sequence[str], rows: Sequence[Batch], reduce_range: bool) -> Any:
+    import onnx
+    from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
+
+    names = [item.name for item in model.graph.input]
+
+    class Rows(CalibrationDataReader):
+        def __init__(self) -> None:
+            self._rows = iter(rows)
+
+        def get_next(self) -> dict[str, np.ndarray] | None:
+            row = next(self._rows, None)
+            return None if row is None else {name: row[name] for name in names}
+
+    with silence(), tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.onnx"
+        quantize_static(
+            model,
+            str(path),
+            Rows(),
+            quant_format=QuantFormat.QDQ,
+            op_types_to_quantize=list(PRODUCTS),
+            nodes_to_quantize=list(nodes),
+            per_channel=True,
+            reduce_range=reduce_range,
+            activation_type=QuantType.QUInt8,
+            weight_type=QuantType.QInt8,
+            extra_options={
+                "MatMulConstBOnly": True,
+                "WeightSymmetric": True,
+                "OpTypesToExcludeOutputQuantization": list(PRODUCTS),
+            },
+        )
+        return onnx.load(str(path))
+
+
+def _usable(rows: Sequence[Batch]) -> list[Batch]:
+    if not rows:
+        raise RequestError(
+            "int8-static needs rows to calibrate on, and there are none", hint="Pass --calibration FILE."
+        )
+    usable = [row for row in rows if int(row["attention_mask"].sum()) > 2][:CALIBRATION_ROWS]  # two special tokens
+    if not usable:
+        raise RequestError(f"all {len(rows)} calibration rows are empty", hint="Give rows that hold text.")
+    return usable
+
+
+def _prove(model: Any, n_inputs: int) -> None:
+    """Quantizers have been seen to change nothing and say nothing."""
+    counts = Counter(node.op_type for node in model.graph.node)
+    if counts["QuantizeLinear"] < max(1, n_inputs):
+        raise EdgebertError(
+            f"{counts['QuantizeLinear']} of {n_inputs} activations were quantized: this would not be a static file",
+            hint="Use precision int8, which scales at run time.",
+        )
+    if rest := sorted(tables(model)):
+        raise EdgebertError(f"the embedding table {rest[0]} was left in float", hint="Use precision int8.")

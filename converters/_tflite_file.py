@@ -1,0 +1,198 @@
+"""What a .tflite file is made of: a flatbuffer, and behind it a zip of the files that belong to the model.
+
+TFLite calls those the associated files. The runtime reads the flatbuffer from the front, zip readers find their
+directory at the end, so each sees a file of its own kind.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import zipfile
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgebert.errors import EdgebertError
+
+INFO = "edgebert.json"  # family, precision, lengths, pad_id, inputs, outputs, title
+LABELS = "labels.txt"  # one a line, in the order of the outputs
+VOCABULARY = "vocab.txt"  # one piece a line, in the order of the ids
+TOKENIZER = "tokenizer.json"
+LIMIT = 2**31 - 1  # bytes that a flatbuffer can address
+ALIGNMENT = 16  # bytes, of weights
+
+
+# ---------------------------------------------------------------- reading and writing
+
+
+def read_info(path: Path) -> dict[str, Any]:
+    """The packed `edgebert.json`. Raises EdgebertError where there is none."""
+    try:
+        return dict(json.loads(read_files(path)[INFO]))
+    except (KeyError, ValueError):
+        raise EdgebertError(
+            f"the file carries no {INFO}, so its lengths and labels are not known",
+            where=str(path),
+            hint="Only files that edgebert wrote can be opened: convert the checkpoint again.",
+        ) from None
+
+
+def read_files(path: Path) -> dict[str, bytes]:
+    """The associated files by name, {} where there are none. Raises EdgebertError where there is no file."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return {name: archive.read(name) for name in archive.namelist()}
+    except zipfile.BadZipFile:
+        return {}
+    except OSError as error:
+        raise EdgebertError(f"the file cannot be read: {error.strerror}", where=str(path)) from None
+
+
+def write(path: Path, model: Any, files: Mapping[str, bytes]) -> None:
+    """Writes a model (flatbuffer object) with its associated files, whole or not at all, the same bytes every time.
+
+    Raises:
+        EdgebertError: the model is too large for the format, or the disk refuses.
+    """
+    content = pack(model)
+    partial = path.with_name(f"{path.name}.partial")
+    try:
+        partial.write_bytes(content)
+        with zipfile.ZipFile(partial, "a") as archive:
+            for name, data in files.items():
+                archive.writestr(_entry(name), data)
+        partial.replace(path)
+    except OSError as error:
+        raise EdgebertError(f"the file cannot be written: {error.strerror}", where=str(path)) from None
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _entry(name: str) -> zipfile.ZipInfo:
+    """A zip entry without a clock. Stored, for TFLite's readers map the files as they lie; but no such reader knows
+    tokenizer.json, which is large."""
+    entry = zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0))
+    entry.compress_type = zipfile.ZIP_DEFLATED if name == TOKENIZER else zipfile.ZIP_STORED
+    entry.create_system, entry.external_attr = 3, 0o644 << 16
+    return entry
+
+
+def associated_files(info: Mapping[str, Any], labels: tuple[str, ...], tokenizer: Path | None) -> dict[str, bytes]:
+    """What goes into the zip. `vocab.txt` only of WordPiece: no other vocabulary can be said in lines."""
+    if any("\n" in label for label in labels):
+        raise EdgebertError("a label holds a line break, which labels.txt cannot say", hint="Rename the label.")
+    files = {INFO: json.dumps(info, indent=1, sort_keys=True, ensure_ascii=False).encode() + b"\n"}
+    if labels:
+        files[LABELS] = "".join(f"{label}\n" for label in labels).encode()
+    if tokenizer is not None:
+        files |= {TOKENIZER: tokenizer.read_bytes()}
+        if vocabulary := _word_pieces(files[TOKENIZER]):
+            files[VOCABULARY] = vocabulary
+    return files
+
+
+def _word_pieces(tokenizer: bytes) -> bytes:
+    """The vocabulary as lines, b"" where it is not WordPiece or its ids have gaps."""
+    state = json.loads(tokenizer)
+    if state["model"].get("type") != "WordPiece":
+        return b""
+    pieces = {i: piece for piece, i in state["model"]["vocab"].items()}
+    pieces |= {token["id"]: token["content"] for token in state.get("added_tokens", ())}
+    if sorted(pieces) != list(range(len(pieces))) or any("\n" in piece for piece in pieces.values()):
+        return b""
+    return "".join(f"{pieces[i]}\n" for i in range(len(pieces))).encode()
+
+
+# ---------------------------------------------------------------- flatbuffer
+
+
+def read_model(path: Path) -> Any:
+    """The flatbuffer of a file as an object (ModelT of the TFLite schema)."""
+    return parse(path.read_bytes())
+
+
+def parse(content: bytes) -> Any:
+    from ai_edge_litert.tools import flatbuffer_utils
+
+    return flatbuffer_utils.read_model_from_bytearray(content)
+
+
+def pack(model: Any) -> bytearray:
+    """The flatbuffer of a model object, in which equal vectors and names are written once.
+
+    Every signature has scales and zero points of its own for each weight that they share; without this they would be a
+    twentieth of an int8 file.
+    """
+    import flatbuffers
+
+    class Builder(flatbuffers.Builder):
+        def __init__(self, size: int) -> None:
+            super().__init__(size)
+            self.seen: dict[tuple[str, bytes], int] = {}
+
+        def CreateNumpyVector(self, x: np.ndarray) -> int:
+            key = (str(x.dtype), hashlib.sha256(np.ascontiguousarray(x).tobytes()).digest())
+            if key not in self.seen:
+                if x.dtype == np.uint8:  # weights: aligned for kernels that read them where they lie
+                    self.Prep(ALIGNMENT, x.nbytes)
+                self.seen[key] = super().CreateNumpyVector(x)
+            return self.seen[key]
+
+        def CreateString(self, s: Any, encoding: str = "utf-8", errors: str = "strict") -> int:
+            data = s.encode(encoding, errors) if isinstance(s, str) else bytes(s)
+            key = ("text", data)
+            if key not in self.seen:
+                self.seen[key] = super().CreateString(data)
+            return self.seen[key]
+
+    _drop_unused(model)
+    size = sum(len(buffer.data) for buffer in model.buffers if buffer.data is not None)
+    if size > LIMIT:
+        raise EdgebertError(f"the weights are {size / 1e9:.1f} GB, and a .tflite file holds at most 2.1 GB")
+    _as_arrays(model)
+    builder = Builder(size + 2**20)
+    builder.Finish(model.Pack(builder), file_identifier=b"TFL3")
+    return builder.Output()
+
+
+def _drop_unused(model: Any) -> None:
+    used = {tensor.buffer for graph in model.subgraphs for tensor in graph.tensors}
+    used |= {item.buffer for item in model.metadata or ()}
+    for i, buffer in enumerate(model.buffers):
+        if i not in used:
+            buffer.data = None
+
+
+def _as_arrays(model: Any) -> None:
+    """Buffers and quantization as arrays, which the packer takes in one piece each."""
+    for buffer in model.buffers:
+        if buffer.data is not None:
+            buffer.data = np.frombuffer(bytes(buffer.data), np.uint8)
+    for graph in model.subgraphs:
+        for tensor in graph.tensors:
+            scales = tensor.quantization
+            if scales is not None and scales.scale is not None:
+                scales.scale = np.asarray(scales.scale, np.float32)
+                scales.zeroPoint = np.asarray(scales.zeroPoint, np.int64)
+
+
+def operators(model: Any, graph: Any) -> Counter[str]:
+    """How many operators of each name a subgraph has."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    names = {code: name for name, code in vars(schema.BuiltinOperator).items() if isinstance(code, int)}
+    counts: Counter[str] = Counter()
+    for operator in graph.operators:
+        code = model.operatorCodes[operator.opcodeIndex]
+        custom = code.customCode.decode() if code.customCode else ""
+        counts[custom or names[max(code.builtinCode, code.deprecatedBuiltinCode)]] += 1
+    return counts
+
+
+def custom_operators(model: Any) -> list[str]:
+    """Operators outside TFLite's own set, Flex (TensorFlow's kernels) among them."""
+    return sorted({code.customCode.decode() for code in model.operatorCodes if code.customCode})

@@ -1,0 +1,148 @@
+"""A .tflite file in LiteRT on the CPU, with its XNNPACK delegate."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgebert.converters import Batch
+from edgebert.converters._tflite_file import LABELS, read_files, read_info
+from edgebert.converters._tflite_quiet import hushed
+from edgebert.errors import EdgebertError
+
+
+class TfliteSession:
+    """A file that edgebert wrote, ready to run row by row. threads 0 means all cores.
+
+    A row runs in the smallest signature that takes it, padded with the file's pad id and a mask of 0, and its outputs
+    are cut back.
+
+    Raises:
+        EdgebertError: not such a file, or LiteRT refuses it.
+    """
+
+    runtime: str = "ai_edge_litert"
+
+    def __init__(self, path: Path, threads: int) -> None:
+        from importlib.metadata import version
+
+        self.path, self.info = path, read_info(path)
+        text = read_files(path).get(LABELS, b"").decode()
+        self.labels: tuple[str, ...] = tuple(text.split("\n")[:-1])
+        self.lengths: tuple[int, ...] = tuple(self.info["lengths"])
+        self.runtime_version = version("ai-edge-litert")
+        self._interpreter = _interpreter(path, threads or _cores())
+        self._runners: dict[int, Any] = {}
+
+    def run(self, batch: Batch) -> dict[str, np.ndarray]:
+        """Float32 outputs by name; see `edgebert.converters.Runner`."""
+        n_rows, n_tokens = batch[self.info["inputs"][0]].shape
+        length = self._length_for(n_tokens)
+        runner = self._runner(length)
+        results: dict[str, list[np.ndarray]] = {name: [] for name in self.info["outputs"]}
+        for i in range(n_rows):
+            fed = {name: self._padded(name, batch[name][i], length) for name in self.info["inputs"]}
+            try:
+                found = runner(**fed)
+            except (RuntimeError, ValueError) as error:
+                raise EdgebertError(f"LiteRT cannot run the row: {_first(error)}", where=str(self.path)) from None
+            for name in results:
+                results[name].append(found[name])
+        return {name: _cut(name, np.concatenate(rows), n_tokens) for name, rows in results.items()}
+
+    def signature(self) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+        """Inputs and outputs as the file has them. A length that differs by signature reads "32|64|128"."""
+        runners = [self._runner(length) for length in self.lengths]
+        inputs = [runner.get_input_details() for runner in runners]
+        outputs = [runner.get_output_details() for runner in runners]
+        return (
+            [_entry(name, [found[name] for found in inputs]) for name in self.info["inputs"]],
+            [_entry(name, [found[name] for found in outputs]) for name in self.info["outputs"]],
+        )
+
+    def _length_for(self, n_tokens: int) -> int:
+        for length in self.lengths:
+            if n_tokens <= length:
+                return length
+        raise EdgebertError(
+            f"a row of {n_tokens} tokens is longer than the file takes, its lengths are "
+            + ", ".join(str(length) for length in self.lengths),
+            where=str(self.path),
+            hint="Cut the row into windows, or convert again with a longer length.",
+        )
+
+    def _runner(self, length: int) -> Any:
+        if length not in self._runners:
+            self._runners[length] = self._interpreter.get_signature_runner(f"seq{length}")
+        return self._runners[length]
+
+    def _padded(self, name: str, row: np.ndarray, length: int) -> np.ndarray:
+        fill = self.info["pad_id"] if name == "input_ids" else 0
+        padded = np.full((1, length), fill, np.int32)
+        padded[0, : len(row)] = row
+        return padded
+
+
+def delegated(path: Path) -> tuple[Counter[str], Counter[str]]:
+    """Operators of the shortest signature that LiteRT's XNNPACK delegate takes on this machine, and those it leaves.
+
+    Read from the runtime itself, after it has prepared the graph: an operator is inside the delegate when its results
+    are needed for the delegate's outputs and come after the delegate's inputs.
+    """
+    interpreter = _interpreter(path, 1)
+    operators = interpreter._get_ops_details()
+    producers = {int(i): op for op in operators if op["op_name"] != "DELEGATE" for i in op["outputs"]}
+    inside: dict[int, str] = {}
+    for node in (op for op in operators if op["op_name"] == "DELEGATE"):
+        known, wanted = {int(i) for i in node["inputs"]}, [int(i) for i in node["outputs"]]
+        while wanted:
+            tensor = wanted.pop()
+            operator = None if tensor in known else producers.get(tensor)
+            if operator is not None and operator["index"] not in inside:
+                inside[operator["index"]] = operator["op_name"]
+                wanted += [int(i) for i in operator["inputs"]]
+    left = Counter(op["op_name"] for op in operators if op["op_name"] != "DELEGATE" and op["index"] not in inside)
+    return Counter(inside.values()), left
+
+
+def _interpreter(path: Path, threads: int) -> Any:
+    from ai_edge_litert.interpreter import Interpreter
+
+    try:
+        with hushed():  # it announces its delegate
+            interpreter = Interpreter(model_path=str(path), num_threads=threads)
+            interpreter.allocate_tensors()
+    except (RuntimeError, ValueError) as error:
+        raise EdgebertError(f"LiteRT refuses the file: {_first(error)}", where=str(path)) from None
+    return interpreter
+
+
+def _entry(name: str, details: list[dict[str, Any]]) -> dict[str, Any]:
+    sizes = zip(*(detail["shape"].tolist() for detail in details), strict=True)
+    shape = [size[0] if len(set(size)) == 1 else "|".join(map(str, size)) for size in sizes]
+    return {"name": name, "type": np.dtype(details[0]["dtype"]).name, "shape": shape}
+
+
+def is_per_token(name: str, rank: int) -> bool:
+    """Whether the second axis of an output is tokens. Its size does not say: there may be as many labels."""
+    return rank == 3 or name in ("start_logits", "end_logits")
+
+
+def _cut(name: str, output: np.ndarray, n_tokens: int) -> np.ndarray:
+    """Only what belongs to the row's own tokens."""
+    return np.ascontiguousarray(output[:, :n_tokens] if is_per_token(name, output.ndim) else output, np.float32)
+
+
+def _cores() -> int:
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # not on Windows, not on macOS
+        return os.cpu_count() or 1
+
+
+def _first(error: Exception) -> str:
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)

@@ -1,0 +1,244 @@
+"""Core ML: ML programs by coremltools, in float32, float16, 8, 6 and 4 bits; run by Core ML on a Mac, elsewhere by
+our interpreter (`edgebert.mil`), whose times say nothing of a device.
+
+A file takes one row of int32 tokens and gives float32. Its lengths are fixed, enumerated (the default for several) or
+ranged. Enumerated lengths of more than one input need iOS 18.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from edgebert.converters import Converter, Precision, Session, Source, Trial, describe
+from edgebert.converters._coreml_convert import HINT, Plan, Shape, convert, padding_moves, plan, sample, silenced
+from edgebert.errors import EdgebertError
+from edgebert.types import Artifact
+
+NAME = "model.mlpackage"
+STRUCTURE = 1e-3  # a float32 program that differs more from torch computes something else
+MAIN = "edgebert."  # begins the names of what we put into a file's metadata
+
+
+def export(source: Source, folder: Path, shape: Shape | None = None) -> Artifact:
+    """model.mlpackage in float32, tried against torch at each of its lengths.
+
+    Args:
+        shape: None takes `enumerated`, or `ranged` for a family whose answers change with padding (convbert, fnet):
+            its rows must not be padded. The artifact's options and the file's metadata say which it was.
+
+    Raises:
+        EdgebertError: the family cannot be expressed, or not with this shape.
+        RequestError: lengths that the model does not take.
+    """
+    moved = padding_moves(source)
+    if shape not in (None, "ranged") and moved > STRUCTURE:
+        raise EdgebertError(
+            f"{source.family} reads padding: it moves an output by {moved:.2g}, so rows cannot be padded to a length",
+            where=source.family,
+            hint="Take ranged lengths.",
+        )
+    wanted = plan(source, shape or ("ranged" if moved > STRUCTURE else "enumerated"))
+    path = _save(convert(source, wanted, half=False), source, "fp32", wanted, folder)
+    try:
+        _prove(source, path, wanted)
+    except EdgebertError:
+        shutil.rmtree(path)
+        raise
+    return _artifact(path, "fp32", wanted, {})
+
+
+def reduce(source: Source, artifact: Artifact, precision: str, trial: Trial, folder: Path) -> Artifact:
+    """The file of a trial, with the lengths of `artifact`, the float32 file.
+
+    It is converted anew: where float16 begins is decided while converting, and what the Neural Engine runs is float16.
+    """
+    from edgebert.converters import _coreml_weights as weights
+
+    options = {**artifact.options, **trial.options}
+    half = options.get("compute", "float16") == "float16"
+    wanted = plan(source, options.get("shape", "enumerated"), ios=OLDEST[precision])
+    if precision == "int8-static":
+        model = weights.to_int8(_convert_static(source, wanted, options, half))
+    elif precision in BITS:
+        with weights.padded_vocabulary(source, options["group"]):
+            model = weights.to_palette(convert(source, wanted, half=half), BITS[precision], options["group"])
+    else:
+        model = convert(source, wanted, half=half)
+        model = weights.to_int8(model) if precision == "int8" else model
+    return _artifact(_save(model, source, precision, wanted, folder), precision, wanted, trial.options)
+
+
+def open_session(path: Path, threads: int) -> Session:
+    """Core ML on a Mac, where `threads` has no meaning; our interpreter elsewhere."""
+    from edgebert.mil.session import CoreMLSession, MilSession
+
+    return CoreMLSession(path) if sys.platform == "darwin" else MilSession(path, threads)
+
+
+def leaves_accelerator(path: Path) -> Mapping[str, int]:
+    """What keeps a program off the Neural Engine, as far as Apple has said it in public.
+
+    - float32: the Neural Engine computes in float16 only (coremltools guide, "Typed execution"). Counted in ops.
+    - ranged inputs: only the default length runs there (Apple engineer, developer forums, thread 724930); every
+      enumerated length can. Counted in inputs.
+    - lookups with 32-bit indices: coremltools hands 16-bit ones to tables of up to 32767 rows, as vocabularies may
+      exceed. Counted in gathers. Where a lookup runs is Core ML's choice; with 16 bits it has the choice.
+
+    Apple publishes no list of supported ops: on a Mac, Xcode's performance report is the last word.
+    """
+    from edgebert.mil.package import open_package
+
+    package = open_package(path)
+    function = package.spec.mlProgram.functions["main"]
+    operations = function.block_specializations[function.opset].operations
+    computing = [item for item in operations if item.type not in ("const", "cast") and "constexpr" not in item.type]
+    kinds = {output.name: _dtype(output) for item in operations for output in item.outputs}
+    kinds |= {item.name: _dtype(item) for item in function.inputs}
+    found = {
+        "float32 ops": sum(any(_dtype(output) == "FLOAT32" for output in item.outputs) for item in computing),
+        "inputs of ranged length": sum(
+            item.type.multiArrayType.WhichOneof("ShapeFlexibility") == "shapeRange"
+            for item in package.spec.description.input
+        ),
+        "lookups with 32-bit indices": sum(
+            kinds.get(item.inputs["indices"].arguments[0].name) == "INT32"
+            for item in computing
+            if item.type.startswith("gather")
+        ),
+    }
+    return {name: count for name, count in found.items() if count}
+
+
+def _dtype(value: Any) -> str:
+    tensor = value.type.tensorType
+    return str(type(tensor).DESCRIPTOR.fields_by_name["dataType"].enum_type.values_by_number[tensor.dataType].name)
+
+
+def _convert_static(source: Source, wanted: Plan, options: Mapping[str, Any], half: bool) -> Any:
+    from edgebert.converters._coreml_static import calibrate, quantized_inputs
+
+    steps = calibrate(source, clip=options["range"] == "error")
+    with quantized_inputs(source, steps):
+        return convert(source, wanted, half=half)
+
+
+def _prove(source: Source, path: Path, wanted: Plan) -> None:
+    """Runs the file at its lengths against the graph: a trace may have kept the length that it was made with."""
+    import torch
+
+    from edgebert.mil.session import MilSession
+
+    session = MilSession(path)
+    lengths = wanted.lengths if wanted.shape != "ranged" else (1, min(24, wanted.longest), wanted.longest)
+    for length in lengths:
+        inputs = sample(source, length, length * 2 // 3)
+        try:
+            found = session.program.run(dict(zip(source.inputs, inputs, strict=True)))
+        except EdgebertError as error:
+            raise EdgebertError(
+                f"{source.family} cannot be written as Core ML with {wanted.shape} length: at {length}, {error.what}",
+                where=source.family,
+                hint=f"Take one length. {HINT}" if wanted.shape == "enumerated" else HINT,
+            ) from error
+        with torch.inference_mode():
+            expected = source.graph(*inputs)
+        worst = max(
+            float((found[name] - tensor).abs().max()) if found[name].shape == tensor.shape else float("inf")
+            for name, tensor in zip(source.outputs, expected, strict=True)
+        )
+        if not worst <= STRUCTURE:
+            raise EdgebertError(
+                f"{source.family} is not the same in Core ML: at length {length} an output differs by {worst:.2g}",
+                where=source.family,
+                hint=HINT,
+            )
+
+
+def _save(model: Any, source: Source, precision: str, wanted: Plan, folder: Path) -> Path:
+    """Writes beside and moves into place, so that no half file is left under the name."""
+    _describe(model, source, precision, wanted)
+    path = folder / NAME
+    try:
+        with tempfile.TemporaryDirectory(dir=folder, prefix=".coreml-") as beside, silenced():
+            model.save(str(Path(beside) / NAME))
+            if path.exists():
+                shutil.rmtree(path)
+            (Path(beside) / NAME).replace(path)
+    except OSError as error:
+        raise EdgebertError(f"the package cannot be written: {error.strerror or error}", where=str(path)) from None
+    return path
+
+
+def _describe(model: Any, source: Source, precision: str, wanted: Plan) -> None:
+    from importlib.metadata import version
+
+    model.author = "edgebert"
+    model.short_description = source.title or f"{source.family}, {precision}"
+    model.version = version("edgebert")
+    values = {
+        "labels": source.labels,
+        "family": source.family,
+        "precision": precision,
+        "shape": wanted.shape,
+        "lengths": wanted.lengths,
+        "pad_id": source.pad_id,
+        "minimum_ios": wanted.ios,
+    }
+    for name, value in values.items():
+        model.user_defined_metadata[MAIN + name] = value if isinstance(value, str) else json.dumps(value)
+    lengths = f"1 to {wanted.longest}" if wanted.shape == "ranged" else " or ".join(map(str, wanted.lengths))
+    for name in source.inputs:
+        model.input_description[name] = INPUTS[name].format(pad=source.pad_id) + f" One row of {lengths} tokens."
+    for name in source.outputs:
+        model.output_description[name] = OUTPUTS[name]
+
+
+def _artifact(path: Path, precision: str, wanted: Plan, options: Mapping[str, Any]) -> Artifact:
+    shape = {"shape": wanted.shape, "lengths": list(wanted.lengths), "minimum_ios": wanted.ios}
+    return describe(path, "coreml", precision, {**shape, **options})
+
+
+INPUTS = {
+    "input_ids": "Token ids, padded with {pad}.",
+    "attention_mask": "1 for a token, 0 for padding.",
+    "token_type_ids": "0 for the first text, 1 for a second one, 0 for padding.",
+}
+OUTPUTS = {
+    "logits": "One score a label, in the order of the metadata's edgebert.labels; by token where the model tags tokens.",
+    "start_logits": "One score a token: that the answer begins there.",
+    "end_logits": "One score a token: that the answer ends there.",
+    "sentence_embedding": "A vector of length 1.",
+}
+OLDEST = {"fp16": 15, "int8": 16, "int6": 18, "int4": 18, "int8-static": 17}  # iOS that knows the precision's ops
+BITS = {"int6": 6, "int4": 4}
+
+CONVERTER = Converter(
+    name="coreml",
+    title="Core ML",
+    extra="coreml",
+    needs=("coremltools",),
+    runtime="coremltools",
+    export=export,
+    precisions={
+        "fp16": Precision("float16", (Trial("fp16"),), kind="fp16"),
+        "int8": Precision("8-bit weights, float16 arithmetic", (Trial("w8"),), kind="int8"),
+        "int6": Precision("6-bit palettes, float16 arithmetic", (Trial("palette", {"group": 32}),), kind="int6"),
+        "int4": Precision("4-bit palettes, float16 arithmetic", (Trial("palette", {"group": 16}),), kind="int4"),
+        "int8-static": Precision(
+            "8-bit weights and activations",
+            (Trial("w8a8-greatest", {"range": "greatest"}), Trial("w8a8-error", {"range": "error"})),
+            calibrated=True,
+            kind="int8-static",
+        ),
+    },
+    reduce=reduce,
+    open=open_session,
+    leaves_accelerator=leaves_accelerator,
+    is_timed=lambda: sys.platform == "darwin",
+)

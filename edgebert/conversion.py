@@ -1,0 +1,376 @@
+"""`edgebert convert`: a checkpoint into files, each run and held against the model. `fit` uses the same converters."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgebert import registry
+from edgebert.converters import Batch, Session, Source
+from edgebert.errors import DataError, RequestError
+from edgebert.modeling.checkpoint import TOKENIZER, load_config, load_model, load_tokenizer
+from edgebert.modeling.graph import TorchSession, make_source, position_limit
+from edgebert.modeling.heads import Head, find_head, pooling_of
+from edgebert.profile.footprint import peak_bytes
+from edgebert.run import copy_tree, write_atomic
+from edgebert.teachers import find_teacher
+from edgebert.trials import choose_trial
+from edgebert.types import Artifact, Conversion, ConvertResult, Dataset, Feature, Likeness
+from edgebert.verify.edges import batch_of, edge_batches
+from edgebert.verify.parity import Reference, compare, compare_task, make_reference, row_batches
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+    from edgebert.tasks import Task
+
+LENGTHS = (32, 64, 128)
+N_ROWS = 200  # real rows that a file is compared on
+N_CALIBRATION = 64
+N_TIMED = 20  # rows that the variants of a precision are timed on
+DISK_FACTOR = 6  # times the weights: the largest set of files that stands at once
+# Ours, for a model that comes without rows; each is a plain sentence, so that every vocabulary has something to read.
+SAMPLE = (
+    "Where can I buy a train ticket to Lisbon for next Friday?",
+    "The committee met on 3 March and agreed to fund two new schools.",
+    "turn the kitchen lights down to thirty percent please",
+    "My order number 48213 never arrived and nobody answers the phone!",
+    "Water boils at a lower temperature high in the mountains.",
+    "She said that the museum in the old harbour opens at nine.",
+    "I would not recommend this film to anyone who likes horses.",
+    "remind me to call Doctor Alvarez when I get home",
+)
+
+
+@dataclass(frozen=True)
+class ConvertRequest:
+    """What `edgebert convert` was asked for."""
+
+    model: str
+    formats: tuple[str, ...]
+    precisions: tuple[str, ...] = ("fp32", "int8")
+    output: str | None = None
+    head: str | None = None
+    task: str | None = None
+    data: tuple[str, ...] = ()  # labelled rows of the task: calibration, parity and the metric
+    texts: str | None = None  # a file with a text a line: calibration and parity
+    lengths: tuple[int, ...] = ()
+    runtime: str | None = None  # an older runtime that the files must run in
+    force: bool = False
+    allow_pickle: bool = False
+    encoding: str = "utf-8"
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """What the files are calibrated and compared on."""
+
+    calibration: Sequence[Batch]
+    batches: Sequence[Batch]
+    origin: str
+    task: Task | None = None
+    dataset: Dataset | None = None
+    features: Sequence[Feature] = ()
+
+
+def convert(request: ConvertRequest, on_event: Callable[[dict[str, Any]], None] | None = None) -> ConvertResult:
+    """Writes every format in every precision, and proves each.
+
+    Returns:
+        The output folder and a Conversion a file. Files that fail parity are under rejected/ with the reason.
+
+    Raises:
+        RequestError, TeacherError, DataError: before anything is written.
+        EdgebertError: the family cannot be expressed in a format.
+    """
+
+    def log(**event: Any) -> None:
+        if on_event:
+            on_event(event)
+
+    _check_names(request)
+    found = find_teacher(request.model, allow_pickle=request.allow_pickle)
+    config = load_config(found.folder)
+    head = find_head(found.folder, config, request.head)
+    lengths = _lengths(request.lengths, position_limit(config))
+    output = Path(request.output or f"{Path(request.model).name}-edge")
+    _check_output(output, request, found.folder)
+    model, whole = load_model(found.folder, head.auto_model, allow_pickle=request.allow_pickle)
+    if not whole:
+        raise RequestError(
+            f"the checkpoint has no weights for a {head.name} head", where=str(found.folder), hint="Fine-tune it first."
+        )
+    labels = tuple(config.id2label[i] for i in range(config.num_labels)) if "logits" in head.outputs else ()
+    tokenizer = load_tokenizer(found.folder)
+    rows = _rows(request, head, tokenizer, labels, lengths[-1], config.pad_token_id or 0)
+    pooling = pooling_of(found.folder)
+    source = make_source(
+        model,
+        pooling=pooling,
+        lengths=lengths,
+        labels=labels,
+        calibration=rows.calibration,
+        tokenizer=found.folder / TOKENIZER,
+        title=f"{Path(request.model).name}, {head.name}",
+    )
+    edges = edge_batches(config.vocab_size, lengths[-1], source.pad_id, tokenizer)
+    reference = make_reference(TorchSession(model, pooling=pooling), rows.batches, edges, labels)
+    made = [
+        conversion
+        for format in request.formats
+        for conversion in _convert_format(request, format, source, reference, rows, output, log)
+    ]
+    rejected = any(_failures(one) for one in made)
+    return ConvertResult(output, head.name, source.family, len(rows.batches), rows.origin, tuple(made), int(rejected))
+
+
+def _convert_format(
+    request: ConvertRequest,
+    format: str,
+    source: Source,
+    reference: Reference,
+    rows: _Rows,
+    output: Path,
+    log: Callable[..., None],
+) -> Iterator[Conversion]:
+    """float32 first: it is what the others are made from, and the structure is proven on it."""
+    converter = registry.converter(format)
+    with _beside(output) as work:
+        place = work / format / "fp32"
+        place.mkdir(parents=True)
+        log(event="begin", stage=f"{format} fp32")
+        started = time.monotonic()
+        exported = converter.export(source, place)
+        first = _judge(exported, reference, rows, exported.size_bytes, time.monotonic() - started)
+        log(event="converted", name=exported.name, seconds=first.seconds, failures=_failures(first))
+        if "fp32" in request.precisions or _failures(first):
+            yield _keep(first, output, request.force)
+        if _failures(first):
+            return
+        for precision in (name for name in request.precisions if name != "fp32"):
+            if precision not in converter.precisions:
+                note = f"{converter.title} offers {', '.join(converter.precisions)}"
+                yield Conversion(format, precision, note=note)
+                continue
+            log(event="begin", stage=f"{format} {precision}")
+            started = time.monotonic()
+            chosen, table = choose_trial(
+                converter,
+                source,
+                exported,
+                precision,
+                work,
+                score=lambda session: _agreement(session, reference),
+                timed_on=rows.batches[:N_TIMED],
+                log=log,
+            )
+            seconds = time.monotonic() - started
+            one = replace(
+                _judge(chosen, reference, rows, exported.size_bytes, seconds),
+                trial=next(line["trial"] for line in table if line["chosen"]),
+            )
+            log(event="converted", name=chosen.name, seconds=seconds, failures=_failures(one))
+            yield _keep(one, output, request.force)
+
+
+def _judge(artifact: Artifact, reference: Reference, rows: _Rows, fp32_bytes: int, seconds: float) -> Conversion:
+    converter = registry.converter(artifact.format)
+    session = converter.open(artifact.path, 0)
+    kind = registry.precision(artifact.format, artifact.precision).kind
+    likeness: Likeness
+    if rows.task is not None and rows.dataset is not None:
+        test = rows.dataset.splits["test"][:N_ROWS]
+        likeness = compare_task(session, reference, kind, rows.task, test, rows.features, "test")
+    else:
+        likeness, _ = compare(session, reference, kind)
+    return Conversion(
+        format=artifact.format,
+        precision=artifact.precision,
+        artifact=artifact,
+        likeness=likeness,
+        size_share=artifact.size_bytes / fp32_bytes,
+        seconds=round(seconds, 2),
+        peak_memory_bytes=peak_bytes(),
+        runtime=f"{session.runtime} {session.runtime_version}",
+        leaves_accelerator=dict(converter.leaves_accelerator(artifact.path)),
+    )
+
+
+def _failures(one: Conversion) -> tuple[str, ...]:
+    return one.likeness.failures if one.likeness is not None else ()
+
+
+def _keep(one: Conversion, output: Path, force: bool) -> Conversion:
+    """Puts a file into its place, or aside with the reason where parity failed."""
+    assert one.artifact is not None
+    failures = _failures(one)
+    place = output / ("rejected" if failures else "") / one.format / one.precision / one.artifact.path.name
+    if place.exists():
+        if not force and not failures:
+            raise _exists(place)
+        shutil.rmtree(place) if place.is_dir() else place.unlink()
+    place.parent.mkdir(parents=True, exist_ok=True)
+    for path in one.artifact.path.parent.iterdir():  # weights may lie beside the graph
+        copy_tree(path, place.parent / path.name)
+    if failures:
+        write_atomic(place.parent / "reason.txt", "\n".join(failures) + "\n")
+    return replace(one, artifact=replace(one.artifact, path=place))
+
+
+def _agreement(session: Session, reference: Reference) -> float:
+    """Share of equal predictions, and the least cosine where there is nothing to predict: what variants are chosen by."""
+    likeness, _ = compare(session, reference, "int4")
+    return min(likeness.equal_predictions, max(0.0, likeness.min_cosine))
+
+
+@contextmanager
+def _beside(output: Path) -> Iterator[Path]:
+    """A working folder on the same disk that is gone afterwards, whatever happens."""
+    output.mkdir(parents=True, exist_ok=True)
+    work = output / f".converting-{os.getpid()}"
+    shutil.rmtree(work, ignore_errors=True)
+    work.mkdir()
+    try:
+        yield work
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+# ---------------------------------------------------------------- what is asked for, checked before anything is written
+
+
+def _check_names(request: ConvertRequest) -> None:
+    if not request.formats:
+        raise RequestError("no format", where="--format", hint=f"Known: {', '.join(registry.converters())}.")
+    offered: dict[str, Any] = {"fp32": None}
+    for format in request.formats:
+        offered |= registry.usable_converter(format).precisions
+        if request.runtime is not None:
+            _check_runtime(format, request)
+    for name in request.precisions:
+        if name not in offered:
+            registry.precision(request.formats[0], name)  # raises, with the nearest names
+            raise RequestError(f"no format asked for offers {name}", where="--precision")
+        calibrated = any(
+            found.calibrated for f in request.formats if (found := registry.converter(f).precisions.get(name))
+        )
+        if calibrated and not request.data and not request.texts:
+            raise RequestError(
+                f"{name} is calibrated on real rows, and there are none",
+                where="--precision",
+                hint="Give --texts FILE (a text a line), or --task and --data.",
+            )
+    if request.data and request.task is None:
+        raise RequestError("--data needs --task, which says how its rows are read", where="--task")
+
+
+def _check_runtime(format: str, request: ConvertRequest) -> None:
+    """Whether an older runtime executes what was asked for."""
+    known = registry.converter(format).older_runtimes
+    if request.runtime not in known:
+        raise RequestError(
+            f"{registry.converter(format).title} has no older runtime '{request.runtime}'",
+            where="--runtime",
+            hint=f"Known: {', '.join(known) or 'none'}.",
+        )
+    refused = known[str(request.runtime)]
+    for name in request.precisions:
+        if name in refused:
+            raise RequestError(f"{request.runtime} cannot run {name}: {refused[name]}", where="--precision")
+
+
+def _lengths(asked: Sequence[int], limit: int) -> tuple[int, ...]:
+    beyond = [length for length in asked if length > limit or length < 1]
+    if beyond:
+        raise RequestError(
+            f"{beyond[0]} tokens: the model reads 1 to {limit}", where="--length", hint="Choose shorter lengths."
+        )
+    return tuple(sorted(set(asked))) or tuple(length for length in LENGTHS if length <= limit) or (limit,)
+
+
+def _check_output(output: Path, request: ConvertRequest, checkpoint: Path) -> None:
+    if output.exists() and not output.is_dir():
+        raise RequestError("this is a file", where=str(output), hint="Choose another --output.")
+    for format in request.formats:
+        for precision in request.precisions:
+            place = output / format / precision
+            if place.exists() and any(place.iterdir()) and not request.force:
+                raise _exists(place)
+    weights = sum(path.stat().st_size for path in checkpoint.glob("*.safetensors")) or 1
+    parent = next(folder for folder in (output.absolute(), *output.absolute().parents) if folder.exists())
+    free = shutil.disk_usage(parent).free
+    if free < DISK_FACTOR * weights:
+        raise RequestError(
+            f"{free / 1e6:.0f} MB are free, converting takes up to {DISK_FACTOR * weights / 1e6:.0f} MB",
+            where=str(parent),
+            hint="Free some space, or choose another --output.",
+        )
+
+
+def _exists(place: Path) -> RequestError:
+    return RequestError("this exists", where=str(place), hint="Pass --force to replace it, or choose another --output.")
+
+
+# ---------------------------------------------------------------- rows
+
+
+def _rows(
+    request: ConvertRequest,
+    head: Head,
+    tokenizer: Tokenizer,
+    labels: Sequence[str],
+    max_length: int,
+    pad_id: int,
+) -> _Rows:
+    """Labelled rows of a task, or texts, or our own sample."""
+    if request.data:
+        return _task_rows(request, head, tokenizer, labels, max_length, pad_id)
+    if request.texts is None:
+        batches = _text_batches(SAMPLE, tokenizer, max_length)
+        return _Rows((), batches, f"{len(batches)} sentences of our own: give --texts or --data for yours")
+    path = Path(request.texts)
+    try:
+        lines = path.read_text(encoding=request.encoding).splitlines()
+    except FileNotFoundError:
+        raise DataError("no such file", where=str(path)) from None
+    except (OSError, UnicodeError) as error:
+        raise DataError(f"cannot be read: {error}", where=str(path), hint="Is --encoding right?") from None
+    texts = [line for line in lines if line.strip()]
+    if not texts:
+        raise DataError("every line is empty", where=str(path), hint="One text a line, a few dozen or more.")
+    batches = _text_batches(texts[: N_ROWS + N_CALIBRATION], tokenizer, max_length)
+    return _Rows(batches[:N_CALIBRATION], batches[-N_ROWS:], f"the texts of {path.name}")
+
+
+def _text_batches(texts: Sequence[str], tokenizer: Tokenizer, max_length: int) -> list[Batch]:
+    """One batch a text, its first `max_length` tokens."""
+    encodings = [tokenizer.encode(text) for text in texts]
+    return [batch_of(one.ids[:max_length], one.type_ids[:max_length]) for one in encodings if one.ids]
+
+
+def _task_rows(
+    request: ConvertRequest, head: Head, tokenizer: Tokenizer, labels: Sequence[str], max_length: int, pad_id: int
+) -> _Rows:
+    from edgebert import data
+
+    task = registry.task(str(request.task))
+    if task.auto_model != head.auto_model:
+        raise RequestError(f"task {task.name} does not fit a {head.name} head", where="--task")
+    dataset = data.load(request.data, task, encoding=request.encoding)
+    if lost := sorted(set(dataset.labels) - set(labels)):
+        raise RequestError(
+            f"{len(lost)} labels of the data are not the model's, the first is {lost[0]}",
+            where="--data",
+            hint=f"The model's are {', '.join(labels[:8])}{' …' if len(labels) > 8 else ''}.",
+        )
+    test = dataset.splits["test"][:N_ROWS]
+    features = task.encode(test, tokenizer, labels, max_length)
+    train = task.encode(dataset.splits["train"][:N_CALIBRATION], tokenizer, labels, max_length)
+    origin = f"{dataset.source.name}, test"
+    return _Rows(row_batches(train, pad_id), row_batches(features, pad_id), origin, task, dataset, features)

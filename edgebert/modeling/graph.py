@@ -1,0 +1,182 @@
+"""The module that converters trace: plain int inputs, plain tensor outputs, masks that stay finite in float16."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from edgebert.converters import Batch, Source
+from edgebert.modeling.checkpoint import accepted
+from edgebert.modeling.heads import head_of
+
+MASKED = -1e4  # exp underflows to 0 in float32 and float16 alike, and float16 reaches only -65504
+SAME = 1e-5
+
+
+class Graph(nn.Module):
+    """A model with its head as a function of tensors.
+
+    Inputs: int (batch, seq) each, in the order of `inputs`. Outputs: a tuple in the order of `head.outputs`.
+
+    Args:
+        masks: `model` leaves the masks as the model makes them; `clamped` fills them with -1e4; `additive` also hands
+            the mask in as a bias (batch, 1, 1, seq).
+    """
+
+    def __init__(
+        self, model: Any, *, pooling: str = "mean", masks: Literal["model", "clamped", "additive"] = "model"
+    ) -> None:
+        super().__init__()
+        self.model, self.pooling, self.masks = model, pooling, masks
+        self.head = head_of(type(model).__name__)
+        self.inputs = tuple(accepted(model, dict.fromkeys(("input_ids", "attention_mask", "token_type_ids"))))
+
+    def forward(self, *tensors: Tensor) -> tuple[Tensor, ...]:
+        named = dict(zip(self.inputs, tensors, strict=True))
+        mask = named.get("attention_mask")
+        if self.masks == "additive" and mask is not None:
+            named["attention_mask"] = (1.0 - mask.float())[:, None, None, :] * MASKED
+        with clamped_masks() if self.masks != "model" else nullcontext():
+            result = self.model(**named)
+        if self.head.name != "sentence-embedding":
+            return tuple(getattr(result, name) for name in self.head.outputs)
+        return (_pool(result.last_hidden_state, mask, self.pooling),)
+
+
+def _pool(states: Tensor, mask: Tensor | None, pooling: str) -> Tensor:
+    """Unit vectors (batch, width) of states (batch, seq, width): the mean over real tokens, or the first one's."""
+    if pooling == "cls":
+        pooled = states[:, 0]
+    elif mask is None:
+        pooled = states.mean(1)
+    else:
+        weights = mask[:, :, None].float()
+        pooled = (states * weights).sum(1) / weights.sum(1)
+    return pooled / torch.sqrt((pooled * pooled).sum(-1, keepdim=True))
+
+
+@contextmanager
+def clamped_masks() -> Iterator[None]:
+    """Within it, the least value of a float type reads -1e4: that is what transformers fills its masks with."""
+    real = torch.finfo
+
+    class Clamped:
+        def __init__(self, dtype: torch.dtype | None = None) -> None:
+            self._real = real(dtype) if dtype is not None else real()
+
+        def __getattr__(self, name: str) -> Any:
+            return MASKED if name == "min" else getattr(self._real, name)
+
+    torch.finfo = Clamped  # type: ignore[misc, assignment]
+    try:
+        yield
+    finally:
+        torch.finfo = real  # type: ignore[misc]
+
+
+def make_graph(model: nn.Module, *, pooling: str = "mean") -> Graph:
+    """The graph to export. The mask goes in as an additive bias where the family gives the same answer with it: that
+    form needs only a multiplication, so every runtime has kernels for it."""
+    model.eval()
+    clamped = Graph(model, pooling=pooling, masks="clamped").eval()
+    if "attention_mask" not in clamped.inputs:
+        return clamped
+    additive = Graph(model, pooling=pooling, masks="additive").eval()
+    inputs = tuple(_probe(model)[name] for name in clamped.inputs)
+    with torch.inference_mode():
+        expected = clamped(*inputs)
+        try:
+            found = additive(*inputs)
+        except Exception:  # families take masks of other ranks in their own ways; the 2-D form always works
+            return clamped
+    same = all(
+        a.shape == b.shape and bool((_visible(a, inputs, clamped) - _visible(b, inputs, clamped)).abs().max() <= SAME)
+        for a, b in zip(expected, found, strict=True)
+    )
+    return additive if same else clamped
+
+
+def _probe(model: Any) -> dict[str, Tensor]:
+    """Two rows of eight tokens, the second padded after three."""
+    ids = torch.arange(16).reshape(2, 8) % min(model.config.vocab_size, 16)
+    mask = torch.ones(2, 8, dtype=torch.int64)
+    mask[1, 3:] = 0
+    return {"input_ids": ids, "attention_mask": mask, "token_type_ids": torch.zeros_like(ids)}
+
+
+def _visible(output: Tensor, inputs: Sequence[Tensor], graph: Graph) -> Tensor:
+    """The output where the mask is 1; whole for outputs without a sequence."""
+    if output.dim() < 2 or output.shape[1] != inputs[0].shape[1]:
+        return output
+    return output[inputs[graph.inputs.index("attention_mask")].bool()]
+
+
+def make_source(
+    model: Any,
+    *,
+    pooling: str = "mean",
+    lengths: Sequence[int] = (32, 64, 128),
+    labels: Sequence[str] = (),
+    calibration: Sequence[Batch] = (),
+    tokenizer: Path | None = None,
+    title: str = "",
+) -> Source:
+    """What converters take, from a model of transformers."""
+    graph = make_graph(model, pooling=pooling)
+    config = model.config
+    return Source(
+        graph=graph,
+        family=config.model_type,
+        inputs=graph.inputs,
+        outputs=graph.head.outputs,
+        vocab_size=config.vocab_size,
+        max_length=position_limit(config),
+        pad_id=config.pad_token_id or 0,
+        lengths=tuple(sorted(set(lengths))),
+        labels=tuple(labels),
+        calibration=calibration,
+        tokenizer=tokenizer if tokenizer is not None and tokenizer.exists() else None,
+        title=title,
+    )
+
+
+def position_limit(config: Any) -> int:
+    """Most tokens a row may have. RoBERTa's kin count positions from after the padding id, so two are lost."""
+    try:
+        limit = getattr(config, "max_position_embeddings", None) or 0
+    except NotImplementedError:  # XLNet says so
+        limit = 0
+    if limit <= 0:  # relative positions only: nothing in the model sets a limit
+        return 512
+    offset = (config.pad_token_id or 0) + 1
+    shifted = config.model_type in ("roberta", "xlm-roberta", "camembert", "mpnet")
+    return int(limit) - offset if shifted else int(limit)
+
+
+class TorchSession:
+    """A model in torch, as it is, behind `edgebert.converters.Runner`: what every file is held against.
+
+    threads 0 leaves torch's own setting.
+    """
+
+    runtime: str = "torch"
+
+    def __init__(self, model: nn.Module, threads: int = 0, *, pooling: str = "mean") -> None:
+        self.graph, self.threads = Graph(model, pooling=pooling).eval(), threads
+        self.runtime_version = str(torch.__version__)
+
+    def run(self, batch: Batch) -> dict[str, np.ndarray]:
+        if self.threads and torch.get_num_threads() != self.threads:
+            torch.set_num_threads(self.threads)
+        device = next(self.graph.parameters()).device
+        with torch.inference_mode():
+            results = self.graph(*(torch.from_numpy(batch[name]).to(device) for name in self.graph.inputs))
+        return {
+            name: result.float().cpu().numpy() for name, result in zip(self.graph.head.outputs, results, strict=True)
+        }

@@ -1,0 +1,81 @@
+"""What a checkpoint is for, told by the class that its config names."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from edgebert.errors import RequestError, unknown
+
+
+@dataclass(frozen=True)
+class Head:
+    """A task head of transformers.
+
+    Attributes:
+        name: as the field says it.
+        mark: what the class says: BertForTokenClassification, XLNetForQuestionAnsweringSimple.
+        outputs: names of the graph's outputs; shapes in `edgebert.converters.Session.run`.
+    """
+
+    name: str
+    mark: str
+    auto_model: str
+    outputs: tuple[str, ...]
+
+
+HEADS = {
+    head.name: head
+    for head in (
+        Head("token-classification", "ForTokenClassification", "AutoModelForTokenClassification", ("logits",)),
+        Head("sequence-classification", "ForSequenceClassification", "AutoModelForSequenceClassification", ("logits",)),
+        Head("question-answering", "ForQuestionAnswering", "AutoModelForQuestionAnswering",
+             ("start_logits", "end_logits")),
+        Head("sentence-embedding", "Model", "AutoModel", ("sentence_embedding",)),
+    )
+}  # fmt: skip
+POOLING = Path("1_Pooling/config.json")  # how sentence-transformers says it
+
+
+def find_head(folder: Path, config: Any, wanted: str | None = None) -> Head:
+    """The head of a checkpoint, or the `wanted` one.
+
+    Raises:
+        RequestError: an unknown name, or the checkpoint has no head that can be exported.
+    """
+    if wanted is not None:
+        if wanted not in HEADS:
+            raise unknown("head", wanted, HEADS, where="--head")
+        return HEADS[wanted]
+    names = list(getattr(config, "architectures", None) or [])
+    for name in names:
+        if (head := head_of(name)).name != "sentence-embedding":
+            return head
+    if (folder / "modules.json").exists() or (folder / POOLING).exists():
+        return HEADS["sentence-embedding"]
+    has = f"its config names {', '.join(names)}" if names else "its config names no class"
+    raise RequestError(
+        f"the checkpoint has no task head: {has}",
+        where=str(folder / "config.json"),
+        hint=f"Fine-tune it first, or pass --head sentence-embedding to pool its states. Heads: {', '.join(HEADS)}.",
+    )
+
+
+def head_of(class_name: str) -> Head:
+    """The head of a class of transformers; a class without one of ours gives its states, to be pooled."""
+    return next((head for head in HEADS.values() if head.mark in class_name), HEADS["sentence-embedding"])
+
+
+def pooling_of(folder: Path) -> str:
+    """`mean` or `cls`, as the checkpoint's sentence-transformers files say; mean where they are absent."""
+    path = folder / POOLING
+    if not path.exists():
+        return "mean"
+    modes = json.loads(path.read_text(encoding="utf-8"))
+    if modes.get("pooling_mode_mean_tokens"):
+        return "mean"
+    if modes.get("pooling_mode_cls_token"):
+        return "cls"
+    raise RequestError("only mean and CLS pooling can be exported", where=str(path))
