@@ -15,6 +15,7 @@ from typing import Any
 
 from edgebert.converters import Source, Trial
 from edgebert.converters._onnx_embedding import per_row
+from edgebert.converters._onnx_embedding4 import pack_word_table
 from edgebert.converters._onnx_export import silence
 
 PRODUCTS = ("MatMul", "Gemm", "Conv")  # what is multiplied by weights
@@ -30,6 +31,12 @@ def dynamic(source: Source, model: Any, trial: Trial) -> Any:
         reduce_range=options["reduce_range"],
         nodes_to_exclude=[node.name for node in products(model)[-1:]] if options["float_head"] else [],
     )
+
+
+def packed(source: Source, model: Any, trial: Trial) -> Any:
+    """`dynamic` with the word table in 4 bits."""
+    pack_word_table(model)
+    return dynamic(source, model, trial)
 
 
 def dynamic_nodes(model: Any, nodes: list[str], *, reduce_range: bool) -> Any:
@@ -75,3 +82,4 @@ GRID = (
     _trial(True, False, float_head=True),
     _trial(True, True, float_head=True),
 )
+PACKED = (_trial(True, False), _trial(True, True))

@@ -30,7 +30,7 @@ TEXTS = (
     "   ",
     "show me flights from Boston to Denver, please!",
     " leading, and trailing ",
-    "tab\tnew\nline\r\nend",
+    "tab\tnew\nline\r\nend\x0bvertical\x0cfeed",
     "don't stop-it (now) $5.00 e-mail@x.com ~`^|<>+=",
     "Crème brûlée à São Paulo",
     "cafe\u0301 e\u0301 a\u0300\u0301b",

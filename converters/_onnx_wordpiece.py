@@ -111,7 +111,7 @@ def _characters(tokenizer: Any) -> tuple[dict[str, str], tuple[str, ...]]:
     mapped = {}
     for char in seen:
         text = "".join(f" {one} " if one in alone else one for one in cleaned[char].strip(" ")) or cleaned[char]
-        if len(words[char]) == 2:  # white space that cleaning leaves alone
+        if len(words[char]) == 2 and cleaned[char] == char:  # white space that cleaning leaves alone
             text = " "
         if text != (f" {char} " if char in alone else char):
             mapped[char] = text

@@ -88,7 +88,7 @@ def leaves_accelerator(path: Path) -> Mapping[str, int]:
     - ranged inputs: only the default length runs there (Apple engineer, developer forums, thread 724930); every
       enumerated length can. Counted in inputs.
     - lookups with 32-bit indices: coremltools hands 16-bit ones to tables of up to 32767 rows, as vocabularies may
-      exceed. Counted in gathers. Where a lookup runs is Core ML's choice; with 16 bits it has the choice.
+      exceed. Counted in gathers; whether a lookup can then run there is not documented.
 
     Apple publishes no list of supported ops: on a Mac, Xcode's performance report is the last word.
     """

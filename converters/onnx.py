@@ -13,7 +13,7 @@ from edgebert.converters import Batch, Converter, Precision, Source, Trial
 from edgebert.converters._onnx_export import check_finite, export
 from edgebert.converters._onnx_file import first_line, graph_file, load, write
 from edgebert.converters._onnx_half import INT4, fp16, int4
-from edgebert.converters._onnx_int8 import GRID, dynamic
+from edgebert.converters._onnx_int8 import GRID, PACKED, dynamic, packed
 from edgebert.converters._onnx_static import STATIC, static
 from edgebert.errors import EdgebertError, unknown
 from edgebert.types import Artifact
@@ -21,8 +21,11 @@ from edgebert.types import Artifact
 PRECISIONS = {
     "int8": Precision("8-bit weights, activations scaled at run time", GRID, kind="int8"),
     "int8-static": Precision("8-bit weights, activations scaled by calibration", STATIC, True, kind="int8-static"),
-    "fp16": Precision("weights and computation in half precision", kind="fp16"),
-    "int4": Precision("4-bit weights in blocks, 8-bit embedding", INT4, kind="int4"),
+    "int4-embedding": Precision("8-bit weights, 4-bit word table", PACKED, kind="int8", embedding_bits=4),
+    "fp16": Precision(
+        "weights and computation in half precision", kind="fp16", compute="fp16", bits=16, embedding_bits=16
+    ),
+    "int4": Precision("4-bit weights in blocks, 8-bit embedding", INT4, kind="int4", bits=4),
 }
 _NNAPI = """
 Abs Add AveragePool Cast Clip Concat Conv DepthToSpace DequantizeLinear Div Elu Exp Flatten Floor Gather Gemm
@@ -30,7 +33,7 @@ GlobalAveragePool GlobalMaxPool Identity Log MatMul MaxPool Max Min Mul Neg Pad 
 QuantizeLinear Relu Reshape Resize Sigmoid Sin Slice Softmax Sqrt Squeeze Sub Tanh Transpose Unsqueeze
 """
 NNAPI = frozenset(_NNAPI.split())
-_MAKERS = {"int8": dynamic, "int8-static": static, "fp16": fp16, "int4": int4}
+_MAKERS = {"int8": dynamic, "int4-embedding": packed, "int8-static": static, "fp16": fp16, "int4": int4}
 
 
 def reduce(source: Source, artifact: Artifact, precision: str, trial: Trial, folder: Path) -> Artifact:

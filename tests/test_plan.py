@@ -111,8 +111,8 @@ def test_pixel6_takes_three_layers_with_ten_thousand_pieces() -> None:
     plan = plan_of(PIXEL6.budget, n=2)
     assert taken(plan) == ["L4-v6k", "L3-v10k"]
     found = by_name(plan)
-    assert found["L4-v10k"].reason == "11.4 MB over the budget of 10 MB"
-    assert found["L3-v12k"].reason == "10.3 MB over the budget of 10 MB"
+    assert found["L4-v10k"].reason == "11.5 MB over the budget of 10 MB"
+    assert found["L3-v12k"].reason == "10.4 MB over the budget of 10 MB"
     assert found["L3-v8k"].reason == "fits, but 10,000 pieces also fit"
     assert found["L3-v10k"].reason.startswith("taken: 9.6 MB, predicted ")
     assert found["L2-v12k"].reason == "fits; not tried: --candidates 2"
@@ -151,15 +151,15 @@ def test_a_tight_latency_refuses_by_the_predicted_median() -> None:
 def test_limits_are_inclusive_and_close_misses_are_told_apart() -> None:
     size = by_name(plan_of(Budget()))["L1-v6k"].size_bytes
     assert taken(plan_of(Budget(size_mb=size / 1e6))) == ["L1-v6k"]
-    # 22,905,976 bytes: one decimal would read 22.9 MB over 22.9 MB.
-    refused = by_name(plan_of(Budget(size_mb=22.9)))["L6-v30.5k"]
-    assert refused.reason == "22.91 MB over the budget of 22.9 MB"
+    # Two decimals would read 23.14 MB over 23.14 MB.
+    refused = by_name(plan_of(Budget(size_mb=23.14)))["L6-v30.5k"]
+    assert refused.reason == "23.142 MB over the budget of 23.14 MB"
 
 
 def test_memory_is_estimated_and_says_so() -> None:
     plan = plan_of(Budget(memory_mb=45), n=1)
     candidate = by_name(plan)["L6-v6k"]
-    assert candidate.reason == "54.6 MB memory over the budget of 45 MB"  # 33 MB and 1.6 times 13.5 MB
+    assert candidate.reason == "54.8 MB memory over the budget of 45 MB"  # 33 MB and 1.6 times 13.7 MB
     assert any("Memory is estimated" in note for note in plan.notes)
     assert not any("Memory" in note for note in plan_of(Budget()).notes)
 
@@ -167,7 +167,7 @@ def test_memory_is_estimated_and_says_so() -> None:
 def test_both_limits_are_named() -> None:
     plan = plan_of(Budget(size_mb=5, latency_ms=1), n=1)
     reason = by_name(plan)["L6-v30.5k"].reason
-    assert reason.startswith("22.9 MB over the budget of 5 MB; predicted ")
+    assert reason.startswith("23.1 MB over the budget of 5 MB; predicted ")
     assert reason.endswith("over 1 ms")
 
 
@@ -180,7 +180,7 @@ def test_nothing_fits_names_the_nearest_and_what_would_give() -> None:
     assert error.what == (
         "none of 30 student shapes fits the budget; the nearest, L1-v6k, is 4.4 MB over the budget of 2 MB, by 2.4"
     )
-    assert error.hint == "--max-size-mb 4.4 would admit L1-v6k."
+    assert error.hint == "--max-size-mb 4.5 would admit L1-v6k."
 
 
 @pytest.mark.parametrize("budget", [Budget(size_mb=2, latency_ms=0.1), Budget(size_mb=0.1), Budget(latency_ms=0.01)])

@@ -26,7 +26,6 @@ from edgebert.errors import RequestError, unknown
 from edgebert.search.operators import Operator, embedding_width, operators
 from edgebert.types import DeviceProfile, Latency
 
-BLOCK = 128  # weights that share a scale below 8 bits
 BYTES = {"fp32": 4, "fp16": 2, "int8": 1}  # of one weight
 EFFICIENCY = {"fp32": 0.62, "fp16": 0.62, "int8": 0.42}  # share of the peak that a product reaches
 SPREAD = 3.0  # a prediction p is given as [p / SPREAD, p * SPREAD]
@@ -34,7 +33,8 @@ MEMORY_SHARE = 0.5  # ours, not fitted: share of the memory's bandwidth that one
 
 # Measured by exporting BERT of 1, 3 and 6 layers (hidden 384) with torch.onnx and ONNX Runtime's dynamic int8, and
 # running 12 tokens: bytes of the file beyond its parameters, and growth of the peak resident set.
-GRAPH_BYTES, LAYER_BYTES = 21_000, 29_500
+# CHANNELS_BYTES: the scales and zero points of a layer's channels in int8, which the variant that wins most often has.
+GRAPH_BYTES, LAYER_BYTES, CHANNELS_BYTES = 21_000, 29_500, 19_000
 SESSION_BYTES, MEMORY_PER_FILE_BYTE = 13_000_000, 1.6
 LIBRARY_BYTES = 20_000_000  # ours, an estimate: the runtime's own code and data
 
@@ -133,16 +133,16 @@ def count_parameters(config: Any, auto_model: str) -> int:
 def predict_bytes(config: Any, auto_model: str, precision: Precision) -> int:
     """Size of a file: the stored bits of each weight of a matrix and of the word table, four bytes for the rest, the graph.
 
-    Below 8 bits each block of BLOCK weights also has a scale and a zero point.
+    Beside them, 4 bytes each: a scale a row of the word table, below 8 bits a least value too; below 8 bits a scale for
+    each block of 32 weights.
     """
     matrices, vectors = _counts(config, auto_model)
     table = config.vocab_size * embedding_width(config)
-    stored = (matrices - table) * _bytes(precision.bits) + table * _bytes(precision.embedding_bits)
-    return round(stored) + 4 * vectors + GRAPH_BYTES + LAYER_BYTES * config.num_hidden_layers
-
-
-def _bytes(bits: int) -> float:
-    return bits / 8 + (4.5 / BLOCK if bits < 8 else 0)
+    stored = (matrices - table) * (precision.bits / 8 + (4 / 32 if precision.bits < 8 else 0))
+    a_row = {32: 0, 16: 0, 8: 4}.get(precision.embedding_bits, 8)
+    stored += table * precision.embedding_bits / 8 + a_row * config.vocab_size
+    a_layer = LAYER_BYTES + (CHANNELS_BYTES if precision.bits == 8 else 0)
+    return round(stored) + 4 * vectors + GRAPH_BYTES + a_layer * config.num_hidden_layers
 
 
 def predict_memory_bytes(size_bytes: int) -> int:
