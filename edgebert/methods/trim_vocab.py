@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 FLOOR = 8000
-SIZES = (8000, 9000, 10000, 11000, 12000, 13000, 14000, 16000, 20000, 24000, 32000, 48000, 64000, 96000)
+SIZES = (8000, 9000, 10000, 11000, 12000, 13000, 14000, 16000, 18000, 20000, 22000, 24000, 26000, 28000, 32000, 48000, 64000, 96000)
 
 
 def piece_counts(tokenizer: Tokenizer, rows: Iterable[Row]) -> Counter[str]:

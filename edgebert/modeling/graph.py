@@ -154,9 +154,10 @@ def position_limit(config: Any) -> int:
         limit = 0
     if limit <= 0:  # relative positions only: nothing in the model sets a limit
         return 512
-    offset = (config.pad_token_id or 0) + 1
-    shifted = config.model_type in ("roberta", "xlm-roberta", "camembert", "mpnet")
-    return int(limit) - offset if shifted else int(limit)
+    if config.model_type == "mpnet":  # whose padding position is 1 whatever the padding id
+        return int(limit) - 2
+    shifted = config.model_type in ("roberta", "xlm-roberta", "camembert")
+    return int(limit) - ((config.pad_token_id or 0) + 1 if shifted else 0)
 
 
 class TorchSession:
