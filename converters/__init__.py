@@ -21,6 +21,11 @@ if TYPE_CHECKING:
 Batch = Mapping[str, "np.ndarray"]  # int64 input_ids, attention_mask, token_type_ids, each (batch, seq)
 
 
+def per_token(name: str, rank: int) -> bool:
+    """Whether an output has one entry a token along its second axis: what is cut with the row, and what padding hides."""
+    return name in ("start_logits", "end_logits") or (name == "logits" and rank == 3)
+
+
 class Runner(Protocol):
     """A model that runs, in whatever runtime."""
 
@@ -121,6 +126,8 @@ class Converter:
         precisions: reduced precisions by name.
         reduce: (source, float artifact, precision, trial, folder) -> Artifact.
         open: (path, threads) -> Session; threads 0 means all cores.
+        with_tokenizer: (file, tokenizer.json, folder, texts) -> Artifact of a file that reads text, proven on the texts
+            to give the tokenizer's ids and offsets; None where the format cannot.
         older_runtimes: runtimes that lag behind ours, each with the precisions that it computes wrongly and why.
         is_timed: whether the time of a run on this machine says anything of a device. Our interpreter's does not.
         leaves_accelerator: what in a file keeps it, or parts of it, off the device's accelerator: finding -> count.
@@ -136,6 +143,7 @@ class Converter:
     reduce: Callable[[Source, Artifact, str, Trial, Path], Artifact]
     open: Callable[[Path, int], Session]
     leaves_accelerator: Callable[[Path], Mapping[str, int]]
+    with_tokenizer: Callable[[Path, Path, Path, Sequence[str]], Artifact] | None = None
     older_runtimes: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     is_timed: Callable[[], bool] = lambda: True
 

@@ -13,7 +13,6 @@ from edgebert.converters import Source
 from edgebert.converters._coreml_fourier import real_fourier
 from edgebert.converters._coreml_ops import register
 from edgebert.errors import EdgebertError, RequestError
-from edgebert.mil.package import hushed
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -155,6 +154,8 @@ def padding_moves(source: Source) -> float:
 @contextmanager
 def silenced() -> Iterator[None]:
     """Without the libraries' warnings and bars."""
+    from edgebert.mil.package import hushed  # which needs torch: declaring the format must not
+
     loggers = [logging.getLogger(name) for name in ("torch", "torchao")]
     levels = [item.level for item in loggers]
     for item in loggers:

@@ -55,15 +55,16 @@ def pack_word_table(model: Any) -> None:
 def quantize_rows4(table: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """uint8 codes 0 to 15 (rows, width), float32 least and step (rows, 1): `table` is about least + step * codes.
 
-    Of SHRINKS, each row takes the range with the least squared error.
+    Each row takes the range with the least squared error: its own, shrunk by one of SHRINKS, or the one about 0 that a
+    row which was rounded before training (`round-embedding`) lies on exactly.
     """
     low, high = table.min(1, keepdims=True), table.max(1, keepdims=True)
-    middle, reach = (low + high) / 2, (high - low) / 2
+    middle, reach, largest = (low + high) / 2, (high - low) / 2, np.maximum(-low, high)
+    ranges = [(middle - shrink * reach, 2 * shrink * reach / STEPS) for shrink in SHRINKS]
     best = np.full(len(table), np.inf)
     least, step = np.zeros_like(low, np.float32), np.ones_like(low, np.float32)
-    for shrink in SHRINKS:
-        start = (middle - shrink * reach).astype(np.float32)
-        size = np.where(reach == 0, 1.0, 2 * shrink * reach / STEPS).astype(np.float32)
+    for start, size in (*ranges, (-8 * largest / 7, largest / 7)):
+        start, size = start.astype(np.float32), np.where(size == 0, 1.0, size).astype(np.float32)
         error = np.square(start + size * _codes(table, start, size) - table).sum(1)
         better = error < best
         best[better], least[better], step[better] = error[better], start[better], size[better]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -136,12 +137,20 @@ def _port(item: Any) -> dict[str, Any]:
     return {"name": item.name, "type": {"float": "float32"}.get(kind, kind), "shape": list(item.shape)}
 
 
+def tokenizer_inside(path: Path, tokenizer_json: Path, folder: Path, texts: Sequence[str]) -> Artifact:
+    """One graph from text to outputs; see `edgebert.converters._onnx_tokenizer.with_tokenizer`."""
+    from edgebert.converters._onnx_tokenizer import with_tokenizer
+
+    return with_tokenizer(path, tokenizer_json, folder, golden=texts)
+
+
 CONVERTER = Converter(
     name="onnx",
     title="ONNX, run by ONNX Runtime",
     extra="",
     needs=("onnx", "onnxruntime"),
     runtime="onnxruntime",
+    with_tokenizer=tokenizer_inside,
     export=export,
     precisions=PRECISIONS,
     reduce=reduce,

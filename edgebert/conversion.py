@@ -21,7 +21,7 @@ from edgebert.profile.footprint import peak_bytes
 from edgebert.run import copy_tree, write_atomic
 from edgebert.teachers import find_teacher
 from edgebert.trials import choose_trial
-from edgebert.types import Artifact, Conversion, ConvertResult, Dataset, Feature, Likeness
+from edgebert.types import Artifact, Conversion, ConvertResult, Feature, Likeness, Row
 from edgebert.verify.edges import batch_of, edge_batches
 from edgebert.verify.parity import Reference, compare, compare_task, make_reference, row_batches
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from edgebert.tasks import Task
 
 LENGTHS = (32, 64, 128)
-N_ROWS = 200  # real rows that a file is compared on
+N_ROWS = 200
 N_CALIBRATION = 64
 N_TIMED = 20  # rows that the variants of a precision are timed on
 DISK_FACTOR = 6  # times the weights: the largest set of files that stands at once
@@ -61,7 +61,9 @@ class ConvertRequest:
     data: tuple[str, ...] = ()  # labelled rows of the task: calibration, parity and the metric
     texts: str | None = None  # a file with a text a line: calibration and parity
     lengths: tuple[int, ...] = ()
+    rows: int = N_ROWS  # most real rows to compare on
     runtime: str | None = None  # an older runtime that the files must run in
+    tokenizer_inside: bool = False  # also a file that reads text
     force: bool = False
     allow_pickle: bool = False
     encoding: str = "utf-8"
@@ -75,7 +77,7 @@ class _Rows:
     batches: Sequence[Batch]
     origin: str
     task: Task | None = None
-    dataset: Dataset | None = None
+    labelled: Sequence[Row] = ()
     features: Sequence[Feature] = ()
 
 
@@ -119,6 +121,8 @@ def convert(request: ConvertRequest, on_event: Callable[[dict[str, Any]], None] 
         tokenizer=found.folder / TOKENIZER,
         title=f"{Path(request.model).name}, {head.name}",
     )
+    if request.tokenizer_inside and source.tokenizer is None:
+        raise RequestError("there is no tokenizer.json to put inside", where=str(found.folder))
     edges = edge_batches(config.vocab_size, lengths[-1], source.pad_id, tokenizer)
     reference = make_reference(TorchSession(model, pooling=pooling), rows.batches, edges, labels)
     made = [
@@ -126,6 +130,8 @@ def convert(request: ConvertRequest, on_event: Callable[[dict[str, Any]], None] 
         for format in request.formats
         for conversion in _convert_format(request, format, source, reference, rows, output, log)
     ]
+    if request.tokenizer_inside:
+        made = [_add_tokenizer(one, source, SAMPLE, request.force) for one in made]
     rejected = any(_failures(one) for one in made)
     return ConvertResult(output, head.name, source.family, len(rows.batches), rows.origin, tuple(made), int(rejected))
 
@@ -179,14 +185,31 @@ def _convert_format(
             yield _keep(one, output, request.force)
 
 
+def _add_tokenizer(one: Conversion, source: Source, texts: Sequence[str], force: bool) -> Conversion:
+    """Beside a file that passed, one that reads text itself. Raises ParityError where it reads some text otherwise."""
+    write = registry.converter(one.format).with_tokenizer
+    if write is None or one.artifact is None or _failures(one):
+        return one
+    assert source.tokenizer is not None
+    place = one.artifact.path.parent / "with-tokenizer"
+    if place.exists():
+        if not force:
+            raise _exists(place)
+        shutil.rmtree(place)
+    with _beside(place.parent) as work:
+        made = write(one.artifact.path, source.tokenizer, work, texts)
+        place.mkdir()
+        copy_tree(made.path, place / made.path.name)
+    return replace(one, with_tokenizer=replace(made, path=place / made.path.name))
+
+
 def _judge(artifact: Artifact, reference: Reference, rows: _Rows, fp32_bytes: int, seconds: float) -> Conversion:
     converter = registry.converter(artifact.format)
     session = converter.open(artifact.path, 0)
     kind = registry.precision(artifact.format, artifact.precision).kind
     likeness: Likeness
-    if rows.task is not None and rows.dataset is not None:
-        test = rows.dataset.splits["test"][:N_ROWS]
-        likeness = compare_task(session, reference, kind, rows.task, test, rows.features, "test")
+    if rows.task is not None:
+        likeness = compare_task(session, reference, kind, rows.task, rows.labelled, rows.features, "test")
     else:
         likeness, _ = compare(session, reference, kind)
     return Conversion(
@@ -266,6 +289,10 @@ def _check_names(request: ConvertRequest) -> None:
                 where="--precision",
                 hint="Give --texts FILE (a text a line), or --task and --data.",
             )
+    if request.tokenizer_inside and not any(registry.converter(name).with_tokenizer for name in request.formats):
+        raise RequestError(
+            "none of the formats takes a tokenizer into the file", where="--tokenizer-inside", hint="Use --format onnx."
+        )
     if request.data and request.task is None:
         raise RequestError("--data needs --task, which says how its rows are read", where="--task")
 
@@ -344,8 +371,8 @@ def _rows(
     texts = [line for line in lines if line.strip()]
     if not texts:
         raise DataError("every line is empty", where=str(path), hint="One text a line, a few dozen or more.")
-    batches = _text_batches(texts[: N_ROWS + N_CALIBRATION], tokenizer, max_length)
-    return _Rows(batches[:N_CALIBRATION], batches[-N_ROWS:], f"the texts of {path.name}")
+    batches = _text_batches(texts[: request.rows + N_CALIBRATION], tokenizer, max_length)
+    return _Rows(batches[:N_CALIBRATION], batches[-request.rows :], f"the texts of {path.name}")
 
 
 def _text_batches(texts: Sequence[str], tokenizer: Tokenizer, max_length: int) -> list[Batch]:
@@ -369,8 +396,8 @@ def _task_rows(
             where="--data",
             hint=f"The model's are {', '.join(labels[:8])}{' …' if len(labels) > 8 else ''}.",
         )
-    test = dataset.splits["test"][:N_ROWS]
+    test = dataset.splits["test"][: request.rows]
     features = task.encode(test, tokenizer, labels, max_length)
     train = task.encode(dataset.splits["train"][:N_CALIBRATION], tokenizer, labels, max_length)
     origin = f"{dataset.source.name}, test"
-    return _Rows(row_batches(train, pad_id), row_batches(features, pad_id), origin, task, dataset, features)
+    return _Rows(row_batches(train, pad_id), row_batches(features, pad_id), origin, task, test, features)

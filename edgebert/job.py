@@ -10,7 +10,7 @@ from typing import Any
 from edgebert import data, registry
 from edgebert.devices import load_device
 from edgebert.errors import RequestError, unknown
-from edgebert.recipes import read_recipe
+from edgebert.recipes import DEFAULT_RECIPE, PACKED_RECIPE, read_recipe
 from edgebert.run import Run, digest, plain
 from edgebert.search.plan import percentile
 from edgebert.tasks import Task
@@ -69,7 +69,8 @@ def resolve(request: FitRequest, command: str, on_event: Callable[[dict[str, Any
     task = registry.task(request.task)
     formats = request.formats or device.formats
     precisions = _precisions(request.precisions, formats)
-    recipe, notes = read_recipe(request.recipe, request.params)
+    packed = bool(precisions) and registry.precision(formats[0], precisions[0]).embedding_bits < 8
+    recipe, notes = read_recipe(request.recipe or (PACKED_RECIPE if packed else DEFAULT_RECIPE), request.params)
     dataset = data.load(request.data, task, encoding=request.encoding)
     source = find_teacher(request.teacher, allow_pickle=request.allow_pickle)
     max_length = _max_length(request.max_length, source)

@@ -14,6 +14,7 @@ from edgebert.methods import STAGES, Method
 from edgebert.types import MethodCall, Recipe
 
 DEFAULT_RECIPE = "trim-vocab+drop-layers+tinybert"
+PACKED_RECIPE = "trim-vocab+round-embedding+drop-layers+tinybert"  # where the word table is stored below 8 bits
 TRAINING_ADDED = "finetune"
 
 

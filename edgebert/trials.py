@@ -16,6 +16,7 @@ from edgebert.types import Artifact
 
 TRIAL_RUNS = 30
 SCORE_TIE = 0.0025  # of a score from 0 to 1: variants nearer than this are equal, the faster wins
+# A variant that scores above the float file does so by chance, so its score counts as the float file's.
 
 
 def choose_trial(
@@ -31,7 +32,7 @@ def choose_trial(
 ) -> tuple[Artifact, list[dict[str, Any]]]:
     """Writes every variant of a precision and keeps one at folder/FORMAT/PRECISION.
 
-    The best score wins; of variants within SCORE_TIE of it, the fastest. A single variant is written and not scored:
+    The best score, but none above the float file's, wins; of variants within SCORE_TIE of it, the fastest. A single variant is written and not scored:
     verification does that.
 
     Args:
@@ -53,7 +54,8 @@ def choose_trial(
     times: list[float | None] = [None]
     if len(trials) > 1:
         scores, times = _measured(converter, artifacts, score, timed_on)
-    aim = max((value for value in scores if value is not None), default=0.0) - SCORE_TIE
+    found = [value for value in scores if value is not None]
+    aim = min(max(found), score(converter.open(exported.path, 1))) - SCORE_TIE if found else 0.0
     best = min((i for i, value in enumerate(scores) if value is None or value >= aim), key=lambda i: times[i] or 0.0)
     place = folder / converter.name / precision
     place.mkdir(parents=True)

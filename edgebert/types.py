@@ -267,6 +267,7 @@ class Conversion:
     runtime: str = ""  # what ran the file for the comparison
     trial: str = ""
     leaves_accelerator: Mapping[str, int] = field(default_factory=dict)
+    with_tokenizer: Artifact | None = None  # a second file, that reads text itself
     note: str = ""
 
 

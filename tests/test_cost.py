@@ -121,7 +121,9 @@ def test_int8_bytes_by_hand() -> None:
     layer = 4 * 384 * 384 + 2 * 384 * 1536
     matrices = (8000 + 512 + 2) * 384 + 3 * layer + 384 * 130
     vectors = 2 * 384 + 3 * (4 * 384 + 1536 + 384 + 4 * 384) + 130
-    assert predict_bytes(config, TOKENS, Precision("int8")) == matrices + 4 * vectors + 4 * 8000 + 21_000 + 3 * (29_500 + 19_000)
+    assert predict_bytes(config, TOKENS, Precision("int8")) == matrices + 4 * vectors + 4 * 8000 + 21_000 + 3 * (
+        29_500 + 19_000
+    )
 
 
 @pytest.mark.parametrize(("layers", "vocab", "fits"), [(3, 8000, True), (3, 10000, True), (3, 11000, False)])

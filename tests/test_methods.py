@@ -16,6 +16,7 @@ from edgebert.errors import RequestError
 from edgebert.infer import run_features
 from edgebert.methods import STAGES, Workshop
 from edgebert.methods.drop_layers import kept_layers, least_similar
+from edgebert.methods.round_embedding import round_rows
 from edgebert.methods.tinybert import inner_objective, layer_map, replace_pieces
 from edgebert.methods.trim_vocab import trim
 from edgebert.modeling.checkpoint import (
@@ -38,6 +39,7 @@ SMALL = {  # parameters that make a method do something on a model of 4 layers a
     "trim-vocab": {"size": 80, "floor": 10},
     "tinybert": {"inner_epochs": 1, "epochs": 1},
     "finetune": {"epochs": 1},
+    "round-embedding": {"bits": 4},
 }
 
 
@@ -135,7 +137,7 @@ def test_every_trainable_parameter_gets_a_gradient(
     labels = batch.pop("labels")
     student.model.train()
     student.model(**batch, labels=labels).loss.backward()
-    without = [key for key, value in student.model.named_parameters() if value.grad is None]
+    without = [key for key, value in student.model.named_parameters() if value.requires_grad and value.grad is None]
     assert without == []
 
 
@@ -388,3 +390,30 @@ def test_the_trimmed_checkpoint_opens_in_transformers(
     text = "fly from aville to new bton"
     assert loaded(text)["input_ids"] == student.tokenizer.encode(text).ids
     assert json.loads((tmp_path / "config.json").read_text())["vocab_size"] == 80
+
+
+def test_round_rows_by_hand() -> None:
+    """4 bits are the integers -7 to 7. A row on the grid stays; another lands within half a step of its range."""
+    on_grid = torch.tensor([[-7.0, 3.0, 0.0, 1.0]]) * 0.5
+    assert torch.equal(round_rows(on_grid, 4), on_grid)
+    row = torch.tensor([[0.7, -0.33, 0.04, 0.26]])
+    assert torch.allclose(round_rows(row, 4), torch.tensor([[0.7, -0.3, 0.0, 0.3]]))  # s = 0.1, nothing is cut
+    outlier = torch.tensor([[1.0, *[0.31] * 30]])  # at s = 1/7, 0.31 becomes 2/7; a smaller range comes nearer
+    assert (round_rows(outlier, 4) - outlier)[0, 1:].abs().max() < 0.31 - 2 / 7
+
+
+def test_a_rounded_table_is_held_and_survives_packing_exactly(
+    teacher: Student, toy_rows: list[Row], toy_labels: tuple[str, ...], tmp_path: Path
+) -> None:
+    from edgebert.converters._onnx_embedding4 import quantize_rows4
+
+    rounded = applied("round-embedding", teacher, toy_rows, toy_labels, tmp_path / "a")
+    table = rounded.model.get_input_embeddings().weight.detach().clone()
+    method = registry.method("tinybert")
+    trained = method.apply(
+        rounded, workshop(teacher, toy_rows, toy_labels, tmp_path / "b"), **method.read_params(SMALL["tinybert"])
+    )
+    after = trained.model.get_input_embeddings().weight.detach()
+    assert torch.equal(after, table)
+    codes, least, step = quantize_rows4(after.numpy())
+    assert np.abs(least + step * codes - after.numpy()).max() < 1e-6

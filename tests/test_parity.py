@@ -241,7 +241,7 @@ def test_a_model_that_gives_nan_itself_is_no_reference() -> None:
 def test_padding_is_nobodys_answer() -> None:
     batch = batch_of([5, 5, 0], n_real=2)
     ours, theirs = np.array([[[1.0, 0.0], [0.0, 1.0], [9.0, 0.0]]]), np.array([[[1.0, 0.0], [0.0, 1.0], [0.0, 9.0]]])
-    assert _equal(ours, theirs, batch) == [True, True]
+    assert _equal("logits", ours, theirs, batch) == [True, True]
 
 
 def test_another_shape_is_a_failure_and_no_crash() -> None:

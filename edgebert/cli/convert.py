@@ -36,7 +36,11 @@ rejected/ with the reason, and the command ends with 1. fp32 is always made: the
 @click.option("--texts", help="A text a line: to calibrate and compare on.")
 @click.option("--task", help="How --data is read: ner.")
 @click.option("--data", multiple=True, help="Labelled rows: to calibrate, compare and score on; as in fit.")
+@click.option(
+    "--rows", type=click.IntRange(min=1), default=200, show_default=True, help="Most real rows to compare on."
+)
 @click.option("--runtime", help="An older runtime that must run the files, such as tflite-runtime.")
+@click.option("--tokenizer-inside", is_flag=True, help="Also a file that reads text; onnx only.")
 @click.option("--force", is_flag=True, help="Replace files that exist.")
 @click.option("--encoding", default="utf-8", show_default=True, help="Of text files.")
 @click.option("--allow-pickle", is_flag=True, help="Read pickled weights; only of authors that you trust.")
@@ -73,6 +77,9 @@ def _print(result: ConvertResult) -> None:
                 click.echo(f"rejected: {one.format} {one.precision}: {failure}")
         for finding, count in one.leaves_accelerator.items():
             click.echo(f"{one.format} {one.precision}: {count} x {finding}")
+        if one.with_tokenizer is not None:
+            path, size = one.with_tokenizer.path, one.with_tokenizer.size_bytes / 1e6
+            click.echo(f"{one.format} {one.precision}: {path} reads text itself, {size:.2f} MB")
     for one in result.conversions:
         if one.note:
             click.echo(f"{one.format} {one.precision}: not written. {one.note}")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edgebert.converters import Batch, Runner, Session
+from edgebert.converters import Batch, Runner, Session, per_token
 from edgebert.errors import EdgebertError
 from edgebert.infer import pad_batch
 from edgebert.types import Feature, Likeness, Parity, Row
@@ -112,12 +112,12 @@ def compare(
     ]
     likeness = Likeness(
         n_rows=len(found),
-        max_logit_difference=max(_difference(*pair) for _, pair in pairs),
-        min_cosine=min(_cosine(*pair) for _, pair in pairs),
-        equal_predictions=_share([same for name, pair in pairs if name != VECTOR for same in _equal(*pair)]),
+        max_logit_difference=max(_difference(name, *pair) for name, pair in pairs),
+        min_cosine=min(_cosine(name, *pair) for name, pair in pairs),
+        equal_predictions=_share([same for name, pair in pairs if name != VECTOR for same in _equal(name, *pair)]),
         edges={
             name: max(
-                _difference(edges[name][key], value, batch) for key, value in reference.edge_outputs[name].items()
+                _difference(key, edges[name][key], value, batch) for key, value in reference.edge_outputs[name].items()
             )
             for name, batch in reference.edges.items()
         },
@@ -198,33 +198,32 @@ def _beyond(likeness: Likeness, allowed: Tolerance, kind: str) -> list[str]:
     return failures
 
 
-def _real(output: np.ndarray, batch: Batch) -> np.ndarray:
+def _real(name: str, output: np.ndarray, batch: Batch) -> np.ndarray:
     """The output at real tokens: what stands at padding is nobody's answer."""
-    mask = batch["attention_mask"].astype(bool)
-    return output[mask] if output.ndim >= 2 and output.shape[:2] == mask.shape else output
+    return output[batch["attention_mask"].astype(bool)] if per_token(name, output.ndim) else output
 
 
-def _difference(ours: np.ndarray, theirs: np.ndarray, batch: Batch) -> float:
+def _difference(name: str, ours: np.ndarray, theirs: np.ndarray, batch: Batch) -> float:
     if ours.shape != theirs.shape:
         return float("inf")
-    return float(np.abs(_real(ours, batch) - _real(theirs, batch)).max())
+    return float(np.abs(_real(name, ours, batch) - _real(name, theirs, batch)).max())
 
 
-def _cosine(ours: np.ndarray, theirs: np.ndarray, batch: Batch) -> float:
+def _cosine(name: str, ours: np.ndarray, theirs: np.ndarray, batch: Batch) -> float:
     if ours.shape != theirs.shape:
         return -1.0
-    a, b = (_real(side, batch).astype(np.float64).ravel() for side in (ours, theirs))
+    a, b = (_real(name, side, batch).astype(np.float64).ravel() for side in (ours, theirs))
     norms = float(np.linalg.norm(a) * np.linalg.norm(b))
     return float(a @ b) / norms if norms else float(np.array_equal(a, b))
 
 
-def _equal(ours: np.ndarray, theirs: np.ndarray, batch: Batch) -> list[bool]:
+def _equal(name: str, ours: np.ndarray, theirs: np.ndarray, batch: Batch) -> list[bool]:
     """Whether the best label, or the best position of a span, is the same."""
     if ours.shape != theirs.shape:
         return [False]
     if ours.ndim == 3:
-        return list((_real(ours, batch).argmax(-1) == _real(theirs, batch).argmax(-1)).tolist())
-    a, b = _real(ours, batch), _real(theirs, batch)
+        return list((_real(name, ours, batch).argmax(-1) == _real(name, theirs, batch).argmax(-1)).tolist())
+    a, b = _real(name, ours, batch), _real(name, theirs, batch)
     return [bool(a.argmax() == b.argmax())]
 
 
