@@ -84,7 +84,7 @@ def rows(name: str, report: Report) -> list[tuple[str, ...]]:
     table = [_teacher_torch(name, teacher, torch)]
     for model in (teacher, *report.students):
         file = int8(model)
-        ms = at_data_length(file.latencies).p50_ms
+        ms = at_data_length(file.latencies).p50_ms if not file.parity.failures else float("nan")  # never timed
         table.append(
             (
                 name if model is teacher else "",

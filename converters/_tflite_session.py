@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from edgebert.converters import Batch
+from edgebert.converters import Batch, per_token
 from edgebert.converters._tflite_file import LABELS, read_files, read_info
 from edgebert.converters._tflite_quiet import hushed
 from edgebert.errors import EdgebertError
@@ -127,14 +127,9 @@ def _entry(name: str, details: list[dict[str, Any]]) -> dict[str, Any]:
     return {"name": name, "type": np.dtype(details[0]["dtype"]).name, "shape": shape}
 
 
-def is_per_token(name: str, rank: int) -> bool:
-    """Whether the second axis of an output is tokens. Its size does not say: there may be as many labels."""
-    return rank == 3 or name in ("start_logits", "end_logits")
-
-
 def _cut(name: str, output: np.ndarray, n_tokens: int) -> np.ndarray:
     """Only what belongs to the row's own tokens."""
-    return np.ascontiguousarray(output[:, :n_tokens] if is_per_token(name, output.ndim) else output, np.float32)
+    return np.ascontiguousarray(output[:, :n_tokens] if per_token(name, output.ndim) else output, np.float32)
 
 
 def _cores() -> int:

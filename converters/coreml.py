@@ -226,10 +226,24 @@ CONVERTER = Converter(
     runtime="coremltools",
     export=export,
     precisions={
-        "fp16": Precision("float16", (Trial("fp16"),), kind="fp16"),
-        "int8": Precision("8-bit weights, float16 arithmetic", (Trial("w8"),), kind="int8"),
-        "int6": Precision("6-bit palettes, float16 arithmetic", (Trial("palette", {"group": 32}),), kind="int6"),
-        "int4": Precision("4-bit palettes, float16 arithmetic", (Trial("palette", {"group": 16}),), kind="int4"),
+        "fp16": Precision("float16", (Trial("fp16"),), kind="fp16", compute="fp16", bits=16, embedding_bits=16),
+        "int8": Precision("8-bit weights, float16 arithmetic", (Trial("w8"),), compute="fp16"),
+        "int6": Precision(
+            "6-bit palettes, float16 arithmetic",
+            (Trial("palette", {"group": 32}),),
+            kind="int6",
+            compute="fp16",
+            bits=6,
+            embedding_bits=6,
+        ),
+        "int4": Precision(
+            "4-bit palettes, float16 arithmetic",
+            (Trial("palette", {"group": 16}),),
+            kind="int4",
+            compute="fp16",
+            bits=4,
+            embedding_bits=4,
+        ),
         "int8-static": Precision(
             "8-bit weights and activations",
             (Trial("w8a8-greatest", {"range": "greatest"}), Trial("w8a8-error", {"range": "error"})),

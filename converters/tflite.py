@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edgebert.converters import Converter, Source, Trial, describe
+from edgebert.converters import Converter, Source, Trial, describe, per_token
 from edgebert.converters import _tflite_file as file
 from edgebert.converters import _tflite_names as names
 from edgebert.converters import _tflite_positions as positions
 from edgebert.converters._tflite_quiet import hushed
 from edgebert.converters._tflite_recipes import PRECISIONS, quantize
-from edgebert.converters._tflite_session import TfliteSession, delegated, is_per_token
+from edgebert.converters._tflite_session import TfliteSession, delegated
 from edgebert.errors import EdgebertError
 from edgebert.types import Artifact
 
@@ -82,7 +82,7 @@ def _check_padding(source: Source, length: int) -> None:
         alone = source.graph(*(row[None] for row in inputs))
         padded = source.graph(*(torch.cat(pair)[None] for pair in zip(inputs, tails, strict=True)))
     for name, one, other in zip(source.outputs, alone, padded, strict=True):
-        own = other[:, :n] if is_per_token(name, other.dim()) else other
+        own = other[:, :n] if per_token(name, other.dim()) else other
         change = float((own - one).abs().max())
         if not change <= UNCHANGED * max(1.0, float(one.abs().max())):
             raise _refusal(

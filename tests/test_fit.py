@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -57,6 +58,32 @@ def test_a_fit_ends_with_a_bundle_that_proves_itself(fitted: FitResult) -> None:
     edgebert.check(fitted.run)
     manifest = json.loads((fitted.bundle / "manifest.json").read_text())
     assert manifest["facts"]["student"] == "L2-v82"
+
+
+@pytest.mark.parametrize(("device", "format", "name"), [
+    ("pixel6", "tflite", "model.int8.tflite"), ("iphone13", "coreml", "model.int8.mlpackage"),
+])  # fmt: skip
+def test_every_format_ends_in_a_bundle(
+    device: str, format: str, name: str, fitted: FitResult, toy_checkpoint: Path, toy_data: Path
+) -> None:
+    """Beside the first run, whose teacher and student are taken over."""
+    events: list[dict[str, Any]] = []
+    result = edgebert.fit(
+        device, "ner", teacher=str(toy_checkpoint), data=str(toy_data), run=str(fitted.run.parent / format),
+        on_event=events.append, **QUICK | {"formats": (format,)},
+    )  # fmt: skip
+    assert [event["stage"] for event in events if event["event"] == "linked"][:1] == ["teacher"]
+    assert result.exit_code == 0 and result.bundle is not None
+    (student,) = result.report.students
+    assert [one.artifact.name for one in student.artifacts] == [f"{format}-fp32", f"{format}-int8"]
+    for one in student.artifacts:
+        assert one.parity.failures == ()
+        assert one.parity.edges["full length"] < (1e-4 if one.artifact.precision == "fp32" else 1)
+        measured = [latency for latency in one.latencies if latency.how == "measured"]
+        assert bool(measured) == (format == "tflite")  # our interpreter's time says nothing of a phone
+    assert (result.bundle / name).exists()
+    edgebert.check(result.run)
+    assert edgebert.predict(result.run, ["fly to boston"]) is not None
 
 
 def test_the_student_is_smaller_and_was_distilled(fitted: FitResult) -> None:

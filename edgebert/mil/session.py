@@ -11,13 +11,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from edgebert.converters import Batch
+from edgebert.converters import Batch, per_token
 from edgebert.errors import EdgebertError
 from edgebert.mil.package import Package, hushed, open_package
 from edgebert.mil.program import load, read_type
 
 LABELS, PAD_ID = "edgebert.labels", "edgebert.pad_id"  # names in the file's metadata
-BY_TOKEN = ("start_logits", "end_logits")  # outputs (batch, seq); logits are by token where they have three dimensions
 
 
 class PackageSession:
@@ -115,8 +114,7 @@ class CoreMLSession(PackageSession):
 
 def _cut(name: str, array: np.ndarray, length: int) -> np.ndarray:
     """Without what was computed for padding: outputs by token have the length as their second dimension."""
-    by_token = name in BY_TOKEN or (name == "logits" and array.ndim == 3)
-    return array[:, :length] if by_token else array
+    return array[:, :length] if per_token(name, array.ndim) else array
 
 
 def _lengths(item: Any) -> tuple[tuple[int, ...], int]:
