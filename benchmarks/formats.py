@@ -1,7 +1,7 @@
 """Which family converts to which format in which precision, measured: writes docs/formats.md.
 
 Each model is tiny and of random weights (tests/families.py). Each file is run by its format's runtime and compared with
-torch on random rows and on the edge rows of the parity gate. A family and format has a process of its own, so that a
+torch on random rows and on the edge rows of the parity gate. Each head and format has processes of its own, so that a
 library that dies takes one cell with it; finished cells are kept in --cache, and a killed run goes on.
 
     python -m benchmarks.formats [--only bert,albert] [--formats onnx,tflite,coreml] [--cache runs/formats.json]
@@ -15,7 +15,9 @@ import platform
 import subprocess
 import sys
 import tempfile
+import threading
 import time
+from collections.abc import Iterator
 from datetime import date
 from importlib.metadata import version
 from pathlib import Path
@@ -26,6 +28,8 @@ from tests.families import FAMILIES, HEADS, tiny
 LENGTHS = (16, 32)
 N_ROWS, N_CALIBRATION = 8, 8
 FORMATS = ("onnx", "tflite", "coreml")
+MINUTES = 5  # of one cell, before its process is stopped
+MARK = "cell: "
 LABELS = tuple(f"L{i}" for i in range(5))
 PACKAGES = (
     "torch", "transformers", "onnx", "onnxruntime", "litert-torch", "ai-edge-litert", "ai-edge-quantizer", "coremltools"
@@ -81,20 +85,25 @@ def measure(family: str, head: str, format: str, precisions: list[str]) -> dict[
     return found
 
 
-def in_a_process(family: str, head: str, format: str, precisions: list[str]) -> dict[str, Any]:
-    arguments = [family, head, format, ",".join(precisions)]
-    try:
-        done = subprocess.run(
-            [sys.executable, "-m", "benchmarks.formats", "--measure", *arguments],
-            capture_output=True, text=True, timeout=900, check=False,
-        )  # fmt: skip
-    except subprocess.TimeoutExpired:
-        return {"fp32": {"crash": "over 15 minutes"}}
-    if done.returncode == 0:
-        found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-        return found
-    last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-    return {"fp32": {"crash": f"exit {done.returncode}: {last[:200]}"}}
+def in_processes(families: list[str], head: str, format: str, precisions: list[str]) -> Iterator[tuple[str, Any]]:
+    """Each family's cell. One process does them in turn; where it dies or hangs, its family is said to have crashed and
+    another process goes on with the rest."""
+    todo = list(families)
+    while todo:
+        command = [sys.executable, "-m", "benchmarks.formats", "--measure", ",".join(todo), head, format]
+        with tempfile.TemporaryFile("w+") as errors:
+            child = subprocess.Popen([*command, ",".join(precisions)], stdout=subprocess.PIPE, stderr=errors, text=True)
+            timer = threading.Timer(MINUTES * 60 * len(todo), child.kill)
+            timer.start()
+            assert child.stdout is not None
+            for line in child.stdout:
+                if line.startswith(MARK):
+                    yield todo.pop(0), json.loads(line.removeprefix(MARK))
+            timer.cancel()
+            if child.wait() and todo:
+                errors.seek(0)
+                last = (errors.read().strip().splitlines() or ["no message"])[-1][:200]
+                yield todo.pop(0), {"fp32": {"crash": f"exit {child.returncode}: {last}"}}
 
 
 def cell(found: dict[str, Any] | None, notes: dict[str, str]) -> str:
@@ -167,20 +176,20 @@ def main() -> None:
     parser.add_argument("--measure", nargs=4, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.measure:
-        family, head, format, precisions = options.measure
-        print(json.dumps(measure(family, head, format, precisions.split(","))))
+        families, head, format, precisions = options.measure
+        for family in families.split(","):
+            print(MARK + json.dumps(measure(family, head, format, precisions.split(","))), flush=True)
         return
     cells = json.loads(options.cache.read_text()) if options.cache.exists() else {}
     options.cache.parent.mkdir(parents=True, exist_ok=True)
     for head in HEADS:
         for format in options.formats.split(","):
             wanted = ["fp32", *registry.converter(format).precisions] if head == "token-classification" else ["fp32"]
-            for family in options.only.split(","):
-                key = f"{family}/{head}/{format}"
-                if key not in cells:
-                    cells[key] = in_a_process(family, head, format, wanted)
-                    options.cache.write_text(json.dumps(cells, indent=1))
-                    print(key, {p: c.get("difference", c) for p, c in cells[key].items()}, flush=True)
+            families = [name for name in options.only.split(",") if f"{name}/{head}/{format}" not in cells]
+            for family, found in in_processes(families, head, format, wanted):
+                cells[f"{family}/{head}/{format}"] = found
+                options.cache.write_text(json.dumps(cells, indent=1))
+                print(family, head, format, {p: c.get("difference", c) for p, c in found.items()}, flush=True)
     write(cells, Path("docs/formats.md"))
 
 

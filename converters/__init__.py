@@ -9,7 +9,7 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from edgebert.run import sha256_file
 from edgebert.types import Artifact
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import nn
 
+Shape = Literal["fixed", "enumerated", "ranged"]
 Batch = Mapping[str, "np.ndarray"]  # int64 input_ids, attention_mask, token_type_ids, each (batch, seq)
 
 
@@ -68,6 +69,7 @@ class Source:
         max_length: most tokens that the model's positions allow.
         lengths: ascending; for formats that fix the length of a file or of its signatures.
         calibration: real batches of one row; only static precisions read them.
+        shape: how a format that can choose takes lengths; None leaves it to the converter.
         tokenizer: the tokenizer.json that belongs to the model, if there is one.
     """
 
@@ -83,6 +85,7 @@ class Source:
     calibration: Sequence[Batch] = ()
     tokenizer: Path | None = None
     title: str = ""
+    shape: Shape | None = None
 
 
 @dataclass(frozen=True)
@@ -128,6 +131,7 @@ class Converter:
         open: (path, threads) -> Session; threads 0 means all cores.
         with_tokenizer: (file, tokenizer.json, folder, texts) -> Artifact of a file that reads text, proven on the texts
             to give the tokenizer's ids and offsets; None where the format cannot.
+        shapes: what `Source.shape` may ask for; () where the format has one way.
         older_runtimes: runtimes that lag behind ours, each with the precisions that it computes wrongly and why.
         is_timed: whether the time of a run on this machine says anything of a device. Our interpreter's does not.
         leaves_accelerator: what in a file keeps it, or parts of it, off the device's accelerator: finding -> count.
@@ -144,6 +148,7 @@ class Converter:
     open: Callable[[Path, int], Session]
     leaves_accelerator: Callable[[Path], Mapping[str, int]]
     with_tokenizer: Callable[[Path, Path, Path, Sequence[str]], Artifact] | None = None
+    shapes: tuple[Shape, ...] = ()
     older_runtimes: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     is_timed: Callable[[], bool] = lambda: True
 

@@ -7,9 +7,9 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from edgebert.converters import Source
+from edgebert.converters import Shape, Source
 from edgebert.converters._coreml_fourier import real_fourier
 from edgebert.converters._coreml_ops import register
 from edgebert.errors import EdgebertError, RequestError
@@ -17,7 +17,6 @@ from edgebert.errors import EdgebertError, RequestError
 if TYPE_CHECKING:
     from torch import Tensor
 
-Shape = Literal["fixed", "enumerated", "ranged"]
 HINT = "Distil into a bert, or export to ONNX (--format onnx). What converts to what, measured: docs/formats.md."
 
 

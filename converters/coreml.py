@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from edgebert.converters import Converter, Precision, Session, Source, Trial, describe
-from edgebert.converters._coreml_convert import HINT, Plan, Shape, convert, padding_moves, plan, sample, silenced
+from edgebert.converters._coreml_convert import HINT, Plan, convert, padding_moves, plan, sample, silenced
 from edgebert.errors import EdgebertError
 from edgebert.types import Artifact
 
@@ -25,25 +25,24 @@ STRUCTURE = 1e-3  # a float32 program that differs more from torch computes some
 MAIN = "edgebert."  # begins the names of what we put into a file's metadata
 
 
-def export(source: Source, folder: Path, shape: Shape | None = None) -> Artifact:
+def export(source: Source, folder: Path) -> Artifact:
     """model.mlpackage in float32, tried against torch at each of its lengths.
 
-    Args:
-        shape: None takes `enumerated`, or `ranged` for a family whose answers change with padding (convbert, fnet):
-            its rows must not be padded. The artifact's options and the file's metadata say which it was.
+    Of shapes, none asked for takes `enumerated`, or `ranged` for a family whose answers change with padding (convbert,
+    fnet): its rows must not be padded. The artifact's options and the file's metadata say which it was.
 
     Raises:
         EdgebertError: the family cannot be expressed, or not with this shape.
         RequestError: lengths that the model does not take.
     """
     moved = padding_moves(source)
-    if shape not in (None, "ranged") and moved > STRUCTURE:
+    if source.shape not in (None, "ranged") and moved > STRUCTURE:
         raise EdgebertError(
             f"{source.family} reads padding: it moves an output by {moved:.2g}, so rows cannot be padded to a length",
             where=source.family,
             hint="Take ranged lengths.",
         )
-    wanted = plan(source, shape or ("ranged" if moved > STRUCTURE else "enumerated"))
+    wanted = plan(source, source.shape or ("ranged" if moved > STRUCTURE else "enumerated"))
     path = _save(convert(source, wanted, half=False), source, "fp32", wanted, folder)
     try:
         _prove(source, path, wanted)
@@ -254,5 +253,6 @@ CONVERTER = Converter(
     reduce=reduce,
     open=open_session,
     leaves_accelerator=leaves_accelerator,
+    shapes=("fixed", "enumerated", "ranged"),
     is_timed=lambda: sys.platform == "darwin",
 )

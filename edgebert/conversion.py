@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgebert import registry
-from edgebert.converters import Batch, Session, Source
+from edgebert.converters import Batch, Session, Shape, Source
 from edgebert.errors import DataError, RequestError
 from edgebert.modeling.checkpoint import TOKENIZER, load_config, load_model, load_tokenizer
 from edgebert.modeling.graph import TorchSession, make_source, position_limit
@@ -61,6 +61,7 @@ class ConvertRequest:
     data: tuple[str, ...] = ()  # labelled rows of the task: calibration, parity and the metric
     texts: str | None = None  # a file with a text a line: calibration and parity
     lengths: tuple[int, ...] = ()
+    shape: Shape | None = None  # how lengths are taken, where a format has the choice
     rows: int = N_ROWS  # most real rows to compare on
     runtime: str | None = None  # an older runtime that the files must run in
     tokenizer_inside: bool = False  # also a file that reads text
@@ -120,6 +121,7 @@ def convert(request: ConvertRequest, on_event: Callable[[dict[str, Any]], None] 
         calibration=rows.calibration,
         tokenizer=found.folder / TOKENIZER,
         title=f"{Path(request.model).name}, {head.name}",
+        shape=request.shape,
     )
     if request.tokenizer_inside and source.tokenizer is None:
         raise RequestError("there is no tokenizer.json to put inside", where=str(found.folder))
@@ -289,6 +291,8 @@ def _check_names(request: ConvertRequest) -> None:
                 where="--precision",
                 hint="Give --texts FILE (a text a line), or --task and --data.",
             )
+    if request.shape and not any(request.shape in registry.converter(name).shapes for name in request.formats):
+        raise RequestError(f"none of the formats takes {request.shape} lengths", where="--shape")
     if request.tokenizer_inside and not any(registry.converter(name).with_tokenizer for name in request.formats):
         raise RequestError(
             "none of the formats takes a tokenizer into the file", where="--tokenizer-inside", hint="Use --format onnx."
@@ -309,7 +313,12 @@ def _check_runtime(format: str, request: ConvertRequest) -> None:
     refused = known[str(request.runtime)]
     for name in request.precisions:
         if name in refused:
-            raise RequestError(f"{request.runtime} cannot run {name}: {refused[name]}", where="--precision")
+            sound = [p for p in ("fp32", *registry.converter(format).precisions) if p not in refused]
+            raise RequestError(
+                f"{request.runtime} cannot run {name}: {refused[name]}",
+                where="--precision",
+                hint=f"It runs {', '.join(sound)}.",
+            )
 
 
 def _lengths(asked: Sequence[int], limit: int) -> tuple[int, ...]:

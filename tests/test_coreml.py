@@ -258,12 +258,12 @@ def test_fixed_and_ranged(tmp_path: Path) -> None:
     source = source_of("distilbert", n_layers=1)
     (tmp_path / "fixed").mkdir()
     (tmp_path / "ranged").mkdir()
-    fixed = export(source, tmp_path / "fixed", "fixed")
+    fixed = export(replace(source, shape="fixed"), tmp_path / "fixed")
     assert fixed.options == {"shape": "fixed", "lengths": [24], "minimum_ios": 15}
     session = MilSession(fixed.path)
     assert session.signature()[0][0]["shape"] == [1, 24]
     assert difference(session, source, batch(9, 5)) < 1e-5
-    ranged = export(source, tmp_path / "ranged", "ranged")
+    ranged = export(replace(source, shape="ranged"), tmp_path / "ranged")
     session = MilSession(ranged.path)
     assert session.padded(5) == 5 and session.limit == 80
     assert max(difference(session, source, batch(n, n)) for n in (1, 5, 80)) < 1e-5
@@ -278,7 +278,7 @@ def test_family_that_reads_padding_is_ranged(tmp_path: Path) -> None:
     assert artifact.options["shape"] == "ranged"
     assert difference(MilSession(artifact.path), source, batch(9, 9)) < 1e-5
     with pytest.raises(EdgebertError, match="fnet reads padding"):
-        export(source, tmp_path, "enumerated")
+        export(replace(source, shape="enumerated"), tmp_path)
 
 
 def test_fourier_by_matrices() -> None:
@@ -290,7 +290,7 @@ def test_lengths_beyond_the_model(tmp_path: Path) -> None:
     with pytest.raises(RequestError, match="lengths 12, 99; the model takes rows of 1 to 80"):
         export(replace(source_of(), lengths=(12, 99)), tmp_path)
     with pytest.raises(RequestError, match="unknown shape 'square'"):
-        export(source_of(), tmp_path, "square")  # type: ignore[arg-type]
+        export(replace(source_of(), shape="square"), tmp_path)  # type: ignore[arg-type]
     assert not list(tmp_path.iterdir())
 
 

@@ -33,6 +33,9 @@ rejected/ with the reason, and the command ends with 1. fp32 is always made: the
 @click.option(
     "--length", "lengths", type=int, multiple=True, help="Of files that fix it; repeated.  [default: 32 64 128]"
 )
+@click.option(
+    "--shape", type=click.Choice(["fixed", "enumerated", "ranged"]), help="Of Core ML lengths.  [default: enumerated]"
+)
 @click.option("--texts", help="A text a line: to calibrate and compare on.")
 @click.option("--task", help="How --data is read: ner.")
 @click.option("--data", multiple=True, help="Labelled rows: to calibrate, compare and score on; as in fit.")

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from edgebert.converters import Batch, Source
+from edgebert.converters import Batch, Shape, Source
 from edgebert.modeling.checkpoint import accepted
 from edgebert.modeling.heads import head_of
 
@@ -126,6 +126,7 @@ def make_source(
     calibration: Sequence[Batch] = (),
     tokenizer: Path | None = None,
     title: str = "",
+    shape: Shape | None = None,
 ) -> Source:
     """What converters take, from a model of transformers."""
     graph = make_graph(model, pooling=pooling)
@@ -143,6 +144,7 @@ def make_source(
         calibration=calibration,
         tokenizer=tokenizer if tokenizer is not None and tokenizer.exists() else None,
         title=title,
+        shape=shape,
     )
 
 
