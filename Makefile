@@ -23,6 +23,9 @@ types: .venv/.test
 bench: .venv/.test
 	$(BIN)/python benchmarks/ner.py
 	$(BIN)/python benchmarks/training_overhead.py
+	$(BIN)/python benchmarks/conversion.py
+	$(BIN)/python benchmarks/onnx_int8.py
+	$(BIN)/python -m benchmarks.formats
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv

@@ -53,7 +53,11 @@ def measure(family: str, head: str, format: str, precisions: list[str]) -> dict[
     rows = [batch_of(drawn.integers(5, 100, n).tolist()) for n in drawn.integers(3, 31, N_ROWS + N_CALIBRATION)]
     labels = LABELS if head.endswith("classification") else ()
     source = make_source(model, lengths=LENGTHS, labels=labels, calibration=rows[N_ROWS:])
-    reference = make_reference(TorchSession(model), rows[:N_ROWS], edge_batches(100, 32, source.pad_id, None), labels)
+    try:
+        edges = edge_batches(100, 32, source.pad_id, None)
+        reference = make_reference(TorchSession(model), rows[:N_ROWS], edges, labels)
+    except EdgebertError as error:
+        return {"fp32": {"reason": error.what}}
     converter = registry.usable_converter(format)
     found: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as folder:

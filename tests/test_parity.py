@@ -238,6 +238,13 @@ def test_a_model_that_gives_nan_itself_is_no_reference() -> None:
         make_reference(TorchSession(bert), [batch_of([5, 6])], {}, LABELS)
 
 
+def test_a_model_that_cannot_read_an_edge_row_says_which() -> None:
+    """Funnel pools along the row and fails on one token, in torch itself."""
+    short = {"one token": batch_of([5])}
+    with pytest.raises(EdgebertError, match="cannot read the edge row 'one token'"):
+        make_reference(TorchSession(tiny("funnel")), [batch_of(list(range(5, 17)))], short, LABELS)
+
+
 def test_padding_is_nobodys_answer() -> None:
     batch = batch_of([5, 5, 0], n_real=2)
     ours, theirs = np.array([[[1.0, 0.0], [0.0, 1.0], [9.0, 0.0]]]), np.array([[[1.0, 0.0], [0.0, 1.0], [0.0, 9.0]]])

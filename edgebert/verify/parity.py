@@ -75,11 +75,19 @@ class Reference:
 def make_reference(
     model: Runner, batches: Sequence[Batch], edges: Mapping[str, Batch], labels: Sequence[str]
 ) -> Reference:
-    """Runs the model on all rows, one at a time as a device does. Raises EdgebertError when it gives NaN or infinity."""
+    """Runs the model on all rows, one at a time as a device does. Raises EdgebertError when it gives NaN or infinity,
+    or cannot read a row."""
     outputs = [model.run(batch) for batch in batches]
     if not all(bool(np.isfinite(array).all()) for one in outputs for array in one.values()):
         raise EdgebertError("the model itself gives NaN or infinity", hint="Its weights are damaged: train it again.")
-    return Reference(batches, outputs, edges, {name: model.run(batch) for name, batch in edges.items()}, labels)
+    edge_outputs = {}
+    for name, batch in edges.items():
+        try:
+            edge_outputs[name] = model.run(batch)
+        except (IndexError, RuntimeError, ValueError) as error:
+            first = str(error).splitlines()[0]
+            raise EdgebertError(f"the model itself cannot read the edge row '{name}': {first}") from None
+    return Reference(batches, outputs, edges, edge_outputs, labels)
 
 
 def row_batches(features: Sequence[Feature], pad_id: int = 0) -> list[Batch]:
