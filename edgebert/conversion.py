@@ -34,6 +34,7 @@ LENGTHS = (32, 64, 128)
 N_ROWS = 200
 N_CALIBRATION = 64
 N_TIMED = 20  # rows that the variants of a precision are timed on
+WORK = ".converting-"  # and the process id
 DISK_FACTOR = 6  # times the weights: the largest set of files that stands at once
 # Ours, for a model that comes without rows; each is a plain sentence, so that every vocabulary has something to read.
 SAMPLE = (
@@ -256,10 +257,14 @@ def _agreement(session: Session, reference: Reference) -> float:
 
 @contextmanager
 def _beside(output: Path) -> Iterator[Path]:
-    """A working folder on the same disk that is gone afterwards, whatever happens."""
+    """A working folder on the same disk that is gone afterwards; what a killed process left is gone too."""
+    import psutil
+
     output.mkdir(parents=True, exist_ok=True)
-    work = output / f".converting-{os.getpid()}"
-    shutil.rmtree(work, ignore_errors=True)
+    for stale in output.glob(f"{WORK}*"):
+        if not psutil.pid_exists(int(stale.name.removeprefix(WORK))):
+            shutil.rmtree(stale, ignore_errors=True)
+    work = output / f"{WORK}{os.getpid()}"
     work.mkdir()
     try:
         yield work
