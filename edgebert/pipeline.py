@@ -116,7 +116,8 @@ def _report(
             "seed": job.request.seed,
             "effort": job.request.effort,
             "recipe": recipe_text(job.recipe),
-            "teacher": {"name": job.source.name, "origin": job.source.origin, "sha256": job.source.sha256},
+            "teacher": {"name": job.source.name, "origin": job.source.origin, "sha256": job.source.sha256}
+            | {"licence": job.source.licence},
             "seconds": {stage.path.name: stage.seconds for stage in job.run.stages},
         },
         created=now(),

@@ -196,3 +196,13 @@ def test_debug_shows_the_traceback() -> None:
 
     with pytest.raises(RequestError):
         main(["devices", "show", "pixle6", "--debug"])
+
+
+def test_the_licence_is_the_model_cards(tmp_path: Path) -> None:
+    from edgebert.teachers import _licence
+
+    assert _licence(tmp_path) == ""
+    (tmp_path / "README.md").write_text("---\nlanguage: en\nlicense: apache-2.0\n---\n# A model\nlicense: none\n")
+    assert _licence(tmp_path) == "apache-2.0"
+    (tmp_path / "README.md").write_text("# A model\n\nlicense: none\n")
+    assert _licence(tmp_path) == ""

@@ -22,7 +22,7 @@ PACKAGED = {  # hub id -> (package, requirement, folder in it, sha256 of model.s
         "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
     )
 }
-SAFE_FILES = ["*.json", "*.safetensors", "*.txt", "*.model"]
+SAFE_FILES = ["*.json", "*.safetensors", "*.txt", "*.model", "README.md"]
 UNLIMITED = 4096  # for models without a table of positions
 PICKLE_FILES = ["pytorch_model*.bin"]
 
@@ -36,6 +36,7 @@ class TeacherSource:
     sha256: str  # of the first weights file
     origin: str  # "local folder", "hub cache", "package …", "hub"
     max_length: int  # tokens that it reads at once
+    licence: str = ""  # as its model card says; "" where it says nothing
 
 
 def find_teacher(name: str | None = None, *, allow_pickle: bool = False) -> TeacherSource:
@@ -72,7 +73,17 @@ def _source(name: str, folder: Path, origin: str, allow_pickle: bool) -> Teacher
         raise TeacherError("a teacher is a folder, this is a file", where=name)
     config = load_config(folder)
     weights = check_weights(folder, allow_pickle=allow_pickle)
-    return TeacherSource(name, folder, sha256_file(weights), origin, _positions(folder, config))
+    return TeacherSource(name, folder, sha256_file(weights), origin, _positions(folder, config), _licence(folder))
+
+
+def _licence(folder: Path) -> str:
+    """The `license` of a model card's front matter (README.md, between two lines of three dashes)."""
+    card = folder / "README.md"
+    if not card.is_file():
+        return ""
+    parts = card.read_text(encoding="utf-8", errors="replace").split("---", 2)
+    lines = parts[1].splitlines() if len(parts) == 3 and not parts[0].strip() else []
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("license:")), "")
 
 
 def _positions(folder: Path, config: Any) -> int:
