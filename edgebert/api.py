@@ -77,13 +77,13 @@ def convert(
         model: a checkpoint folder or a hub id.
         formats: onnx, tflite, coreml.
         on_event: told of what is under way.
-        **options: the other fields of `edgebert.conversion.ConvertRequest`.
+        **options: the other fields of `edgebert.convert_request.ConvertRequest`.
 
     Raises:
         EdgebertError: the request, the checkpoint or the rows cannot be used, or the family cannot be expressed.
     """
-    from edgebert.conversion import ConvertRequest
     from edgebert.conversion import convert as run_conversion
+    from edgebert.convert_request import ConvertRequest
 
     names = (formats,) if isinstance(formats, str) else tuple(formats)
     return run_conversion(ConvertRequest(model=model, formats=names, **options), on_event)

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgebert import registry
-from edgebert.converters import Batch, Session, Shape, Source
+from edgebert.convert_request import ConvertRequest, check_names, check_output, exists, lengths_of
+from edgebert.converters import Batch, Session, Source
 from edgebert.errors import DataError, RequestError
 from edgebert.modeling.checkpoint import TOKENIZER, load_config, load_model, load_tokenizer
 from edgebert.modeling.graph import TorchSession, make_source, position_limit
@@ -30,12 +31,9 @@ if TYPE_CHECKING:
 
     from edgebert.tasks import Task
 
-LENGTHS = (32, 64, 128)
-N_ROWS = 200
 N_CALIBRATION = 64
 N_TIMED = 20  # rows that the variants of a precision are timed on
 WORK = ".converting-"  # and the process id
-DISK_FACTOR = 6  # times the weights: the largest set of files that stands at once
 # Ours, for a model that comes without rows; each is a plain sentence, so that every vocabulary has something to read.
 SAMPLE = (
     "Where can I buy a train ticket to Lisbon for next Friday?",
@@ -47,28 +45,6 @@ SAMPLE = (
     "I would not recommend this film to anyone who likes horses.",
     "remind me to call Doctor Alvarez when I get home",
 )
-
-
-@dataclass(frozen=True)
-class ConvertRequest:
-    """What `edgebert convert` was asked for."""
-
-    model: str
-    formats: tuple[str, ...]
-    precisions: tuple[str, ...] = ("fp32", "int8")
-    output: str | None = None
-    head: str | None = None
-    task: str | None = None
-    data: tuple[str, ...] = ()  # labelled rows of the task: calibration, parity and the metric
-    texts: str | None = None  # a file with a text a line: calibration and parity
-    lengths: tuple[int, ...] = ()
-    shape: Shape | None = None  # how lengths are taken, where a format has the choice
-    rows: int = N_ROWS  # most real rows to compare on
-    runtime: str | None = None  # an older runtime that the files must run in
-    tokenizer_inside: bool = False  # also a file that reads text
-    force: bool = False
-    allow_pickle: bool = False
-    encoding: str = "utf-8"
 
 
 @dataclass(frozen=True)
@@ -98,13 +74,13 @@ def convert(request: ConvertRequest, on_event: Callable[[dict[str, Any]], None] 
         if on_event:
             on_event(event)
 
-    _check_names(request)
+    check_names(request)
     found = find_teacher(request.model, allow_pickle=request.allow_pickle)
     config = load_config(found.folder)
     head = find_head(found.folder, config, request.head)
-    lengths = _lengths(request.lengths, position_limit(config))
+    lengths = lengths_of(request.lengths, position_limit(config))
     output = Path(request.output or f"{Path(request.model).name}-edge")
-    _check_output(output, request, found.folder)
+    check_output(output, request, found.folder)
     model, whole = load_model(found.folder, head.auto_model, allow_pickle=request.allow_pickle)
     if not whole:
         raise RequestError(
@@ -197,7 +173,7 @@ def _add_tokenizer(one: Conversion, source: Source, texts: Sequence[str], force:
     place = one.artifact.path.parent / "with-tokenizer"
     if place.exists():
         if not force:
-            raise _exists(place)
+            raise exists(place)
         shutil.rmtree(place)
     with _beside(place.parent) as work:
         made = write(one.artifact.path, source.tokenizer, work, texts)
@@ -239,7 +215,7 @@ def _keep(one: Conversion, output: Path, force: bool) -> Conversion:
     place = output / ("rejected" if failures else "") / one.format / one.precision / one.artifact.path.name
     if place.exists():
         if not force and not failures:
-            raise _exists(place)
+            raise exists(place)
         shutil.rmtree(place) if place.is_dir() else place.unlink()
     place.parent.mkdir(parents=True, exist_ok=True)
     for path in one.artifact.path.parent.iterdir():  # weights may lie beside the graph
@@ -270,92 +246,6 @@ def _beside(output: Path) -> Iterator[Path]:
         yield work
     finally:
         shutil.rmtree(work, ignore_errors=True)
-
-
-# ---------------------------------------------------------------- what is asked for, checked before anything is written
-
-
-def _check_names(request: ConvertRequest) -> None:
-    if not request.formats:
-        raise RequestError("no format", where="--format", hint=f"Known: {', '.join(registry.converters())}.")
-    offered: dict[str, Any] = {"fp32": None}
-    for format in request.formats:
-        offered |= registry.usable_converter(format).precisions
-        if request.runtime is not None:
-            _check_runtime(format, request)
-    for name in request.precisions:
-        if name not in offered:
-            registry.precision(request.formats[0], name)  # raises, with the nearest names
-            raise RequestError(f"no format asked for offers {name}", where="--precision")
-        calibrated = any(
-            found.calibrated for f in request.formats if (found := registry.converter(f).precisions.get(name))
-        )
-        if calibrated and not request.data and not request.texts:
-            raise RequestError(
-                f"{name} is calibrated on real rows, and there are none",
-                where="--precision",
-                hint="Give --texts FILE (a text a line), or --task and --data.",
-            )
-    if request.shape and not any(request.shape in registry.converter(name).shapes for name in request.formats):
-        raise RequestError(f"none of the formats takes {request.shape} lengths", where="--shape")
-    if request.tokenizer_inside and not any(registry.converter(name).with_tokenizer for name in request.formats):
-        raise RequestError(
-            "none of the formats takes a tokenizer into the file", where="--tokenizer-inside", hint="Use --format onnx."
-        )
-    if request.data and request.task is None:
-        raise RequestError("--data needs --task, which says how its rows are read", where="--task")
-
-
-def _check_runtime(format: str, request: ConvertRequest) -> None:
-    """Whether an older runtime executes what was asked for."""
-    known = registry.converter(format).older_runtimes
-    if request.runtime not in known:
-        raise RequestError(
-            f"{registry.converter(format).title} has no older runtime '{request.runtime}'",
-            where="--runtime",
-            hint=f"Known: {', '.join(known) or 'none'}.",
-        )
-    refused = known[str(request.runtime)]
-    for name in request.precisions:
-        if name in refused:
-            sound = [p for p in ("fp32", *registry.converter(format).precisions) if p not in refused]
-            raise RequestError(
-                f"{request.runtime} cannot run {name}: {refused[name]}",
-                where="--precision",
-                hint=f"It runs {', '.join(sound)}.",
-            )
-
-
-def _lengths(asked: Sequence[int], limit: int) -> tuple[int, ...]:
-    beyond = [length for length in asked if length > limit or length < 1]
-    if beyond:
-        raise RequestError(
-            f"{beyond[0]} tokens: the model reads 1 to {limit}", where="--length", hint="Choose shorter lengths."
-        )
-    return tuple(sorted(set(asked))) or tuple(length for length in LENGTHS if length <= limit) or (limit,)
-
-
-def _check_output(output: Path, request: ConvertRequest, checkpoint: Path) -> None:
-    if output.exists() and not output.is_dir():
-        raise RequestError("this is a file", where=str(output), hint="Choose another --output.")
-    for format in request.formats:
-        for precision in request.precisions:
-            place = output / format / precision
-            if place.exists() and any(place.iterdir()) and not request.force:
-                raise _exists(place)
-    weights = sum(path.stat().st_size for path in checkpoint.glob("*.safetensors")) or 1
-    parent = next(folder for folder in (output.absolute(), *output.absolute().parents) if folder.exists())
-    free = shutil.disk_usage(parent).free
-    if free < DISK_FACTOR * weights:
-        raise RequestError(
-            f"{free / 1e6:.0f} MB are free, converting takes up to {DISK_FACTOR * weights / 1e6:.0f} MB",
-            where=str(parent),
-            hint="Free some space, or choose another --output.",
-        )
-
-
-def _exists(place: Path) -> RequestError:
-    return RequestError("this exists", where=str(place), hint="Pass --force to replace it, or choose another --output.")
 
 
 # ---------------------------------------------------------------- rows

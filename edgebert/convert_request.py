@@ -1,0 +1,122 @@
+"""What `edgebert convert` was asked for, and what is wrong with it: found before anything is written."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from edgebert import registry
+from edgebert.converters import Shape
+from edgebert.errors import RequestError
+
+LENGTHS = (32, 64, 128)
+N_ROWS = 200
+DISK_FACTOR = 6  # times the weights: the largest set of files that stands at once
+
+
+@dataclass(frozen=True)
+class ConvertRequest:
+    """What `edgebert convert` was asked for."""
+
+    model: str
+    formats: tuple[str, ...]
+    precisions: tuple[str, ...] = ("fp32", "int8")
+    output: str | None = None
+    head: str | None = None
+    task: str | None = None
+    data: tuple[str, ...] = ()  # labelled rows of the task: calibration, parity and the metric
+    texts: str | None = None  # a file with a text a line: calibration and parity
+    lengths: tuple[int, ...] = ()
+    shape: Shape | None = None  # how lengths are taken, where a format has the choice
+    rows: int = N_ROWS  # most real rows to compare on
+    runtime: str | None = None  # an older runtime that the files must run in
+    tokenizer_inside: bool = False  # also a file that reads text
+    force: bool = False
+    allow_pickle: bool = False
+    encoding: str = "utf-8"
+
+
+def check_names(request: ConvertRequest) -> None:
+    if not request.formats:
+        raise RequestError("no format", where="--format", hint=f"Known: {', '.join(registry.converters())}.")
+    offered: dict[str, Any] = {"fp32": None}
+    for format in request.formats:
+        offered |= registry.usable_converter(format).precisions
+        if request.runtime is not None:
+            _check_runtime(format, request)
+    for name in request.precisions:
+        if name not in offered:
+            registry.precision(request.formats[0], name)  # raises, with the nearest names
+            raise RequestError(f"no format asked for offers {name}", where="--precision")
+        calibrated = any(
+            found.calibrated for f in request.formats if (found := registry.converter(f).precisions.get(name))
+        )
+        if calibrated and not request.data and not request.texts:
+            raise RequestError(
+                f"{name} is calibrated on real rows, and there are none",
+                where="--precision",
+                hint="Give --texts FILE (a text a line), or --task and --data.",
+            )
+    if request.shape and not any(request.shape in registry.converter(name).shapes for name in request.formats):
+        raise RequestError(f"none of the formats takes {request.shape} lengths", where="--shape")
+    if request.tokenizer_inside and not any(registry.converter(name).with_tokenizer for name in request.formats):
+        raise RequestError(
+            "none of the formats takes a tokenizer into the file", where="--tokenizer-inside", hint="Use --format onnx."
+        )
+    if request.data and request.task is None:
+        raise RequestError("--data needs --task, which says how its rows are read", where="--task")
+
+
+def _check_runtime(format: str, request: ConvertRequest) -> None:
+    """Whether an older runtime executes what was asked for."""
+    known = registry.converter(format).older_runtimes
+    if request.runtime not in known:
+        raise RequestError(
+            f"{registry.converter(format).title} has no older runtime '{request.runtime}'",
+            where="--runtime",
+            hint=f"Known: {', '.join(known) or 'none'}.",
+        )
+    refused = known[str(request.runtime)]
+    for name in request.precisions:
+        if name in refused:
+            sound = [p for p in ("fp32", *registry.converter(format).precisions) if p not in refused]
+            raise RequestError(
+                f"{request.runtime} cannot run {name}: {refused[name]}",
+                where="--precision",
+                hint=f"It runs {', '.join(sound)}.",
+            )
+
+
+def lengths_of(asked: Sequence[int], limit: int) -> tuple[int, ...]:
+    beyond = [length for length in asked if length > limit or length < 1]
+    if beyond:
+        raise RequestError(
+            f"{beyond[0]} tokens: the model reads 1 to {limit}", where="--length", hint="Choose shorter lengths."
+        )
+    return tuple(sorted(set(asked))) or tuple(length for length in LENGTHS if length <= limit) or (limit,)
+
+
+def check_output(output: Path, request: ConvertRequest, checkpoint: Path) -> None:
+    if output.exists() and not output.is_dir():
+        raise RequestError("this is a file", where=str(output), hint="Choose another --output.")
+    for format in request.formats:
+        for precision in request.precisions:
+            place = output / format / precision
+            if place.exists() and any(place.iterdir()) and not request.force:
+                raise exists(place)
+    weights = sum(path.stat().st_size for path in checkpoint.glob("*.safetensors")) or 1
+    parent = next(folder for folder in (output.absolute(), *output.absolute().parents) if folder.exists())
+    free = shutil.disk_usage(parent).free
+    if free < DISK_FACTOR * weights:
+        raise RequestError(
+            f"{free / 1e6:.0f} MB are free, converting takes up to {DISK_FACTOR * weights / 1e6:.0f} MB",
+            where=str(parent),
+            hint="Free some space, or choose another --output.",
+        )
+
+
+def exists(place: Path) -> RequestError:
+    return RequestError("this exists", where=str(place), hint="Pass --force to replace it, or choose another --output.")
