@@ -110,11 +110,11 @@ def test_entries_are_models_in_torch_and_their_files() -> None:
     report = make_report()
     labels = [entry.label for entry in view.entries(report)]
     assert labels == [
-        f"{model} {p}" for model in ("teacher", "3-layers", "2-layers") for p in ("torch", "fp32", "int8")
+        f"{model} {p}" for model in ("teacher", "3-layers", "2-layers") for p in ("torch", "onnx fp32", "onnx int8")
     ]
     best = view.winner(report)
     assert best is not None
-    assert best.label == "3-layers int8"
+    assert best.label == "3-layers onnx int8"
     assert view.drop(best, report) == pytest.approx(0.9505 - 0.9531)
     assert view.speedup(best, view.baseline(report, "torch"), report) == pytest.approx(22.5 / 2.81)
     assert view.speedup(best, view.baseline(report, "int8"), report) == pytest.approx(5.31 / 2.81)
@@ -132,7 +132,7 @@ def test_the_planners_prediction_stands_for_the_int8_file_only() -> None:
     bare = tuple(replace(result, latencies=()) for result in report.students[0].artifacts)
     changed = replace(report, students=(replace(report.students[0], artifacts=bare),))
     shown = {entry.label: view.predicted(entry, changed) for entry in view.entries(changed) if entry.rank == 1}
-    assert shown == {"3-layers torch": None, "3-layers fp32": None, "3-layers int8": CANDIDATES[0].latency}
+    assert shown == {"3-layers torch": None, "3-layers onnx fp32": None, "3-layers onnx int8": CANDIDATES[0].latency}
 
 
 def test_a_prediction_of_the_file_itself_goes_before_and_the_budgets_length_before_others() -> None:
@@ -294,14 +294,14 @@ def test_the_page_escapes_what_others_wrote() -> None:
     assert sum(tag == "script" for tag, _ in page.tags) == 1
     assert "alert('x')" not in page_text  # quotes are escaped in attributes and text alike
     assert page.row(evil)[0] == "7"
-    assert any(attributes.get("data-name") == f"{evil} int8" for _, attributes in page.tags)
+    assert any(attributes.get("data-name") == f"{evil} onnx int8" for _, attributes in page.tags)
 
 
 def test_points_lie_where_the_scale_puts_them() -> None:
     report = make_report()
     here = chart.panels(report)[0]
     circles = Page(render(report)).circles
-    small, large = circles["3-layers fp32"], circles["teacher fp32"]
+    small, large = circles["3-layers onnx fp32"], circles["teacher onnx fp32"]
     # Equal ratios of latency are equal distances; the ends of the scale are the ends of the frame.
     per_decade = (chart.RIGHT - chart.LEFT) / math.log10(here.x.high / here.x.low)
     assert large["cx"] - small["cx"] == pytest.approx(per_decade * math.log10(9.81 / (2.81 * 1.86)), abs=0.02)
@@ -333,7 +333,7 @@ def test_hover_details_say_measured_and_predicted() -> None:
     best = view.winner(report)
     assert best is not None
     assert chart.details(best, report) == (
-        "3-layers int8",
+        "3-layers onnx int8",
         "score 95.05 (strict entity F1, test, n = 893)",
         "−0.26 points against the teacher",
         "file 7.13 MB",
@@ -430,9 +430,11 @@ def test_the_terminal_shows_every_file_at_100_columns() -> None:
     assert max(map(len, text.splitlines())) <= 100
     rows = {tuple(line.split()[:2]): line.split() for line in text.splitlines()}
     assert rows["teacher", "torch"][2:7] == ["95.31", "0.00", "-", "22.5", "1.0×"]
-    assert " ".join(rows["*", "3-layers"]) == "* 3-layers int8 95.05 -0.26 7.13 2.81 8.0× predicted 5.40 (3.24–9.18)"
-    assert rows["2-layers", "int8"][2:7] == ["93.90", "-1.41", "5.34", "1.94", "11.6×"]
-    assert "packaged: 3-layers int8. 3-layers int8 has the best score" in text
+    assert (
+        " ".join(rows["*", "3-layers"]) == "* 3-layers onnx int8 95.05 -0.26 7.13 2.81 8.0× predicted 5.40 (3.24–9.18)"
+    )
+    assert rows["2-layers", "onnx"][3:8] == ["93.90", "-1.41", "5.34", "1.94", "11.6×"]
+    assert "packaged: 3-layers onnx int8. 3-layers int8 has the best score" in text
     assert "failed: 2-layers/onnx-int8: 1.41 points below" in text
     assert "measured, onnxruntime 1.32.0, 1 thread" in text
     assert "\x1b" not in text
@@ -446,7 +448,7 @@ def test_the_terminal_says_where_things_are() -> None:
     empty = terminal(make_empty_report())
     assert "nothing packaged: No file passed parity" in empty
     assert "bundle:" not in empty
-    assert re.search(r"3-layers\s+int8 rejected", empty)
+    assert re.search(r"3-layers\s+onnx int8 rejected", empty)
 
 
 def test_the_terminal_does_not_read_markup_in_names() -> None:

@@ -64,7 +64,7 @@ def _cells(entry: Entry, report: Report) -> list[Text]:
     rejected = " rejected" if entry.result and entry.result.parity.failures else ""
     plain = (
         ("* " if entry.packaged else "  ") + entry.model.name,
-        entry.precision + rejected,
+        entry.file + rejected,
         fmt.percent(entry.score.value, 2),
         _ascii(fmt.points(view.drop(entry, report))),
         fmt.megabytes(entry.artifact.size_bytes).removesuffix(" MB") if entry.artifact else "-",

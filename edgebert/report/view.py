@@ -29,6 +29,10 @@ class Entry:
         return self.result.artifact if self.result else None
 
     @property
+    def file(self) -> str:
+        return f"{self.artifact.format} {self.precision}" if self.artifact else self.precision
+
+    @property
     def name(self) -> str:
         """The name by which `Report.winner` knows a file: 'model/artifact'; in torch the model's own."""
         return f"{self.model.name}/{self.artifact.name}" if self.artifact else self.model.name
@@ -44,7 +48,7 @@ class Entry:
 
     @property
     def label(self) -> str:
-        return f"{self.model.name} {self.precision}"
+        return f"{self.model.name} {self.file}"
 
     @property
     def score(self) -> Score:

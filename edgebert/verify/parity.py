@@ -154,7 +154,7 @@ def compare_task(
     drop = 100 * (aim.value - score.value)
     if drop > allowed.drop_points:
         failures.append(f"{score.metric} falls by {drop:.2f} points, {allowed.drop_points:g} are allowed")
-    facts = {**vars(likeness), "equal_predictions": _share(same), "failures": tuple(failures)}
+    facts = {**vars(likeness), "n_rows": len(rows), "equal_predictions": _share(same), "failures": tuple(failures)}
     return Parity(**facts, score=score, reference_score=aim)
 
 
