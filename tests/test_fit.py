@@ -214,6 +214,7 @@ def test_ctrl_c_is_one_line_and_130(toy_checkpoint: Path, toy_data: Path, tmp_pa
         stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # tests in the background ignore it
     )
     _wait_for(tmp_path / "runs" / "stopped" / "events.jsonl", "teacher", process)  # type: ignore[arg-type]
     process.send_signal(signal.SIGINT)
