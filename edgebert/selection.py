@@ -40,7 +40,8 @@ def choose(
     best = max(dev_value(result) for _, result in fitting)
     tied = [pair for pair in fitting if 100 * (best - dev_value(pair[1])) <= TIE_POINTS]
     winner = min(tied, key=lambda pair: _on_device(pair[1], device).p50_ms)
-    others = f"; {len(tied)} were within {TIE_POINTS} points and it is the fastest" if len(tied) > 1 else ""
+    among = "it is predicted fastest, or as fast and in the format that the device prefers"
+    others = f"; {len(tied)} were within {TIE_POINTS} points and {among}" if len(tied) > 1 else ""
     verdict = f"Best development score of the files that meet the budget and pass parity ({len(fitting)}){others}."
     return winner, verdict, failures
 

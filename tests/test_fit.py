@@ -34,7 +34,7 @@ def run_cli(*arguments: str, cwd: Path, **extra: str) -> subprocess.CompletedPro
         capture_output=True,
         text=True,
         env={**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", **extra},
-        timeout=300,
+        timeout=550,
     )
 
 
@@ -84,6 +84,20 @@ def test_every_format_ends_in_a_bundle(
     assert (result.bundle / name).exists()
     edgebert.check(result.run)
     assert edgebert.predict(result.run, ["fly to boston"]) is not None
+    if format == "tflite":
+        code = (result.bundle / "README.md").read_text(encoding="utf-8").split("```python\n")[1].split("```")[0]
+        done = subprocess.run(
+            [sys.executable, "-c", code], cwd=result.bundle, capture_output=True, text=True, check=True
+        )
+        assert [line.split()[0] for line in done.stdout.splitlines()] == [
+            "show",
+            "me",
+            "flights",
+            "from",
+            "boston",
+            "to",
+            "denver",
+        ]
 
 
 def test_the_student_is_smaller_and_was_distilled(fitted: FitResult) -> None:
