@@ -14,7 +14,7 @@ from edgebert.converters import Batch, Converter, Precision, Source, Trial
 from edgebert.converters._onnx_export import check_finite, export
 from edgebert.converters._onnx_file import first_line, graph_file, load, write
 from edgebert.converters._onnx_half import INT4, fp16, int4
-from edgebert.converters._onnx_int8 import GRID, PACKED, dynamic, packed
+from edgebert.converters._onnx_int8 import GRID, dynamic, packed
 from edgebert.converters._onnx_static import STATIC, static
 from edgebert.errors import EdgebertError, unknown
 from edgebert.types import Artifact
@@ -22,7 +22,7 @@ from edgebert.types import Artifact
 PRECISIONS = {
     "int8": Precision("8-bit weights, activations scaled at run time", GRID, kind="int8"),
     "int8-static": Precision("8-bit weights, activations scaled by calibration", STATIC, True, kind="int8-static"),
-    "int4-embedding": Precision("8-bit weights, 4-bit word table", PACKED, kind="int8", embedding_bits=4),
+    "int4-embedding": Precision("8-bit weights, 4-bit word table", GRID, kind="int8", embedding_bits=4),
     "fp16": Precision(
         "weights and computation in half precision", kind="fp16", compute="fp16", bits=16, embedding_bits=16
     ),
