@@ -112,7 +112,8 @@ def _quantize(model: Any, nodes: Sequence[str], rows: Sequence[Batch], reduce_ra
 def _usable(rows: Sequence[Batch]) -> list[Batch]:
     if not rows:
         raise RequestError(
-            "int8-static needs rows to calibrate on, and there are none", hint="Pass --calibration FILE."
+            "int8-static needs rows to calibrate on, and there are none",
+            hint="Pass --texts FILE, or --task and --data.",
         )
     usable = [row for row in rows if int(row["attention_mask"].sum()) > 2][:CALIBRATION_ROWS]  # two special tokens
     if not usable:

@@ -10,7 +10,7 @@ from typing import Any
 from edgebert import data, registry
 from edgebert.devices import load_device
 from edgebert.errors import RequestError, unknown
-from edgebert.recipes import DEFAULT_RECIPE, PACKED_RECIPE, read_recipe
+from edgebert.recipes import PACKED_RECIPE, read_recipe
 from edgebert.run import Run, digest, plain
 from edgebert.search.plan import percentile
 from edgebert.tasks import Task
@@ -69,8 +69,8 @@ def resolve(request: FitRequest, command: str, on_event: Callable[[dict[str, Any
     task = registry.task(request.task)
     formats = request.formats or device.formats
     precisions = _precisions(request.precisions, formats)
-    packed = bool(precisions) and registry.precision(formats[0], precisions[0]).embedding_bits < 8
-    recipe, notes = read_recipe(request.recipe or (PACKED_RECIPE if packed else DEFAULT_RECIPE), request.params)
+    packed = registry.precision(*planned(formats, precisions)).embedding_bits < 8
+    recipe, notes = read_recipe(request.recipe or (PACKED_RECIPE if packed else None), request.params)
     dataset = data.load(request.data, task, encoding=request.encoding)
     source = find_teacher(request.teacher, allow_pickle=request.allow_pickle)
     max_length = _max_length(request.max_length, source)
@@ -118,7 +118,16 @@ def _precisions(asked: tuple[str, ...], formats: tuple[str, ...]) -> tuple[str, 
     for name in asked:
         if name not in offered and name != "fp32":
             raise unknown("precision", name, offered, where=f"--precision, for {' and '.join(formats)}")
-    return tuple(name for name in asked if name != "fp32")
+    reduced = tuple(name for name in asked if name != "fp32")
+    if not reduced:
+        what = "nothing to package: fp32 is written for comparison only"
+        raise RequestError(what, where="--precision", hint=f"Name one of {', '.join(sorted(offered))}.")
+    return reduced
+
+
+def planned(formats: Sequence[str], precisions: Sequence[str]) -> tuple[str, str]:
+    """The format and precision that a student is planned for: the first precision, in the first format that has it."""
+    return next((f, p) for p in precisions for f in formats if p in registry.converter(f).precisions)
 
 
 def pick_lengths(lengths: Sequence[int], max_length: int) -> tuple[int, ...]:

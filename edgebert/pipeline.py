@@ -13,7 +13,7 @@ from edgebert import registry
 from edgebert.bundle import write_bundle
 from edgebert.distributed import is_main
 from edgebert.environment import describe_environment
-from edgebert.job import Fit, pick_lengths, resolve
+from edgebert.job import Fit, pick_lengths, planned, resolve
 from edgebert.modeling.checkpoint import load_config, load_tokenizer
 from edgebert.recipes import recipe_text
 from edgebert.report import write_report
@@ -63,6 +63,7 @@ def _plan(job: Fit, teacher: Stage) -> Plan:
     features = job.task.encode(job.dataset.splits["train"], tokenizer, job.dataset.labels, job.max_length)
     lengths = [len(feature.input_ids) for feature in features]
     job.lengths = pick_lengths(lengths, job.max_length)
+    shipped = planned(job.formats, job.precisions)
     plan = make_plan(
         load_config(teacher.path),
         job.recipe,
@@ -70,8 +71,8 @@ def _plan(job: Fit, teacher: Stage) -> Plan:
         job.budget,
         lengths,
         auto_model=job.task.auto_model,
-        precision=registry.precision(job.formats[0], job.precisions[0]),
-        runtime=registry.converter(job.formats[0]).runtime,
+        precision=registry.precision(*shipped),
+        runtime=registry.converter(shipped[0]).runtime,
         n_candidates=job.request.candidates or job.level.candidates,
     )
     if is_main():

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 import edgebert
+from edgebert.job import planned
 from edgebert.types import FitResult
 
 QUICK = {
@@ -290,6 +291,41 @@ def test_a_file_that_computes_something_else_is_put_aside(
     assert result.bundle is None
     assert "predictions are equal" in (run / "rejected" / "L2-v82-onnx-int8" / "reason.txt").read_text()
     assert (run / "rejected" / "L2-v82-onnx-int8" / "model.onnx").exists()
+
+
+def test_what_is_made_from_a_rejected_float32_file_is_rejected(
+    toy_checkpoint: Path, toy_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """1 % of scale changes no answer, so the int8 file alone would pass."""
+    from edgebert import converters
+    from edgebert.converters import onnx as onnx_converter
+
+    def scaled(source, folder):  # type: ignore[no-untyped-def]
+        head = source.graph.model.classifier
+        head.weight.data.mul_(1.01)
+        head.bias.data.mul_(1.01)
+        return onnx_converter.export(source, folder)
+
+    lying = converters.Converter(**{**vars(onnx_converter.CONVERTER), "export": scaled})
+    monkeypatch.setattr("edgebert.registry.converters", lambda: {"onnx": lying})
+    result = edgebert.fit(
+        "pixel6", "ner", teacher=str(toy_checkpoint), data=str(toy_data), run=str(tmp_path / "r"), **QUICK
+    )
+    assert result.exit_code == 1 and result.bundle is None
+    fp32, int8 = result.report.students[0].artifacts
+    assert any("differs by" in failure for failure in fp32.parity.failures)
+    assert int8.parity.failures == ("the float32 file that it was made from was rejected",)
+
+
+def test_a_fit_needs_a_precision_to_package(toy_checkpoint: Path, toy_data: Path, tmp_path: Path) -> None:
+    done = run_cli(*fit_arguments(toy_checkpoint, toy_data, "r"), "--precision", "fp32", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "nothing to package" in done.stderr and "int4-embedding" in done.stderr
+
+
+def test_the_plan_is_for_the_first_format_that_has_the_precision() -> None:
+    assert planned(("tflite", "onnx"), ("int4", "int8")) == ("onnx", "int4")
+    assert planned(("tflite", "onnx"), ("int8",)) == ("tflite", "int8")
 
 
 @pytest.mark.slow

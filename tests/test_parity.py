@@ -231,6 +231,16 @@ def test_nan_is_a_failure_whatever_the_precision() -> None:
     assert "some outputs are NaN or infinite" in likeness.failures
 
 
+def test_nan_on_an_edge_row_alone_is_a_failure() -> None:
+    row, edge = batch_of([5]), batch_of([6])
+    sound, broken = np.array([[[1.0, 0.0]]]), np.array([[[np.nan, 0.0]]])
+    reference = Reference(
+        [row], [{"logits": sound}], {"full length": edge}, {"full length": {"logits": sound}}, ("a", "b")
+    )
+    likeness, _ = compare(Fixed([sound, broken]), reference, "int8")  # type: ignore[arg-type]
+    assert likeness.failures == ("an output is NaN or infinite on full length",)
+
+
 def test_a_model_that_gives_nan_itself_is_no_reference() -> None:
     bert = model()
     bert.bert.encoder.layer[0].output.LayerNorm.weight.data[3] = float("nan")

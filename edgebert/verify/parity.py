@@ -78,7 +78,7 @@ def make_reference(
     """Runs the model on all rows, one at a time as a device does. Raises EdgebertError when it gives NaN or infinity,
     or cannot read a row."""
     outputs = [model.run(batch) for batch in batches]
-    if not all(bool(np.isfinite(array).all()) for one in outputs for array in one.values()):
+    if not all(_finite(one) for one in outputs):
         raise EdgebertError("the model itself gives NaN or infinity", hint="Its weights are damaged: train it again.")
     edge_outputs = {}
     for name, batch in edges.items():
@@ -130,7 +130,7 @@ def compare(
             for name, batch in reference.edges.items()
         },
     )
-    failures = [*_sound(session, reference, found), *_beyond(likeness, TOLERANCES[kind], kind)]
+    failures = [*_sound(session, reference, found, edges), *_beyond(likeness, TOLERANCES[kind], kind)]
     return replace(likeness, failures=tuple(failures)), found
 
 
@@ -158,11 +158,12 @@ def compare_task(
     return Parity(**facts, score=score, reference_score=aim)
 
 
-def _sound(session: Session, reference: Reference, found: Sequence[Outputs]) -> list[str]:
+def _sound(session: Session, reference: Reference, found: Sequence[Outputs], edges: Mapping[str, Outputs]) -> list[str]:
     """What is wrong whatever the precision: NaN, an output that never changes, labels in another order."""
     failures = []
-    if not all(bool(np.isfinite(array).all()) for outputs in found for array in outputs.values()):
+    if not all(_finite(outputs) for outputs in found):
         failures.append("some outputs are NaN or infinite")
+    failures += [f"an output is NaN or infinite on {name}" for name, outputs in edges.items() if not _finite(outputs)]
     for name in reference.outputs[0]:
         ours, theirs = ([_head(one[name]) for one in side] for side in (found, reference.outputs))
         if len(ours) > 1 and np.ptp(ours, axis=0).max() < 1e-6 < np.ptp(theirs, axis=0).max():
@@ -177,6 +178,10 @@ def _sound(session: Session, reference: Reference, found: Sequence[Outputs]) -> 
             f"the first that differs is number {wrong}"
         )
     return failures
+
+
+def _finite(outputs: Outputs) -> bool:
+    return all(bool(np.isfinite(array).all()) for array in outputs.values())
 
 
 def _head(output: np.ndarray) -> np.ndarray:
