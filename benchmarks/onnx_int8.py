@@ -65,14 +65,14 @@ class World:
 
     def __init__(self, checkpoint: Path) -> None:
         self.task = registry.task("ner")
-        self.student = load_student(checkpoint, self.task.auto_model)
+        self.student = load_student(checkpoint)
         self.dataset = data.load((), self.task)
         self.rows = self.dataset.splits["dev"][:ROWS]
         self.features = self.task.encode(self.rows, self.student.tokenizer, self.dataset.labels, 128)
 
     def score(self, session: Runner) -> float:
-        logits = run_features(session, self.features)
-        predicted = self.task.decode(self.rows, self.features, logits, self.dataset.labels)
+        outputs = run_features(session, self.features)
+        predicted = self.task.decode(self.rows, self.features, outputs, self.dataset.labels)
         return self.task.score(self.rows, predicted, "dev").value
 
 

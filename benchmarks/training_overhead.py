@@ -21,6 +21,7 @@ import torch
 from edgebert import data, registry
 from edgebert.environment import describe_environment
 from edgebert.modeling.checkpoint import encoder_layers, load_model, load_tokenizer
+from edgebert.modeling.heads import HEADS
 from edgebert.teachers import find_teacher
 from edgebert.training.loop import Objective, collate, train
 from edgebert.types import Feature, TrainSettings
@@ -57,7 +58,7 @@ def timed(loop: Any, model: Any, features: list[Feature]) -> float:
 def main() -> None:
     task = registry.task("ner")
     dataset, folder = data.load((), task), find_teacher().folder
-    model, _ = load_model(folder, task.auto_model, dataset.labels)
+    model, _ = load_model(folder, HEADS[task.head].auto_model, dataset.labels)
     stack = encoder_layers(model)
     del stack[3:]
     model.config.num_hidden_layers = 3

@@ -94,8 +94,8 @@ def load(path: str | Path) -> Predictor:
     return Predictor(Path(path))
 
 
-def predict(path: str | Path, texts: Sequence[str]) -> list[list[dict[str, Any]]]:
-    """The answers of a run's packaged model, one list a text."""
+def predict(path: str | Path, texts: Sequence[str | Sequence[str]]) -> list[Any]:
+    """The answers of a run's packaged model, one a text or pair of texts."""
     return load(path).predict(texts)
 
 

@@ -17,7 +17,7 @@ from edgebert.converters import Batch, Session, Source
 from edgebert.errors import DataError, RequestError
 from edgebert.modeling.checkpoint import TOKENIZER, load_config, load_model, load_tokenizer
 from edgebert.modeling.graph import TorchSession, make_source, position_limit
-from edgebert.modeling.heads import Head, find_head, pooling_of
+from edgebert.modeling.heads import Head, find_head, parts_of
 from edgebert.profile.footprint import peak_bytes
 from edgebert.run import copy_tree, write_atomic
 from edgebert.teachers import find_teacher
@@ -86,13 +86,14 @@ def convert(request: ConvertRequest, on_event: Callable[[dict[str, Any]], None] 
         raise RequestError(
             f"the checkpoint has no weights for a {head.name} head", where=str(found.folder), hint="Fine-tune it first."
         )
-    labels = tuple(config.id2label[i] for i in range(config.num_labels)) if "logits" in head.outputs else ()
+    config = model.config
+    gives_labels = any(output.endswith("logits") and not output.endswith(("start_logits", "end_logits"))
+                       for part in parts_of(config, type(model).__name__) for output in part.outputs)  # fmt: skip
+    labels = tuple(config.id2label[i] for i in range(config.num_labels)) if gives_labels else ()
     tokenizer = load_tokenizer(found.folder)
     rows = _rows(request, head, tokenizer, labels, lengths[-1], config.pad_token_id or 0)
-    pooling = pooling_of(found.folder)
     source = make_source(
         model,
-        pooling=pooling,
         lengths=lengths,
         labels=labels,
         calibration=rows.calibration,
@@ -103,7 +104,7 @@ def convert(request: ConvertRequest, on_event: Callable[[dict[str, Any]], None] 
     if request.tokenizer_inside and source.tokenizer is None:
         raise RequestError("there is no tokenizer.json to put inside", where=str(found.folder))
     edges = edge_batches(config.vocab_size, lengths[-1], source.pad_id, tokenizer)
-    reference = make_reference(TorchSession(model, pooling=pooling), rows.batches, edges, labels)
+    reference = make_reference(TorchSession(model), rows.batches, edges, labels)
     made = [
         conversion
         for format in request.formats
@@ -288,12 +289,12 @@ def _text_batches(texts: Sequence[str], tokenizer: Tokenizer, max_length: int) -
 def _task_rows(
     request: ConvertRequest, head: Head, tokenizer: Tokenizer, labels: Sequence[str], max_length: int, pad_id: int
 ) -> _Rows:
-    from edgebert import data
+    from edgebert.data.several import load_data
 
     task = registry.task(str(request.task))
-    if task.auto_model != head.auto_model:
+    if task.head != head.name:
         raise RequestError(f"task {task.name} does not fit a {head.name} head", where="--task")
-    dataset = data.load(request.data, task, encoding=request.encoding)
+    dataset = load_data(request.data, task, encoding=request.encoding, columns=request.columns)
     if lost := sorted(set(dataset.labels) - set(labels)):
         raise RequestError(
             f"{len(lost)} labels of the data are not the model's, the first is {lost[0]}",

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ class ConvertRequest:
     head: str | None = None
     task: str | None = None
     data: tuple[str, ...] = ()  # labelled rows of the task: calibration, parity and the metric
+    columns: Mapping[str, str] = field(default_factory=dict)  # "text", "second", "label" -> the column's name
     texts: str | None = None  # a file with a text a line: calibration and parity
     lengths: tuple[int, ...] = ()
     shape: Shape | None = None  # how lengths are taken, where a format has the choice

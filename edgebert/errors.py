@@ -60,3 +60,8 @@ def unknown(kind: str, name: str, known: Iterable[str], *, where: str | None = N
     near = get_close_matches(name, names, n=3, cutoff=0.4)
     offer = f"Did you mean {' or '.join(near)}?" if near else f"Known: {', '.join(names)}."
     return RequestError(f"unknown {kind} '{name}'", where=where, hint=f"{offer} {more}".strip())
+
+
+def first_line(error: object) -> str:
+    """The first line of an exception's text, or its type's name where it says nothing."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from edgebert.converters import Runner
-from edgebert.types import Feature
+from edgebert.converters import Runner, per_token
+from edgebert.types import Feature, Outputs
 
 
 def pad_batch(features: Sequence[Feature], pad_id: int = 0) -> dict[str, np.ndarray]:
@@ -28,19 +28,24 @@ def run_features(
     batch_size: int = 1,
     pad_id: int = 0,
     step: Callable[[int], None] | None = None,
-) -> list[np.ndarray]:
-    """Logits (n_pieces, n_labels) of each feature, in the order given.
+) -> list[Outputs]:
+    """Every output of each feature by name, without batch axis and without padding, in the order given.
 
     Batch 1 is the default because that is what a device runs, and because dynamic int8 takes one activation scale a
     batch: padding and neighbours would change the answer. `step` is told how many features each batch held.
     """
     order = sorted(range(len(features)), key=lambda i: len(features[i].input_ids))
-    logits: list[np.ndarray] = [np.empty(0)] * len(features)
+    found: list[Outputs] = [{}] * len(features)
     for start in range(0, len(order), batch_size):
         chosen = order[start : start + batch_size]
-        outputs = session.run(pad_batch([features[i] for i in chosen], pad_id))["logits"]
-        for i, row in zip(chosen, outputs, strict=True):
-            logits[i] = row[: len(features[i].input_ids)]
+        outputs = session.run(pad_batch([features[i] for i in chosen], pad_id))
+        for at, i in enumerate(chosen):
+            found[i] = {name: one_row(name, array, at, len(features[i].input_ids)) for name, array in outputs.items()}
         if step:
             step(len(chosen))
-    return logits
+    return found
+
+
+def one_row(name: str, output: np.ndarray, at: int, n_pieces: int) -> np.ndarray:
+    """Of an output of a batch, row `at`, cut to its pieces where it has one entry a piece."""
+    return output[at][:n_pieces] if per_token(name, output.ndim) else output[at]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edgebert import data, registry
+from edgebert import registry
+from edgebert.data.several import load_data
 from edgebert.devices import load_device
 from edgebert.errors import RequestError, unknown
 from edgebert.recipes import PACKED_RECIPE, read_recipe
@@ -66,15 +67,15 @@ class Fit:
 def resolve(request: FitRequest, command: str, on_event: Callable[[dict[str, Any]], None] | None) -> Fit:
     """Everything that can be wrong with a request is found here, before anything long begins."""
     device = load_device(request.device)
-    task = registry.task(request.task)
+    task, params = _configured(registry.task(request.task), request.params)
     formats = request.formats or device.formats
     precisions = _precisions(request.precisions, formats)
     packed = registry.precision(*planned(formats, precisions)).embedding_bits < 8
-    recipe, notes = read_recipe(request.recipe or (PACKED_RECIPE if packed else None), request.params)
-    dataset = data.load(request.data, task, encoding=request.encoding)
+    recipe, notes = read_recipe(request.recipe or (PACKED_RECIPE if packed else None), params)
+    dataset = load_data(request.data, task, encoding=request.encoding, columns=request.columns)
     source = find_teacher(request.teacher, allow_pickle=request.allow_pickle)
     max_length = _max_length(request.max_length, source)
-    default = Path("runs") / f"{task.name}-{_slug(dataset.source.name)}-{device.name}"
+    default = Path("runs") / f"{_slug(task.name)}-{_slug(dataset.source.name)}-{device.name}"
     run = Run(Path(request.run) if request.run else default, plain(request), on_event)
     budget = Budget(
         latency_ms=request.max_latency_ms if request.max_latency_ms is not None else device.budget.latency_ms,
@@ -101,6 +102,21 @@ def resolve(request: FitRequest, command: str, on_event: Callable[[dict[str, Any
         formats,
         precisions,
     )
+
+
+def _configured(task: Task, params: Mapping[str, Any]) -> tuple[Task, dict[str, Any]]:
+    """The task with its options out of `--set NAME.OPTION=VALUE`, and what is left for the methods."""
+    heads = getattr(task, "by_name", {})
+    options, rest = {}, {}
+    for key, value in params.items():
+        name, _, option = key.partition(".")
+        if name in heads:
+            options[key] = value
+        elif name in (task.name, *task.aliases, "task"):
+            options[option] = value
+        else:
+            rest[key] = value
+    return task.configured(options), rest
 
 
 def _max_length(asked: int | None, source: TeacherSource) -> int:

@@ -14,14 +14,16 @@ from edgebert.bundle import write_bundle
 from edgebert.distributed import is_main
 from edgebert.environment import describe_environment
 from edgebert.job import Fit, pick_lengths, planned, resolve
-from edgebert.modeling.checkpoint import load_config, load_tokenizer
+from edgebert.modeling.checkpoint import load_config, load_student, load_tokenizer
+from edgebert.modeling.heads import HEADS, SEVERAL
 from edgebert.recipes import recipe_text
 from edgebert.report import write_report
 from edgebert.results import model_result
 from edgebert.run import Stage, link_tree, now, plain, write_atomic
 from edgebert.search.plan import make_plan
 from edgebert.selection import choose
-from edgebert.stages import compress_stage, convert_stage, profile_stage, teacher_stage, verify_stage
+from edgebert.stages import compress_stage, convert_stage, profile_stage, teacher_stage, tuned_task, verify_stage
+from edgebert.teachers.fitting import taught
 from edgebert.types import FitRequest, FitResult, Plan, Report
 
 GOLDEN_ROWS = 8  # of the test split, packed with the bundle
@@ -45,6 +47,7 @@ def fit(
 
 def _stages(job: Fit) -> FitResult:
     teacher = teacher_stage(job)
+    job.dataset = taught(load_student(teacher.path), job.task, job.dataset, job.max_length)
     plan = _plan(job, teacher)
     models = {"teacher": teacher}
     for candidate in (c for c in plan.candidates if c.taken):
@@ -64,13 +67,18 @@ def _plan(job: Fit, teacher: Stage) -> Plan:
     lengths = [len(feature.input_ids) for feature in features]
     job.lengths = pick_lengths(lengths, job.max_length)
     shipped = planned(job.formats, job.precisions)
+    full = sum(length == job.max_length for length in lengths)
+    if job.task.cuts and full:
+        told = f"{full} of {len(lengths)} training rows fill the window of {job.max_length} tokens and may be cut there"
+        job.run.log(event="note", text=f"{told}; --max-length reads more")
+    config, auto_model = _student_config(job, teacher)
     plan = make_plan(
-        load_config(teacher.path),
+        config,
         job.recipe,
         job.device,
         job.budget,
         lengths,
-        auto_model=job.task.auto_model,
+        auto_model=auto_model,
         precision=registry.precision(*shipped),
         runtime=registry.converter(shipped[0]).runtime,
         n_candidates=job.request.candidates or job.level.candidates,
@@ -81,6 +89,14 @@ def _plan(job: Fit, teacher: Stage) -> Plan:
         if candidate.taken:
             job.run.log(event="candidate", name=candidate.name, reason=candidate.reason)
     return plan
+
+
+def _student_config(job: Fit, teacher: Stage) -> tuple[Any, str]:
+    """The config that students start from, and the class that reads it."""
+    config = load_config(teacher.path)
+    for name, value in job.task.model_settings(job.dataset.labels).items():
+        setattr(config, name, value)
+    return config, HEADS[SEVERAL if hasattr(config, "edgebert_heads") else job.task.head].auto_model
 
 
 # ---------------------------------------------------------------- from stages to a report
@@ -170,7 +186,7 @@ def _bundle(job: Fit, report: Report, models: dict[str, Stage]) -> Path | None:
         folder,
         artifact=result.artifact,
         student=models[name].path,
-        task=job.task,
+        task=tuned_task(job, models[name]),
         labels=job.dataset.labels,
         golden=job.dataset.splits["test"][:GOLDEN_ROWS],
         max_length=job.max_length,

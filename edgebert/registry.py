@@ -62,10 +62,18 @@ def method(name: str) -> Method:
 
 
 def task(name: str) -> Task:
-    """The task of this name, or an error that offers the nearest names."""
-    if name not in tasks():
-        raise unknown("task", name, tasks(), where="--task")
-    return tasks()[name]
+    """The task of this name or alias, or an error that offers the nearest names.
+
+    `slots=ner,intent=classify` is one task of several heads, each with a name of its own.
+    """
+    if "=" in name or "," in name:
+        from edgebert.tasks._several import several
+
+        return several(name)
+    known = {alias: one for one in tasks().values() for alias in (one.name, *one.aliases)}
+    if name not in known:
+        raise unknown("task", name, known, where="--task")
+    return known[name]
 
 
 def precision(format: str, name: str) -> Precision:

@@ -32,7 +32,9 @@ def artifacts_of(converted: Stage) -> list[Artifact]:
 
 
 def read_score(value: dict[str, Any]) -> Score:
-    return Score(**{**value, "per_type": tuple(TypeScore(**row) for row in value["per_type"])})
+    types = tuple(TypeScore(**row) for row in value["per_type"])
+    parts = {name: read_score(part) for name, part in value["parts"].items()}
+    return Score(**{**value, "per_type": types, "parts": parts})
 
 
 def _read_parity(value: dict[str, Any]) -> Parity:

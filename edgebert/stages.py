@@ -18,6 +18,7 @@ from edgebert.methods import Workshop
 from edgebert.modeling.checkpoint import (
     TOKENIZER,
     copy_student,
+    give_head,
     load_config,
     load_student,
     n_parameters,
@@ -28,8 +29,9 @@ from edgebert.profile.footprint import measure_footprint
 from edgebert.profile.protocol import FIXED_LENGTH, Batch, Entry, fixed_length, interleave, latency, spread_by_length
 from edgebert.results import artifacts_of
 from edgebert.run import Stage, plain, sha256_file
+from edgebert.tasks import Task
 from edgebert.teachers.fitting import fit_teacher
-from edgebert.training.run import evaluate, pad_id
+from edgebert.training.run import judge, pad_id
 from edgebert.trials import choose_trial
 from edgebert.types import Artifact, Candidate, Latency, Student
 from edgebert.verify.edges import edge_batches
@@ -49,7 +51,7 @@ def teacher_stage(job: Fit) -> Stage:
         "weights": job.source.sha256,
         "config": sha256_file(job.source.folder / "config.json"),
         "data": data_key(job),
-        "task": job.task.name,
+        "task": (job.task.name, job.task.options()),
         "settings": settings,
     }
 
@@ -76,8 +78,8 @@ def compress_stage(job: Fit, candidate: Candidate, teacher: Stage) -> Stage:
 
     def make(folder: Path) -> dict[str, Any]:
         torch.manual_seed(settings.seed)
-        source = load_student(teacher.path, job.task.auto_model)
-        student = copy_student(source.model, source.tokenizer)
+        source = load_student(teacher.path)
+        student = give_head(copy_student(source.model, source.tokenizer), job.task.model_settings(job.dataset.labels))
         splits = job.dataset.splits
         for name, params in calls:
             workshop = Workshop(
@@ -86,14 +88,16 @@ def compress_stage(job: Fit, candidate: Candidate, teacher: Stage) -> Stage:
             )  # fmt: skip
             student = registry.method(name).apply(student, workshop, **params)
         save_checkpoint(folder, student, teacher.path)
-        scores = {
-            split: evaluate(student, job.task, job.dataset.labels, splits[split], split, settings.max_length)
-            for split in ("dev", "test")
-        }
-        return plain({**scores, "n_parameters": n_parameters(student.model), "notes": student.notes})
+        facts = {"n_parameters": n_parameters(student.model), "notes": student.notes}
+        return plain({**judge(student, job.task, job.dataset, settings.max_length), **facts})
 
-    inputs = {"teacher": teacher.key, "recipe": calls, "settings": settings}
+    inputs = {"teacher": teacher.key, "recipe": calls, "settings": settings, "task": job.task.options()}
     return job.run.stage(f"compress-{candidate.name}", inputs, make, resumable=True)
+
+
+def tuned_task(job: Fit, model: Stage) -> Task:
+    """The task with what was chosen for this model on the development rows."""
+    return job.task.configured(model.result["task"])
 
 
 def convert_stage(job: Fit, name: str, model: Stage) -> Stage:
@@ -105,7 +109,7 @@ def convert_stage(job: Fit, name: str, model: Stage) -> Stage:
     precisions = ("int8",) if name == "teacher" else job.precisions
 
     def make(folder: Path) -> list[dict[str, Any]]:
-        student = load_student(model.path, job.task.auto_model)
+        student, task = load_student(model.path), tuned_task(job, model)
         rows = job.dataset.splits["dev"][:TRIAL_ROWS]
         features = job.task.encode(rows, student.tokenizer, job.dataset.labels, job.max_length)
         source = _source(job, student, model.path)
@@ -113,8 +117,8 @@ def convert_stage(job: Fit, name: str, model: Stage) -> Stage:
         made = []
 
         def score(session: Session) -> float:
-            predictions = job.task.decode(rows, features, run_features(session, features), job.dataset.labels)
-            return job.task.score(rows, predictions, "dev").value
+            predictions = task.decode(rows, features, run_features(session, features), job.dataset.labels)
+            return task.score(rows, predictions, "dev").value
 
         for format in formats:
             converter = registry.converter(format)
@@ -164,7 +168,7 @@ def verify_stage(job: Fit, name: str, model: Stage, converted: Stage) -> Stage:
     development rows; and what of it leaves the accelerator."""
 
     def make(folder: Path) -> dict[str, Any]:
-        student = load_student(model.path, job.task.auto_model)
+        student, task = load_student(model.path), tuned_task(job, model)
         rows = job.dataset.splits["test"]
         features = job.task.encode(rows, student.tokenizer, job.dataset.labels, job.max_length)
         pad = pad_id(student)
@@ -182,7 +186,7 @@ def verify_stage(job: Fit, name: str, model: Stage, converted: Stage) -> Stage:
                 session,
                 reference,
                 registry.precision(artifact.format, artifact.precision).kind,
-                job.task,
+                task,
                 rows,
                 features,
                 "test",
@@ -192,10 +196,10 @@ def verify_stage(job: Fit, name: str, model: Stage, converted: Stage) -> Stage:
                 why = "the float32 file that it was made from was rejected"
                 parity = replace(parity, failures=(*parity.failures, why))
             outputs = run_features(session, dev_features, pad_id=pad)
-            predictions = job.task.decode(dev, dev_features, outputs, job.dataset.labels)
+            predictions = task.decode(dev, dev_features, outputs, job.dataset.labels)
             results[artifact.name] = {
                 "parity": parity,
-                "dev": job.task.score(dev, predictions, "dev"),
+                "dev": task.score(dev, predictions, "dev"),
                 "leaves_accelerator": dict(converter.leaves_accelerator(artifact.path)),
             }
             outcome = "rejected" if parity.failures else "passed"
@@ -224,9 +228,7 @@ def profile_stage(job: Fit, models: dict[str, Stage], converted: dict[str, Stage
                 key: registry.converter(artifact.format).open(artifact.path, threads)
                 for key, (_, artifact) in sound.items()
             }
-            sessions["teacher/torch"] = TorchSession(
-                load_student(models["teacher"].path, job.task.auto_model).model, threads
-            )
+            sessions["teacher/torch"] = TorchSession(load_student(models["teacher"].path).model, threads)
             for lengths in ("data", "fixed"):
                 entries = [Entry(key, session, inputs[key.split("/")[0]][lengths]) for key, session in sessions.items()]
                 job.run.log(event="timing", files=len(entries), threads=threads, lengths=lengths)
@@ -252,7 +254,7 @@ def usable_cores() -> int:
 
 
 def _timing_inputs(job: Fit, model: Stage) -> dict[str, list[Batch]]:
-    student = load_student(model.path, job.task.auto_model)
+    student = load_student(model.path)
     features = job.task.encode(job.dataset.splits["test"], student.tokenizer, job.dataset.labels, job.max_length)
     n_fixed = min(FIXED_LENGTH, job.max_length)
     return {

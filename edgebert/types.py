@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
+    import numpy as np
     from tokenizers import Tokenizer
 
+Outputs = Mapping[str, "np.ndarray"]  # a model's outputs by name
 How = Literal["measured", "emulated", "predicted", "published"]
 Effort = Literal["quick", "standard", "thorough"]
 Split = Literal["train", "dev", "test"]
@@ -33,13 +35,26 @@ class Record:
 
 @dataclass(frozen=True)
 class Row:
-    """One sentence as words, with a tag a word (empty when the text has no labels)."""
+    """One row of a task: its text, as words or raw, and what is known of it. A task fills what it reads."""
 
-    words: tuple[str, ...]
-    tags: tuple[str, ...] = ()
+    words: tuple[str, ...] = ()  # for tasks that tag words
+    tags: tuple[str, ...] = ()  # one a word, or none
     where: str = ""
-    text: str | None = None  # the raw text, when the words were found in one
+    text: str | None = None  # the raw text
     offsets: tuple[tuple[int, int], ...] = ()  # (start, end) characters of each word in `text`
+    second: str | None = None  # the other text of a pair; the context of a question
+    labels: tuple[str, ...] = ()  # of the whole row
+    score: float | None = None  # a pair's similarity, 0 to 1
+    answers: tuple[tuple[str, int], ...] = ()  # (text, first character in `second`) of each right answer
+    group: str = ""  # rows of one group never straddle carved splits
+    head: str = ""  # of a model with several heads, the one that this row is for; "" for all
+    gold: tuple[int, ...] = ()  # what the teacher says of it, where only the teacher knows: its nearest rows
+
+    @property
+    def identity(self) -> str:
+        """What the model reads, on one line: equal rows have equal identities."""
+        first = " ".join(self.words) if self.words or self.text is None else self.text
+        return first if self.second is None else f"{first}\x1f{self.second}"
 
 
 @dataclass(frozen=True)
@@ -49,8 +64,11 @@ class Feature:
     row: int
     input_ids: tuple[int, ...]  # (n_pieces,)
     type_ids: tuple[int, ...]  # (n_pieces,)
-    words: tuple[int, ...]  # (n_pieces,): index of the word whose first piece this is and which this window owns, or -1
+    words: tuple[int, ...] = ()  # (n_pieces,): the word whose first piece this is and which this window owns, or -1
     labels: tuple[int, ...] = ()  # (n_pieces,): label id where words >= 0, else -100
+    targets: Mapping[str, Any] = field(default_factory=dict)  # of the row: `labels`, `start_positions`, `score`, …
+    spans: tuple[tuple[int, int], ...] = ()  # (n_pieces,): (start, end) characters in the context, (-1, -1) elsewhere
+    head: str = ""  # see Row.head
 
 
 @dataclass(frozen=True)
@@ -94,6 +112,8 @@ class Score:
     precision: float | None = None
     recall: float | None = None
     per_type: tuple[TypeScore, ...] = ()
+    more: Mapping[str, float] = field(default_factory=dict)  # other metrics of the same rows, 0 to 1: "macro F1"
+    parts: Mapping[str, Score] = field(default_factory=dict)  # of each head, where a model has several
 
 
 @dataclass(frozen=True)
@@ -323,9 +343,10 @@ class FitRequest:
     """What `edgebert fit` was asked for. None leaves the choice to the device, the task or the effort."""
 
     device: str
-    task: str
+    task: str  # a name, or NAME=TASK joined by commas for one encoder with several heads
     teacher: str | None = None
     data: tuple[str, ...] = ()
+    columns: Mapping[str, str] = field(default_factory=dict)  # "text", "second", "label" -> the column's name
     recipe: str | None = None
     params: Mapping[str, Any] = field(default_factory=dict)  # "method.parameter" -> value
     max_latency_ms: float | None = None

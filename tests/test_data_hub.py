@@ -102,7 +102,9 @@ def test_errors_are_one_message(monkeypatch: pytest.MonkeyPatch, info: object, l
     hub(monkeypatch, info, loaded)
     with pytest.raises(DataError, match=what) as caught:
         load(["atsi"], TASK)
-    assert str(caught.value.hint).startswith("Did you mean atis? In the catalogue: atis, wnut16.")
+    assert str(caught.value.hint).startswith(
+        "Did you mean atis? In the catalogue: atis, atis-intents, movie-reviews, wnut16."
+    )
     assert "\n" not in caught.value.what
 
 

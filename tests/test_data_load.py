@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edgebert import registry
 from edgebert.data import load
 from edgebert.data.found import role
 from edgebert.data.splits import complete
@@ -228,12 +229,22 @@ def test_folders_that_cannot_be_used(tmp_path: Path) -> None:
     assert fails([f"train={tmp_path}"]).what == "a folder where a file is needed"
 
 
-def test_a_folder_with_two_formats_asks_for_names(tmp_path: Path) -> None:
-    for name in ("train.conll", "dev.conll", "train.jsonl"):
-        write(tmp_path / name, conll(0, 10))
-    error = fails([str(tmp_path)])
-    assert "several formats: conll, json" in error.what
-    assert f"--data dev={tmp_path / 'dev.conll'} --data train={tmp_path / 'train.conll'}" in str(error.hint)
+def test_a_folder_with_two_formats_gives_what_the_task_reads(tmp_path: Path) -> None:
+    write(tmp_path / "train.conll", conll(0, 40))
+    rows = "".join(f'{{"text": "row {i}", "label": "{i % 2}"}}\n' for i in range(50))
+    write(tmp_path / "train.jsonl", rows)
+    tagged, labelled = load([str(tmp_path)], TASK), load([str(tmp_path)], registry.task("classify"))
+    assert sum(map(len, tagged.splits.values())) == 40 and sum(map(len, labelled.splits.values())) == 50
+    assert "of the formats conll, json, conll was read, which fits the task" in tagged.source.notes
+    assert "of the formats conll, json, json was read, which fits the task" in labelled.source.notes
+
+
+def test_a_folder_with_two_tables_asks_for_names(tmp_path: Path) -> None:
+    for name in ("train.csv", "dev.csv", "train.jsonl"):
+        write(tmp_path / name, "text,label\na,b\n")
+    with pytest.raises(DataError, match="several formats: csv, json") as caught:
+        load([str(tmp_path)], registry.task("classify"))
+    assert f"--data dev={tmp_path / 'dev.csv'} --data train={tmp_path / 'train.csv'}" in str(caught.value.hint)
 
 
 @pytest.mark.parametrize("split", SPLITS)

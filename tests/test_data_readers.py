@@ -113,7 +113,8 @@ def test_encoding_names() -> None:
 def test_atis_splits_at_the_last_colon() -> None:
     (record,) = read_atis(b"\nat:O 10:30:B-time <=> when#which\n", "f")
     assert record.columns == {
-        "words": ["at", "10:30"], "tags": ["O", "B-time"], LINES: [2, 2], "intent": "when#which",
+        "words": ["at", "10:30"], "tags": ["O", "B-time"], LINES: [2, 2], "text": "at 10:30",
+        "intent": "when#which",
     }  # fmt: skip
     assert record.where == "f:2"
 

@@ -13,7 +13,8 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processor
 from edgebert import registry
 from edgebert.data.conll import read_conll
 from edgebert.errors import DataError, RequestError
-from edgebert.tasks.ner import IGNORED, TASK, _owners
+from edgebert.tasks._encode import IGNORED, _owners
+from edgebert.tasks.ner import TASK
 from edgebert.types import Feature, Record, Row
 
 LABELS = ("O", "B-X", "I-X")
@@ -41,7 +42,7 @@ def row(*words: str, tags: str = "") -> Row:
 
 def test_the_registry_finds_it() -> None:
     assert registry.task("ner") is TASK
-    assert (TASK.metric, TASK.auto_model) == ("strict entity F1", "AutoModelForTokenClassification")
+    assert (TASK.metric, TASK.head) == ("strict entity F1", "token-classification")
 
 
 # ---------------------------------------------------------------- rows and labels
@@ -204,6 +205,10 @@ def test_windows_without_room() -> None:
     assert len(TASK.encode([row("a", "b")], TOY, LABELS, 3)) == 2
 
 
+def named(logits: list[np.ndarray]) -> list[dict[str, np.ndarray]]:
+    return [{"logits": one} for one in logits]
+
+
 def test_decode_takes_the_first_piece_of_each_word() -> None:
     rows = [row("ab", "\u200b", "c"), row("a")]
     features = TASK.encode(rows, TOY, LABELS, 16)
@@ -212,10 +217,10 @@ def test_decode_takes_the_first_piece_of_each_word() -> None:
     logits[0][2, 2] = 9  # ##b: not asked
     logits[0][3, 2] = 3  # c: a stray I-X stays one
     logits[1][1, 0] = 1
-    assert TASK.decode(rows, features, logits, LABELS) == [("B-X", "O", "I-X"), ("O",)]
+    assert TASK.decode(rows, features, named(logits), LABELS) == [("B-X", "O", "I-X"), ("O",)]
     assert TASK.decode(rows, [], [], LABELS) == [("O", "O", "O"), ("O",)]
     with pytest.raises(ValueError, match="zip"):
-        TASK.decode(rows, features, logits[:1], LABELS)
+        TASK.decode(rows, features, named(logits[:1]), LABELS)
 
 
 @settings(deadline=None)
@@ -224,7 +229,7 @@ def test_perfect_logits_decode_to_the_tags(pairs: list[tuple[str, str]]) -> None
     sentence = Row(tuple(word for word, _ in pairs), tuple(tag for _, tag in pairs))
     features = TASK.encode([sentence], TOY, LABELS, 10)
     logits = [np.eye(3)[[max(label, 0) for label in feature.labels]] for feature in features]
-    assert TASK.decode([sentence], features, logits, LABELS) == [sentence.tags]
+    assert TASK.decode([sentence], features, named(logits), LABELS) == [sentence.tags]
     assert all(
         (label == IGNORED) == (word < 0) for f in features for label, word in zip(f.labels, f.words, strict=True)
     )
@@ -296,12 +301,12 @@ def test_score_wants_a_prediction_a_word() -> None:
     ],
 )
 def test_words_of_text(text: str, expected: str) -> None:
-    assert list(TASK.read_text(text).words) == expected.split()
+    assert list(TASK.read_texts(text).words) == expected.split()
 
 
 @given(st.text(st.sampled_from("ab .,'京\t\u200b😀-é\n")) | st.text())
 def test_words_index_the_text_and_lose_only_whitespace(text: str) -> None:
-    found = TASK.read_text(text)
+    found = TASK.read_texts(text)
     assert found.text == text
     assert [text[start:end] for start, end in found.offsets] == list(found.words)
     edges = [edge for span in found.offsets for edge in span]
@@ -311,7 +316,7 @@ def test_words_index_the_text_and_lose_only_whitespace(text: str) -> None:
 
 
 def test_answer_points_into_the_text() -> None:
-    found = TASK.read_text("Fly from  New York,  to Riga.")
+    found = TASK.read_texts("Fly from  New York,  to Riga.")
     prediction = ("O", "O", "B-from", "I-from", "O", "O", "B-to", "O")
     assert TASK.answer(found, prediction) == [
         {"text": "New York", "type": "from", "start": 10, "end": 18},

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,11 +14,11 @@ from edgebert.bundle.manifest import AGAIN, GOLDEN, damage, read_manifest
 from edgebert.errors import DataError, ParityError
 
 if TYPE_CHECKING:
-    from edgebert.types import Feature
+    from edgebert.types import Feature, Outputs
 
 
 def tolerance(precision: str) -> dict[str, float]:
-    """How far logits may lie from the golden ones on another machine: `absolute`, or `relative` to the text's largest.
+    """How far outputs may lie from the golden ones on another machine: `absolute`, or `relative` to the text's largest.
 
     Float kernels of different CPUs sum in different orders: differences near 1e-5 in the logits, so 1e-3 is ample and
     still far below any that a wrong weight makes. Dynamic int8 rounds every activation to 1 of 255 steps: a difference
@@ -48,21 +48,21 @@ def check_bundle(folder: Path) -> None:
 
 def _difference(engine: Engine, line: Mapping[str, Any], allowed: Mapping[str, float]) -> str | None:
     """What of a golden line is not reproduced here, in words; None when all of it is."""
-    row = engine.task.read_text(line["text"])
+    row = engine.task.read_texts(*line["texts"])
     if [list(row.words), [list(span) for span in row.offsets]] != [line["words"], line["offsets"]]:
         return "the text is split into other words"
     features = engine.encode([row])
     if len(features) != len(line["windows"]):
         return f"{len(features)} windows here, {len(line['windows'])} in the bundle"
-    golden = [np.array(window["logits"]) for window in line["windows"]]
+    golden = [{name: np.array(array) for name, array in one["outputs"].items()} for one in line["windows"]]
     for i, (feature, window) in enumerate(zip(features, line["windows"], strict=True)):
         if what := _ids_differ(feature, window):
             return f"window {i}: {what}"
-    if what := _logits_differ(engine.logits(features), golden, allowed):
+    if what := _outputs_differ(engine.outputs(features), golden, allowed):
         return what
-    # From the golden logits, not from ours: two labels that are nearly level may change places within the tolerance.
+    # From the golden outputs, not from ours: two labels that are nearly level may change places within the tolerance.
     answer = engine.answers([row], features, golden)[0]
-    return None if answer == line["answer"] else f"the golden logits give the answer {answer}, not {line['answer']}"
+    return None if answer == line["answer"] else f"the golden outputs give the answer {answer}, not {line['answer']}"
 
 
 def _ids_differ(feature: Feature, window: Mapping[str, Any]) -> str | None:
@@ -76,13 +76,14 @@ def _ids_differ(feature: Feature, window: Mapping[str, Any]) -> str | None:
     return None
 
 
-def _logits_differ(ours: list[np.ndarray], golden: list[np.ndarray], allowed: Mapping[str, float]) -> str | None:
-    largest = max((float(np.abs(one).max()) for one in golden), default=0.0)
-    limit = max(allowed["absolute"], allowed["relative"] * largest)
-    for i, (mine, theirs) in enumerate(zip(ours, golden, strict=True)):
-        if mine.shape != theirs.shape:
-            return f"window {i}: logits are {mine.shape} here, {theirs.shape} in the bundle"
-        worst = float(np.abs(mine - theirs).max())
-        if not worst <= limit:  # written so that NaN fails
-            return f"window {i}: logits differ by up to {worst:.3g}, allowed is {limit:.3g}"
+def _outputs_differ(ours: Sequence[Outputs], golden: Sequence[Outputs], allowed: Mapping[str, float]) -> str | None:
+    for name in golden[0] if golden else ():
+        largest = max(float(np.abs(one[name]).max()) for one in golden)
+        limit = max(allowed["absolute"], allowed["relative"] * largest)
+        for i, (mine, theirs) in enumerate(zip(ours, golden, strict=True)):
+            if mine[name].shape != theirs[name].shape:
+                return f"window {i}: {name} are {mine[name].shape} here, {theirs[name].shape} in the bundle"
+            worst = float(np.abs(mine[name] - theirs[name]).max())
+            if not worst <= limit:  # written so that NaN fails
+                return f"window {i}: {name} differ by up to {worst:.3g}, allowed is {limit:.3g}"
     return None

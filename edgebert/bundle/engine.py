@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, Any
 from edgebert import registry
 from edgebert.bundle.manifest import LABELS, TOKENIZER
 from edgebert.infer import run_features
-from edgebert.types import Feature, Row
+from edgebert.types import Feature, Outputs, Row
 
 if TYPE_CHECKING:
-    import numpy as np
     from tokenizers import Tokenizer
 
     from edgebert.converters import Session
@@ -33,15 +32,13 @@ class Engine:
     def encode(self, rows: Sequence[Row]) -> list[Feature]:
         return self.task.encode(rows, self.tokenizer, self.labels, self.max_length)
 
-    def logits(self, features: Sequence[Feature]) -> list[np.ndarray]:
-        """(n_pieces, n_labels) of each feature, one at a time as a device runs them."""
+    def outputs(self, features: Sequence[Feature]) -> list[Outputs]:
+        """Every output of each feature by name, run one at a time as a device does."""
         return run_features(self.session, features, pad_id=self.pad_id)
 
-    def answers(
-        self, rows: Sequence[Row], features: Sequence[Feature], logits: Sequence[np.ndarray]
-    ) -> list[list[dict[str, Any]]]:
+    def answers(self, rows: Sequence[Row], features: Sequence[Feature], outputs: Sequence[Outputs]) -> list[Any]:
         """What a user reads, for each row."""
-        predictions = self.task.decode(rows, features, logits, self.labels)
+        predictions = self.task.decode(rows, features, outputs, self.labels)
         return [self.task.answer(row, prediction) for row, prediction in zip(rows, predictions, strict=True)]
 
 
@@ -50,7 +47,7 @@ def open_engine(folder: Path, manifest: Mapping[str, Any]) -> Engine:
     from tokenizers import Tokenizer
 
     return Engine(
-        task=registry.task(manifest["task"]),
+        task=registry.task(manifest["task"]).configured(manifest["task_options"]),
         tokenizer=Tokenizer.from_file(str(folder / TOKENIZER)),
         labels=tuple(json.loads((folder / LABELS).read_text(encoding="utf-8"))),
         session=registry.converter(manifest["format"]).open(folder / manifest["model"], 1),

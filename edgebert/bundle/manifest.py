@@ -17,7 +17,7 @@ MANIFEST, TOKENIZER, LABELS, GOLDEN, README = (
     "golden.jsonl",
     "README.md",
 )
-SCHEMA = 1
+SCHEMA = 2
 AGAIN = "Copy the whole bundle again, or make it anew with edgebert fit."
 
 
@@ -37,7 +37,18 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise RequestError("the manifest cannot be read", where=str(path), hint=f"{error}. {AGAIN}") from None
-    needed = {"schema", "task", "format", "precision", "model", "max_length", "pad_id", "tolerance", "files"}
+    needed = {
+        "schema",
+        "task",
+        "task_options",
+        "format",
+        "precision",
+        "model",
+        "max_length",
+        "pad_id",
+        "tolerance",
+        "files",
+    }
     if not isinstance(manifest, dict) or manifest.get("schema") != SCHEMA or not needed <= manifest.keys():
         raise RequestError(f"this is no manifest of schema {SCHEMA}", where=str(path), hint=AGAIN)
     names = [manifest["model"], *manifest["files"]]

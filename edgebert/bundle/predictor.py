@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgebert.bundle.engine import open_engine
 from edgebert.bundle.manifest import AGAIN, MANIFEST, damage, read_manifest
 from edgebert.errors import RequestError
+
+if TYPE_CHECKING:
+    from edgebert.tasks import Task
 
 
 class Predictor:
@@ -28,11 +31,29 @@ class Predictor:
             raise RequestError(f"the file {what}", where=str(self.folder / name), hint=AGAIN)
         self._engine = open_engine(self.folder, self.manifest)
 
-    def predict(self, texts: Sequence[str]) -> list[list[dict[str, Any]]]:
-        """The answer to each text; for `ner`: {text, type, start, end} with character offsets. [] for an empty text."""
-        rows = [self._engine.task.read_text(text) for text in texts]
+    @property
+    def task(self) -> Task:
+        return self._engine.task
+
+    def predict(self, texts: Sequence[str | Sequence[str]]) -> list[Any]:
+        """The task's answer to each text; for `ner`: {text, type, start, end} with character offsets, [] for none.
+
+        Args:
+            texts: a text each, or the texts of `task.inputs` where a row has two.
+
+        Raises:
+            RequestError: a row has more or fewer texts than the task reads.
+        """
+        inputs = self.task.inputs
+        rows = []
+        for given in texts:
+            parts = (given,) if isinstance(given, str) else tuple(given)
+            if len(parts) != len(inputs):
+                what = f"{len(parts)} text{'s' if len(parts) > 1 else ''} where {self.task.name} reads {len(inputs)}"
+                raise RequestError(what, hint=f"Give {' and '.join(inputs)}.")
+            rows.append(self.task.read_texts(*parts))
         features = self._engine.encode(rows)
-        return self._engine.answers(rows, features, self._engine.logits(features))
+        return self._engine.answers(rows, features, self._engine.outputs(features))
 
 
 def _bundle_folder(path: Path) -> Path:

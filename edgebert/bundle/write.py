@@ -52,7 +52,7 @@ def write_bundle(
             _write_json(beside / LABELS, list(labels))
             rows = golden_rows(golden, task, max_length)
             write_golden(beside / GOLDEN, open_engine(beside, manifest), rows)
-            (beside / README).write_text(_readme(manifest, len(rows)), encoding="utf-8")
+            (beside / README).write_text(_readme(manifest, len(rows), task), encoding="utf-8")
             _write_json(beside / MANIFEST, manifest | {"files": describe_files(beside)})
     except OSError as error:
         what = f"cannot write the bundle: {error.strerror or error}"
@@ -73,6 +73,7 @@ def _describe(
     return {
         "schema": SCHEMA,
         "task": task.name,
+        "task_options": task.options(),
         "format": artifact.format,
         "precision": artifact.precision,
         "model": f"model.{artifact.precision}{artifact.path.suffix}",
@@ -93,7 +94,7 @@ def _pad_id(config: Path) -> int:
     return int(value)
 
 
-def _readme(manifest: Mapping[str, Any], n_golden: int) -> str:
+def _readme(manifest: Mapping[str, Any], n_golden: int, task: Task) -> str:
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     # Plain text, not HTML: nothing to escape.
@@ -104,6 +105,7 @@ def _readme(manifest: Mapping[str, Any], n_golden: int) -> str:
         manifest=manifest,
         n_golden=n_golden,
         n_labels=len(manifest["labels"]),
+        task=task,
         data=_named(facts.get("data")),
         teacher=_named(facts.get("teacher")),
     )

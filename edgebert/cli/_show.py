@@ -45,4 +45,18 @@ def split_names(values: Sequence[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name.strip() for value in values for name in value.split(",") if name.strip()))
 
 
+def column_options(command: Any) -> Any:
+    """--text-column, --second-column and --label-column, for `read_columns`."""
+    for name, what in (("label", "labels, tags or scores"), ("second", "second texts"), ("text", "texts")):
+        help = f"That holds the {what}, where the usual names do not tell."
+        command = click.option(f"--{name}-column", metavar="NAME", help=help)(command)
+    return command
+
+
+def read_columns(options: dict[str, Any]) -> dict[str, str]:
+    """Takes the three out of a command's options: role -> column."""
+    given = {name: options.pop(f"{name}_column") for name in ("text", "second", "label")}
+    return {name: column for name, column in given.items() if column is not None}
+
+
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")

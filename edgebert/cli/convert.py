@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgebert.cli._show import json_option, print_json, print_table, split_names
+from edgebert.cli._show import column_options, json_option, print_json, print_table, read_columns, split_names
 
 if TYPE_CHECKING:
     from edgebert.types import Conversion, ConvertResult
@@ -37,8 +37,9 @@ rejected/ with the reason, and the command ends with 1. fp32 is always made: the
     "--shape", type=click.Choice(["fixed", "enumerated", "ranged"]), help="Of Core ML lengths.  [default: enumerated]"
 )
 @click.option("--texts", help="A text a line: to calibrate and compare on.")
-@click.option("--task", help="How --data is read: ner.")
+@click.option("--task", help="How --data is read, such as ner (edgebert tasks).")
 @click.option("--data", multiple=True, help="Labelled rows: to calibrate, compare and score on; as in fit.")
+@column_options
 @click.option(
     "--rows", type=click.IntRange(min=1), default=200, show_default=True, help="Most real rows to compare on."
 )
@@ -59,6 +60,7 @@ def command(formats: tuple[str, ...], precisions: tuple[str, ...], quiet: bool, 
             formats=split_names(formats),
             precisions=split_names(precisions) or ("fp32", "int8"),
             on_event=progress,
+            columns=read_columns(options),
             **options,
         )
     if as_json:

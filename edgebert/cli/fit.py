@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from edgebert.cli._show import json_option, print_json, split_names, stdout_console
+from edgebert.cli._show import column_options, json_option, print_json, read_columns, split_names, stdout_console
 
 
 @click.command(
@@ -19,6 +19,8 @@ Examples:
   edgebert fit --device pixel6 --task ner
   edgebert fit --device rpi4 --teacher ./my-model --data ./my-rows --max-drop 1
   edgebert fit --device pixel6 --data train=a.conll --data test=b.conll
+  edgebert fit --device pixel6 --task classify --data rows.csv --text-column body --label-column topic
+  edgebert fit --device pixel6 --task slots=ner --task intent=classify --data slots=./a --data intent=./b.jsonl
   edgebert fit --device pixel6 --format onnx --precision int4-embedding
   edgebert fit --device pixel6 --recipe trim-vocab+drop-layers+tinybert --set tinybert.temperature=1
 
@@ -26,11 +28,17 @@ The run folder keeps every finished stage: the same command goes on where it was
 same place reuses what it can. Ends with 1 when a budget or parity failed.""",
 )
 @click.option("--device", required=True, help="A profile's name (edgebert devices), or a TOML file.")
-@click.option("--task", default="ner", show_default=True, help="What the model does.")
+@click.option(
+    "--task",
+    "tasks",
+    multiple=True,
+    help="What the model does (edgebert tasks); repeated: one head each.  [default: ner]",
+)
 @click.option("--teacher", help="Checkpoint folder or hub id.  [default: all-MiniLM-L6-v2]")
 @click.option("--data", multiple=True, help="File, folder, hub id, catalogue name or split=path; may be repeated.")
 @click.option("--recipe", help="Methods joined by +, or a TOML file.  [default: trim-vocab+drop-layers+tinybert]")
-@click.option("--set", "params", multiple=True, metavar="METHOD.PARAM=VALUE", help="A parameter of a method.")
+@column_options
+@click.option("--set", "params", multiple=True, metavar="NAME.PARAM=VALUE", help="A parameter of a method or task.")
 @click.option("--max-latency-ms", type=click.FloatRange(min=0, min_open=True), help="Overrides the device's budget.")
 @click.option(
     "--max-size-mb", type=click.FloatRange(min=0, min_open=True), help="Of the model file, 1 MB = 10^6 bytes."
@@ -67,6 +75,7 @@ same place reuses what it can. Ends with 1 when a budget or parity failed.""",
 @click.option("--quiet", is_flag=True, help="No progress.")
 @json_option
 def command(
+    tasks: tuple[str, ...],
     params: tuple[str, ...],
     formats: tuple[str, ...],
     precisions: tuple[str, ...],
@@ -81,7 +90,9 @@ def command(
 
     with Progress(quiet) as progress:
         result = fit(
+            columns=read_columns(options),
             **options,
+            task=",".join(tasks) or "ner",
             params=_read_params(params),
             formats=split_names(formats),
             precisions=split_names(precisions) or ("int8",),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import click
@@ -16,7 +16,10 @@ import click
     epilog="""\b
 Examples:
   edgebert predict runs/ner-atis-pixel6 "show me flights from boston to denver on monday"
-  cat lines.txt | edgebert predict runs/ner-atis-pixel6 - --json""",
+  cat lines.txt | edgebert predict runs/ner-atis-pixel6 - --json
+  edgebert predict runs/qa-mine-pixel6 "who wrote it" "The report was written by Ada."
+
+A task that reads two texts takes them in turn; in lines of standard input a tab stands between them.""",
 )
 @click.argument("path", metavar="RUN")
 @click.argument("texts", metavar="TEXT...", nargs=-1, required=True)
@@ -26,24 +29,63 @@ def command(path: str, texts: tuple[str, ...], as_json: bool) -> None:
     from edgebert.api import load
 
     predictor = load(path)
-    for text in _texts(texts):
-        answers = predictor.predict([text])[0]
+    task = predictor.task
+    for row in _rows(texts, len(task.inputs)):
+        answer = predictor.predict([row])[0]
         if as_json:
-            click.echo(json.dumps({"text": text, "entities": answers}, ensure_ascii=False))
+            named = dict(zip(task.inputs, row, strict=True)) | {task.answer_name: answer}
+            click.echo(json.dumps(named, ensure_ascii=False))
         else:
-            _print(answers)
+            _print(answer)
 
 
-def _texts(texts: Iterable[str]) -> Iterator[str]:
+def _rows(texts: Sequence[str], n_inputs: int) -> Iterator[tuple[str, ...]]:
+    """Rows of as many texts as the task reads: neighbours on the command line, tabs between them in a line of input."""
+    given: list[str] = []
     for text in texts:
         if text == "-":
-            yield from (line.rstrip("\r\n") for line in sys.stdin)
+            for number, line in enumerate(sys.stdin, 1):
+                parts = tuple(line.rstrip("\r\n").split("\t")) if n_inputs > 1 else (line.rstrip("\r\n"),)
+                if len(parts) != n_inputs:
+                    raise click.UsageError(f"standard input:{number}: {len(parts)} texts, {n_inputs} are needed")
+                yield parts
         else:
-            yield text
+            given.append(text)
+            if len(given) == n_inputs:
+                yield tuple(given)
+                given = []
+    if given:
+        raise click.UsageError(f"the task reads {n_inputs} texts a row, and the last row has {len(given)}")
 
 
-def _print(answers: list[dict[str, Any]]) -> None:
-    for answer in answers:
-        click.echo(f"{answer['start']:>5}-{answer['end']:<5} {answer['type']:<30} {answer['text']}")
-    if not answers:
-        click.echo("      nothing found")
+def _print(answer: Any, indent: str = "") -> None:
+    """A line a found thing; one thing as `name: value`; several heads under their names."""
+    if isinstance(answer, list):
+        for one in answer:
+            click.echo(indent + _line(one))
+        if not answer:
+            click.echo(f"{indent}      nothing found")
+        return
+    for name, value in answer.items():
+        if isinstance(value, list) and value and isinstance(value[0], dict):
+            click.echo(f"{indent}{name}:")
+            _print(value, indent + "  ")
+        else:
+            click.echo(f"{indent}{name}: {_text(value)}")
+
+
+def _line(one: Any) -> str:
+    if not isinstance(one, dict):
+        return str(one)
+    rest = dict(one)
+    place = f"{rest.pop('start')!s:>5}-{rest.pop('end')!s:<5} " if {"start", "end"} <= rest.keys() else ""
+    kind = next((f"{rest.pop(name)!s:<30} " for name in ("type", "tag", "label") if name in rest), "")
+    return f"{place}{kind}{' '.join(_text(value) for value in rest.values())}".rstrip()
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.4f}"
+    if isinstance(value, list) and len(value) > 8:
+        return f"{len(value)} values, from {' '.join(_text(one) for one in value[:4])}; --json gives all"
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, (dict, list)) else str(value)

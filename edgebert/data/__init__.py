@@ -7,19 +7,21 @@ carved or counted on the way stands in the notes of the dataset's source.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edgebert.data.columns import assign
 from edgebert.data.files import SUFFIXES, from_file, from_folder, missing, near_files
 from edgebert.data.found import Found, Part, role
 from edgebert.data.hub import from_hub
 from edgebert.data.packaged import CatalogueEntry, catalogue, from_catalogue
+from edgebert.data.problems import problems
 from edgebert.data.splits import Rows, check_shares, complete, overlap_notes, unseen_notes
 from edgebert.data.text import check_encoding
-from edgebert.errors import DataError, unknown
-from edgebert.types import SPLITS, Dataset, DataSource, Split
+from edgebert.errors import DataError, RequestError, unknown
+from edgebert.types import SPLITS, Dataset, DataSource
 
 if TYPE_CHECKING:
     from edgebert.tasks import Task
@@ -32,6 +34,7 @@ def load(
     task: Task,
     *,
     encoding: str = "utf-8",
+    columns: Mapping[str, str] | None = None,
     dev_share: float = 0.1,
     test_share: float = 0.1,
 ) -> Dataset:
@@ -42,6 +45,7 @@ def load(
             or `train=FILE`, `dev=FILE`, `test=FILE`; files of one split are joined. None: the task's default data.
         task: reads the rows.
         encoding: of text files; what a package carries is always UTF-8.
+        columns: `text`, `second`, `label` -> name of the column, where the usual names do not tell.
         dev_share, test_share: of the distinct training rows, for a split that the data lacks.
 
     Raises:
@@ -50,14 +54,15 @@ def load(
     """
     check_encoding(encoding)
     shares = check_shares(dev_share, test_share)
-    names = tuple(specs) or (task.default_data,)
+    names = tuple(specs) or default_names(task)
     found = [_find(name, task, encoding, alone=len(names) == 1) for name in names]
-    rows, notes = _rows([part for one in found for part in one.parts], task)
+    rows, notes = read_rows([part for one in found for part in one.parts], task, columns or {})
     rows, carved = complete(rows, shares)
-    _check_labelled(rows, task)
+    for split in SPLITS:
+        task.check(rows[split], split)
     labels = task.labels(rows["train"])
     told = [note for one in found for note in one.notes]
-    notes = [*told, *notes, *carved, *overlap_notes(rows), *unseen_notes(rows, labels)]
+    notes = [*told, *notes, *carved, *overlap_notes(rows), *unseen_notes(rows), *problems(rows)]
     return Dataset({split: tuple(rows[split]) for split in SPLITS}, labels, _source(found, notes))
 
 
@@ -70,11 +75,11 @@ def _find(spec: str, task: Task, encoding: str, *, alone: bool) -> Found:
     if mark and not path.exists():
         if prefix not in SPLITS:
             raise unknown("split", prefix, SPLITS, where=f"--data {spec}")
-        return from_file(Path(rest).expanduser(), prefix, encoding)
+        return from_file(Path(rest).expanduser(), prefix, encoding, task.columns)
     if path.is_dir():
-        return from_folder(path, encoding)
+        return from_folder(path, encoding, task.columns)
     if path.exists():
-        return from_file(path, None if alone else role(path.name), encoding)
+        return from_file(path, None if alone else role(path.name), encoding, task.columns)
     if _looks_like_path(spec, path):
         raise missing(path)
     return from_hub(spec, _suggest)
@@ -104,34 +109,32 @@ def _suggest(spec: str) -> str:
     return f"{guess}In the catalogue: {', '.join(catalogue())}. Files go by their path, hub datasets by their id."
 
 
-def _rows(parts: Sequence[Part], task: Task) -> tuple[Rows, list[str]]:
+def default_names(task: Task) -> tuple[str, ...]:
+    """The task's own demo data. Raises RequestError where the catalogue has none."""
+    if task.default_data:
+        return (task.default_data,)
+    hint = "Give your rows: --data PATH. The catalogue has data for other tasks: edgebert data"
+    raise RequestError(f"no demo data for the task {task.name}", where="--data", hint=hint)
+
+
+def read_rows(parts: Sequence[Part], task: Task, columns: Mapping[str, str]) -> tuple[Rows, list[str]]:
     """Rows by split, and the task's notes. A part that nothing assigns to a split is for training."""
     rows: Rows = {}
     notes: list[str] = []
+    guessed: dict[str, None] = {}  # the same in every split: told once
     for split in SPLITS:
-        records = [record for part in parts if (part.split or "train") == split for record in part.records]
+        given = [assign(part.records, task.columns, columns) for part in parts if (part.split or "train") == split]
+        records = [record for one, _ in given for record in one]
         if records:
             rows[split], told = task.rows(records)
             if not rows[split]:
-                raise DataError("no row has a word", where=records[0].where, hint=_labelled_hint(split))
+                hint = f"Check the columns, or give others with --data {split}=FILE"
+                raise DataError("no row has a word", where=records[0].where, hint=hint)
+            guessed.update(dict.fromkeys(note for _, guesses in given for note in guesses))
             notes += [f"{split}: {note}" for note in told]
     if any(part.split for part in parts):
         notes += [f"train: {part.place} named no split" for part in parts if part.split is None]
     return rows, notes
-
-
-def _check_labelled(rows: Rows, task: Task) -> None:
-    for split in SPLITS:
-        if len(task.labels(rows[split])) < 2:
-            raise DataError(
-                f"none of the {len(rows[split])} rows of the {split} split carries a label",
-                where=split,
-                hint=_labelled_hint(split),
-            )
-
-
-def _labelled_hint(split: Split) -> str:
-    return f"Every split needs labelled rows: check the last column, or give others with --data {split}=FILE"
 
 
 def _source(found: Sequence[Found], notes: Sequence[str]) -> DataSource:

@@ -14,6 +14,7 @@ from edgebert.types import Record
 
 TAG_LIKE = re.compile(r"O|[A-Z]-\S+")
 DOCUMENT = "-DOCSTART-"
+CONLLU_COLUMNS = 10
 LINES = "#lines"  # a name that no column of a table is likely to have
 
 
@@ -46,6 +47,32 @@ def read_conll(content: bytes, place: str, encoding: str = "utf-8") -> list[Reco
     return records
 
 
+def read_conllu(content: bytes, place: str, encoding: str = "utf-8") -> list[Record]:
+    """One record a sentence of CoNLL-U: FORM (column 2) and UPOS (column 4) of each word.
+
+    Ranges of surface tokens (1-2) and empty nodes (1.1) are no words. https://universaldependencies.org/format.html
+    Raises DataError with file:line for a line that has not ten columns, or whose id is none.
+    """
+    records: list[Record] = []
+    sentence: list[tuple[int, str, str]] = []
+    for number, line in enumerate([*lines(content, place, encoding), ""], 1):
+        if line.startswith("#"):
+            continue
+        if not line.strip():
+            records += _record(sentence, place)
+            sentence = []
+            continue
+        columns = line.split("\t")
+        if len(columns) != CONLLU_COLUMNS:
+            raise _wrong_columns(f"{place}:{number}", len(columns), CONLLU_COLUMNS, True)
+        if columns[0].isdecimal():
+            sentence.append((number, columns[1], columns[3]))
+        elif not re.fullmatch(r"\d+[-.]\d+", columns[0]):
+            hint = "The first column counts the words of a sentence from 1."
+            raise DataError(f"'{columns[0]}' is no word id", where=f"{place}:{number}", hint=hint)
+    return records
+
+
 def read_atis(content: bytes, place: str, encoding: str = "utf-8") -> list[Record]:
     """One record a line of `word:TAG word:TAG … <=> intent`; a pair is split at its last colon."""
     records: list[Record] = []
@@ -56,7 +83,12 @@ def read_atis(content: bytes, place: str, encoding: str = "utf-8") -> list[Recor
         if not mark:
             raise DataError("no ' <=> ' before the intent", where=f"{place}:{number}", hint=_ATIS_HINT)
         found = [_pair(pair, f"{place}:{number}") for pair in pairs.split()]
-        records += _record([(number, word, tag) for word, tag in found], place, intent=intent.strip())
+        records += _record(
+            [(number, word, tag) for word, tag in found],
+            place,
+            text=" ".join(word for word, _ in found),
+            intent=intent.strip(),
+        )
     return records
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from edgebert.data.found import Found, Part, role
 from edgebert.data.tables import name_labels
-from edgebert.errors import DataError
+from edgebert.errors import DataError, first_line
 from edgebert.types import Record
 
 ASK_SECONDS = 10.0
@@ -65,9 +65,8 @@ def _load(name: str, config: str | None, *, reachable: bool, hint: str) -> Any:
             return datasets.load_dataset(name, config)
     except Exception as error:
         if reachable or not isinstance(error, ConnectionError):
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise DataError(
-                f"the hub dataset '{name}' cannot be loaded: {reason}", where="--data", hint=hint
+                f"the hub dataset '{name}' cannot be loaded: {first_line(error)}", where="--data", hint=hint
             ) from error
         what = f"no file, catalogue entry or cached dataset is named '{name}', and the hub {_why_not(datasets.config)}"
         raise DataError(what, where="--data", hint=hint) from error

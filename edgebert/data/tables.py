@@ -8,8 +8,9 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from edgebert.data.columns import is_number
 from edgebert.data.text import decode, lines
-from edgebert.errors import DataError
+from edgebert.errors import DataError, first_line
 from edgebert.types import Record
 
 
@@ -45,9 +46,24 @@ def _object(row: Any, where: str) -> Record:
     return Record(row, where)
 
 
-def read_csv(content: bytes, place: str, encoding: str = "utf-8") -> list[Record]:
-    """One record a row, columns named by the header line. Raises DataError with file:line for a short or long row."""
-    reader = csv.reader(io.StringIO(decode(content, place, encoding), newline=""), strict=True)
+def read_tsv(content: bytes, place: str, encoding: str = "utf-8") -> list[Record]:
+    """`read_csv` with tabs between the cells, where a quote is a character like any other."""
+    return read_csv(content, place, encoding, delimiter="\t", quoting=csv.QUOTE_NONE)
+
+
+def read_lines(content: bytes, place: str, encoding: str = "utf-8") -> list[Record]:
+    """One record a line that is not blank: its `text`."""
+    return [
+        Record({"text": line}, f"{place}:{number}")
+        for number, line in enumerate(lines(content, place, encoding), 1)
+        if line.strip()
+    ]
+
+
+def read_csv(content: bytes, place: str, encoding: str = "utf-8", **dialect: Any) -> list[Record]:
+    """One record a row, columns named by the header line; column1, column2 and so on where a cell of the first line is a
+    number, which no header has. Raises DataError with file:line for a short or long row."""
+    reader = csv.reader(io.StringIO(decode(content, place, encoding), newline=""), strict=True, **dialect)
     records: list[Record] = []
     header: list[str] | None = None
     last_line = 0
@@ -56,16 +72,17 @@ def read_csv(content: bytes, place: str, encoding: str = "utf-8") -> list[Record
             where, last_line = f"{place}:{last_line + 1}", reader.line_num
             if not row:
                 continue
-            if header is None:
+            if header is None and not any(is_number(cell) for cell in row):
                 header = row
-            elif len(row) != len(header):
+                continue
+            header = header or [f"column{i}" for i in range(1, len(row) + 1)]
+            if len(row) != len(header):
                 raise DataError(
                     f"{len(row)} columns, but the header has {len(header)}",
                     where=where,
                     hint="Quote a field that holds a comma, a quote or a line end.",
                 )
-            else:
-                records.append(Record(dict(zip(header, row, strict=True)), where))
+            records.append(Record(dict(zip(header, row, strict=True)), where))
     except csv.Error as error:
         raise DataError(f"not CSV: {error}", where=f"{place}:{reader.line_num}") from None
     return records
@@ -80,8 +97,9 @@ def read_parquet(content: bytes, place: str, encoding: str = "utf-8") -> list[Re
     try:
         table = parquet.read_table(pyarrow.BufferReader(content))
     except (pyarrow.ArrowException, OSError) as error:
-        reason = str(error).splitlines()[0]
-        raise DataError(f"not a readable Parquet file: {reason}", where=place, hint="Write or copy it again.") from None
+        raise DataError(
+            f"not a readable Parquet file: {first_line(error)}", where=place, hint="Write or copy it again."
+        ) from None
     features = Features.from_arrow_schema(table.schema)
     return [Record(name_labels(row, features), f"{place}:row {i}") for i, row in enumerate(table.to_pylist(), 1)]
 

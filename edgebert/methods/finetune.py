@@ -15,7 +15,8 @@ def apply(student: Student, workshop: Workshop, *, epochs: float) -> Student:
     from edgebert.training.loop import Objective
     from edgebert.training.run import train_student
 
-    train_student(Objective(student.model), student, workshop, "finetune", epochs or workshop.settings.epochs)
+    weights = workshop.task.class_weights(workshop.train, workshop.labels)
+    train_student(Objective(student.model, weights), student, workshop, "finetune", epochs or workshop.settings.epochs)
     return student
 
 

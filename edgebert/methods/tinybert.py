@@ -17,7 +17,8 @@ them. The teacher has learnt the training rows by heart; on changed rows it show
 
 Differences: scores are compared up to the constant of a row that softmax discards (see `attention_scores`), so that any
 family's attention probabilities serve. W_h and W_e exist only where widths differ; one W serves the embedding and one
-each layer. L_pred counts at every real piece. `hard` mixes in the true labels, which the paper does not use at this
+each layer. L_pred is of the task's own head: at every real piece
+where each has a label; for sentence vectors their distance (`edgebert.training.heads`). `hard` mixes in the true labels, which the paper does not use at this
 stage; `temperature` defaults to 2, the paper's is 1. `inner_epochs` defaults to 0 for
 time; whether the inner phase pays here was not measured in a controlled way: the runs with and without it on WNUT-17
 also differed in layers, learning rate and positions, and dev and test disagreed on them (one seed each).
@@ -115,8 +116,8 @@ def prediction_objective(
     """(1 - hard) · L_pred + hard · cross-entropy with the true labels, on rows of which some pieces were replaced."""
     import torch
 
+    from edgebert.training.heads import forget, hard_loss, soft_loss
     from edgebert.training.loop import DistillationObjective
-    from edgebert.training.losses import IGNORED, hard_cross_entropy, soft_cross_entropy
 
     special = torch.tensor([i for i, t in student.tokenizer.get_added_tokens_decoder().items() if t.special])
     n_vocab = student.tokenizer.get_vocab_size()
@@ -127,13 +128,13 @@ def prediction_objective(
             if replace:
                 ids = batch["input_ids"]
                 ids, changed = replace_pieces(ids, counts, special.to(ids.device), replace, n_vocab)
-                labels = batch["labels"].masked_fill(changed, IGNORED)
-                batch = {**batch, "input_ids": ids, "labels": labels}
-            theirs, ours = self.read_teacher(batch).logits, self.read_student(batch).logits
-            soft = soft_cross_entropy(ours, theirs, counts, temperature)
-            return (1 - hard) * soft + hard * hard_cross_entropy(ours, batch["labels"])
+                batch = {**forget(batch, changed), "input_ids": ids}
+            theirs, ours = self.ask_teacher(batch), self.answer(batch)
+            soft = soft_loss(self.student, ours, theirs, batch, temperature)
+            return (1 - hard) * soft + hard * hard_loss(self.student, ours, batch, self.weights)
 
-    return Prediction(student.model, workshop.teacher, student.teacher_ids)
+    weights = workshop.task.class_weights(workshop.train, workshop.labels)
+    return Prediction(student.model, workshop.teacher, student.teacher_ids, weights)
 
 
 def apply(

@@ -15,7 +15,8 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from edgebert.errors import RequestError
@@ -52,9 +53,17 @@ SIZES = (
 def piece_counts(tokenizer: Tokenizer, rows: Iterable[Row]) -> Counter[str]:
     """How often each piece occurs in the words of the rows."""
     counts: Counter[str] = Counter()
-    for encoding in tokenizer.encode_batch([list(row.words) for row in rows], is_pretokenized=True):
-        counts.update(encoding.tokens)
+    for words in _words(rows):
+        for encoding in tokenizer.encode_batch(words, is_pretokenized=True):
+            counts.update(encoding.tokens)
     return counts
+
+
+def _words(rows: Iterable[Row]) -> Iterator[list[list[str]]]:
+    """The rows' words in lots: their own, or what stands between whitespace."""
+    texts = (list(row.words) if row.words else f"{row.text or ''} {row.second or ''}".split() for row in rows)
+    while lot := list(islice(texts, 1000)):
+        yield lot
 
 
 def trim(tokenizer: Tokenizer, counts: Counter[str], size: int) -> tuple[Tokenizer, list[int]]:
@@ -192,7 +201,7 @@ def unknown_report(before: Tokenizer, after: Tokenizer, rows: Sequence[Row]) -> 
 
     def figures(tokenizer: Tokenizer) -> tuple[float, float]:
         unk = json.loads(tokenizer.to_str())["model"].get("unk_token")
-        words = [word for row in rows for word in row.words]
+        words = [word for lot in _words(rows) for text in lot for word in text]
         encodings = tokenizer.encode_batch([[word] for word in words], is_pretokenized=True, add_special_tokens=False)
         n_unknown = sum(unk in encoding.tokens for encoding in encodings)
         return 100 * n_unknown / max(1, len(words)), sum(len(e.tokens) for e in encodings) / max(1, len(words))

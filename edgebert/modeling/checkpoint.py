@@ -5,13 +5,15 @@ from __future__ import annotations
 import copy
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgebert.distributed import is_main
-from edgebert.errors import RequestError, TeacherError
+from edgebert.errors import RequestError, TeacherError, first_line
+from edgebert.modeling.heads import HEADS, SEVERAL, head_of, pooling_of
 from edgebert.types import Student
 
 if TYPE_CHECKING:
@@ -51,8 +53,7 @@ def load_config(folder: Path) -> Any:
             "no config.json: this is not a checkpoint", where=str(folder), hint="Save one with save_pretrained()."
         ) from None
     except (OSError, ValueError, KeyError) as error:
-        first = str(error).splitlines()[0]
-        raise TeacherError(f"config.json cannot be used: {first}", where=str(folder)) from None
+        raise TeacherError(f"config.json cannot be used: {first_line(error)}", where=str(folder)) from None
 
 
 def load_tokenizer(folder: Path) -> Tokenizer:
@@ -74,21 +75,27 @@ def load_tokenizer(folder: Path) -> Tokenizer:
         return tokenizer
     except Exception as error:
         raise TeacherError(
-            f"the tokenizer cannot be read: {str(error).splitlines()[0]}",
+            f"the tokenizer cannot be read: {first_line(error)}",
             where=str(path),
             hint="edgebert needs a fast tokenizer (tokenizer.json).",
         ) from None
 
 
 def load_model(
-    folder: Path, auto_model: str, labels: Sequence[str] | None = None, *, allow_pickle: bool = False
-) -> tuple[nn.Module, bool]:
+    folder: Path,
+    auto_model: str,
+    labels: Sequence[str] | None = None,
+    *,
+    settings: Mapping[str, Any] | None = None,
+    allow_pickle: bool = False,
+) -> tuple[Any, bool]:
     """A model with the task's head, in eval mode, float32, on the CPU.
 
     Args:
         folder: a checkpoint folder.
-        auto_model: name of transformers' Auto class for the task.
+        auto_model: name of transformers' Auto class for the task, or of ours.
         labels: the new head's labels; None keeps the checkpoint's.
+        settings: attributes that a new head's config gets beside its labels.
         allow_pickle: read a pickle checkpoint where there is no safetensors file.
 
     Returns:
@@ -97,39 +104,82 @@ def load_model(
     Raises:
         TeacherError: pickle without leave, truncated weights, missing encoder weights, an unknown family.
     """
+    weights = check_weights(folder, allow_pickle=allow_pickle)
+    config = load_config(folder)
+    ours = auto_model == HEADS[SEVERAL].auto_model
+    if (ours or _is_bare(auto_model)) and not hasattr(config, "edgebert_pooling"):
+        config.edgebert_pooling = pooling_of(folder)
+    own = load_config(folder) if ours and hasattr(config, "edgebert_heads") else None
+    if labels is not None:
+        set_labels(config, labels)
+    for name, value in (settings or {}).items():
+        setattr(config, name, value)
+    if not ours:
+        return _load_auto(folder, auto_model, config, weights, fresh=labels is not None)
+    from edgebert.modeling.headed import HeadedEncoder, load_headed
+
+    if own is None:
+        encoder, _ = _load_auto(folder, "AutoModel", config, weights, fresh=True)
+        return HeadedEncoder(encoder, config).eval(), False
+    model = _reading(folder, lambda: load_headed(folder, own))
+    same = (own.edgebert_heads, own.id2label) == (config.edgebert_heads, config.id2label)
+    return (model, True) if same else (HeadedEncoder(model.encoder, config).eval(), False)
+
+
+def _reading(folder: Path, read: Callable[[], Any]) -> Any:
+    try:
+        with quiet():
+            return read()
+    except Exception as error:
+        raise TeacherError(f"the checkpoint cannot be loaded: {first_line(error)}", where=str(folder)) from None
+
+
+def _load_auto(folder: Path, auto_model: str, config: Any, weights: Path, *, fresh: bool) -> tuple[Any, bool]:
+    """A model of transformers, and whether all of its weights came from the checkpoint."""
     import torch
     import transformers
 
-    weights = check_weights(folder, allow_pickle=allow_pickle)
-    config = load_config(folder)
-    if labels is not None:
-        set_labels(config, labels)
-    try:
-        with quiet():
-            model, info = getattr(transformers, auto_model).from_pretrained(
-                folder,
-                config=config,
-                dtype=torch.float32,
-                use_safetensors=weights.suffix == ".safetensors",
-                trust_remote_code=False,
-                local_files_only=True,
-                attn_implementation="eager",  # attention probabilities can be read, and export stays plain
-                ignore_mismatched_sizes=labels is not None,
-                output_loading_info=True,
-            )
-    except Exception as error:
-        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise TeacherError(f"the checkpoint cannot be loaded: {first}", where=str(folder)) from None
-    fresh = {str(key) for key in info["missing_keys"]} | {str(item[0]) for item in info["mismatched_keys"]}
+    def read() -> Any:
+        return getattr(transformers, auto_model).from_pretrained(
+            folder,
+            config=config,
+            dtype=torch.float32,
+            use_safetensors=weights.suffix == ".safetensors",
+            trust_remote_code=False,
+            local_files_only=True,
+            attn_implementation="eager",  # attention probabilities can be read, and export stays plain
+            ignore_mismatched_sizes=fresh,
+            output_loading_info=True,
+        )
+
+    model, info = _reading(folder, read)
+    missing = {str(key) for key in info["missing_keys"]} | {str(item[0]) for item in info["mismatched_keys"]}
     base = model.base_model_prefix
-    lost = sorted(key for key in fresh if key.startswith(f"{base}.") and ".pooler." not in key)
+    bare = _is_bare(auto_model)
+    lost = sorted(key for key in missing if (bare or key.startswith(f"{base}.")) and "pooler." not in key)
     if lost:
         raise TeacherError(
             f"{len(lost)} weights of the encoder are missing or have another shape, the first is {lost[0]}",
             where=str(folder),
             hint="The file is cut short or belongs to another config.json.",
         )
-    return model.eval(), not fresh
+    return model.eval(), not {key for key in missing if not (bare and "pooler." in key)}
+
+
+def _is_bare(class_name: str) -> bool:
+    """An encoder alone: its keys have no prefix, and its pooler is nobody's."""
+    return head_of(class_name).name == "sentence-embedding"
+
+
+def build_model(config: Any, auto_model: str) -> Any:
+    """The model of a config, with random weights."""
+    import transformers
+
+    from edgebert.modeling.headed import build_headed
+
+    if auto_model == HEADS[SEVERAL].auto_model:
+        return build_headed(copy.deepcopy(config))
+    return getattr(transformers, auto_model).from_config(config)
 
 
 def check_weights(folder: Path, *, allow_pickle: bool = False) -> Path:
@@ -164,6 +214,8 @@ def check_weights(folder: Path, *, allow_pickle: bool = False) -> Path:
 
 
 def set_labels(config: Any, labels: Sequence[str]) -> None:
+    if not labels:
+        return
     config.num_labels = len(labels)
     config.id2label = dict(enumerate(labels))
     config.label2id = {label: i for i, label in enumerate(labels)}
@@ -211,9 +263,9 @@ def save_checkpoint(folder: Path, student: Student, tokenizer_from: Path) -> Non
         (folder / TEACHER_IDS).write_text(json.dumps(list(student.teacher_ids)), encoding="utf-8")
 
 
-def load_student(folder: Path, auto_model: str) -> Student:
-    """A student as `save_checkpoint` wrote it."""
-    model, _ = load_model(folder, auto_model)
+def load_student(folder: Path) -> Student:
+    """A student as `save_checkpoint` wrote it: its config names its class."""
+    model, _ = load_model(folder, load_config(folder).architectures[0])
     ids = folder / TEACHER_IDS
     teacher_ids = tuple(json.loads(ids.read_text(encoding="utf-8"))) if ids.exists() else None
     return Student(model, load_tokenizer(folder), teacher_ids)
@@ -241,6 +293,18 @@ def encoder_layers(model: Any) -> nn.ModuleList:
     return stacks[0]
 
 
+def give_head(student: Student, settings: Mapping[str, Any]) -> Student:
+    """The student with the heads that `settings` ask for beyond its teacher's: a sentence vector of its own width."""
+    from edgebert.modeling.headed import HeadedEncoder
+
+    wanted = settings.get("edgebert_heads")
+    if not wanted or isinstance(student.model, HeadedEncoder):
+        return student
+    config = student.model.config
+    config.edgebert_heads = wanted
+    return replace(student, model=HeadedEncoder(student.model, config).eval())
+
+
 def n_parameters(model: nn.Module) -> int:
     return sum(parameter.numel() for parameter in model.parameters())
 
@@ -249,6 +313,9 @@ def accepted(model: nn.Module, batch: Mapping[str, Any]) -> dict[str, Any]:
     """The inputs of `batch` that the model's forward takes (DistilBERT has no token types, for one)."""
     import inspect
 
+    from edgebert.modeling.headed import HeadedEncoder
+
+    model = model.encoder if isinstance(model, HeadedEncoder) else model
     names = inspect.signature(model.forward).parameters
     inputs = {name: batch[name] for name in ("input_ids", "attention_mask", "token_type_ids") if name in names}
     if "token_type_ids" in inputs and getattr(model.config, "type_vocab_size", 2) < 2:

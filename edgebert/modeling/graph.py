@@ -13,28 +13,27 @@ from torch import Tensor, nn
 
 from edgebert.converters import Batch, Shape, Source
 from edgebert.modeling.checkpoint import accepted
-from edgebert.modeling.heads import head_of
+from edgebert.modeling.headed import HeadedEncoder, answers
+from edgebert.modeling.heads import parts_of
 
 MASKED = -1e4  # exp underflows to 0 in float32 and float16 alike, and float16 reaches only -65504
 SAME = 1e-5
 
 
 class Graph(nn.Module):
-    """A model with its head as a function of tensors.
+    """A model with its heads as a function of tensors.
 
-    Inputs: int (batch, seq) each, in the order of `inputs`. Outputs: a tuple in the order of `head.outputs`.
+    Inputs: int (batch, seq) each, in the order of `inputs`. Outputs: a tuple in the order of `outputs`.
 
     Args:
         masks: `model` leaves the masks as the model makes them; `clamped` fills them with -1e4; `additive` also hands
             the mask in as a bias (batch, 1, 1, seq).
     """
 
-    def __init__(
-        self, model: Any, *, pooling: str = "mean", masks: Literal["model", "clamped", "additive"] = "model"
-    ) -> None:
+    def __init__(self, model: Any, *, masks: Literal["model", "clamped", "additive"] = "model") -> None:
         super().__init__()
-        self.model, self.pooling, self.masks = model, pooling, masks
-        self.head = head_of(type(model).__name__)
+        self.model, self.masks = model, masks
+        self.outputs = tuple(name for part in parts_of(model.config, type(model).__name__) for name in part.outputs)
         self.inputs = tuple(accepted(model, dict.fromkeys(("input_ids", "attention_mask", "token_type_ids"))))
 
     def forward(self, *tensors: Tensor) -> tuple[Tensor, ...]:
@@ -42,23 +41,12 @@ class Graph(nn.Module):
         mask = named.get("attention_mask")
         if self.masks == "additive" and mask is not None:
             named["attention_mask"] = (1.0 - mask.float())[:, None, None, :] * MASKED
+        if isinstance(self.model, HeadedEncoder) and mask is not None:
+            named["token_mask"] = mask
         with clamped_masks() if self.masks != "model" else nullcontext():
             result = self.model(**named)
-        if self.head.name != "sentence-embedding":
-            return tuple(getattr(result, name) for name in self.head.outputs)
-        return (_pool(result.last_hidden_state, mask, self.pooling),)
-
-
-def _pool(states: Tensor, mask: Tensor | None, pooling: str) -> Tensor:
-    """Unit vectors (batch, width) of states (batch, seq, width): the mean over real tokens, or the first one's."""
-    if pooling == "cls":
-        pooled = states[:, 0]
-    elif mask is None:
-        pooled = states.mean(1)
-    else:
-        weights = mask[:, :, None].float()
-        pooled = (states * weights).sum(1) / weights.sum(1)
-    return pooled / torch.sqrt((pooled * pooled).sum(-1, keepdim=True))
+        given = answers(self.model, result, mask)
+        return tuple(given[name] for name in self.outputs)
 
 
 @contextmanager
@@ -80,14 +68,14 @@ def clamped_masks() -> Iterator[None]:
         torch.finfo = real  # type: ignore[misc]
 
 
-def make_graph(model: nn.Module, *, pooling: str = "mean") -> Graph:
+def make_graph(model: nn.Module) -> Graph:
     """The graph to export. The mask goes in as an additive bias where the family gives the same answer with it: that
     form needs only a multiplication, so every runtime has kernels for it."""
     model.eval()
-    clamped = Graph(model, pooling=pooling, masks="clamped").eval()
+    clamped = Graph(model, masks="clamped").eval()
     if "attention_mask" not in clamped.inputs:
         return clamped
-    additive = Graph(model, pooling=pooling, masks="additive").eval()
+    additive = Graph(model, masks="additive").eval()
     inputs = tuple(_probe(model)[name] for name in clamped.inputs)
     with torch.inference_mode():
         expected = clamped(*inputs)
@@ -120,7 +108,6 @@ def _visible(output: Tensor, inputs: Sequence[Tensor], graph: Graph) -> Tensor:
 def make_source(
     model: Any,
     *,
-    pooling: str = "mean",
     lengths: Sequence[int] = (32, 64, 128),
     labels: Sequence[str] = (),
     calibration: Sequence[Batch] = (),
@@ -129,13 +116,13 @@ def make_source(
     shape: Shape | None = None,
 ) -> Source:
     """What converters take, from a model of transformers."""
-    graph = make_graph(model, pooling=pooling)
+    graph = make_graph(model)
     config = model.config
     return Source(
         graph=graph,
         family=config.model_type,
         inputs=graph.inputs,
-        outputs=graph.head.outputs,
+        outputs=graph.outputs,
         vocab_size=config.vocab_size,
         max_length=position_limit(config),
         pad_id=config.pad_token_id or 0,
@@ -170,8 +157,8 @@ class TorchSession:
 
     runtime: str = "torch"
 
-    def __init__(self, model: nn.Module, threads: int = 0, *, pooling: str = "mean") -> None:
-        self.graph, self.threads = Graph(model, pooling=pooling).eval(), threads
+    def __init__(self, model: nn.Module, threads: int = 0) -> None:
+        self.graph, self.threads = Graph(model).eval(), threads
         self.runtime_version = str(torch.__version__)
 
     def run(self, batch: Batch) -> dict[str, np.ndarray]:
@@ -180,6 +167,4 @@ class TorchSession:
         device = next(self.graph.parameters()).device
         with torch.inference_mode():
             results = self.graph(*(torch.from_numpy(batch[name]).to(device) for name in self.graph.inputs))
-        return {
-            name: result.float().cpu().numpy() for name, result in zip(self.graph.head.outputs, results, strict=True)
-        }
+        return {name: result.float().cpu().numpy() for name, result in zip(self.graph.outputs, results, strict=True)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ class Head:
     Attributes:
         name: as the field says it.
         mark: what the class says: BertForTokenClassification, XLNetForQuestionAnsweringSimple.
+        auto_model: name of transformers' Auto class, or of ours.
         outputs: names of the graph's outputs; shapes in `edgebert.converters.Session.run`.
     """
 
@@ -26,6 +28,7 @@ class Head:
     outputs: tuple[str, ...]
 
 
+SEVERAL = "several"  # heads of ours over one encoder, see `edgebert.modeling.headed`
 HEADS = {
     head.name: head
     for head in (
@@ -34,8 +37,54 @@ HEADS = {
         Head("question-answering", "ForQuestionAnswering", "AutoModelForQuestionAnswering",
              ("start_logits", "end_logits")),
         Head("sentence-embedding", "Model", "AutoModel", ("sentence_embedding",)),
+        Head(SEVERAL, "HeadedEncoder", "HeadedEncoder", ()),
     )
 }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Part:
+    """One head of a model as it stands.
+
+    Attributes:
+        name: of one head of several; "" where there is one.
+        kind: a name of HEADS.
+        outputs: names of the model's outputs that are this head's.
+        problem: transformers' problem_type of a sequence head.
+        width: of a sentence vector; 0 is the encoder's.
+    """
+
+    name: str
+    kind: str
+    outputs: tuple[str, ...]
+    n_labels: int = 0
+    problem: str = "single_label_classification"
+    pooling: str = "mean"
+    width: int = 0
+
+    @property
+    def prefix(self) -> str:
+        """Before the names of its outputs and targets."""
+        return f"{self.name}_" if self.name else ""
+
+
+def parts_of(config: Any, class_name: str) -> tuple[Part, ...]:
+    """The heads of a model of this class with this config."""
+    pooling = getattr(config, "edgebert_pooling", "mean")
+    if class_name != HEADS[SEVERAL].auto_model:
+        kind = head_of(class_name)
+        problem = getattr(config, "problem_type", None) or "single_label_classification"
+        return (Part("", kind.name, kind.outputs, config.num_labels, problem, pooling),)
+    return tuple(_part(item, pooling) for item in config.edgebert_heads)
+
+
+def _part(item: Mapping[str, Any], pooling: str) -> Part:
+    prefix = f"{item['name']}_" if item["name"] else ""
+    outputs = tuple(prefix + output for output in HEADS[item["kind"]].outputs)
+    rest = {key: value for key, value in item.items() if key not in ("name", "kind") and value is not None}
+    return Part(item["name"], item["kind"], outputs, **{"pooling": pooling, **rest})
+
+
 POOLING = Path("1_Pooling/config.json")  # how sentence-transformers says it
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from edgebert.report import format as fmt
 from edgebert.report import view
 from edgebert.report.view import Entry
-from edgebert.types import Latency, ModelResult, Report, TypeScore
+from edgebert.types import Latency, ModelResult, Report, Score, TypeScore
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Group:
 
 @dataclass(frozen=True)
 class TypeLine:
-    """One entity type: the teacher in torch and the packaged file."""
+    """One label: the teacher in torch and the packaged file."""
 
     name: str
     support: int
@@ -66,10 +66,30 @@ def _score_cells(report: Report) -> list[tuple[str, Cell]]:
         (f"{score.metric}, {score.split}, %", lambda e: fmt.percent(e.score.value, 2)),
         ("points against the teacher", lambda e: fmt.points(view.drop(e, report))),
         (f"on {report.teacher.dev.split}, %", lambda e: fmt.percent(e.dev.value if e.dev else None, 2)),
+        *_more_cells(score),
+        *_part_cells(score),
         ("precision, %", lambda e: fmt.percent(e.score.precision)),
         ("recall, %", lambda e: fmt.percent(e.score.recall)),
         ("rows", lambda e: fmt.count(e.score.n)),
     ]
+
+
+def _more_cells(score: Score) -> list[tuple[str, Cell]]:
+    """The other metrics of the same rows."""
+
+    def cell(name: str) -> Cell:
+        return lambda e: fmt.percent(e.score.more.get(name), 2)
+
+    return [(f"{name}, %", cell(name)) for name in score.more]
+
+
+def _part_cells(score: Score) -> list[tuple[str, Cell]]:
+    """Each head's own metric, where a model has several."""
+
+    def cell(name: str) -> Cell:
+        return lambda e: fmt.percent(e.score.parts[name].value if name in e.score.parts else None, 2)
+
+    return [(f"{name}: {part.metric}, %", cell(name)) for name, part in score.parts.items()]
 
 
 def _size_cells(report: Report) -> list[tuple[str, Cell]]:
@@ -148,7 +168,7 @@ def _accelerator_cells(report: Report) -> list[tuple[str, Cell]]:
 
 
 def type_table(report: Report, best: Entry | None) -> list[TypeLine]:
-    """A line per entity type of the teacher or the packaged file, the most frequent first."""
+    """A line per label of the teacher or the packaged file, the most frequent first."""
     ours = {score.name: score for score in best.score.per_type} if best else {}
     teacher = {score.name: score for score in report.teacher.test.per_type}
     lines = [

@@ -30,9 +30,27 @@ def print_report(report: Report, console: Console, folder: Path | None = None) -
     best = view.winner(report)
     head = Text("packaged: ", style="bold green") if best else Text("nothing packaged: ", style="bold red")
     console.print(head + Text(f"{best.label}. " if best else "", style="bold") + Text(report.verdict, style="default"))
+    for line in _others(report, best):
+        console.print(Text(line))
     for failure in report.failures:
         console.print(Text("failed: ", style="red") + Text(failure, style="default"))
     _print_places(console, str(folder) if folder else report.run, packaged=best is not None)
+
+
+def _others(report: Report, best: Entry | None) -> list[str]:
+    """The other metrics, and each head's own, of the packaged file against the teacher."""
+
+    def line(name: str, ours: float | None, teacher: float) -> str:
+        own = f"{fmt.percent(ours, 2)} against the teacher's " if best else ""
+        return f"  {name}: {own}{fmt.percent(teacher, 2)}"
+
+    teacher = report.teacher.test
+    score = best.score if best else teacher
+    lines = [line(name, score.more.get(name), value) for name, value in teacher.more.items()]
+    for name, part in teacher.parts.items():
+        own = score.parts.get(name)
+        lines.append(line(f"{name}, {part.metric}, n = {part.n}", own.value if own else None, part.value))
+    return lines
 
 
 def _table(report: Report) -> Table:
@@ -96,8 +114,9 @@ def _print_places(console: Console, run: str, *, packaged: bool) -> None:
 
 
 def _short(metric: str) -> str:
-    """The last word of a metric's name: 'strict entity F1' -> 'F1'."""
-    return metric.split()[-1]
+    """The last word of a metric's name: 'strict entity F1' -> 'F1'; the first of a mean of several."""
+    words = metric.split()
+    return words[0] if words[0] == "mean" else words[-1]
 
 
 def _ascii(text: str) -> str:

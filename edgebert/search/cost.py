@@ -116,10 +116,11 @@ def _counts(config: Any, auto_model: str) -> tuple[int, int]:
     key = (config.to_json_string(use_diff=False), auto_model)
     if key not in _COUNTS:
         import torch
-        import transformers
+
+        from edgebert.modeling.checkpoint import build_model
 
         with torch.device("meta"):
-            model = getattr(transformers, auto_model).from_config(config)
+            model = build_model(config, auto_model)
         matrices = sum(p.numel() for p in model.parameters() if p.dim() > 1)
         _COUNTS[key] = (matrices, sum(p.numel() for p in model.parameters()) - matrices)
     return _COUNTS[key]

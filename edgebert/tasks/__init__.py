@@ -1,54 +1,171 @@
 """What a model is asked to do: one file a task, found by the registry.
 
-A task reads rows out of records, encodes them, turns logits into predictions, scores them, and says the answer that a
-user reads. Nothing here knows torch: the same code serves training, verification and `edgebert predict`.
+A task reads rows out of records, encodes them, turns a model's outputs into predictions, scores them, and says the answer
+that a user reads. Nothing here knows torch: the same code serves training, verification and `edgebert predict`.
+Modules whose name begins with `_` are parts of tasks.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import Field, fields, is_dataclass, replace
+from typing import TYPE_CHECKING, Any
 
-from edgebert.types import Feature, Record, Row, Score
+from edgebert.errors import DataError, RequestError, unknown
+from edgebert.types import Feature, Outputs, Record, Row, Score
 
 if TYPE_CHECKING:
-    import numpy as np
     from tokenizers import Tokenizer
+    from typing_extensions import Self
 
 
-class Task(Protocol):
-    """The declaration `TASK` of each module of this package."""
+class Task(ABC):
+    """The declaration `TASK` of each module of this package: an instance of a frozen dataclass whose fields are the
+    task's options, each with a default and, in its metadata, `help`.
+
+    Attributes:
+        title: what it is, in words.
+        metric: name of the score's value: "strict entity F1".
+        head: a name of `edgebert.modeling.heads.HEADS`.
+        columns: role -> usual names of the column that plays it; `text`, `second`, `label` and so on.
+        inputs: names of the texts of one row, as `edgebert predict` takes them.
+        answer_name: what the JSON of `edgebert predict` calls the answer.
+        cuts: a text longer than a window is cut to it; otherwise it is read in several windows.
+        paired: the two windows of a row are trained on together.
+        example: a text for each of `inputs`, for the documents.
+    """
 
     name: str
     title: str
-    metric: str  # "strict entity F1"
-    auto_model: str  # name of transformers' Auto class: "AutoModelForTokenClassification"
-    default_data: str  # a catalogue name
+    metric: str
+    head: str
+    columns: Mapping[str, tuple[str, ...]]
+    aliases: tuple[str, ...] = ()
+    default_data: str = ""  # a catalogue name; "" where the registry carries none
+    inputs: tuple[str, ...] = ("text",)
+    answer_name: str = "answer"
+    cuts: bool = False
+    paired: bool = False
+    example: tuple[str, ...] = ("show me flights from boston to denver",)
 
+    # ------------------------------------------------------------ data
+
+    @abstractmethod
     def rows(self, records: Iterable[Record]) -> tuple[list[Row], list[str]]:
-        """Rows of labelled records, and notes on what was repaired. Raises DataError with the record's place."""
+        """Rows of labelled records, whose columns are named by their roles, and notes on what was repaired or left out.
+
+        Raises DataError with the record's place."""
 
     def labels(self, rows: Iterable[Row]) -> tuple[str, ...]:
-        """The model's output labels, in order, from the training rows."""
+        """The model's output labels, in order, from the training rows; () for a task without."""
+        return ()
+
+    def check(self, rows: Sequence[Row], split: str) -> None:
+        """Raises DataError where the rows of a split cannot serve. Here: no label in any split, or one alone to learn."""
+        if type(self).labels is Task.labels:
+            return
+        found = self.labels(rows)
+        hint = f"Every split needs labelled rows: check the label's column, or give others with --data {split}=FILE"
+        if found in ((), ("O",)):
+            what = f"none of the {len(rows)} rows of the {split} split carries a label"
+            raise DataError(what, where=split, hint=hint)
+        if len(found) < 2 and split == "train":
+            raise DataError(f"every row to train on is '{found[0]}'", where=split, hint="There is nothing to tell apart.")
+
+    # ------------------------------------------------------------ model
 
     def match_labels(self, head: Sequence[str], labels: Sequence[str]) -> list[int] | None:
         """For each of `labels`, its index in a teacher's `head`; None where the head does not fit the task's labels."""
+        known = {self.fold(label): i for i, label in enumerate(head)}
+        wanted = [self.fold(label) for label in labels]
+        if len(known) < len(head) or len(set(wanted)) < len(wanted) or not known.keys() >= set(wanted):
+            return None
+        return [known[label] for label in wanted]
 
+    def fold(self, label: str) -> str:
+        """What two spellings of one label have in common."""
+        return label.casefold()
+
+    def model_settings(self, labels: Sequence[str]) -> dict[str, Any]:
+        """Attributes that the model's config gets beside its labels."""
+        return {}
+
+    def class_weights(self, rows: Sequence[Row], labels: Sequence[str]) -> tuple[float, ...]:
+        """Weight of each label in the loss on true labels; () weighs them alike."""
+        return ()
+
+    @abstractmethod
     def encode(
         self, rows: Sequence[Row], tokenizer: Tokenizer, labels: Sequence[str], max_length: int
     ) -> list[Feature]:
-        """Windows of at most `max_length` pieces; long rows give several, nothing is cut."""
+        """Windows of at most `max_length` pieces, in the order of the rows."""
 
+    # ------------------------------------------------------------ answers
+
+    @abstractmethod
     def decode(
-        self, rows: Sequence[Row], features: Sequence[Feature], logits: Sequence[np.ndarray], labels: Sequence[str]
-    ) -> list[tuple[str, ...]]:
-        """One tuple of predicted labels a row; `logits[i]` belongs to `features[i]`, (n_pieces, n_labels)."""
+        self, rows: Sequence[Row], features: Sequence[Feature], outputs: Sequence[Outputs], labels: Sequence[str]
+    ) -> list[Any]:
+        """One prediction a row; `outputs[i]` belongs to `features[i]` and has no batch axis."""
 
-    def score(self, rows: Sequence[Row], predictions: Sequence[tuple[str, ...]], split: str) -> Score:
+    @abstractmethod
+    def score(self, rows: Sequence[Row], predictions: Sequence[Any], split: str) -> Score:
         """The task's metric over labelled rows."""
 
-    def read_text(self, text: str) -> Row:
-        """A row without labels from raw text, with character offsets."""
+    def same(self, a: Any, b: Any) -> list[bool]:
+        """Whether two predictions of one row agree, answer by answer; [] where only the vectors' cosine can tell."""
+        return [a == b]
 
-    def answer(self, row: Row, prediction: tuple[str, ...]) -> list[dict[str, Any]]:
-        """What a user reads: for entities, {text, type, start, end} with character offsets."""
+    def tuned(
+        self, rows: Sequence[Row], features: Sequence[Feature], outputs: Sequence[Outputs], labels: Sequence[str]
+    ) -> Self:
+        """The task with what is chosen on development rows once a model is trained, such as a threshold."""
+        return self
+
+    def taught(self, rows: Sequence[Row], features: Sequence[Feature], outputs: Sequence[Outputs]) -> tuple[Row, ...]:
+        """The rows with what only the teacher can say of them, for tasks that need it."""
+        return tuple(rows)
+
+    @abstractmethod
+    def read_texts(self, *texts: str) -> Row:
+        """A row without labels from one text for each of `inputs`."""
+
+    @abstractmethod
+    def answer(self, row: Row, prediction: Any) -> Any:
+        """What a user reads, as JSON types."""
+
+    # ------------------------------------------------------------ options
+
+    def options(self) -> dict[str, Any]:
+        """The options that are not at their default, as JSON types."""
+        pairs = [(field, getattr(self, field.name)) for field in task_options(self)]
+        return {field.name: value for field, value in pairs if value != field.default}
+
+    def configured(self, options: Mapping[str, Any]) -> Self:
+        """The task with these options, given as text or as what they are. Raises RequestError for an unknown one."""
+        known = {field.name: field for field in task_options(self)}
+        read = {}
+        for name, value in options.items():
+            if name not in known:
+                raise unknown(f"option of {self.name}", name, known, where="--set")
+            read[name] = _read(value, str(known[name].type), f"{self.name}.{name}")
+        return replace(self, **read) if read else self  # type: ignore[type-var]
+
+
+def task_options(task: Task) -> tuple[Field[Any], ...]:
+    """The fields that are a task's options."""
+    return fields(task) if is_dataclass(task) else ()
+
+
+def _read(value: Any, kind: str, where: str) -> Any:
+    """A value as its annotation says: str, bool, int or float, each possibly `| None`."""
+    kind = kind.removesuffix(" | None")
+    if value is None or not isinstance(value, str):
+        return value
+    try:
+        if kind == "bool":
+            return {"true": True, "false": False}[value.lower()]
+        return {"int": int, "float": float, "str": str}[kind](value)
+    except (KeyError, ValueError):
+        raise RequestError(f"{value!r} is not {kind}", where=where) from None

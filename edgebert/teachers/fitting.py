@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from edgebert.methods import Workshop
 from edgebert.modeling.checkpoint import (
@@ -15,14 +16,13 @@ from edgebert.modeling.checkpoint import (
     save_checkpoint,
     slice_head,
 )
+from edgebert.modeling.heads import HEADS, SEVERAL, head_of
 from edgebert.registry import method
 from edgebert.run import plain
+from edgebert.tasks import Task
 from edgebert.teachers import TeacherSource
-from edgebert.training.run import evaluate
+from edgebert.training.run import judge, read_rows
 from edgebert.types import Dataset, Student, TrainSettings
-
-if TYPE_CHECKING:
-    from edgebert.tasks import Task
 
 
 def fit_teacher(
@@ -44,34 +44,60 @@ def fit_teacher(
     from tokenizers.pre_tokenizers import ByteLevel
 
     torch.manual_seed(settings.seed)
-    train, dev, test = (dataset.splits[split] for split in ("train", "dev", "test"))
+    train, dev = dataset.splits["train"], dataset.splits["dev"]
     tokenizer = load_tokenizer(source.folder)
     if isinstance(tokenizer.pre_tokenizer, ByteLevel):
         tokenizer.pre_tokenizer.add_prefix_space = True  # rows are words, and RoBERTa's pieces of a word begin with one
+    auto_model, settings_of = HEADS[task.head].auto_model, teacher_settings(task, dataset.labels)
     order = _fitting_head(source.folder, task, dataset.labels)
     if order is not None:
-        model, whole = load_model(source.folder, task.auto_model, allow_pickle=allow_pickle)
+        model, whole = load_model(source.folder, auto_model, settings=settings_of, allow_pickle=allow_pickle)
         order = order if whole else None
     if order is not None:
-        slice_head(model, order, dataset.labels)
-        student, note = Student(model, tokenizer), "the checkpoint's own head, its outputs put in the data's order"
+        if dataset.labels and order != list(range(model.config.num_labels)):
+            slice_head(model, order, dataset.labels)
+        student, note = Student(model, tokenizer), "the checkpoint's own head"
+        if dataset.labels:
+            note += ", its outputs in the data's order"
     else:
-        model, _ = load_model(source.folder, task.auto_model, dataset.labels, allow_pickle=allow_pickle)
+        model, _ = load_model(
+            source.folder, auto_model, dataset.labels, settings=settings_of, allow_pickle=allow_pickle
+        )
         workshop = Workshop(model, task, dataset.labels, train, dev, settings, folder / "work", log)
         student = method("finetune").apply(Student(model, tokenizer), workshop, epochs=settings.epochs)
         note = f"a new head, fine-tuned for {settings.epochs:g} epochs at a learning rate of {settings.learning_rate:g}"
     save_checkpoint(folder, student, source.folder)
-    scores = {
-        split: evaluate(student, task, dataset.labels, rows, split, settings.max_length)
-        for split, rows in (("dev", dev), ("test", test))
-    }
+    dataset = taught(student, task, dataset, settings.max_length)
+    scores = judge(student, task, dataset, settings.max_length)
     return plain({**scores, "n_parameters": n_parameters(student.model), "note": note})
 
 
+def taught(student: Student, task: Task, dataset: Dataset, max_length: int) -> Dataset:
+    """The dataset whose development and test rows hold what only the teacher can say of them."""
+    if type(task).taught is Task.taught:
+        return dataset
+    rows = dict(dataset.splits)
+    for split in ("dev", "test"):
+        features, outputs = read_rows(student, task, dataset.labels, rows[split], max_length)
+        rows[split] = task.taught(rows[split], features, outputs)
+    return replace(dataset, splits=rows)
+
+
+def teacher_settings(task: Task, labels: tuple[str, ...]) -> dict[str, Any]:
+    """What the teacher's config gets: a sentence vector of a width of its own is for students."""
+    settings = task.model_settings(labels)
+    return settings if task.head == SEVERAL else {k: v for k, v in settings.items() if k != "edgebert_heads"}
+
+
 def _fitting_head(folder: Path, task: Task, labels: tuple[str, ...]) -> list[int] | None:
-    """Where each label stands in the checkpoint's head; None when it has none for the task."""
+    """Where each label stands in the checkpoint's head, [] for a head without; None when it has none for the task."""
     config = load_config(folder)
-    suffix = task.auto_model.removeprefix("AutoModel")
-    if not any(name.endswith(suffix) for name in config.architectures or ()):
+    if task.head == "sentence-embedding":  # any encoder has states to pool
+        return []
+    if not any(head_of(name).name == task.head for name in config.architectures or ()):
         return None
+    if task.head == SEVERAL and config.edgebert_heads != task.model_settings(labels)["edgebert_heads"]:
+        return None
+    if not labels:
+        return []
     return task.match_labels([config.id2label[i] for i in range(config.num_labels)], labels)

@@ -21,7 +21,9 @@ from edgebert.distributed import is_main, wait_for_everyone, world_size
 from edgebert.errors import EdgebertError
 from edgebert.infer import pad_batch
 from edgebert.modeling.checkpoint import accepted, quiet
-from edgebert.training.losses import IGNORED, all_finite, hard_cross_entropy
+from edgebert.modeling.headed import answers
+from edgebert.training.heads import hard_loss
+from edgebert.training.losses import IGNORED, all_finite
 from edgebert.types import Feature, TrainSettings
 
 SAVE_EVERY_SECONDS = 60.0
@@ -32,21 +34,29 @@ class Objective(nn.Module):
 
     Args:
         student: the model that is trained.
+        weights: of each label of a sequence head; () weighs them alike.
     """
 
     accepts_loss_kwargs = False  # the loss is a mean over the batch: the Trainer divides it when it accumulates
 
-    def __init__(self, student: nn.Module) -> None:
+    def __init__(self, student: nn.Module, weights: Sequence[float] = ()) -> None:
         super().__init__()
-        self.student = student
+        self.student, self.weights = student, tuple(weights)
 
     def forward(self, **batch: Tensor) -> dict[str, Tensor]:
         return {"loss": self.loss(batch)}
 
     def loss(self, batch: dict[str, Tensor]) -> Tensor:
         """Scalar loss of a batch of `collate`."""
-        logits = self.student(**accepted(self.student, batch)).logits
-        return hard_cross_entropy(logits, batch["labels"])
+        return hard_loss(self.student, self.answer(batch), batch, self.weights)
+
+    def read_student(self, batch: dict[str, Tensor], **options: Any) -> Any:
+        """What the student returns for the batch."""
+        return self.student(**accepted(self.student, batch), **options)
+
+    def answer(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The student's outputs by name."""
+        return answers(self.student, self.read_student(batch), batch["attention_mask"])
 
 
 class DistillationObjective(Objective):
@@ -59,13 +69,19 @@ class DistillationObjective(Objective):
             student's own pieces, so that positions match one to one.
     """
 
-    def __init__(self, student: nn.Module, teacher: nn.Module, teacher_ids: Sequence[int] | None) -> None:
-        super().__init__(student)
+    def __init__(
+        self,
+        student: nn.Module,
+        teacher: nn.Module,
+        teacher_ids: Sequence[int] | None,
+        weights: Sequence[float] = (),
+    ) -> None:
+        super().__init__(student, weights)
         self._teacher = (teacher,)  # in a tuple, so that it is no submodule
         self._teacher_ids = None if teacher_ids is None else torch.tensor(list(teacher_ids))
 
     def read_teacher(self, batch: dict[str, Tensor], **options: Any) -> Any:
-        """The teacher's outputs for the batch."""
+        """What the teacher returns for the batch."""
         (teacher,) = self._teacher
         ids = batch["input_ids"]
         if next(teacher.parameters()).device != ids.device:
@@ -75,18 +91,40 @@ class DistillationObjective(Objective):
         with torch.no_grad():
             return teacher(**accepted(teacher, {**batch, "input_ids": ids}), **options)
 
-    def read_student(self, batch: dict[str, Tensor], **options: Any) -> Any:
-        """The student's outputs for the batch."""
-        return self.student(**accepted(self.student, batch), **options)
+    def ask_teacher(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The teacher's outputs by name."""
+        (teacher,) = self._teacher
+        return answers(teacher, self.read_teacher(batch), batch["attention_mask"])
 
 
-def collate(features: Sequence[Feature], pad_id: int = 0) -> dict[str, Tensor]:
-    """`pad_batch` as tensors, and `labels` (batch, seq) padded with IGNORED."""
+Item = Feature | tuple[Feature, ...]  # what the loop draws: a window, or windows that must meet in one batch
+
+
+def collate(items: Sequence[Item], pad_id: int = 0) -> dict[str, Tensor]:
+    """`pad_batch` as tensors, and the targets of each head under `HEAD_NAME`, or `NAME` where there is one head.
+
+    Token labels (batch, seq) are padded with IGNORED. A row without a target that others have gets IGNORED, or NaN where
+    the target is a float: shapes (batch,) or (batch, n).
+    """
+    features = [feature for item in items for feature in _windows(item)]
     batch = {name: torch.from_numpy(array) for name, array in pad_batch(features, pad_id).items()}
-    labels = torch.full_like(batch["input_ids"], IGNORED)
-    for row, feature in zip(labels, features, strict=True):
-        row[: len(feature.labels)] = torch.tensor(feature.labels)
-    return {**batch, "labels": labels}
+    for i, feature in enumerate(features):
+        prefix = f"{feature.head}_" if feature.head else ""
+        if feature.words and feature.labels:
+            labels = batch.setdefault(f"{prefix}labels", torch.full_like(batch["input_ids"], IGNORED))
+            labels[i, : len(feature.labels)] = torch.tensor(feature.labels)
+        for name, value in feature.targets.items():
+            target = torch.tensor(value)
+            empty = float("nan") if target.is_floating_point() else IGNORED
+            rows = batch.setdefault(
+                prefix + name, torch.full((len(features), *target.shape), empty, dtype=target.dtype)
+            )
+            rows[i] = target
+    return batch
+
+
+def _windows(item: Item) -> tuple[Feature, ...]:
+    return item if isinstance(item, tuple) else (item,)
 
 
 class _Watch(TrainerCallback):
@@ -126,13 +164,13 @@ class _LengthTrainer(Trainer):
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
         from transformers.trainer_pt_utils import LengthGroupedSampler
 
-        lengths = [len(feature.input_ids) for feature in self.train_dataset]
+        lengths = [max(len(one.input_ids) for one in _windows(item)) for item in self.train_dataset]
         return LengthGroupedSampler(self.args.train_batch_size, lengths=lengths)
 
 
 def train(
     objective: Objective,
-    features: Sequence[Feature],
+    features: Sequence[Item],
     settings: TrainSettings,
     work: Path,
     *,

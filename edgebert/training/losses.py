@@ -9,18 +9,19 @@ from torch.nn import functional as F
 IGNORED = -100  # label of a position that is not trained on
 
 
-def hard_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
+def hard_cross_entropy(logits: Tensor, labels: Tensor, weights: Tensor | None = None) -> Tensor:
     """Cross-entropy with the true labels.
 
     Args:
-        logits: (batch, seq, n_labels).
-        labels: (batch, seq), IGNORED where there is none.
+        logits: (batch, seq, n_labels) or (batch, n_labels).
+        labels: (batch, seq) or (batch,), IGNORED where there is none.
+        weights: (n_labels,), of each label; the mean over positions stays unweighted, as balanced weights average to 1.
 
     Returns:
         Scalar: the mean over labelled positions, 0 where a batch has none.
     """
     flat = labels.flatten()
-    total = F.cross_entropy(logits.flatten(0, -2), flat, ignore_index=IGNORED, reduction="sum")
+    total = F.cross_entropy(logits.flatten(0, -2), flat, weights, ignore_index=IGNORED, reduction="sum")
     return total / (flat != IGNORED).sum().clamp(min=1)
 
 

@@ -14,15 +14,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from edgebert.converters import Batch, Runner, Session, per_token
-from edgebert.errors import EdgebertError
-from edgebert.infer import pad_batch
-from edgebert.types import Feature, Likeness, Parity, Row
+from edgebert.errors import EdgebertError, first_line
+from edgebert.infer import one_row, pad_batch
+from edgebert.types import Feature, Likeness, Outputs, Parity, Row
 
 if TYPE_CHECKING:
     from edgebert.tasks import Task
 
-Outputs = Mapping[str, np.ndarray]
-VECTOR = "sentence_embedding"  # the output that has no best entry: its cosine decides
+VECTOR = "sentence_embedding"  # ends the name of an output that has no best entry: its cosine decides
 
 
 @dataclass(frozen=True)
@@ -85,8 +84,7 @@ def make_reference(
         try:
             edge_outputs[name] = model.run(batch)
         except (IndexError, RuntimeError, ValueError) as error:
-            first = str(error).splitlines()[0]
-            raise EdgebertError(f"the model itself cannot read the edge row '{name}': {first}") from None
+            raise EdgebertError(f"the model itself cannot read the edge row '{name}': {first_line(error)}") from None
     return Reference(batches, outputs, edges, edge_outputs, labels)
 
 
@@ -122,7 +120,9 @@ def compare(
         n_rows=len(found),
         max_logit_difference=max(_difference(name, *pair) for name, pair in pairs),
         min_cosine=min(_cosine(name, *pair) for name, pair in pairs),
-        equal_predictions=_share([same for name, pair in pairs if name != VECTOR for same in _equal(name, *pair)]),
+        equal_predictions=_share(
+            [same for name, pair in pairs if not name.endswith(VECTOR) for same in _equal(name, *pair)]
+        ),
         edges={
             name: max(
                 _difference(key, edges[name][key], value, batch) for key, value in reference.edge_outputs[name].items()
@@ -146,9 +146,9 @@ def compare_task(
     """`compare`, with the task's own answers and metric; `reference.batches` are the features, one each."""
     likeness, outputs = compare(session, reference, kind)
     labels = reference.labels
-    predicted = task.decode(rows, features, [one["logits"][0] for one in outputs], labels)
-    expected = task.decode(rows, features, [one["logits"][0] for one in reference.outputs], labels)
-    same = [a == b for ours, theirs in zip(predicted, expected, strict=True) for a, b in zip(ours, theirs, strict=True)]
+    predicted = task.decode(rows, features, _rows(outputs, features), labels)
+    expected = task.decode(rows, features, _rows(reference.outputs, features), labels)
+    same = [agree for ours, theirs in zip(predicted, expected, strict=True) for agree in task.same(ours, theirs)]
     score, aim = task.score(rows, predicted, split), task.score(rows, expected, split)
     allowed, failures = TOLERANCES[kind], list(likeness.failures)
     drop = 100 * (aim.value - score.value)
@@ -156,6 +156,14 @@ def compare_task(
         failures.append(f"{score.metric} falls by {drop:.2f} points, {allowed.drop_points:g} are allowed")
     facts = {**vars(likeness), "n_rows": len(rows), "equal_predictions": _share(same), "failures": tuple(failures)}
     return Parity(**facts, score=score, reference_score=aim)
+
+
+def _rows(outputs: Sequence[Outputs], features: Sequence[Feature]) -> list[Outputs]:
+    """Of batches of one row each, the rows."""
+    return [
+        {name: one_row(name, array, 0, len(feature.input_ids)) for name, array in one.items()}
+        for one, feature in zip(outputs, features, strict=True)
+    ]
 
 
 def _sound(session: Session, reference: Reference, found: Sequence[Outputs], edges: Mapping[str, Outputs]) -> list[str]:

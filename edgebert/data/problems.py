@@ -1,0 +1,63 @@
+"""What is wrong with labelled rows though every one of them can be read: found, counted and told, not repaired."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+
+from edgebert.types import Row, Split
+
+SKEW = 20  # times as many rows of the largest class as of the smallest
+MOST = 0.8  # of a label's texts that hold its name, and of the labels, before it counts as told in the text
+
+
+def problems(rows: Mapping[Split, Sequence[Row]]) -> list[str]:
+    """Notes on contradicting labels, rare classes, and labels that stand in their own texts."""
+    train = [row for row in rows.get("train", ()) if row.labels]
+    return [*_contradictions(train), *_imbalance(train), *_leaks(train)] if train else []
+
+
+def _contradictions(rows: Sequence[Row]) -> list[str]:
+    labels = defaultdict(set)
+    for row in rows:
+        labels[row.identity].add(row.labels)
+    n = sum(len(found) > 1 for found in labels.values())
+    return [f"train: {n} texts stand there more than once, with different labels"] if n else []
+
+
+def _imbalance(rows: Sequence[Row]) -> list[str]:
+    counts = Counter(label for row in rows for label in row.labels)
+    notes = []
+    if single := sorted(label for label, n in counts.items() if n == 1):
+        notes.append(f"train: {len(single)} labels have a single row: {_few(single)}")
+    (most, n_most), (least, n_least) = counts.most_common()[0], counts.most_common()[-1]
+    if n_most > SKEW * n_least:
+        notes.append(f"train: labels are uneven, from {n_most} rows of '{most}' to {n_least} of '{least}'")
+    return notes
+
+
+def _leaks(rows: Sequence[Row]) -> list[str]:
+    """Labels whose name stands in most of their texts: a model learns to read it off, and real texts will not hold it."""
+    texts = defaultdict(list)
+    for row in rows:
+        for label in row.labels:
+            texts[label].append(_plain(row.identity))
+    told = [
+        label
+        for label, own in texts.items()
+        if _plain(label).strip() and sum(_plain(label) in text for text in own) > MOST * len(own)
+    ]
+    if len(told) <= MOST * len(texts):
+        return []
+    return [
+        f"train: {len(told)} of {len(texts)} labels stand by name in nearly all of their texts: {_few(sorted(told))}"
+    ]
+
+
+def _plain(text: str) -> str:
+    """Lower case, words apart by one space, a space at either end, so that only whole words match."""
+    return f" {' '.join(''.join(c if c.isalnum() else ' ' for c in text.casefold()).split())} "
+
+
+def _few(names: Sequence[str]) -> str:
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")

@@ -1,0 +1,114 @@
+"""Rows to windows of token ids: what the tasks share."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from edgebert.errors import RequestError
+from edgebert.types import Feature, Row
+
+if TYPE_CHECKING:
+    from tokenizers import Encoding, Tokenizer
+
+IGNORED = -100  # the label id that torch's cross entropy skips
+
+
+def sound(text: str) -> str:
+    """The text without lone surrogates, which a JSON escape can smuggle in and a tokenizer cannot read."""
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
+def cut_texts(
+    rows: Sequence[Row],
+    tokenizer: Tokenizer,
+    max_length: int,
+    targets: Callable[[Row], Mapping[str, Any]] = lambda row: {},
+) -> list[Feature]:
+    """One window a row: its text, and its second text where it has one, cut to `max_length` pieces, the longer first.
+
+    Raises RequestError when no piece fits into a window.
+    """
+    from tokenizers import Tokenizer
+
+    private = Tokenizer.from_str(tokenizer.to_str())
+    private.no_padding()
+    room(private, max_length, pair=any(row.second is not None for row in rows))
+    private.enable_truncation(max_length, strategy="longest_first")
+    texts = [
+        sound(row.text or "") if row.second is None else (sound(row.text or ""), sound(row.second)) for row in rows
+    ]
+    return [
+        Feature(i, tuple(encoding.ids), tuple(encoding.type_ids), targets=targets(row))
+        for i, (row, encoding) in enumerate(zip(rows, private.encode_batch(texts), strict=True))
+    ]
+
+
+def room(tokenizer: Tokenizer, max_length: int, *, pair: bool = False) -> int:
+    """Pieces of text in a window, the special tokens aside. Raises RequestError when there is none."""
+    free = int(max_length - tokenizer.num_special_tokens_to_add(pair))
+    if free < 1:
+        what = f"windows of {max_length} pieces leave no room for a word"
+        raise RequestError(what, where="max_length", hint=f"At least {max_length - free + 1}; 128 is usual.")
+    return free
+
+
+def word_windows(rows: Sequence[Row], tokenizer: Tokenizer, labels: Sequence[str], max_length: int) -> list[Feature]:
+    """Windows over words of at most `max_length` pieces, overlapping by about a quarter.
+
+    Each word belongs to the one window in which its first piece has the most context on its poorer side, so that no word
+    is predicted at a window's edge if another window shows it better. A window that owns no word is left out, so a row
+    whose words give no pieces has none. A tag that is not in `labels` gets the label id -100. Raises RequestError when
+    no piece fits into a window.
+    """
+    from tokenizers import Tokenizer
+
+    private = Tokenizer.from_str(tokenizer.to_str())
+    private.no_padding()
+    free = room(private, max_length)
+    stride = min(max_length // 4, free - 1)
+    private.enable_truncation(max_length, stride=stride)
+    ids = {label: i for i, label in enumerate(labels)}
+    encodings = private.encode_batch([[sound(word) for word in row.words] for row in rows], is_pretokenized=True)
+    return [
+        feature
+        for i, (row, encoding) in enumerate(zip(rows, encodings, strict=True))
+        for feature in _features(i, row, [encoding, *encoding.overflowing], free - stride, ids)
+    ]
+
+
+def _features(
+    index: int, row: Row, windows: Sequence[Encoding], step: int, ids: Mapping[str, int]
+) -> Iterator[Feature]:
+    owned: list[dict[int, int]] = [{} for _ in windows]  # of each window: piece -> word
+    for word, (window, piece) in _owners([encoding.word_ids for encoding in windows], step).items():
+        owned[window][piece] = word
+    known = [ids.get(tag, IGNORED) for tag in row.tags]
+    for encoding, mine in zip(windows, owned, strict=True):
+        if mine:
+            words = tuple(mine.get(piece, -1) for piece in range(len(encoding.ids)))
+            labels = tuple(known[word] if word >= 0 else IGNORED for word in words) if known else ()
+            yield Feature(index, tuple(encoding.ids), tuple(encoding.type_ids), words, labels)
+
+
+def _owners(windows: Sequence[Sequence[int | None]], step: int) -> dict[int, tuple[int, int]]:
+    """word -> (window, piece): where the word's first piece has the most context on its poorer side.
+
+    `windows` holds the word of each piece, None for special tokens. Window k begins with piece k * step of the row, so
+    a word that a window's edge cuts is told from one that begins there. The row's own ends count as endless context.
+    """
+    begun: dict[int, int] = {}  # word -> its first piece, counted from the row's first
+    best: dict[int, tuple[float, int, int]] = {}
+    for k, window in enumerate(windows):
+        pieces = [(piece, word) for piece, word in enumerate(window) if word is not None]
+        for n_before, (piece, word) in enumerate(pieces):
+            position = k * step + n_before
+            if begun.setdefault(word, position) != position:
+                continue
+            before = n_before if k else math.inf
+            after = len(pieces) - 1 - n_before if k < len(windows) - 1 else math.inf
+            context = min(before, after)
+            if word not in best or context > best[word][0]:
+                best[word] = (context, k, piece)
+    return {word: (k, piece) for word, (_, k, piece) in best.items()}

@@ -1,0 +1,126 @@
+"""A label for two texts: paraphrases, entailment, duplicates. The segment ids say which text a piece is of."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from edgebert.errors import DataError
+from edgebert.tasks import Task
+from edgebert.tasks._encode import cut_texts
+from edgebert.tasks._labels import Ranked, answer_of, balanced, by_class, label_of, macro_f1, ranked, text_of, told
+from edgebert.types import Feature, Outputs, Record, Row, Score
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+UNDECIDED = frozenset({"-", "-1"})  # what NLI corpora write where the judges did not agree
+
+
+@dataclass(frozen=True)
+class Pair(Task):
+    """The task `pair`; see `edgebert.tasks.Task` for what each function promises."""
+
+    class_weighting: bool = field(default=False, metadata={"help": "rare classes weigh as much as frequent ones"})
+
+    name = "pair"
+    title = "a label for two texts"
+    metric = "accuracy"
+    head = "sequence-classification"
+    columns = {
+        "text": ("text", "text1", "sentence1", "premise", "question1", "first"),
+        "second": ("second", "text2", "sentence2", "hypothesis", "question2"),
+        "label": ("label", "gold_label", "class", "is_duplicate", "paraphrase"),
+    }
+    aliases = ("paraphrase", "nli")
+    inputs = ("text1", "text2")
+    answer_name = "labels"
+    cuts = True
+    example = ("a man plays a guitar", "someone makes music")
+
+    def rows(self, records: Iterable[Record]) -> tuple[list[Row], list[str]]:
+        """Rows with one label. Those that the judges did not decide (`-`, -1) are left out, with a note."""
+        rows, undecided = [], 0
+        for record in records:
+            texts = read_pair(record)
+            label = label_of(record)
+            undecided += label in UNDECIDED
+            if label not in UNDECIDED:
+                rows.append(Row(text=texts[0], second=texts[1], labels=(label,), where=record.where))
+        return rows, told(undecided, "without a decided label")
+
+    def labels(self, rows: Iterable[Row]) -> tuple[str, ...]:
+        return tuple(sorted({label for row in rows for label in row.labels}))
+
+    def model_settings(self, labels: Sequence[str]) -> dict[str, Any]:
+        return {"problem_type": "single_label_classification"}
+
+    def class_weights(self, rows: Sequence[Row], labels: Sequence[str]) -> tuple[float, ...]:
+        return balanced(Counter(row.labels[0] for row in rows), labels) if self.class_weighting else ()
+
+    def encode(
+        self, rows: Sequence[Row], tokenizer: Tokenizer, labels: Sequence[str], max_length: int
+    ) -> list[Feature]:
+        """A window a row; the longer text is cut first."""
+        ids = {label: i for i, label in enumerate(labels)}
+
+        def targets(row: Row) -> dict[str, int]:
+            return {"labels": ids[row.labels[0]]} if row.labels and row.labels[0] in ids else {}
+
+        return cut_texts(rows, tokenizer, max_length, targets)
+
+    def decode(
+        self, rows: Sequence[Row], features: Sequence[Feature], outputs: Sequence[Outputs], labels: Sequence[str]
+    ) -> list[Ranked]:
+        return [ranked(output["logits"], labels) for output in outputs]
+
+    def same(self, a: Ranked, b: Ranked) -> list[bool]:
+        return [a[0][0] == b[0][0]]
+
+    def score(self, rows: Sequence[Row], predictions: Sequence[Ranked], split: str) -> Score:
+        """Accuracy, macro F1, Matthews' correlation, and where there are two labels the F1 of the one that sorts last
+        (1 of 0 and 1, yes of no and yes)."""
+        gold, found = [row.labels[0] for row in rows], [prediction[0][0] for prediction in predictions]
+        classes = by_class([[one] for one in gold], [[one] for one in found])
+        more = {"macro F1": macro_f1(classes), "Matthews correlation": matthews(gold, found)}
+        if len(classes) == 2:
+            last = max(classes, key=lambda one: one.name)
+            more[f"F1 of {last.name}"] = last.f1
+        accuracy = sum(a == b for a, b in zip(gold, found, strict=True)) / max(1, len(gold))
+        return Score(self.metric, accuracy, split, len(gold), per_type=classes, more=more)
+
+    def read_texts(self, *texts: str) -> Row:
+        return Row(text=texts[0], second=texts[1])
+
+    def answer(self, row: Row, prediction: Ranked) -> list[dict[str, Any]]:
+        """The likeliest labels with their probabilities."""
+        return answer_of(prediction)
+
+
+TASK = Pair()
+
+
+def read_pair(record: Record) -> tuple[str, str]:
+    """Both texts of a record. Raises DataError where one is missing, empty or no text."""
+    first, second = text_of(record, "text", "text"), text_of(record, "second", "second")
+    for which, text in (("first", first), ("second", second)):
+        if not text:
+            raise DataError(
+                f"the {which} text of the pair is empty", where=record.where, hint="A pair needs two texts."
+            )
+    return first, second
+
+
+def matthews(gold: Sequence[str], found: Sequence[str]) -> float:
+    """Matthews' correlation coefficient over any number of classes; 0 where one side is constant.
+
+    Gorodkin (2004), "Comparing two K-category assignments by a K-category correlation coefficient", equation 8.
+    """
+    n, right = len(gold), sum(a == b for a, b in zip(gold, found, strict=True))
+    wanted, given = Counter(gold), Counter(found)
+    both = right * n - sum(wanted[name] * given[name] for name in wanted)
+    spread = (n * n - sum(v * v for v in wanted.values())) * (n * n - sum(v * v for v in given.values()))
+    return both / math.sqrt(spread) if spread else 0.0

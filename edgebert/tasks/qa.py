@@ -1,0 +1,307 @@
+"""Questions whose answer stands in a context: its span is found, or said to be absent. Scored as SQuAD does.
+
+Rajpurkar, Zhang, Lopyrev, Liang (2016), "SQuAD: 100,000+ Questions for Machine Comprehension of Text", arXiv 1606.05250;
+no-answer as in Rajpurkar, Jia, Liang (2018), arXiv 1806.03822. A long context is read in overlapping windows; a span's
+score is the sum of its first and last token's, and the best span over all windows wins. "Not here" is the span of the
+first token alone; over windows its score is the least, as one window that holds the answer is enough.
+"""
+
+from __future__ import annotations
+
+import re
+import string
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from edgebert.errors import DataError
+from edgebert.tasks import Task
+from edgebert.tasks._encode import room, sound
+from edgebert.tasks._labels import text_of, told
+from edgebert.types import Feature, Outputs, Record, Row, Score
+
+if TYPE_CHECKING:
+    import numpy as np
+    from tokenizers import Encoding, Tokenizer
+    from typing_extensions import Self
+
+NOWHERE = (-1, -1)
+SHORTLIST = 20  # first and last tokens of a window that are combined, as in SQuAD's reference programs
+_ARTICLES = re.compile(r"\b(a|an|the)\b")
+
+
+@dataclass(frozen=True)
+class Span:
+    """A candidate: its text, its characters in the context ((-1, -1): there is no answer), and its score in logits."""
+
+    text: str
+    start: int
+    end: int
+    score: float
+
+
+@dataclass(frozen=True)
+class QuestionAnswering(Task):
+    """The task `qa`; see `edgebert.tasks.Task` for what each function promises."""
+
+    stride: int = field(default=0, metadata={"help": "tokens that windows share; 0 is a quarter of a window"})
+    max_answer_tokens: int = field(default=30, metadata={"help": "longest answer"})
+    n_best: int = field(default=3, metadata={"help": "answers that are told"})
+    no_answer: float | None = field(
+        default=None, metadata={"help": "margin of 'not here' over the best span from which there is none"}
+    )
+
+    name = "qa"
+    title = "the answer in a context"
+    metric = "F1"
+    head = "question-answering"
+    columns = {
+        "text": ("question", "query"),
+        "second": ("context", "passage", "paragraph", "document"),
+        "answers": ("answers", "answer"),
+        "group": ("group", "title", "article"),
+    }
+    aliases = ("question-answering",)
+    inputs = ("question", "context")
+    example = ("who wrote the report", "The report was written by Ada in May.")
+
+    # ------------------------------------------------------------ data
+
+    def rows(self, records: Iterable[Record]) -> tuple[list[Row], list[str]]:
+        """Questions with their context and every right answer. Without a question a row is left out, with a note."""
+        rows, empty, moved = [], 0, 0
+        for record in records:
+            question, context = text_of(record, "text", "text"), text_of(record, "second", "second")
+            if not context:
+                raise DataError("the context is empty", where=record.where, hint="Every question needs a context.")
+            empty += not question
+            if question:
+                answers, n = _answers(record, context)
+                moved += n
+                group = str(record.columns.get("group") or "")
+                rows.append(Row(text=question, second=context, answers=answers, group=group, where=record.where))
+        notes = told(empty, "without a question")
+        if moved:
+            notes.append(f"{moved} answers did not stand where the data says and were found nearby")
+        return rows, notes
+
+    def check(self, rows: Sequence[Row], split: str) -> None:
+        if not any(row.answers for row in rows):
+            hint = f"Check the column of the answers, or give other rows with --data {split}=FILE"
+            raise DataError(f"none of the {len(rows)} rows of the {split} split has an answer", where=split, hint=hint)
+
+    # ------------------------------------------------------------ windows
+
+    def encode(
+        self, rows: Sequence[Row], tokenizer: Tokenizer, labels: Sequence[str], max_length: int
+    ) -> list[Feature]:
+        """Windows of the question and a part of the context. A question keeps at most half of a window.
+
+        Targets: the first answer's first and last token; the first token of the window twice where it does not hold it.
+        """
+        from tokenizers import Tokenizer
+
+        private = Tokenizer.from_str(tokenizer.to_str())
+        private.no_padding()
+        private.no_truncation()
+        half = room(private, max_length, pair=True) // 2
+        questions = [_first_tokens(private, sound(row.text or ""), half) for row in rows]
+        stride = self.stride or max_length // 4
+        shortest = max_length - half - private.num_special_tokens_to_add(True)
+        private.enable_truncation(max_length, stride=max(0, min(stride, shortest - 1)), strategy="only_second")
+        texts = [(question, sound(row.second or "")) for question, row in zip(questions, rows, strict=True)]
+        return [
+            _feature(i, row, window)
+            for i, (row, encoding) in enumerate(zip(rows, private.encode_batch(texts), strict=True))
+            for window in (encoding, *encoding.overflowing)
+        ]
+
+    # ------------------------------------------------------------ answers
+
+    def decode(
+        self, rows: Sequence[Row], features: Sequence[Feature], outputs: Sequence[Outputs], labels: Sequence[str]
+    ) -> list[tuple[Span, ...]]:
+        """The n_best spans of each row, the best first; the one without text stands first where there is no answer."""
+        spans: list[list[Span]] = [[] for _ in rows]
+        absent = [float("inf")] * len(rows)
+        for feature, output in zip(features, outputs, strict=True):
+            start, end = output["start_logits"], output["end_logits"]
+            absent[feature.row] = min(absent[feature.row], float(start[0] + end[0]))
+            context = rows[feature.row].second or ""
+            spans[feature.row] += _spans(feature, start, end, context, self.max_answer_tokens)
+        return [self._choose(found, none) for found, none in zip(spans, absent, strict=True)]
+
+    def _choose(self, found: Sequence[Span], absent: float) -> tuple[Span, ...]:
+        best: dict[tuple[int, int], Span] = {}
+        for span in sorted(found, key=lambda one: -one.score):  # windows overlap: one span, its best score
+            best.setdefault((span.start, span.end), span)
+        ordered = tuple(best.values())[: self.n_best]
+        none = Span("", *NOWHERE, absent)
+        if not ordered:
+            return (none,)
+        if self.no_answer is None:
+            return ordered
+        return (none, *ordered) if absent - ordered[0].score > self.no_answer else (*ordered, none)
+
+    def same(self, a: tuple[Span, ...], b: tuple[Span, ...]) -> list[bool]:
+        return [(a[0].start, a[0].end) == (b[0].start, b[0].end)]
+
+    def tuned(
+        self, rows: Sequence[Row], features: Sequence[Feature], outputs: Sequence[Outputs], labels: Sequence[str]
+    ) -> Self:
+        """With the margin of the best F1 on these rows, where some have no answer and the user set none."""
+        if self.no_answer is not None or all(row.answers for row in rows):
+            return self
+        open_task = replace(self, no_answer=float("inf"))  # never absent, but its score is told last
+        gains = []  # (margin, what saying "absent" adds to the row's F1)
+        for row, found in zip(rows, open_task.decode(rows, features, outputs, labels), strict=True):
+            right = [text for text, _ in row.answers]
+            gains.append((found[-1].score - found[0].score, f1_of("", right) - f1_of(found[0].text, right)))
+        gains.sort(reverse=True)
+        best, total, margin = 0.0, 0.0, gains[0][0]
+        for (value, gain), (following, _) in zip(gains, [*gains[1:], (gains[-1][0] - 1.0, 0.0)], strict=True):
+            total += gain
+            if total > best and following < value:
+                best, margin = total, (value + following) / 2
+        return replace(self, no_answer=margin)
+
+    def score(self, rows: Sequence[Row], predictions: Sequence[tuple[Span, ...]], split: str) -> Score:
+        """F1 over words and exact match, each against the answer that fits best."""
+        pairs = [
+            (found[0].text, [text for text, _ in row.answers]) for row, found in zip(rows, predictions, strict=True)
+        ]
+        n = max(1, len(pairs))
+        exact = sum(max(float(normal(found) == normal(one)) for one in right or [""]) for found, right in pairs) / n
+        return Score(
+            self.metric, sum(f1_of(*pair) for pair in pairs) / n, split, len(pairs), more={"exact match": exact}
+        )
+
+    def read_texts(self, *texts: str) -> Row:
+        return Row(text=texts[0], second=texts[1])
+
+    def answer(self, row: Row, prediction: tuple[Span, ...]) -> dict[str, Any]:
+        """The best answer with its characters in the context, its share among the candidates, and the candidates."""
+        import numpy as np
+
+        scores = np.array([span.score for span in prediction])
+        shares = np.exp(scores - scores.max())
+        shares = shares / shares.sum()
+        told = [
+            {"text": span.text, "start": span.start, "end": span.end, "score": round(float(share), 4)}
+            if span.start >= 0
+            else {"text": "", "start": None, "end": None, "score": round(float(share), 4)}
+            for span, share in zip(prediction, shares, strict=True)
+        ]
+        return {**told[0], "candidates": told}
+
+
+TASK = QuestionAnswering()
+
+
+# ---------------------------------------------------------------- reading
+
+
+def _answers(record: Record, context: str) -> tuple[tuple[tuple[str, int], ...], int]:
+    """(text, first character) of each answer, and how many did not stand where they were said to."""
+    pairs, moved = _listed(record), 0
+    found = []
+    for text, start in pairs:
+        place = start if start is not None and context[start : start + len(text)] == text else None
+        if place is None:
+            places = [match.start() for match in re.finditer(re.escape(text), context)]
+            if not places:
+                hint = "An answer is a part of its context, letter by letter; a question without one has an empty list."
+                raise DataError(f"the context does not hold the answer '{text}'", where=record.where, hint=hint)
+            place = min(places, key=lambda at: abs(at - (start or 0)))
+            moved += start is not None
+        found.append((text, place))
+    return tuple(dict.fromkeys(found)), moved
+
+
+def _listed(record: Record) -> list[tuple[str, int | None]]:
+    """The answers as SQuAD writes them, as the hub does (a list of texts, one of places), or as bare texts."""
+    value = record.columns.get("answers")
+    if value is None or value == "":
+        return []
+    if isinstance(value, Mapping):
+        starts = value.get("answer_start") or [None] * len(value.get("text", ()))
+        value = [
+            {"text": text, "answer_start": start} for text, start in zip(value.get("text", ()), starts, strict=False)
+        ]
+    items = [value] if isinstance(value, str) else value
+    pairs = []
+    for item in items if isinstance(items, list | tuple) else [None]:
+        text, start = (item.get("text"), item.get("answer_start")) if isinstance(item, Mapping) else (item, None)
+        if not isinstance(text, str) or not text or not (start is None or isinstance(start, int)):
+            hint = 'Answers are a text, or a list of {"text": "…", "answer_start": 0}.'
+            raise DataError(f"an answer is {item!r}", where=record.where, hint=hint)
+        pairs.append((text, start))
+    return pairs
+
+
+# ---------------------------------------------------------------- windows and spans
+
+
+def _first_tokens(tokenizer: Tokenizer, text: str, most: int) -> str:
+    """The text up to its token number `most`."""
+    offsets = tokenizer.encode(text, add_special_tokens=False).offsets
+    return text if len(offsets) <= most else text[: offsets[most - 1][1]]
+
+
+def _feature(index: int, row: Row, window: Encoding) -> Feature:
+    spans = tuple(
+        offset if sequence == 1 else NOWHERE
+        for offset, sequence in zip(window.offsets, window.sequence_ids, strict=True)
+    )
+    return Feature(index, tuple(window.ids), tuple(window.type_ids), spans=spans, targets=_targets(row, spans))
+
+
+def _targets(row: Row, spans: Sequence[tuple[int, int]]) -> dict[str, int]:
+    if not row.answers:
+        return {"start_positions": 0, "end_positions": 0}
+    text, start = row.answers[0]
+    inside = [i for i, (a, b) in enumerate(spans) if b > start and 0 <= a < start + len(text) and b > a]
+    whole = inside and spans[inside[0]][0] <= start and spans[inside[-1]][1] >= start + len(text)
+    return {"start_positions": inside[0] if whole else 0, "end_positions": inside[-1] if whole else 0}
+
+
+def _spans(feature: Feature, start: np.ndarray, end: np.ndarray, context: str, most: int) -> list[Span]:
+    """The best spans of a window, at most SHORTLIST."""
+    import numpy as np
+
+    readable = np.array([i for i, (a, b) in enumerate(feature.spans) if b > a], np.int64)
+    if not len(readable):
+        return []
+    firsts, lasts = (readable[np.argsort(-side[readable], kind="stable")[:SHORTLIST]] for side in (start, end))
+    length = lasts[None, :] - firsts[:, None]
+    scores = np.where((length >= 0) & (length < most), start[firsts][:, None] + end[lasts][None, :], -np.inf)
+    order = np.argsort(-scores, axis=None, kind="stable")[:SHORTLIST]
+    found = []
+    for flat in order.tolist():
+        i, j = divmod(flat, len(lasts))
+        if np.isfinite(scores[i, j]):
+            a, b = feature.spans[int(firsts[i])][0], feature.spans[int(lasts[j])][1]
+            found.append(Span(context[a:b], a, b, float(scores[i, j])))
+    return found
+
+
+# ---------------------------------------------------------------- SQuAD's rules
+
+
+def normal(text: str) -> str:
+    """In lower case, without ASCII punctuation, English articles and more than one space."""
+    kept = "".join(c for c in text.lower() if c not in string.punctuation)
+    return " ".join(_ARTICLES.sub(" ", kept).split())
+
+
+def f1_of(found: str, right: Sequence[str]) -> float:
+    """The best F1 over words against any right answer; 1 or 0 where one side is empty."""
+    return max(_f1(normal(found).split(), normal(one).split()) for one in right or [""])
+
+
+def _f1(found: Sequence[str], right: Sequence[str]) -> float:
+    if not found or not right:
+        return float(list(found) == list(right))
+    common = sum((Counter(found) & Counter(right)).values())
+    return 2 * common / (len(found) + len(right))

@@ -1,0 +1,93 @@
+"""How alike two texts are: the cosine of their vectors, scored by its rank correlation with people's judgement.
+
+A student learns from the teacher's vectors; `finetune` learns from the scores themselves, divided by `top`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from edgebert.errors import DataError
+from edgebert.tasks._encode import cut_texts
+from edgebert.tasks._vectors import OUTPUT, VectorTask, cosine, int8_vector, pearson, spearman
+from edgebert.tasks.pair import read_pair
+from edgebert.types import Feature, Outputs, Record, Row, Score
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+
+@dataclass(frozen=True)
+class Similarity(VectorTask):
+    """The task `similarity`; see `edgebert.tasks.Task` for what each function promises."""
+
+    top: float = field(default=5.0, metadata={"help": "the score of texts that mean the same; the least is 0"})
+
+    name = "similarity"
+    title = "how alike two texts are"
+    metric = "Spearman correlation"
+    columns = {
+        "text": ("text", "text1", "sentence1", "first"),
+        "second": ("second", "text2", "sentence2"),
+        "score": ("score", "similarity", "similarity_score", "label"),
+    }
+    aliases = ("sts",)
+    inputs = ("text1", "text2")
+    answer_name = "similarity"
+    paired = True
+    example = ("a man plays a guitar", "someone makes music")
+
+    def rows(self, records: Iterable[Record]) -> tuple[list[Row], list[str]]:
+        """Pairs with their score as a share of `top`. Raises DataError for a score outside 0 to `top`."""
+        rows = []
+        for record in records:
+            first, second = read_pair(record)
+            rows.append(Row(text=first, second=second, score=self._score_of(record) / self.top, where=record.where))
+        return rows, []
+
+    def _score_of(self, record: Record) -> float:
+        value = record.columns.get("score")
+        try:
+            score = float(value)  # type: ignore[arg-type]
+        except (TypeError, ValueError):
+            columns = ", ".join(map(str, record.columns))
+            what = f"the score is {value!r}, not a number" if "score" in record.columns else "no column holds the score"
+            raise DataError(what, where=record.where, hint=f"--label-column NAME; the columns are {columns}") from None
+        if not 0 <= score <= self.top:
+            hint = f"Another range: --set similarity.top={score:g}" if score > self.top else "Scores begin with 0."
+            raise DataError(f"the score {score:g} is outside 0 to {self.top:g}", where=record.where, hint=hint)
+        return score
+
+    def encode(
+        self, rows: Sequence[Row], tokenizer: Tokenizer, labels: Sequence[str], max_length: int
+    ) -> list[Feature]:
+        """Two windows a row: its first text, its second."""
+        alone = [Row(text=text, score=row.score) for row in rows for text in (row.text, row.second)]
+        targets = lambda row: {} if row.score is None else {"score": row.score}  # noqa: E731
+        return [replace(one, row=i // 2) for i, one in enumerate(cut_texts(alone, tokenizer, max_length, targets))]
+
+    def decode(
+        self, rows: Sequence[Row], features: Sequence[Feature], outputs: Sequence[Outputs], labels: Sequence[str]
+    ) -> list[tuple[float, float]]:
+        """The cosine of each row's vectors, and the cosine of the same vectors kept in int8."""
+        vectors = [output[OUTPUT] for output in outputs]
+        small = [int8_vector(vector)[0] for vector in vectors]
+        return [(cosine(vectors[i], vectors[i + 1]), cosine(small[i], small[i + 1])) for i in range(0, len(vectors), 2)]
+
+    def score(self, rows: Sequence[Row], predictions: Sequence[tuple[float, float]], split: str) -> Score:
+        gold = [float(row.score or 0.0) for row in rows]
+        whole, small = ([one[i] for one in predictions] for i in (0, 1))
+        more = {"Pearson correlation": pearson(whole, gold), "Spearman, int8 vectors": spearman(small, gold)}
+        return Score(self.metric, spearman(whole, gold), split, len(gold), more=more)
+
+    def read_texts(self, *texts: str) -> Row:
+        return Row(text=texts[0], second=texts[1])
+
+    def answer(self, row: Row, prediction: tuple[float, float]) -> dict[str, Any]:
+        """The cosine, -1 to 1."""
+        return {"similarity": round(prediction[0], 6)}
+
+
+TASK = Similarity()

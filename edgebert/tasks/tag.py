@@ -1,0 +1,78 @@
+"""A tag a word that is not an entity: parts of speech, morphology, segmentation. Scored by token accuracy."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from edgebert.data.tagged import SPANS, TAGS, WORDS, read_tagged
+from edgebert.tasks import Task
+from edgebert.tasks._encode import word_windows
+from edgebert.tasks._labels import by_class, macro_f1, told
+from edgebert.tasks._words import best_tags, placed, split_words
+from edgebert.types import Feature, Outputs, Record, Row, Score
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+
+@dataclass(frozen=True)
+class Tag(Task):
+    """The task `tag`; see `edgebert.tasks.Task` for what each function promises."""
+
+    name = "tag"
+    title = "a tag a word"
+    metric = "token accuracy"
+    head = "token-classification"
+    columns = {"text": ("text",), "words": WORDS, "tags": TAGS, "spans": SPANS}
+    aliases = ("pos", "tagging")
+    answer_name = "tags"
+    example = ("the old man the boats",)
+
+    def rows(self, records: Iterable[Record]) -> tuple[list[Row], list[str]]:
+        """Rows with their tags as they are. Rows without words are left out, with a note."""
+        rows = [read_tagged(record) for record in records]
+        kept = [row for row in rows if row.words]
+        return kept, told(len(rows) - len(kept), "without words")
+
+    def labels(self, rows: Iterable[Row]) -> tuple[str, ...]:
+        return tuple(sorted({tag for row in rows for tag in row.tags}))
+
+    def encode(
+        self, rows: Sequence[Row], tokenizer: Tokenizer, labels: Sequence[str], max_length: int
+    ) -> list[Feature]:
+        """`word_windows`."""
+        return word_windows(rows, tokenizer, labels, max_length)
+
+    def decode(
+        self, rows: Sequence[Row], features: Sequence[Feature], outputs: Sequence[Outputs], labels: Sequence[str]
+    ) -> list[tuple[str, ...]]:
+        """The best tag of each word's first piece; the first label for a word without pieces."""
+        return best_tags(rows, features, outputs, labels, labels[0])
+
+    def same(self, a: tuple[str, ...], b: tuple[str, ...]) -> list[bool]:
+        """Word by word."""
+        return [one == other for one, other in zip(a, b, strict=True)]
+
+    def score(self, rows: Sequence[Row], predictions: Sequence[tuple[str, ...]], split: str) -> Score:
+        """The share of words with the right tag. Raises ValueError unless each word has one tag and prediction."""
+        pairs = [pair for row, tags in zip(rows, predictions, strict=True) for pair in zip(row.tags, tags, strict=True)]
+        classes = by_class([[gold] for gold, _ in pairs], [[found] for _, found in pairs])
+        accuracy = sum(gold == found for gold, found in pairs) / max(1, len(pairs))
+        return Score(self.metric, accuracy, split, len(rows), per_type=classes, more={"macro F1": macro_f1(classes)})
+
+    def read_texts(self, *texts: str) -> Row:
+        """Words by the rule of `edgebert.data.words`."""
+        return split_words(texts[0])
+
+    def answer(self, row: Row, prediction: tuple[str, ...]) -> list[dict[str, Any]]:
+        """Words as {text, tag, start, end}: characters of the row's text, or of its words joined by spaces."""
+        text, offsets = placed(row)
+        return [
+            {"text": text[start:end], "tag": tag, "start": start, "end": end}
+            for (start, end), tag in zip(offsets, prediction, strict=True)
+        ]
+
+
+TASK = Tag()
