@@ -24,7 +24,7 @@ Batch = Mapping[str, "np.ndarray"]  # int64 input_ids, attention_mask, token_typ
 
 def per_token(name: str, rank: int) -> bool:
     """Whether an output has one entry a token along its second axis: what is cut with the row, and what padding hides."""
-    return name in ("start_logits", "end_logits") or (name == "logits" and rank == 3)
+    return name.endswith(("start_logits", "end_logits")) or (name.endswith("logits") and rank == 3)
 
 
 class Runner(Protocol):

@@ -19,7 +19,7 @@ from unittest import mock
 
 import numpy as np
 
-from edgebert.converters import Batch, Source
+from edgebert.converters import Batch, Source, per_token
 from edgebert.converters._onnx_file import EXTERNAL_FROM, NAME, first_line, load, scratch, write
 from edgebert.errors import EdgebertError
 from edgebert.types import Artifact
@@ -96,7 +96,7 @@ def check(source: Source, path: Path) -> float:
             ours, torchs = found[name], expected[name]
             if ours.shape != torchs.shape:
                 raise EdgebertError(f"{name} has shape {ours.shape} for a batch of {shape}, torch's has {torchs.shape}")
-            if ours.shape[:2] == mask.shape:
+            if per_token(name, ours.ndim):
                 ours, torchs = ours[mask], torchs[mask]
             difference = float(np.abs(ours - torchs).max())
             if not difference <= SAME * max(1.0, float(np.abs(torchs).max())):  # written so that NaN fails too
@@ -209,9 +209,7 @@ def _axes(source: Source) -> dict[str, dict[int, str]]:
         outputs = source.graph(*_example(source))
     axes = {name: {0: "batch", 1: "seq"} for name in source.inputs}
     for name, output in zip(source.outputs, outputs, strict=True):
-        axes[name] = (
-            {0: "batch", 1: "seq"} if name != "sentence_embedding" and output.shape[1] == TRACED[1] else {0: "batch"}
-        )
+        axes[name] = {0: "batch", 1: "seq"} if per_token(name, output.dim()) else {0: "batch"}
     return axes
 
 

@@ -332,3 +332,13 @@ def test_what_an_accelerator_cannot_take_is_counted(bert: Source, exported: Arti
     assert (dynamic["operator MatMulInteger"], dynamic["operator DynamicQuantizeLinear"]) == (13, 9)
     small = CONVERTER.leaves_accelerator(reduced(bert, exported, "int4", tmp_path / "4").path)
     assert small["operator com.microsoft:MatMulNBits"] == 12
+
+
+def test_labels_are_no_tokens_whatever_their_number(tmp_path: Path) -> None:
+    """As many labels as the traced row has tokens."""
+    from edgebert.converters._onnx_export import TRACED
+
+    model = tiny("bert", "sequence-classification", n_labels=TRACED[1])
+    made = CONVERTER.export(make_source(model, labels=tuple(f"L{i}" for i in range(TRACED[1]))), tmp_path)
+    _, outputs = CONVERTER.open(made.path, 1).signature()
+    assert outputs == [{"name": "logits", "type": "float32", "shape": ["batch", TRACED[1]]}]

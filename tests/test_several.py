@@ -225,3 +225,44 @@ def test_tuning_reaches_the_head_that_wants_it(labels) -> None:
 def test_the_hard_loss_needs_no_weights_of_other_heads(student: Student, task, labels) -> None:
     batch = collate(task.encode([replace(row) for row in rows_of(4)], student.tokenizer, labels, 32))
     assert torch.isfinite(hard_loss(student.model, Objective(student.model).answer(batch), batch))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("format", ["tflite", "coreml"])
+def test_the_other_formats_give_every_heads_output(format: str, student: Student, task, labels, tmp_path: Path) -> None:
+    converter = registry.usable_converter(format)
+    source = make_source(student.model, lengths=(16, 32), labels=labels)
+    exported = converter.export(source, tmp_path)
+    features = task.encode(rows_of(6), student.tokenizer, labels, 32)
+    expected = run_features(TorchSession(student.model), features)
+    for path, limit in ((exported.path, 1e-4), (_int8(converter, source, exported, tmp_path), 0.2)):
+        session = converter.open(path, 1)
+        assert tuple(session.labels) == labels
+        for a, b in zip(run_features(session, features), expected, strict=True):
+            assert a.keys() == b.keys() and all(np.abs(a[name] - b[name]).max() < limit for name in b)
+
+
+def _int8(converter, source, exported, folder: Path) -> Path:
+    place = folder / "int8"
+    place.mkdir()
+    return converter.reduce(source, exported, "int8", converter.precisions["int8"].trials[0], place).path
+
+
+@pytest.mark.parametrize("width", [0, 8])
+def test_a_sentence_vector_has_its_own_width_and_unit_length(width: int, toy_checkpoint: Path) -> None:
+    """Whatever padding stands beside the tokens."""
+    task = registry.task("similarity").configured({"dimension": width, "pooling": "cls" if width else None})
+    torch.manual_seed(0)
+    model, _ = load_model(toy_checkpoint, "HeadedEncoder" if width else "AutoModel", settings=task.model_settings(()))
+    row = {"input_ids": np.array([[2, 60, 68, 3]]), "attention_mask": np.ones((1, 4), np.int64)}
+    row["token_type_ids"] = row["input_ids"] * 0
+    padded = {name: np.pad(values, ((0, 0), (0, 3))) for name, values in row.items()}
+    session = TorchSession(model)
+    (alone,), (beside,) = (session.run(one)["sentence_embedding"] for one in (row, padded))
+    assert len(alone) == (width or 32) and np.linalg.norm(alone) == pytest.approx(1, abs=1e-5)
+    assert np.abs(alone - beside).max() < 1e-5
+    ids = {name: torch.from_numpy(values) for name, values in row.items()}
+    encoder = model.encoder if width else model
+    states = encoder(**ids).last_hidden_state[0]
+    expected = (model.heads["head"].projection(states[0]) if width else states.mean(0)).detach().numpy()
+    assert np.abs(alone - expected / np.linalg.norm(expected)).max() < 1e-5

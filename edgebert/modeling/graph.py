@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from edgebert.converters import Batch, Shape, Source
+from edgebert.converters import Batch, Shape, Source, per_token
 from edgebert.modeling.checkpoint import accepted
 from edgebert.modeling.headed import HeadedEncoder, answers
 from edgebert.modeling.heads import parts_of
@@ -83,9 +83,10 @@ def make_graph(model: nn.Module) -> Graph:
             found = additive(*inputs)
         except Exception:  # families take masks of other ranks in their own ways; the 2-D form always works
             return clamped
+    mask = inputs[clamped.inputs.index("attention_mask")].bool()
     same = all(
-        a.shape == b.shape and bool((_visible(a, inputs, clamped) - _visible(b, inputs, clamped)).abs().max() <= SAME)
-        for a, b in zip(expected, found, strict=True)
+        a.shape == b.shape and bool((_visible(name, a, mask) - _visible(name, b, mask)).abs().max() <= SAME)
+        for name, a, b in zip(clamped.outputs, expected, found, strict=True)
     )
     return additive if same else clamped
 
@@ -98,11 +99,9 @@ def _probe(model: Any) -> dict[str, Tensor]:
     return {"input_ids": ids, "attention_mask": mask, "token_type_ids": torch.zeros_like(ids)}
 
 
-def _visible(output: Tensor, inputs: Sequence[Tensor], graph: Graph) -> Tensor:
+def _visible(name: str, output: Tensor, mask: Tensor) -> Tensor:
     """The output where the mask is 1; whole for outputs without a sequence."""
-    if output.dim() < 2 or output.shape[1] != inputs[0].shape[1]:
-        return output
-    return output[inputs[graph.inputs.index("attention_mask")].bool()]
+    return output[mask] if per_token(name, output.dim()) else output
 
 
 def make_source(

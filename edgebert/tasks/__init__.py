@@ -71,7 +71,9 @@ class Task(ABC):
             what = f"none of the {len(rows)} rows of the {split} split carries a label"
             raise DataError(what, where=split, hint=hint)
         if len(found) < 2 and split == "train":
-            raise DataError(f"every row to train on is '{found[0]}'", where=split, hint="There is nothing to tell apart.")
+            raise DataError(
+                f"every row to train on is '{found[0]}'", where=split, hint="There is nothing to tell apart."
+            )
 
     # ------------------------------------------------------------ model
 

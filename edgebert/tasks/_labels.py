@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from edgebert.errors import DataError
-from edgebert.types import Record, TypeScore
+from edgebert.types import Record, Row, TypeScore
 
 if TYPE_CHECKING:
     import numpy as np
@@ -16,15 +17,23 @@ Ranked = tuple[tuple[str, float], ...]  # labels with their probabilities, the b
 KEPT = 3  # labels of a ranking
 
 
-def text_of(record: Record, role: str, option: str) -> str:
-    """The text of a column, "" where it holds only whitespace.
+# ---------------------------------------------------------------- reading
 
-    Raises DataError with the record's place where there is no such column, or it holds no text."""
+
+def column_of(record: Record, role: str, option: str) -> Any:
+    """What the column of a role holds. Raises DataError with the record's place where there is no such column."""
     if role not in record.columns:
         columns = ", ".join(map(str, record.columns)) or "none"
         hint = f"Name it: --{option}-column NAME"
         raise DataError(f"no column holds the {role}: the columns are {columns}", where=record.where, hint=hint)
-    value = record.columns[role]
+    return record.columns[role]
+
+
+def text_of(record: Record, role: str, option: str) -> str:
+    """The text of a column, "" where it holds only whitespace.
+
+    Raises DataError with the record's place where there is no such column, or it holds no text."""
+    value = column_of(record, role, option)
     if not isinstance(value, str):
         kind = "nothing" if value is None else f"{value!r}, a {type(value).__name__}"
         raise DataError(f"the {role} is {kind}, not text", where=record.where, hint="Every row needs a text.")
@@ -33,16 +42,50 @@ def text_of(record: Record, role: str, option: str) -> str:
 
 def label_of(record: Record) -> str:
     """The label of a row: text, a whole number or a truth value, as text. Raises DataError with the record's place."""
-    if "label" not in record.columns:
-        columns = ", ".join(map(str, record.columns)) or "none"
-        hint = "Name it: --label-column NAME"
-        raise DataError(f"no column holds the label: the columns are {columns}", where=record.where, hint=hint)
-    value = record.columns["label"]
-    if isinstance(value, str) and value.strip():
+    value = column_of(record, "label", "label")
+    label = as_label(value)
+    if not label:
+        raise DataError(f"the label is {value!r}", where=record.where, hint="A label is a text or a whole number.")
+    return label
+
+
+def as_label(value: Any) -> str | None:
+    """A label as text: 3 and 3.0 are "3", as tables with gaps make floats of whole numbers; true is "true".
+
+    None for what is no label, "" for blank text."""
+    if isinstance(value, str):
         return value.strip()
-    if isinstance(value, int):
-        return str(value)
-    raise DataError(f"the label is {value!r}", where=record.where, hint="A label is a text or a whole number.")
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, int) or (isinstance(value, float) and value.is_integer()):
+        return str(int(value))
+    return None
+
+
+def told(n: int, what: str) -> list[str]:
+    """A note on rows that were left out, where there are some."""
+    return [f"{n} row{'s' if n > 1 else ''} {what} left out"] if n else []
+
+
+# ---------------------------------------------------------------- training
+
+
+def class_target(row: Row, ids: Mapping[str, int]) -> dict[str, int]:
+    """The target of a row with one label; none where the row has no label, or one that the model does not know."""
+    return {"labels": ids[row.labels[0]]} if row.labels and row.labels[0] in ids else {}
+
+
+def balanced(rows: Iterable[Row], labels: Sequence[str]) -> tuple[float, ...]:
+    """n / (k · count) of each label, every one of which some row has: each class then weighs the same.
+
+    n: labels given in all rows. As scikit-learn's `compute_class_weight("balanced")`.
+    """
+    counts = Counter(label for row in rows for label in row.labels)
+    total = sum(counts[label] for label in labels)
+    return tuple(total / (len(labels) * counts[label]) for label in labels)
+
+
+# ---------------------------------------------------------------- answers
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:
@@ -53,11 +96,42 @@ def softmax(logits: np.ndarray) -> np.ndarray:
     return shifted / shifted.sum()
 
 
-def ranked(logits: np.ndarray, labels: Sequence[str]) -> Ranked:
-    """The KEPT likeliest labels."""
-    probabilities = softmax(logits)
-    order = (-probabilities).argsort(kind="stable")[:KEPT]
-    return tuple((labels[i], float(probabilities[i])) for i in order)
+def sigmoid(logits: np.ndarray) -> np.ndarray:
+    """(n,) probabilities of (n,) logits, each for itself; without overflow."""
+    import numpy as np
+
+    return np.exp(-np.logaddexp(0.0, -logits.astype(np.float64)))
+
+
+def ranked(labels: Sequence[str], probabilities: np.ndarray) -> Ranked:
+    """All labels with their probabilities, the likeliest first; of equals, as they stand."""
+    return tuple(sorted(zip(labels, probabilities.tolist(), strict=True), key=lambda pair: -pair[1]))
+
+
+def answer_of(ranking: Ranked) -> list[dict[str, Any]]:
+    """What a user reads of a ranking."""
+    return [{"label": label, "score": round(value, 4)} for label, value in ranking]
+
+
+def rejection_threshold(gains: Iterable[tuple[float, int]]) -> float:
+    """The threshold under which rejecting makes most rows right: half way between two neighbouring confidences.
+
+    Of equally good ones the lowest; 0, under which nothing lies, where no rejection helps.
+
+    Args:
+        gains: of each row its confidence, and what rejecting it adds to the rows that are right: 1, 0 or -1.
+    """
+    best = total = 0
+    threshold = 0.0
+    ordered = sorted(gains)
+    for (confidence, gain), (following, _) in pairwise([*ordered, (1.0, 0)]):
+        total += gain
+        if total > best and following > confidence:
+            best, threshold = total, (confidence + following) / 2
+    return threshold
+
+
+# ---------------------------------------------------------------- scores
 
 
 def by_class(gold: Sequence[Iterable[str]], predicted: Sequence[Iterable[str]]) -> tuple[TypeScore, ...]:
@@ -77,13 +151,18 @@ def by_class(gold: Sequence[Iterable[str]], predicted: Sequence[Iterable[str]]) 
 
 
 def _type(name: str, right: int, found: int, wanted: int) -> TypeScore:
-    f1 = 2 * right / (found + wanted) if found + wanted else 0.0
+    f1 = 2 * right / (found + wanted)
     return TypeScore(name, right / found if found else 0.0, right / wanted if wanted else 0.0, f1, wanted)
 
 
 def macro_f1(classes: Sequence[TypeScore]) -> float:
-    """The mean F1 over classes."""
-    return sum(one.f1 for one in classes) / len(classes) if classes else 0.0
+    """The mean F1 over classes; 0 of none."""
+    return share(sum(one.f1 for one in classes), len(classes))
+
+
+def share(part: float, whole: float) -> float:
+    """part / whole; 0 where there is nothing to count."""
+    return part / whole if whole else 0.0
 
 
 def auroc(positive: Sequence[float], negative: Sequence[float]) -> float:
@@ -100,18 +179,3 @@ def auroc(positive: Sequence[float], negative: Sequence[float]) -> float:
     ranks = (np.cumsum(counts) - (counts - 1) / 2)[inverse]
     n = len(positive)
     return float((ranks[:n].sum() - n * (n + 1) / 2) / (n * len(negative)))
-
-
-def balanced(counts: Mapping[str, int], labels: Sequence[str]) -> tuple[float, ...]:
-    """n / (k · count) of each label: what rows weigh when every class shall weigh the same."""
-    total = sum(counts[label] for label in labels)
-    return tuple(total / (len(labels) * max(1, counts[label])) for label in labels)
-
-
-def told(n: int, what: str) -> list[str]:
-    """A note on rows that were left out, where there are some."""
-    return [f"{n} row{'s' if n > 1 else ''} {what} left out"] if n else []
-
-
-def answer_of(prediction: Ranked) -> list[dict[str, Any]]:
-    return [{"label": label, "score": round(value, 4)} for label, value in prediction]

@@ -1,10 +1,11 @@
 """A label for a text, or several: intents, sentiment, topics.
 
-A class of texts that belong to none of the others (`out_of_scope`) is not learnt as a class: its texts have nothing in
-common. Instead the model learns the others, and a text whose best label has a probability below `threshold` is rejected.
-The threshold is the one that is most often right on the development rows, out-of-scope rows included; Larson et al.
-(2019), "An Evaluation Dataset for Intent Classification and Out-of-Scope Prediction", EMNLP, call it oos-threshold.
-Where rows have several labels (`multi_label`), each is given whose own probability reaches the threshold.
+Texts that belong to none of the classes (`out_of_scope`) have nothing in common, so a few of them teach a model little.
+Only where the training rows hold twice as many of them as of an average class are they learnt as a class. Otherwise the
+model learns the other classes, and a text is rejected whose best label has a probability below `threshold`: the one that
+makes most development rows right, those out of scope included. Larson et al. (2019), "An Evaluation Dataset for Intent
+Classification and Out-of-Scope Prediction", EMNLP, call the two ways oos-train and oos-threshold.
+Where rows have several labels (`multi_label`), each is given whose own probability reaches `threshold`.
 """
 
 from __future__ import annotations
@@ -14,19 +15,26 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from edgebert.errors import DataError
+from edgebert.errors import DataError, RequestError
 from edgebert.tasks import Task
 from edgebert.tasks._encode import cut_texts
 from edgebert.tasks._labels import (
     KEPT,
     Ranked,
     answer_of,
+    as_label,
     auroc,
     balanced,
     by_class,
+    class_target,
+    column_of,
     label_of,
     macro_f1,
     ranked,
+    rejection_threshold,
+    share,
+    sigmoid,
+    softmax,
     text_of,
     told,
 )
@@ -37,8 +45,10 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
     from typing_extensions import Self
 
-REJECTIONS = frozenset({"oos", "ood", "out_of_scope", "out-of-scope", "out of scope"})
+OUTSIDE = frozenset({"oos", "ood", "out_of_scope", "out-of-scope", "out of scope"})  # usual names, for one another
+ENOUGH = 2  # times the rows of an average class, to learn what is out of scope as a class
 HALF = 0.5
+LIMITS = tuple(i / 20 for i in range(1, 20))  # thresholds that are tried where a text may have several labels
 
 
 @dataclass(frozen=True)
@@ -47,28 +57,40 @@ class Prediction:
 
     Attributes:
         labels: what is given; () where the text is rejected, or no label reaches the threshold.
-        ranked: the likeliest labels of the model with their probabilities.
+        ranked: the likeliest labels in scope with their probabilities.
     """
 
     labels: tuple[str, ...]
     ranked: Ranked
 
+    @property
+    def confidence(self) -> float:
+        """The probability of the best label in scope."""
+        return self.ranked[0][1]
+
 
 @dataclass(frozen=True)
 class Classify(Task):
-    """The task `classify`; see `edgebert.tasks.Task` for what each function promises."""
+    """The task `classify`; see `edgebert.tasks.Task` for what each function promises.
 
-    multi_label: bool = field(default=False, metadata={"help": "a text may have several labels"})
+    Raises RequestError for options that cannot be, or not together.
+    """
+
+    multi_label: bool = field(default=False, metadata={"help": "a text may have several labels, or none"})
     separator: str = field(default="|", metadata={"help": "between the labels of one text column"})
     class_weighting: bool = field(default=False, metadata={"help": "rare classes weigh as much as frequent ones"})
-    out_of_scope: str | None = field(default=None, metadata={"help": "label of texts that belong to no class"})
-    threshold: float | None = field(default=None, metadata={"help": "probability below which none is given"})
+    out_of_scope: str | None = field(
+        default=None, metadata={"help": "label of texts that belong to no class; oos and ood are known; '' is none"}
+    )
+    threshold: float | None = field(
+        default=None, metadata={"help": "probability below which a label is not given; chosen on dev rows"}
+    )
 
     name = "classify"
     title = "labels of a text"
     head = "sequence-classification"
     columns = {
-        "text": ("text", "sentence", "utterance", "query", "review", "content", "message", "comment", "body"),
+        "text": ("text", "sentence", "utterance", "query", "review", "content", "message", "comment"),
         "label": ("label", "labels", "intent", "category", "class", "sentiment", "target", "topic"),
     }
     aliases = ("intent", "sentiment", "classification")
@@ -76,120 +98,168 @@ class Classify(Task):
     answer_name = "labels"
     cuts = True
 
+    def __post_init__(self) -> None:
+        if self.threshold is not None and not 0 <= self.threshold <= 1:
+            what = f"{self.threshold:g} is not a probability"
+            raise RequestError(what, where=f"{self.name}.threshold", hint="It lies between 0 and 1.")
+        if not self.separator:
+            raise RequestError("the separator is empty", where=f"{self.name}.separator", hint="'|' is usual.")
+        if self.multi_label and self.out_of_scope:
+            hint = "With several labels a text that belongs to no class has none of them: leave its labels empty."
+            raise RequestError("multi_label has no out-of-scope label", where=f"{self.name}.out_of_scope", hint=hint)
+
     @property
     def metric(self) -> str:  # type: ignore[override]
         return "micro F1" if self.multi_label else "accuracy"
+
+    # ------------------------------------------------------------ data
 
     def rows(self, records: Iterable[Record]) -> tuple[list[Row], list[str]]:
         """Rows with their labels. Rows without text are left out, with a note."""
         rows, empty = [], 0
         for record in records:
-            text = text_of(record, "text", "text")
-            labels = self._labels_of(record)
+            text, labels = text_of(record, "text", "text"), self._labels_of(record)
             empty += not text
             if text:
                 rows.append(Row(text=text, labels=labels, where=record.where))
-        return rows, told(empty, "without a text")
+        return rows, [*told(empty, "without a text"), *self._notes(rows)]
 
     def _labels_of(self, record: Record) -> tuple[str, ...]:
+        value = column_of(record, "label", "label")
         if not self.multi_label:
+            if isinstance(value, list | tuple):
+                hint = f"Several labels a text: --set {self.name}.multi_label=true"
+                raise DataError(f"the label is a list: {value!r}", where=record.where, hint=hint)
             return (label_of(record),)
-        value = record.columns.get("label", "")
         parts = value.split(self.separator) if isinstance(value, str) else value
-        if not isinstance(parts, list | tuple) or not all(isinstance(part, str) for part in parts):
-            hint = f"A list of texts, or one text with '{self.separator}' between them (--set classify.separator=…)."
+        labels = [as_label(part) for part in (parts if isinstance(parts, list | tuple) else [parts])]
+        if None in labels:
+            hint = f"A list of texts, or one text with '{self.separator}' between them (--set {self.name}.separator=…)."
             raise DataError(f"the labels are {value!r}", where=record.where, hint=hint)
-        return tuple(dict.fromkeys(part.strip() for part in parts if part.strip()))
+        return tuple(dict.fromkeys(label for label in labels if label))
+
+    def _notes(self, rows: Sequence[Row]) -> list[str]:
+        counts = Counter(label for row in rows for label in row.labels)
+        if self.multi_label:
+            bare = sum(not row.labels for row in rows)
+            return [f"{bare} of {len(rows)} rows have none of the labels"] if bare else []
+        if self.out_of_scope and not any(map(self._is_outside, counts)):
+            return [f"no row has the out-of-scope label '{self.out_of_scope}'"]
+        how = f"learnt as a class where train has {ENOUGH} times an average class's rows, else told by low confidence"
+        guessed = f"; --set {self.name}.out_of_scope= makes it a class like others"
+        return [
+            f"{n} rows of '{label}' are out of scope: {how}{'' if self.out_of_scope else guessed}"
+            for label, n in sorted(counts.items())
+            if self._is_outside(label)
+        ]
 
     def labels(self, rows: Iterable[Row]) -> tuple[str, ...]:
-        """Every label but the out-of-scope one, sorted."""
-        return tuple(sorted({label for row in rows for label in row.labels if not self._is_outside(label)}))
+        """Every label, sorted; the out-of-scope one where there are rows enough to learn it."""
+        counts = Counter(label for row in rows for label in row.labels)
+        inside = sorted(label for label in counts if not self._is_outside(label))
+        n_inside = sum(counts[label] for label in inside)
+        n_outside = counts.total() - n_inside
+        learnt = n_outside * len(inside) >= ENOUGH * n_inside
+        return tuple(sorted(counts)) if learnt else tuple(inside)
+
+    def check(self, rows: Sequence[Row], split: str) -> None:
+        """As every task; and where all rows are out of scope, as accuracy counts the others."""
+        if rows and all(row.labels and self._is_outside(row.labels[0]) for row in rows):
+            hint = f"Every split needs rows of the classes that are learnt: --data {split}=FILE"
+            raise DataError(f"every row of the {split} split is out of scope", where=split, hint=hint)
+        super().check(rows, split)
 
     def _is_outside(self, label: str) -> bool:
         if self.multi_label:
             return False
-        return label == self.out_of_scope if self.out_of_scope is not None else label.casefold() in REJECTIONS
+        usual = self.out_of_scope is None or self.out_of_scope.casefold() in OUTSIDE
+        return label.casefold() in OUTSIDE if usual else label == self.out_of_scope
+
+    # ------------------------------------------------------------ model
 
     def model_settings(self, labels: Sequence[str]) -> dict[str, Any]:
+        """The kind of loss."""
         kind = "multi_label_classification" if self.multi_label else "single_label_classification"
         return {"problem_type": kind}
 
     def class_weights(self, rows: Sequence[Row], labels: Sequence[str]) -> tuple[float, ...]:
-        if not self.class_weighting:
-            return ()
-        return balanced(Counter(label for row in rows for label in row.labels), labels)
+        """`balanced` where `class_weighting` is on."""
+        return balanced(rows, labels) if self.class_weighting else ()
 
     def encode(
         self, rows: Sequence[Row], tokenizer: Tokenizer, labels: Sequence[str], max_length: int
     ) -> list[Feature]:
-        """A window a row. A row whose label is not in `labels`, as an out-of-scope one, has no target."""
+        """A window a row. A row whose label is not in `labels` has no target; with `multi_label` one of 0.0 and 1.0."""
         ids = {label: i for i, label in enumerate(labels)}
 
         def targets(row: Row) -> dict[str, Any]:
-            if self.multi_label and row.labels:
+            if self.multi_label:
                 return {"labels": tuple(float(label in row.labels) for label in labels)}
-            return {"labels": ids[row.labels[0]]} if row.labels and row.labels[0] in ids else {}
+            return class_target(row, ids)
 
         return cut_texts(rows, tokenizer, max_length, targets)
+
+    # ------------------------------------------------------------ answers
 
     def decode(
         self, rows: Sequence[Row], features: Sequence[Feature], outputs: Sequence[Outputs], labels: Sequence[str]
     ) -> list[Prediction]:
-        return [self._decide(output["logits"], labels) for output in outputs]
+        """The best label, or all that reach the threshold; none where the text is rejected."""
+        decide = self._several if self.multi_label else self._one
+        return [decide(output["logits"], labels) for output in outputs]
 
-    def _decide(self, logits: np.ndarray, labels: Sequence[str]) -> Prediction:
-        if self.multi_label:
-            import numpy as np
+    def _one(self, logits: np.ndarray, labels: Sequence[str]) -> Prediction:
+        ranking = ranked(labels, softmax(logits))
+        inside = tuple(pair for pair in ranking if not self._is_outside(pair[0]))
+        outside = sum(value for label, value in ranking if self._is_outside(label))  # 0 where it is not learnt
+        label, confidence = inside[0]
+        rejected = confidence < max(outside, self.threshold or 0.0)
+        return Prediction(() if rejected else (label,), inside[:KEPT])
 
-            values = 1 / (1 + np.exp(-logits.astype(np.float64)))
-            limit = HALF if self.threshold is None else self.threshold
-            given = tuple(label for label, value in zip(labels, values, strict=True) if value >= limit)
-            order = (-values).argsort(kind="stable")[: max(KEPT, len(given))]
-            return Prediction(given, tuple((labels[i], float(values[i])) for i in order))
-        found = ranked(logits, labels)
-        rejected = self.threshold is not None and found[0][1] < self.threshold
-        return Prediction(() if rejected else (found[0][0],), found)
+    def _several(self, logits: np.ndarray, labels: Sequence[str]) -> Prediction:
+        ranking = ranked(labels, sigmoid(logits))
+        limit = HALF if self.threshold is None else self.threshold
+        given = {label for label, value in ranking if value >= limit}
+        return Prediction(tuple(label for label in labels if label in given), ranking[: max(KEPT, len(given))])
 
     def same(self, a: Prediction, b: Prediction) -> list[bool]:
+        """By the labels that are given."""
         return [a.labels == b.labels]
 
     def tuned(
         self, rows: Sequence[Row], features: Sequence[Feature], outputs: Sequence[Outputs], labels: Sequence[str]
     ) -> Self:
-        """With the threshold of the best result on these rows; as it is where the user set one, or nothing is outside."""
-        if self.threshold is not None:
-            return self
-        if self.multi_label:
-            limits = [i / 20 for i in range(1, 20)]
-            tries = [replace(self, threshold=limit) for limit in limits]
-            values = [one.score(rows, one.decode(rows, features, outputs, labels), "dev").value for one in tries]
-            return replace(
-                self, threshold=limits[max(range(len(limits)), key=lambda i: (values[i], -abs(limits[i] - HALF)))]
-            )
-        if not any(self._is_outside(label) for row in rows for label in row.labels):
-            return self
-        return replace(self, threshold=self._best_threshold(rows, self.decode(rows, features, outputs, labels)))
+        """With the threshold of the best result on these rows, where the user set none.
 
-    def _best_threshold(self, rows: Sequence[Row], predictions: Sequence[Prediction]) -> float:
-        """Half way between two neighbouring probabilities, where most rows are right; the lowest of equals."""
-        right = []  # (probability of the best label, what accepting it adds, what rejecting it adds)
-        for row, prediction in zip(rows, predictions, strict=True):
-            outside = self._is_outside(row.labels[0])
-            label, value = prediction.ranked[0]
-            right.append((value, int(not outside and label == row.labels[0]), int(outside)))
-        right.sort()
-        total = best = sum(accepted for _, accepted, _ in right)
-        limit = 0.0
-        for (value, accepted, rejected), (following, *_) in zip(right, [*right[1:], (1.0, 0, 0)], strict=True):
-            total += rejected - accepted
-            if total > best and following > value:
-                best, limit = total, (value + following) / 2
-        return limit
+        Without `multi_label` only where some of the rows are out of scope, which the model has not learnt as a class;
+        `out_of_scope` then is the label that they have.
+        """
+        if self.multi_label:
+            return self if self.threshold is not None else self._best_limit(rows, features, outputs, labels)
+        found = sorted({label for row in rows for label in row.labels if self._is_outside(label)})
+        if not found:
+            return self
+        named = replace(self, out_of_scope=self.out_of_scope or found[0])
+        if self.threshold is not None or any(map(self._is_outside, labels)):
+            return named
+        predictions = self.decode(rows, features, outputs, labels)
+        gains = [
+            (prediction.confidence, 1 if self._is_outside(row.labels[0]) else -int(prediction.labels == row.labels))
+            for row, prediction in zip(rows, predictions, strict=True)
+        ]
+        return replace(named, threshold=rejection_threshold(gains))
+
+    def _best_limit(
+        self, rows: Sequence[Row], features: Sequence[Feature], outputs: Sequence[Outputs], labels: Sequence[str]
+    ) -> Self:
+        """With the one of LIMITS of the best micro F1; of equals the nearest to a half."""
+        tries = [replace(self, threshold=limit) for limit in sorted(LIMITS, key=lambda limit: abs(limit - HALF))]
+        return max(tries, key=lambda one: one.score(rows, one.decode(rows, features, outputs, labels), "dev").value)
 
     def score(self, rows: Sequence[Row], predictions: Sequence[Prediction], split: str) -> Score:
         """Accuracy and macro F1 over the rows in scope, where a rejected row is wrong; and how well the others are told.
 
-        With several labels a row: micro and macro F1, and how many rows have exactly their labels.
+        With several labels a row: micro and macro F1, and the share of rows that have exactly their labels.
         """
         pairs = list(zip(rows, predictions, strict=True))
         if self.multi_label:
@@ -200,30 +270,35 @@ class Classify(Task):
         classes = by_class([row.labels for row, _ in inside], [found.labels for _, found in inside])
         more = {"macro F1": macro_f1(classes)}
         if outside and inside:
-            more["out-of-scope recall"] = sum(not found.labels for found in outside) / len(outside)
-            doubts = [[1 - found.ranked[0][1] for found in side] for side in (outside, [f for _, f in inside])]
+            rejected = sum(not found.labels for found in outside)
+            doubts = [[-found.confidence for found in side] for side in (outside, [found for _, found in inside])]
+            more["out-of-scope recall"] = rejected / len(outside)
             more["out-of-scope AUROC"] = auroc(*doubts)
-        accuracy = right / len(inside) if inside else 0.0
-        return Score(self.metric, accuracy, split, len(inside), per_type=classes, more=more)
+            more["accuracy with rejection"] = (right + rejected) / len(pairs)
+        return Score(self.metric, share(right, len(inside)), split, len(inside), per_type=classes, more=more)
 
     def _score_several(self, pairs: Sequence[tuple[Row, Prediction]], split: str) -> Score:
         classes = by_class([row.labels for row, _ in pairs], [found.labels for _, found in pairs])
         right = sum(len({*row.labels} & {*found.labels}) for row, found in pairs)
-        wanted, given = (sum(len(pair[side].labels) for pair in pairs) for side in (0, 1))
-        whole = sum({*row.labels} == {*found.labels} for row, found in pairs) / max(1, len(pairs))
-        micro = 2 * right / (given + wanted) if given + wanted else 0.0
-        more = {"macro F1": macro_f1(classes), "all labels right": whole}
-        return Score(self.metric, micro, split, len(pairs), per_type=classes, more=more)
+        n_labels = sum(len(row.labels) + len(found.labels) for row, found in pairs)
+        whole = sum({*row.labels} == {*found.labels} for row, found in pairs)
+        more = {"macro F1": macro_f1(classes), "subset accuracy": share(whole, len(pairs))}
+        return Score(self.metric, share(2 * right, n_labels), split, len(pairs), per_type=classes, more=more)
 
     def read_texts(self, *texts: str) -> Row:
+        """The text as it is."""
         return Row(text=texts[0])
 
     def answer(self, row: Row, prediction: Prediction) -> list[dict[str, Any]]:
-        """The given labels and then the likeliest others; `label` null with the doubt as score where it is rejected."""
+        """Labels as {label, score}: the given one and the next likeliest; with `multi_label` those given, maybe none.
+
+        Before the labels of a rejected text stands the out-of-scope one, null where its name is not known, scored by
+        what the best label lacks of certainty.
+        """
         if self.multi_label:
-            return answer_of(tuple((label, value) for label, value in prediction.ranked if label in prediction.labels))
-        rejected = [{"label": None, "score": round(1 - prediction.ranked[0][1], 4)}] if not prediction.labels else []
-        return rejected + answer_of(prediction.ranked)
+            return answer_of(prediction.ranked[: len(prediction.labels)])
+        doubt = {"label": self.out_of_scope or None, "score": round(1 - prediction.confidence, 4)}
+        return [*([] if prediction.labels else [doubt]), *answer_of(prediction.ranked)]
 
 
 TASK = Classify()

@@ -11,7 +11,21 @@ from typing import TYPE_CHECKING, Any
 from edgebert.errors import DataError
 from edgebert.tasks import Task
 from edgebert.tasks._encode import cut_texts
-from edgebert.tasks._labels import Ranked, answer_of, balanced, by_class, label_of, macro_f1, ranked, text_of, told
+from edgebert.tasks._labels import (
+    KEPT,
+    Ranked,
+    answer_of,
+    balanced,
+    by_class,
+    class_target,
+    label_of,
+    macro_f1,
+    ranked,
+    share,
+    softmax,
+    text_of,
+    told,
+)
 from edgebert.types import Feature, Outputs, Record, Row, Score
 
 if TYPE_CHECKING:
@@ -45,58 +59,60 @@ class Pair(Task):
         """Rows with one label. Those that the judges did not decide (`-`, -1) are left out, with a note."""
         rows, undecided = [], 0
         for record in records:
-            texts = read_pair(record)
+            first, second = read_pair(record)
             label = label_of(record)
             undecided += label in UNDECIDED
             if label not in UNDECIDED:
-                rows.append(Row(text=texts[0], second=texts[1], labels=(label,), where=record.where))
-        return rows, told(undecided, "without a decided label")
+                rows.append(Row(text=first, second=second, labels=(label,), where=record.where))
+        return rows, told(undecided, "labelled '-' or -1, undecided,")
 
     def labels(self, rows: Iterable[Row]) -> tuple[str, ...]:
+        """Every label, sorted."""
         return tuple(sorted({label for row in rows for label in row.labels}))
 
     def model_settings(self, labels: Sequence[str]) -> dict[str, Any]:
+        """The kind of loss: softmax also where a teacher's head has one label."""
         return {"problem_type": "single_label_classification"}
 
     def class_weights(self, rows: Sequence[Row], labels: Sequence[str]) -> tuple[float, ...]:
-        return balanced(Counter(row.labels[0] for row in rows), labels) if self.class_weighting else ()
+        """`balanced` where `class_weighting` is on."""
+        return balanced(rows, labels) if self.class_weighting else ()
 
     def encode(
         self, rows: Sequence[Row], tokenizer: Tokenizer, labels: Sequence[str], max_length: int
     ) -> list[Feature]:
-        """A window a row; the longer text is cut first."""
+        """A window a row; the longer text is cut first. A row whose label is not in `labels` has no target."""
         ids = {label: i for i, label in enumerate(labels)}
-
-        def targets(row: Row) -> dict[str, int]:
-            return {"labels": ids[row.labels[0]]} if row.labels and row.labels[0] in ids else {}
-
-        return cut_texts(rows, tokenizer, max_length, targets)
+        return cut_texts(rows, tokenizer, max_length, lambda row: class_target(row, ids))
 
     def decode(
         self, rows: Sequence[Row], features: Sequence[Feature], outputs: Sequence[Outputs], labels: Sequence[str]
     ) -> list[Ranked]:
-        return [ranked(output["logits"], labels) for output in outputs]
+        """The likeliest labels, at most KEPT."""
+        return [ranked(labels, softmax(output["logits"]))[:KEPT] for output in outputs]
 
     def same(self, a: Ranked, b: Ranked) -> list[bool]:
+        """By the best label."""
         return [a[0][0] == b[0][0]]
 
     def score(self, rows: Sequence[Row], predictions: Sequence[Ranked], split: str) -> Score:
-        """Accuracy, macro F1, Matthews' correlation, and where there are two labels the F1 of the one that sorts last
-        (1 of 0 and 1, yes of no and yes)."""
+        """Accuracy, macro F1, Matthews' correlation, and of a model of two labels the F1 of the one that sorts last:
+        1 of 0 and 1, yes of no and yes, paraphrase of other and paraphrase."""
         gold, found = [row.labels[0] for row in rows], [prediction[0][0] for prediction in predictions]
         classes = by_class([[one] for one in gold], [[one] for one in found])
         more = {"macro F1": macro_f1(classes), "Matthews correlation": matthews(gold, found)}
-        if len(classes) == 2:
-            last = max(classes, key=lambda one: one.name)
-            more[f"F1 of {last.name}"] = last.f1
-        accuracy = sum(a == b for a, b in zip(gold, found, strict=True)) / max(1, len(gold))
-        return Score(self.metric, accuracy, split, len(gold), per_type=classes, more=more)
+        known = {label for prediction in predictions for label, _ in prediction}  # all, where there are at most KEPT
+        if len(known) == 2:
+            more[f"F1 of {max(known)}"] = next((one.f1 for one in classes if one.name == max(known)), 0.0)
+        right = sum(a == b for a, b in zip(gold, found, strict=True))
+        return Score(self.metric, share(right, len(gold)), split, len(gold), per_type=classes, more=more)
 
     def read_texts(self, *texts: str) -> Row:
+        """Both texts as they are."""
         return Row(text=texts[0], second=texts[1])
 
     def answer(self, row: Row, prediction: Ranked) -> list[dict[str, Any]]:
-        """The likeliest labels with their probabilities."""
+        """The likeliest labels as {label, score}."""
         return answer_of(prediction)
 
 
@@ -105,13 +121,12 @@ TASK = Pair()
 
 def read_pair(record: Record) -> tuple[str, str]:
     """Both texts of a record. Raises DataError where one is missing, empty or no text."""
-    first, second = text_of(record, "text", "text"), text_of(record, "second", "second")
-    for which, text in (("first", first), ("second", second)):
+    texts = text_of(record, "text", "text"), text_of(record, "second", "second")
+    for which, text in zip(("first", "second"), texts, strict=True):
         if not text:
-            raise DataError(
-                f"the {which} text of the pair is empty", where=record.where, hint="A pair needs two texts."
-            )
-    return first, second
+            what = f"the {which} text of the pair is empty"
+            raise DataError(what, where=record.where, hint="A pair needs two texts: complete the row or remove it.")
+    return texts
 
 
 def matthews(gold: Sequence[str], found: Sequence[str]) -> float:

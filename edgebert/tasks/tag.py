@@ -6,10 +6,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from edgebert.data.tagged import SPANS, TAGS, WORDS, read_tagged
+from edgebert.data.tagged import SPANS, TAGS, WORDS, place, read_tagged
+from edgebert.errors import DataError
 from edgebert.tasks import Task
 from edgebert.tasks._encode import word_windows
-from edgebert.tasks._labels import by_class, macro_f1, told
+from edgebert.tasks._labels import by_class, macro_f1, share, told
 from edgebert.tasks._words import best_tags, placed, split_words
 from edgebert.types import Feature, Outputs, Record, Row, Score
 
@@ -25,18 +26,30 @@ class Tag(Task):
     title = "a tag a word"
     metric = "token accuracy"
     head = "token-classification"
-    columns = {"text": ("text",), "words": WORDS, "tags": TAGS, "spans": SPANS}
+    # before TAGS, as a corpus with entities too has its parts of speech in a column of their own
+    columns = {"text": ("text",), "words": WORDS, "tags": ("tags", "upos", "pos_tags", "pos", *TAGS), "spans": SPANS}
     aliases = ("pos", "tagging")
     answer_name = "tags"
     example = ("the old man the boats",)
 
     def rows(self, records: Iterable[Record]) -> tuple[list[Row], list[str]]:
-        """Rows with their tags as they are. Rows without words are left out, with a note."""
-        rows = [read_tagged(record) for record in records]
-        kept = [row for row in rows if row.words]
-        return kept, told(len(rows) - len(kept), "without words")
+        """Rows with their tags as they are. Rows without words are left out, with a note.
+
+        Raises DataError with the word's place for a blank tag."""
+        rows, empty = [], 0
+        for record in records:
+            row = read_tagged(record)
+            blank = next((i for i, tag in enumerate(row.tags) if not tag.strip()), None)
+            if blank is not None:
+                what = f"the tag of word {blank + 1}, '{row.words[blank]}', is empty"
+                raise DataError(what, where=place(record, blank), hint="Every word has a tag.")
+            empty += not row.words
+            if row.words:
+                rows.append(row)
+        return rows, told(empty, "without words")
 
     def labels(self, rows: Iterable[Row]) -> tuple[str, ...]:
+        """Every tag, sorted."""
         return tuple(sorted({tag for row in rows for tag in row.tags}))
 
     def encode(
@@ -59,7 +72,7 @@ class Tag(Task):
         """The share of words with the right tag. Raises ValueError unless each word has one tag and prediction."""
         pairs = [pair for row, tags in zip(rows, predictions, strict=True) for pair in zip(row.tags, tags, strict=True)]
         classes = by_class([[gold] for gold, _ in pairs], [[found] for _, found in pairs])
-        accuracy = sum(gold == found for gold, found in pairs) / max(1, len(pairs))
+        accuracy = share(sum(gold == found for gold, found in pairs), len(pairs))
         return Score(self.metric, accuracy, split, len(rows), per_type=classes, more={"macro F1": macro_f1(classes)})
 
     def read_texts(self, *texts: str) -> Row:
