@@ -195,7 +195,7 @@ def _describe(model: Any, source: Source, precision: str, wanted: Plan) -> None:
     for name in source.inputs:
         model.input_description[name] = INPUTS[name].format(pad=source.pad_id) + f" One row of {lengths} tokens."
     for name in source.outputs:
-        model.output_description[name] = OUTPUTS[name]
+        model.output_description[name] = next(text for end, text in OUTPUTS.items() if name.endswith(end))
 
 
 def _artifact(path: Path, precision: str, wanted: Plan, options: Mapping[str, Any]) -> Artifact:
@@ -208,11 +208,11 @@ INPUTS = {
     "attention_mask": "1 for a token, 0 for padding.",
     "token_type_ids": "0 for the first text, 1 for a second one, 0 for padding.",
 }
-OUTPUTS = {  # by how the name ends; a head of several has its own name before it
+OUTPUTS = {  # by how the name ends: before it a head of several has its own
     "start_logits": "One score a token: that the answer begins there.",
     "end_logits": "One score a token: that the answer ends there.",
-    "sentence_embedding": "A vector of length 1.",
     "logits": "One score a label, in the order of the metadata's edgebert.labels; by token where the model tags tokens.",
+    "sentence_embedding": "A vector of length 1.",
 }
 OLDEST = {"fp16": 15, "int8": 16, "int6": 18, "int4": 18, "int8-static": 17}  # iOS that knows the precision's ops
 BITS = {"int6": 6, "int4": 4}
