@@ -26,6 +26,7 @@ bench: .venv/.test
 	$(BIN)/python benchmarks/conversion.py
 	$(BIN)/python benchmarks/onnx_int8.py
 	$(BIN)/python -m benchmarks.formats
+	$(BIN)/python -m benchmarks.tasks
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv

@@ -113,7 +113,7 @@ def test_a_task_goes_all_the_way(kind: str, toy_checkpoint: Path, tmp_path: Path
     CHECKS[kind](answer, student.artifacts[-1].parity.score)
     if kind in ("classify", "qa"):  # what was tuned is in the bundle
         options = json.loads((result.bundle / "manifest.json").read_text())["task_options"]
-        assert set(options) == {"threshold" if kind == "classify" else "no_answer"}
+        assert set(options) == ({"threshold", "out_of_scope"} if kind == "classify" else {"no_answer"})
 
 
 def _is_labels(answer: Any, score: Any) -> None:

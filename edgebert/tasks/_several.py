@@ -199,7 +199,8 @@ class Several(Task):
     ) -> Self:
         heads = []
         for name, one in self.heads:
-            at = {i: k for k, i in enumerate(i for i, row in enumerate(rows) if row.head == name)}
+            seen = {feature.row for feature in features if feature.head == name}  # a row without pieces says nothing
+            at = {i: k for k, i in enumerate(sorted(seen))}
             pairs = [
                 (
                     replace(feature, row=at[feature.row]),
