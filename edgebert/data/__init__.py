@@ -55,7 +55,7 @@ def load(
     check_encoding(encoding)
     shares = check_shares(dev_share, test_share)
     names = tuple(specs) or default_names(task)
-    found = [_find(name, task, encoding, alone=len(names) == 1) for name in names]
+    found = find_all(names, task, encoding)
     rows, notes = read_rows([part for one in found for part in one.parts], task, columns or {})
     rows, carved = complete(rows, shares)
     for split in SPLITS:
@@ -64,6 +64,11 @@ def load(
     told = [note for one in found for note in one.notes]
     notes = [*told, *notes, *carved, *overlap_notes(rows), *unseen_notes(rows), *problems(rows)]
     return Dataset({split: tuple(rows[split]) for split in SPLITS}, labels, _source(found, notes))
+
+
+def find_all(specs: Sequence[str], task: Task, encoding: str) -> list[Found]:
+    """What the specs name, each as `load` takes it."""
+    return [_find(name, task, encoding, alone=len(specs) == 1) for name in specs]
 
 
 def _find(spec: str, task: Task, encoding: str, *, alone: bool) -> Found:

@@ -1,0 +1,146 @@
+"""What rows look like before anything is trained on them: counts, lengths, labels, and what is wrong."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgebert import registry
+from edgebert.data import find_all, read_rows
+from edgebert.data.conll import LINES
+from edgebert.data.problems import problems
+from edgebert.data.splits import overlap_notes, unseen_notes
+from edgebert.data.text import check_encoding
+from edgebert.data.words import find_words
+from edgebert.errors import RequestError
+from edgebert.types import Row, Split
+
+if TYPE_CHECKING:
+    from edgebert.data.found import Part
+
+SHARES = (50, 95)
+ENTITY = "BIELSUMW"
+
+
+@dataclass(frozen=True)
+class SplitView:
+    """One split: rows, words a row (the median, the 95th percentile, the most), and how often each label stands there."""
+
+    n_rows: int
+    words_p50: int
+    words_p95: int
+    words_max: int
+    lengths: tuple[int, ...]  # words of each row
+    labels: Mapping[str, int]  # the most frequent first
+
+
+@dataclass(frozen=True)
+class Inspection:
+    task: str
+    guessed: bool  # whether the task was guessed from the columns
+    columns: tuple[str, ...]  # of the first row
+    splits: Mapping[Split, SplitView]
+    notes: tuple[str, ...]  # what was guessed or repaired
+    problems: tuple[str, ...]
+
+
+def inspect(
+    specs: Sequence[str], task: str | None = None, *, encoding: str = "utf-8", columns: Mapping[str, str] | None = None
+) -> Inspection:
+    """Reads rows as a fit would, without carving splits.
+
+    Args:
+        specs: as `edgebert.data.load` takes them.
+        task: a name; None guesses from the columns.
+
+    Raises:
+        DataError, RequestError: as `edgebert.data.load`.
+    """
+    if not specs:
+        raise RequestError("nothing to inspect", where="PATH", hint="Name a file, a folder, or data of: edgebert data")
+    check_encoding(encoding)
+    first = registry.task(task or "classify")
+    if task is None:
+        first = registry.task(_guess(find_all(specs, first, encoding)[0].parts[0]))
+    found = find_all(specs, first, encoding)
+    parts = [part for one in found for part in one.parts]
+    told = [note for one in found for note in one.notes]
+    rows, notes = read_rows(parts, first, columns or {})
+    whole: dict[Split, list[Row]] = {"train": [], "dev": [], "test": [], **rows}
+    wrong = [*overlap_notes(whole), *(unseen_notes(whole) if rows.get("train") else ()), *problems(rows)]
+    return Inspection(
+        first.name,
+        task is None,
+        tuple(str(column) for column in parts[0].records[0].columns if column != LINES),
+        {split: _view(own) for split, own in rows.items()},
+        (*told, *notes),
+        tuple(wrong),
+    )
+
+
+def _guess(part: Part) -> str:
+    """The task of the first row's columns."""
+    columns = part.records[0].columns
+    for name in ("qa", "ner", "similarity", "pair", "classify"):
+        roles = registry.task(name).columns
+        found = {role for role, usual in roles.items() if any(str(c).casefold() in (role, *usual) for c in columns)}
+        if name == "ner" and {"words", "tags"} <= found:
+            return "ner" if _is_entities(part) else "tag"
+        if name == "similarity" and {"text", "second", "score"} <= found and not _number(columns, roles["score"]):
+            continue
+        if found == roles.keys() or (name == "qa" and {"text", "second", "answers"} <= found):
+            return name
+    texts = [value for value in columns.values() if isinstance(value, str) and not _is_number(value)]
+    if len(columns) == 3 and len(texts) == 2:
+        return "similarity"
+    return "classify" if len(columns) > 1 else "embed"
+
+
+def _is_entities(part: Part) -> bool:
+    from edgebert.data.tagged import read_tagged
+
+    tags = {tag for record in part.records[:200] for tag in read_tagged(record).tags}
+    return all(tag == "O" or (tag[0] in ENTITY and tag[1:2] == "-") for tag in tags)
+
+
+def _number(columns: Mapping[str, Any], names: Sequence[str]) -> bool:
+    return any(_is_number(value) for column, value in columns.items() if str(column).casefold() in ("score", *names))
+
+
+def _is_number(value: Any) -> bool:
+    from edgebert.data.columns import is_number
+
+    return is_number(value)
+
+
+def _view(rows: Sequence[Row]) -> SplitView:
+    lengths = sorted(_n_words(row) for row in rows)
+    counts = Counter(label for row in rows for label in (*row.tags, *row.labels))
+    p50, p95 = (lengths[max(1, -(-share * len(lengths) // 100)) - 1] for share in SHARES)
+    return SplitView(len(rows), p50, p95, lengths[-1], tuple(lengths), dict(counts.most_common()))
+
+
+def _n_words(row: Row) -> int:
+    return len(row.words) or sum(len(find_words(text)) for text in (row.text, row.second) if text)
+
+
+def draw(found: Inspection, path: Path) -> None:
+    """A picture of lengths and labels; the file's ending says its kind. Raises RequestError for one that cannot be."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 3.4), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    for split, view in found.splits.items():
+        left.hist(view.lengths, bins=30, histtype="step", label=f"{split} ({view.n_rows})")
+    left.set(xlabel="words a row", ylabel="rows", yscale="log")
+    left.legend(frameon=False)
+    labels = next(iter(found.splits.values())).labels
+    right.bar(range(len(labels)), list(labels.values()))
+    right.set(xlabel=f"{len(labels)} labels, the most frequent first", ylabel="times in the first split")
+    try:
+        figure.savefig(path)
+    except ValueError as error:
+        raise RequestError(str(error), where="--picture", hint="End the name in .png or .svg.") from None
