@@ -139,7 +139,7 @@ def read_rows(parts: Sequence[Part], task: Task, columns: Mapping[str, str]) -> 
             notes += [f"{split}: {note}" for note in told]
     if any(part.split for part in parts):
         notes += [f"train: {part.place} named no split" for part in parts if part.split is None]
-    return rows, notes
+    return rows, [*guessed, *notes]
 
 
 def _source(found: Sequence[Found], notes: Sequence[str]) -> DataSource:
