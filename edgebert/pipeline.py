@@ -11,6 +11,7 @@ from typing import Any
 
 from edgebert import registry
 from edgebert.bundle import write_bundle
+from edgebert.data.several import specs_by_head
 from edgebert.distributed import is_main
 from edgebert.environment import describe_environment
 from edgebert.job import Fit, pick_lengths, planned, resolve
@@ -23,8 +24,9 @@ from edgebert.run import Stage, link_tree, now, plain, write_atomic
 from edgebert.search.plan import make_plan
 from edgebert.selection import choose
 from edgebert.stages import compress_stage, convert_stage, profile_stage, teacher_stage, tuned_task, verify_stage
+from edgebert.tasks._several import Several
 from edgebert.teachers.fitting import taught
-from edgebert.types import FitRequest, FitResult, Plan, Report
+from edgebert.types import FitRequest, FitResult, Plan, Report, Twin
 
 GOLDEN_ROWS = 8  # of the test split, packed with the bundle
 
@@ -57,8 +59,33 @@ def _stages(job: Fit) -> FitResult:
     if not is_main():
         raise SystemExit(0)  # the others were here to train
     profiled = profile_stage(job, models, converted, verified)
-    report = _report(job, plan, models, converted, verified, profiled)
+    report = replace(_report(job, plan, models, converted, verified, profiled), twins=_twins(job))
     return _finish(job, report, models)
+
+
+def _twins(job: Fit) -> dict[str, Twin]:
+    """Each head of several fitted alone, in a run of its own beside this one."""
+    if not job.request.twins or not isinstance(job.task, Several):
+        return {}
+    found = {}
+    options = {name: one.options() for name, one in job.task.heads}
+    rest = {key: value for key, value in job.request.params.items() if key.partition(".")[0] not in options}
+    for name, specs in specs_by_head(job.request.data, list(options)).items():
+        one = job.task.by_name[name]
+        own = {f"{one.name}.{key}": value for key, value in options[name].items()}
+        place = f"{job.run.folder}-{name}"
+        request = replace(job.request, task=one.name, data=specs, run=place, params=rest | own, twins=False)
+        report = fit(request, command=job.command, on_event=job.run.on_event).report
+        found[name] = _twin(report, planned(job.formats, job.precisions))
+    return found
+
+
+def _twin(report: Report, shipped: tuple[str, str]) -> Twin:
+    """What a twin would ship: its packaged file, or where nothing was, the one that was planned for."""
+    files = {f"{s.name}/{a.artifact.name}": a for s in report.students for a in s.artifacts}
+    first = next(name for name, a in files.items() if (a.artifact.format, a.artifact.precision) == shipped)
+    name = report.winner or first
+    return Twin(name, files[name].parity.score, files[name].artifact.size_bytes)
 
 
 def _plan(job: Fit, teacher: Stage) -> Plan:

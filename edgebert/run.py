@@ -102,7 +102,7 @@ class Run:
         self.folder = folder
         self.stages: list[Stage] = []
         self._made: set[Path] = set()
-        self._on_event = on_event or (lambda event: None)
+        self.on_event = on_event or (lambda event: None)
         if not is_main():
             return
         if folder.is_dir() and any(folder.iterdir()) and not (folder / "request.toml").exists():
@@ -128,7 +128,7 @@ class Run:
         if is_main():
             with (self.folder / "events.jsonl").open("a", encoding="utf-8") as stream:
                 stream.write(json.dumps(event, ensure_ascii=False) + "\n")
-            self._on_event(event)
+            self.on_event(event)
 
     def stage(
         self,

@@ -319,6 +319,15 @@ class ModelResult:
 
 
 @dataclass(frozen=True)
+class Twin:
+    """One head of several, fitted alone with the same request."""
+
+    file: str  # model/artifact
+    score: Score
+    size_bytes: int
+
+
+@dataclass(frozen=True)
 class Report:
     """Everything that the terminal, the HTML page, report.json and report.png show."""
 
@@ -336,6 +345,9 @@ class Report:
     failures: tuple[str, ...]  # what was rejected or out of budget
     environment: Mapping[str, Any]  # versions, hardware, seed, times
     created: str  # ISO 8601, UTC
+    twins: Mapping[str, Twin] = field(
+        default_factory=dict
+    )  # of each head, where there are several and it was asked for
 
 
 @dataclass(frozen=True)
@@ -366,6 +378,7 @@ class FitRequest:
     allow_pickle: bool = False
     formats: tuple[str, ...] = ()  # () is the device's own
     precisions: tuple[str, ...] = ("int8",)  # beside fp32, which is always written; the first is planned for
+    twins: bool = False  # of several heads, each also fitted alone, to be compared
 
 
 @dataclass(frozen=True)

@@ -71,6 +71,7 @@ same place reuses what it can. Ends with 1 when a budget or parity failed.""",
     multiple=True,
     help="Beside fp32, by comma or repeated; the first is planned for.  [default: int8]",
 )
+@click.option("--twins", is_flag=True, help="Of several heads: also fit each alone, and compare.")
 @click.option("--allow-pickle", is_flag=True, help="Read pickled weights; only of authors that you trust.")
 @click.option("--quiet", is_flag=True, help="No progress.")
 @json_option

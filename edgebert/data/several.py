@@ -31,7 +31,7 @@ def load_several(specs: Sequence[str], task: Several, *, encoding: str, columns:
     """
     found = {
         name: load(own, task.by_name[name], encoding=encoding, columns=columns)
-        for name, own in _by_head(specs, [name for name, _ in task.heads]).items()
+        for name, own in specs_by_head(specs, [name for name, _ in task.heads]).items()
     }
     splits = {
         split: tuple(replace(row, head=name) for name, one in found.items() for row in one.splits[split])
@@ -41,7 +41,8 @@ def load_several(specs: Sequence[str], task: Several, *, encoding: str, columns:
     return Dataset(splits, labels, _source({name: one.source for name, one in found.items()}))
 
 
-def _by_head(specs: Sequence[str], names: Sequence[str]) -> dict[str, tuple[str, ...]]:
+def specs_by_head(specs: Sequence[str], names: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """What each head's data is. Raises RequestError where the specs do not tell."""
     marked = [spec.partition("=") for spec in specs]
     if specs and all(head in names and mark for head, mark, _ in marked):
         return {name: tuple(rest for head, _, rest in marked if head == name) for name in names}

@@ -67,7 +67,7 @@ def _score_cells(report: Report) -> list[tuple[str, Cell]]:
         ("points against the teacher", lambda e: fmt.points(view.drop(e, report))),
         (f"on {report.teacher.dev.split}, %", lambda e: fmt.percent(e.dev.value if e.dev else None, 2)),
         *_more_cells(score),
-        *_part_cells(score),
+        *_part_cells(report),
         ("precision, %", lambda e: fmt.percent(e.score.precision)),
         ("recall, %", lambda e: fmt.percent(e.score.recall)),
         ("rows", lambda e: fmt.count(e.score.n)),
@@ -83,13 +83,20 @@ def _more_cells(score: Score) -> list[tuple[str, Cell]]:
     return [(f"{name}, %", cell(name)) for name in score.more]
 
 
-def _part_cells(score: Score) -> list[tuple[str, Cell]]:
+def _part_cells(report: Report) -> list[tuple[str, Cell]]:
     """Each head's own metric, where a model has several."""
+    score = report.teacher.test
 
     def cell(name: str) -> Cell:
         return lambda e: fmt.percent(e.score.parts[name].value if name in e.score.parts else None, 2)
 
-    return [(f"{name}: {part.metric}, %", cell(name)) for name, part in score.parts.items()]
+    return [(f"{name}: {part.metric}, %{_alone(report, name)}", cell(name)) for name, part in score.parts.items()]
+
+
+def _alone(report: Report, name: str) -> str:
+    """What the head's twin reached."""
+    twin = report.twins.get(name)
+    return f" ({fmt.percent(twin.score.value, 2)} alone, in {fmt.megabytes(twin.size_bytes)})" if twin else ""
 
 
 def _size_cells(report: Report) -> list[tuple[str, Cell]]:
