@@ -157,28 +157,30 @@ class Several(Task):
         """Of each row, the prediction of its head, or of all, by the head's name."""
         found: list[dict[str, Any]] = [{} for _ in rows]
         for name, one in self.heads:
-            at = [i for i, row in enumerate(rows) if row.head in ("", name)]
-            place = {i: k for k, i in enumerate(at)}
-            prefix = f"{name}_"
-            kept: list[Feature] = []
-            given: list[Outputs] = []
-            seen: set[int] = set()
-            for feature, output in zip(features, outputs, strict=True):
-                shared = feature.head == "" and len(one.inputs) == 1
-                if feature.row not in place or not (feature.head == name or shared):
-                    continue
-                if self._shares(name) and feature.row in seen:
-                    continue  # of a long text this head reads the first window
-                seen.add(feature.row)
-                kept.append(replace(feature, row=place[feature.row]))
-                given.append({k.removeprefix(prefix): v for k, v in output.items() if k.startswith(prefix)})
-            whole = [i for i in at if i in seen or not self._shares(name)]
-            kept = [replace(f, row=whole.index(at[f.row])) for f in kept] if len(whole) < len(at) else kept
-            for i, prediction in zip(
-                whole, one.decode([rows[i] for i in whole], kept, given, _own(labels, name)), strict=True
-            ):
+            at, own, given = self._of_head(name, rows, features, outputs)
+            predictions = one.decode([rows[i] for i in at], own, given, _own(labels, name))
+            for i, prediction in zip(at, predictions, strict=True):
                 found[i][name] = prediction
         return found
+
+    def _of_head(
+        self, name: str, rows: Sequence[Row], features: Sequence[Feature], outputs: Sequence[Outputs]
+    ) -> tuple[list[int], list[Feature], list[Outputs]]:
+        """A head's rows by their number, and their windows and outputs as its task knows them.
+
+        A head that reads another's windows gets the first of each row, and no row that has none.
+        """
+        shares, plain = self._shares(name), len(self.by_name[name].inputs) == 1
+        prefix, seen = f"{name}_", set()
+        picked: list[tuple[Feature, Outputs]] = []
+        for feature, output in zip(features, outputs, strict=True):
+            mine = feature.head == name or (feature.head == "" and plain)
+            if mine and not (shares and feature.row in seen):
+                seen.add(feature.row)
+                picked.append((feature, {k.removeprefix(prefix): v for k, v in output.items() if k.startswith(prefix)}))
+        at = [i for i, row in enumerate(rows) if row.head in ("", name) and (i in seen or not shares)]
+        place = {i: k for k, i in enumerate(at)}
+        return at, [replace(feature, row=place[feature.row]) for feature, _ in picked], [output for _, output in picked]
 
     def score(self, rows: Sequence[Row], predictions: Sequence[Mapping[str, Any]], split: str) -> Score:
         """The mean of the heads' scores, each over its own rows, which stand in `parts`."""
@@ -199,18 +201,8 @@ class Several(Task):
     ) -> Self:
         heads = []
         for name, one in self.heads:
-            seen = {feature.row for feature in features if feature.head == name}  # a row without pieces says nothing
-            at = {i: k for k, i in enumerate(sorted(seen))}
-            pairs = [
-                (
-                    replace(feature, row=at[feature.row]),
-                    {k.removeprefix(f"{name}_"): v for k, v in output.items() if k.startswith(f"{name}_")},
-                )
-                for feature, output in zip(features, outputs, strict=True)
-                if feature.head == name
-            ]
-            own = [rows[i] for i in at]
-            heads.append((name, one.tuned(own, [f for f, _ in pairs], [o for _, o in pairs], _own(labels, name))))
+            at, own, given = self._of_head(name, rows, features, outputs)
+            heads.append((name, one.tuned([rows[i] for i in at], own, given, _own(labels, name)) if given else one))
         return replace(self, heads=tuple(heads))
 
     def read_texts(self, *texts: str) -> Row:
