@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import nn
 
+CALIBRATION_ROWS = 64  # real rows that static precisions are calibrated on
 Shape = Literal["fixed", "enumerated", "ranged"]
 Batch = Mapping[str, "np.ndarray"]  # int64 input_ids, attention_mask, token_type_ids, each (batch, seq)
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from edgebert.converters import Source
 from edgebert.converters._coreml_convert import silenced
-from edgebert.errors import EdgebertError
+from edgebert.errors import EdgebertError, first_line
 
 # Weights are what these ops read as these arguments: layers and embedding tables. Other constants stay as they are:
 # position and type embeddings that a fixed length folded into one tensor, tables of relative positions, masks.
@@ -99,7 +99,7 @@ def _apply(function: Any, model: Any, setting: Any) -> Any:
         with silenced():
             return function(model, config)
     except Exception as error:  # coremltools raises whatever it likes
-        raise EdgebertError(f"the weights cannot be reduced: {str(error).splitlines()[0]}") from error
+        raise EdgebertError(f"the weights cannot be reduced: {first_line(error)}") from error
 
 
 def weight_names(spec: Any) -> list[str]:

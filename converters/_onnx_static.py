@@ -21,7 +21,6 @@ from edgebert.converters._onnx_export import silence, values
 from edgebert.converters._onnx_int8 import PRODUCTS, dynamic_nodes, products
 from edgebert.errors import EdgebertError, RequestError
 
-CALIBRATION_ROWS = 200  # more rows move the ranges little and cost time
 NOISY_DB = 28.0  # signal to rounding noise of an 8-bit scale; plain tensors of a BERT have 30 dB and more
 
 STATIC = (
@@ -115,7 +114,7 @@ def _usable(rows: Sequence[Batch]) -> list[Batch]:
             "int8-static needs rows to calibrate on, and there are none",
             hint="Pass --texts FILE, or --task and --data.",
         )
-    usable = [row for row in rows if int(row["attention_mask"].sum()) > 2][:CALIBRATION_ROWS]  # two special tokens
+    usable = [row for row in rows if int(row["attention_mask"].sum()) > 2]  # two special tokens
     if not usable:
         raise RequestError(f"all {len(rows)} calibration rows are empty", hint="Give rows that hold text.")
     return usable

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,8 @@ import numpy as np
 from edgebert.converters import Batch, per_token
 from edgebert.converters._tflite_file import LABELS, read_files, read_info
 from edgebert.converters._tflite_quiet import hushed
-from edgebert.errors import EdgebertError
+from edgebert.environment import usable_cores
+from edgebert.errors import EdgebertError, first_line
 
 
 class TfliteSession:
@@ -35,7 +35,7 @@ class TfliteSession:
         self.labels: tuple[str, ...] = tuple(text.split("\n")[:-1])
         self.lengths: tuple[int, ...] = tuple(self.info["lengths"])
         self.runtime_version = version("ai-edge-litert")
-        self._interpreter = _interpreter(path, threads or _cores())
+        self._interpreter = _interpreter(path, threads or usable_cores())
         self._runners: dict[int, Any] = {}
 
     def run(self, batch: Batch) -> dict[str, np.ndarray]:
@@ -49,7 +49,7 @@ class TfliteSession:
             try:
                 found = runner(**fed)
             except (RuntimeError, ValueError) as error:
-                raise EdgebertError(f"LiteRT cannot run the row: {_first(error)}", where=str(self.path)) from None
+                raise EdgebertError(f"LiteRT cannot run the row: {first_line(error)}", where=str(self.path)) from None
             for name in results:
                 results[name].append(found[name])
         return {name: _cut(name, np.concatenate(rows), n_tokens) for name, rows in results.items()}
@@ -117,7 +117,7 @@ def _interpreter(path: Path, threads: int) -> Any:
             interpreter = Interpreter(model_path=str(path), num_threads=threads)
             interpreter.allocate_tensors()
     except (RuntimeError, ValueError) as error:
-        raise EdgebertError(f"LiteRT refuses the file: {_first(error)}", where=str(path)) from None
+        raise EdgebertError(f"LiteRT refuses the file: {first_line(error)}", where=str(path)) from None
     return interpreter
 
 
@@ -130,14 +130,3 @@ def _entry(name: str, details: list[dict[str, Any]]) -> dict[str, Any]:
 def _cut(name: str, output: np.ndarray, n_tokens: int) -> np.ndarray:
     """Only what belongs to the row's own tokens."""
     return np.ascontiguousarray(output[:, :n_tokens] if per_token(name, output.ndim) else output, np.float32)
-
-
-def _cores() -> int:
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:  # not on Windows, not on macOS
-        return os.cpu_count() or 1
-
-
-def _first(error: Exception) -> str:
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)

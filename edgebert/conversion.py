@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgebert import registry
 from edgebert.convert_request import ConvertRequest, check_names, check_output, exists, lengths_of
-from edgebert.converters import Batch, Session, Source
+from edgebert.converters import CALIBRATION_ROWS, Batch, Session, Source
 from edgebert.errors import DataError, RequestError
 from edgebert.modeling.checkpoint import TOKENIZER, load_config, load_model, load_tokenizer
 from edgebert.modeling.graph import TorchSession, make_source, position_limit
@@ -21,7 +21,7 @@ from edgebert.modeling.heads import Head, find_head, parts_of
 from edgebert.profile.footprint import peak_bytes
 from edgebert.run import copy_tree, write_atomic
 from edgebert.teachers import find_teacher
-from edgebert.trials import choose_trial
+from edgebert.trials import TRIAL_ROWS, choose_trial
 from edgebert.types import Artifact, Conversion, ConvertResult, Feature, Likeness, Row
 from edgebert.verify.edges import batch_of, edge_batches
 from edgebert.verify.parity import Reference, compare, compare_task, make_reference, row_batches
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
     from edgebert.tasks import Task
 
-N_CALIBRATION = 64
 N_TIMED = 20  # rows that the variants of a precision are timed on
 WORK = ".converting-"  # and the process id
 # Ours, for a model that comes without rows; each is a plain sentence, so that every vocabulary has something to read.
@@ -228,7 +227,14 @@ def _keep(one: Conversion, output: Path, force: bool) -> Conversion:
 
 def _agreement(session: Session, reference: Reference) -> float:
     """Share of equal predictions, and the least cosine where there is nothing to predict: what variants are chosen by."""
-    likeness, _ = compare(session, reference, "int4")
+    some = replace(
+        reference,
+        batches=reference.batches[:TRIAL_ROWS],
+        outputs=reference.outputs[:TRIAL_ROWS],
+        edges={},
+        edge_outputs={},
+    )
+    likeness, _ = compare(session, some, "int4")
     return min(likeness.equal_predictions, max(0.0, likeness.min_cosine))
 
 
@@ -276,8 +282,8 @@ def _rows(
     texts = [line for line in lines if line.strip()]
     if not texts:
         raise DataError("every line is empty", where=str(path), hint="One text a line, a few dozen or more.")
-    batches = _text_batches(texts[: request.rows + N_CALIBRATION], tokenizer, max_length)
-    return _Rows(batches[:N_CALIBRATION], batches[-request.rows :], f"the texts of {path.name}")
+    batches = _text_batches(texts[: request.rows + CALIBRATION_ROWS], tokenizer, max_length)
+    return _Rows(batches[:CALIBRATION_ROWS], batches[-request.rows :], f"the texts of {path.name}")
 
 
 def _text_batches(texts: Sequence[str], tokenizer: Tokenizer, max_length: int) -> list[Batch]:
@@ -303,6 +309,6 @@ def _task_rows(
         )
     test = dataset.splits["test"][: request.rows]
     features = task.encode(test, tokenizer, labels, max_length)
-    train = task.encode(dataset.splits["train"][:N_CALIBRATION], tokenizer, labels, max_length)
+    train = task.encode(dataset.splits["train"][:CALIBRATION_ROWS], tokenizer, labels, max_length)
     origin = f"{dataset.source.name}, test"
     return _Rows(row_batches(train, pad_id), row_batches(features, pad_id), origin, task, test, features)

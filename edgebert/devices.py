@@ -6,7 +6,6 @@ each figure comes from. The schema is `types.DeviceProfile` with `[[cores]]`, `[
 
 from __future__ import annotations
 
-import os
 import platform
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
@@ -15,6 +14,7 @@ from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any
 
+from edgebert.environment import usable_cores
 from edgebert.errors import RequestError, unknown
 from edgebert.toml import read_toml
 from edgebert.types import Budget, Cores, DeviceProfile
@@ -174,7 +174,7 @@ def this_machine() -> DeviceProfile:
         name="this-machine",
         title="This machine",
         soc=soc,
-        cores=(Cores(soc, _usable_cores(), clock, fp32, int8),),
+        cores=(Cores(soc, _physical_cores(), clock, fp32, int8),),
         instructions=instruction_sets(flags),
         ram_mb=psutil.virtual_memory().total // 10**6,
         memory_gb_per_s=20.0,
@@ -239,10 +239,11 @@ def _cpuinfo() -> dict[str, str]:
     return {key.strip(): value.strip() for key, _, value in fields}
 
 
-def _usable_cores() -> int:
+def _physical_cores() -> int:
+    """Cores of silicon that this process may run on: two threads of one core share its arithmetic."""
     import psutil
 
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    usable = usable_cores()
     return min(usable, psutil.cpu_count(logical=False) or usable)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -14,6 +15,11 @@ LIBRARIES = (
 def describe_environment() -> dict[str, Any]:
     """Versions of everything that a number depends on, and the hardware."""
     return {"versions": _versions(), "hardware": describe_hardware()}
+
+
+def usable_cores() -> int:
+    """Cores that this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _versions() -> dict[str, str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,8 +9,8 @@ from typing import Any
 import torch
 
 from edgebert import registry
-from edgebert.converters import Runner, Session, Source
-from edgebert.environment import describe_hardware
+from edgebert.converters import CALIBRATION_ROWS, Runner, Session, Source
+from edgebert.environment import describe_hardware, usable_cores
 from edgebert.infer import pad_batch, run_features
 from edgebert.job import Fit, data_key, train_settings
 from edgebert.methods import Workshop
@@ -32,13 +31,10 @@ from edgebert.run import Stage, plain, sha256_file
 from edgebert.tasks import Task
 from edgebert.teachers.fitting import fit_teacher
 from edgebert.training.run import judge, pad_id
-from edgebert.trials import choose_trial
+from edgebert.trials import TRIAL_ROWS, choose_trial
 from edgebert.types import Artifact, Candidate, Latency, Student
 from edgebert.verify.edges import edge_batches
 from edgebert.verify.parity import TOLERANCES, compare_task, make_reference, row_batches
-
-TRIAL_ROWS = 300  # development rows on which the variants of a precision are compared
-CALIBRATION_ROWS = 64  # training rows that static precisions are calibrated on
 
 
 def teacher_stage(job: Fit) -> Stage:
@@ -247,10 +243,6 @@ def profile_stage(job: Fit, models: dict[str, Stage], converted: dict[str, Stage
 
     keys = {"converted": {name: stage.key for name, stage in converted.items()}, "sound": sorted(sound)}
     return job.run.stage("profile", {**keys, "hardware": describe_hardware()}, make)
-
-
-def usable_cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _timing_inputs(job: Fit, model: Stage) -> dict[str, list[Batch]]:

@@ -14,9 +14,11 @@ from edgebert.converters import Batch, Converter, Session, Source
 from edgebert.profile.protocol import Entry, interleave
 from edgebert.types import Artifact
 
+TRIAL_ROWS = 300  # on which the variants of a precision are compared
 TRIAL_RUNS = 30
-SCORE_TIE = 0.0025  # of a score from 0 to 1: variants nearer than this are equal, the faster wins
-# A variant that scores above the float file does so by chance, so its score counts as the float file's.
+# Of a score from 0 to 1: variants nearer than this are equal, the faster wins. A variant that scores above the float file
+# does so by chance, so its score counts as the float file's.
+SCORE_TIE = 0.0025
 
 
 def choose_trial(
@@ -32,8 +34,8 @@ def choose_trial(
 ) -> tuple[Artifact, list[dict[str, Any]]]:
     """Writes every variant of a precision and keeps one at folder/FORMAT/PRECISION.
 
-    The best score, but none above the float file's, wins; of variants within SCORE_TIE of it, the fastest. A single variant is written and not scored:
-    verification does that.
+    The best score, but none above the float file's, wins; of variants within SCORE_TIE of it, the fastest. A single
+    variant is written and not scored: verification does that.
 
     Args:
         score: of an opened file, 0 to 1.

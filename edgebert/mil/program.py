@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from edgebert.errors import EdgebertError
+from edgebert.errors import EdgebertError, first_line
 from edgebert.mil.package import STORED, Package, decode, open_package
 from edgebert.mil.registry import HELD, READERS, check, refuse, table
 
@@ -62,7 +62,7 @@ class Step:
             results = result if isinstance(result, tuple) else (result,)
             return {name: kind.settle(value) for (name, kind), value in zip(self.outputs, results, strict=True)}
         except Exception as error:
-            what = error.what if isinstance(error, EdgebertError) else str(error).splitlines()[0]
+            what = error.what if isinstance(error, EdgebertError) else first_line(error)
             raise EdgebertError(f"op {self.op} '{self.outputs[0][0]}': {what}") from error
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from edgebert.converters import Batch, per_token
-from edgebert.errors import EdgebertError
+from edgebert.errors import EdgebertError, first_line
 from edgebert.mil.package import Package, hushed, open_package
 from edgebert.mil.program import load, read_type
 
@@ -103,9 +103,7 @@ class CoreMLSession(PackageSession):
             try:
                 self._model = coremltools.models.MLModel(str(path))
             except Exception as error:
-                raise EdgebertError(
-                    f"Core ML refuses the file: {str(error).splitlines()[0]}", where=str(path)
-                ) from None
+                raise EdgebertError(f"Core ML refuses the file: {first_line(error)}", where=str(path)) from None
 
     def _predict(self, row: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         outputs = self._model.predict(dict(row))

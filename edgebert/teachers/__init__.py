@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edgebert.errors import TeacherError, unknown
+from edgebert.errors import TeacherError, first_line, unknown
 from edgebert.modeling.checkpoint import check_weights, load_config
 from edgebert.run import sha256_file
 
@@ -137,9 +137,8 @@ def _from_hub(name: str, allow_pickle: bool) -> Path:
         os.environ.setdefault("HF_HUB_DOWNLOAD_TIMEOUT", "10")
         return Path(snapshot_download(name, allow_patterns=_patterns(allow_pickle), etag_timeout=10))
     except Exception as error:  # the hub client raises many kinds, all of them mean: not to be had
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise TeacherError(
-            f"not in the local hub cache, and the hub did not give it: {reason}",
+            f"not in the local hub cache, and the hub did not give it: {first_line(error)}",
             where=name,
             hint=f"Check the id and the network, give --teacher a local folder{packaged}.",
         ) from None
