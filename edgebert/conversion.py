@@ -24,7 +24,7 @@ from edgebert.teachers import find_teacher
 from edgebert.trials import TRIAL_ROWS, choose_trial
 from edgebert.types import Artifact, Conversion, ConvertResult, Feature, Likeness, Row
 from edgebert.verify.edges import batch_of, edge_batches
-from edgebert.verify.parity import Reference, compare, compare_task, make_reference, row_batches
+from edgebert.verify.parity import Reference, compare, compare_task, make_reference, row_batches, unbatched
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -104,6 +104,9 @@ def convert(request: ConvertRequest, on_event: Callable[[dict[str, Any]], None] 
         raise RequestError("there is no tokenizer.json to put inside", where=str(found.folder))
     edges = edge_batches(config.vocab_size, lengths[-1], source.pad_id, tokenizer)
     reference = make_reference(TorchSession(model), rows.batches, edges, labels)
+    if rows.task is not None:
+        taught = rows.task.taught(rows.labelled, rows.features, unbatched(reference.outputs, rows.features))
+        rows = replace(rows, labelled=taught)
     made = [
         conversion
         for format in request.formats

@@ -17,7 +17,7 @@ import edgebert
 from edgebert import registry
 from edgebert.cli import main
 from edgebert.errors import EdgebertError
-from edgebert.types import ConvertResult
+from edgebert.types import ConvertResult, Parity
 from tests.conftest import make_tokenizer
 from tests.families import tiny
 
@@ -290,3 +290,23 @@ def test_a_family_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.Mon
         edgebert.convert(str(save(tmp_path / "m", "token-classification")), "onnx", output=str(tmp_path / "o"))
     assert "roberta" in str(raised.value)
     assert not [path for path in (tmp_path / "o").rglob("*") if path.is_file()]
+
+
+@pytest.mark.parametrize(
+    ("task", "metric"),
+    [("similarity", "Spearman correlation"), ("embed", "recall@10 of the teacher's neighbours")],
+)
+def test_a_sentence_encoder_is_scored_by_its_task(task: str, metric: str, toy_checkpoint: Path, tmp_path: Path) -> None:
+    rows = [{"text": f"fly to {a}", "second": f"is {b} far", "score": i % 6} for i, (a, b) in enumerate(
+        (a, b) for a in ("dham", "bton", "aville", "cburg") for b in ("fport", "efield", "dham", "bton")
+    )]  # fmt: skip
+    for split in ("train", "dev", "test"):
+        (tmp_path / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    result = edgebert.convert(
+        str(toy_checkpoint), "onnx", precisions=("fp32",), output=str(tmp_path / "o"), head="sentence-embedding",
+        task=task, data=(str(tmp_path),), lengths=(16, 32),
+    )  # fmt: skip
+    (one,) = result.conversions
+    assert isinstance(one.likeness, Parity) and one.likeness.failures == ()
+    assert (one.likeness.score.metric, one.likeness.score.n) == (metric, 16)
+    assert one.likeness.score.value == pytest.approx(one.likeness.reference_score.value, abs=1e-3)

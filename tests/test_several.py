@@ -266,3 +266,16 @@ def test_a_sentence_vector_has_its_own_width_and_unit_length(width: int, toy_che
     states = encoder(**ids).last_hidden_state[0]
     expected = (model.heads["head"].projection(states[0]) if width else states.mean(0)).detach().numpy()
     assert np.abs(alone - expected / np.linalg.norm(expected)).max() < 1e-5
+
+
+def test_a_head_that_asks_the_teacher_is_taught() -> None:
+    task = registry.task("vector=embed,intent=classify")
+    rows = [Row(text=text, head="vector") for text in ("fly", "show", "leave", "fly to")]
+    rows.append(Row(text="fly", labels=("go",), head="intent"))
+    features = task.encode(rows, make_tokenizer(), ("intent/go", "intent/tell"), 16)
+    drawn = np.random.default_rng(0).normal(size=(5, 3))
+    outputs = [{"vector_sentence_embedding": one, "intent_logits": np.array([1.0, 0.0])} for one in drawn]
+    taught = task.taught(rows, features, outputs)
+    assert [len(row.gold) for row in taught] == [3, 3, 3, 3, 0] and task.asks_teacher
+    score = task.score(taught, task.decode(taught, features, outputs, ("intent/go", "intent/tell")), "dev")
+    assert {name: part.value for name, part in score.parts.items()} == {"vector": 1.0, "intent": 1.0}

@@ -33,6 +33,7 @@ class Task(ABC):
         answer_name: what the JSON of `edgebert predict` calls the answer.
         cuts: a text longer than a window is cut to it; otherwise it is read in several windows.
         paired: the two windows of a row are trained on together.
+        asks_teacher: rows can be scored only once `taught` has seen the teacher's outputs.
         example: a text for each of `inputs`, for the documents.
     """
 
@@ -47,6 +48,7 @@ class Task(ABC):
     answer_name: str = "answer"
     cuts: bool = False
     paired: bool = False
+    asks_teacher: bool = False
     example: tuple[str, ...] = ("show me flights from boston to denver",)
 
     # ------------------------------------------------------------ data

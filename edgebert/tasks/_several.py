@@ -69,6 +69,7 @@ class Several(Task):
             "inputs": max((one.inputs for _, one in self.heads), key=len),
             "cuts": any(one.cuts for _, one in self.heads),
             "paired": any(one.paired for _, one in self.heads),
+            "asks_teacher": any(one.asks_teacher for _, one in self.heads),
         }
         for key, value in facts.items():
             object.__setattr__(self, key, value)
@@ -204,6 +205,14 @@ class Several(Task):
             at, own, given = self._of_head(name, rows, features, outputs)
             heads.append((name, one.tuned([rows[i] for i in at], own, given, _own(labels, name)) if given else one))
         return replace(self, heads=tuple(heads))
+
+    def taught(self, rows: Sequence[Row], features: Sequence[Feature], outputs: Sequence[Outputs]) -> tuple[Row, ...]:
+        found = list(rows)
+        for name, one in self.heads:
+            at, own, given = self._of_head(name, rows, features, outputs)
+            for i, row in zip(at, one.taught([rows[i] for i in at], own, given), strict=True):
+                found[i] = row
+        return tuple(found)
 
     def read_texts(self, *texts: str) -> Row:
         carrier = self._carrier()

@@ -35,6 +35,7 @@ class Embed(VectorTask):
     columns = {"text": ("text", "sentence", "query", "content", "question", "utterance")}
     aliases = ("embedding",)
     answer_name = "vector"
+    asks_teacher = True
 
     def rows(self, records: Iterable[Record]) -> tuple[list[Row], list[str]]:
         """Rows of text; what else the file says is not read. Rows without text are left out, with a note."""

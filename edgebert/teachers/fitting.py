@@ -74,7 +74,7 @@ def fit_teacher(
 
 def taught(student: Student, task: Task, dataset: Dataset, max_length: int) -> Dataset:
     """The dataset whose development and test rows hold what only the teacher can say of them."""
-    if type(task).taught is Task.taught:
+    if not task.asks_teacher:
         return dataset
     rows = dict(dataset.splits)
     for split in ("dev", "test"):

@@ -146,8 +146,8 @@ def compare_task(
     """`compare`, with the task's own answers and metric; `reference.batches` are the features, one each."""
     likeness, outputs = compare(session, reference, kind)
     labels = reference.labels
-    predicted = task.decode(rows, features, _rows(outputs, features), labels)
-    expected = task.decode(rows, features, _rows(reference.outputs, features), labels)
+    predicted = task.decode(rows, features, unbatched(outputs, features), labels)
+    expected = task.decode(rows, features, unbatched(reference.outputs, features), labels)
     same = [agree for ours, theirs in zip(predicted, expected, strict=True) for agree in task.same(ours, theirs)]
     score, aim = task.score(rows, predicted, split), task.score(rows, expected, split)
     allowed, failures = TOLERANCES[kind], list(likeness.failures)
@@ -158,7 +158,7 @@ def compare_task(
     return Parity(**facts, score=score, reference_score=aim)
 
 
-def _rows(outputs: Sequence[Outputs], features: Sequence[Feature]) -> list[Outputs]:
+def unbatched(outputs: Sequence[Outputs], features: Sequence[Feature]) -> list[Outputs]:
     """Of batches of one row each, the rows."""
     return [
         {name: one_row(name, array, 0, len(feature.input_ids)) for name, array in one.items()}
