@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import json
+import re
+import string
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
 from edgebert import registry
+from edgebert.errors import DataError, RequestError
+from edgebert.tasks import Task
 from edgebert.tasks.qa import QuestionAnswering, Span, f1_of, normal
 from edgebert.types import Feature, Record, Row
 from tests.conftest import CITIES, make_tokenizer
@@ -37,10 +43,50 @@ def test_normal_form(text: str, expected: str) -> None:
         ("dog dog", ["dog"], 2 / 3),  # a word counts as often as it stands there
         ("red", ["blue", "the red one"], 2 / 3),
         ("", [], 1.0), ("x", [], 0.0), ("", ["x"], 0.0), ("the", ["x"], 0.0), ("a", ["the"], 1.0),
+        ("the", [".", "x"], 0.0),  # an answer of which nothing is left does not count beside another
+        ("l'été à Zürich", ["L’ÉTÉ à zürich"], 2 / 3),  # only ASCII punctuation goes: lété is not l’été
+        ("b b c", ["b c c d"], 4 / 7),  # b and c once each in common, of 3 and 4 words
     ],
 )  # fmt: skip
 def test_f1_by_hand(found: str, right: list[str], f1: float) -> None:
     assert f1_of(found, right) == pytest.approx(f1)
+
+
+def by_the_rules(found: str, right: list[str]) -> tuple[float, float]:
+    """Exact match and F1 as SQuAD 2.0 states them, written without a look at the task."""
+
+    def bare(text: str) -> list[str]:
+        for mark in string.punctuation:
+            text = text.replace(mark, "")
+        return re.sub(r"\b(?:the|an|a)\b", " ", text.lower()).split()
+
+    best_exact = best_f1 = 0.0
+    for gold in [bare(one) for one in right if bare(one)] or [[]]:
+        common = sum(min(n, Counter(gold)[word]) for word, n in Counter(bare(found)).items())
+        precision, recall = common / max(1, len(bare(found))), common / max(1, len(gold))
+        f1 = 2 * precision * recall / (precision + recall) if common else float(bare(found) == gold)
+        best_exact, best_f1 = max(best_exact, float(bare(found) == gold)), max(best_f1, f1)
+    return best_exact, best_f1
+
+
+texts = st.lists(st.sampled_from(["The", "a", "an", "red", "Red,", "dog", "dogs", "–", ".", "İ", "U.S.", "3-4"]))
+
+
+@given(texts.map(" ".join), st.lists(texts.map(" ".join), max_size=3))
+def test_scores_follow_the_rules(found: str, right: list[str]) -> None:
+    row = Row(answers=tuple((text, 0) for text in right))
+    score = TASK.score([row], [(Span(found, 0, 1, 0.0),)], "test")
+    assert (score.more["exact match"], score.value) == pytest.approx(by_the_rules(found, right))
+
+
+def test_a_score_by_hand() -> None:
+    """Exact, half, absent and said so, absent but answered, answered but said absent: F1 1, 0.5, 1, 0, 0."""
+    golds = [["The dog!"], ["big dogs", "x"], [], [], ["dog"]]
+    rows = [Row(answers=tuple((text, 0) for text in gold)) for gold in golds]
+    found = [(Span(text, 0, 1, 0.0),) for text in ("dog", "the big dog", "", "dog", "")]
+    score = TASK.score(rows, found, "test")
+    assert (score.metric, score.split, score.n) == ("F1", "test", 5)
+    assert score.value == pytest.approx(0.5) and score.more == {"exact match": pytest.approx(0.4)}
 
 
 def perfect(features: list[Feature]) -> list[dict[str, np.ndarray]]:
@@ -59,17 +105,20 @@ words = st.lists(st.sampled_from([*CITIES, "is", "far", "zebra", "new"]), min_si
 
 
 @settings(deadline=None, max_examples=60)
-@given(words, st.integers(0, 59), st.integers(1, 4), st.sampled_from([12, 16, 24]))
+@given(words, st.integers(0, 59), st.integers(1, 9), st.sampled_from([12, 16, 24]))
 def test_perfect_logits_give_the_answer_back(context: list[str], at: int, n: int, max_length: int) -> None:
+    """Each word is one piece, so an answer one longer than the shared quarter is whole in some window."""
     first = at % len(context)
+    n = min(n, max_length // 4 + 1)
     answer = " ".join(context[first : first + n])
     start = len(" ".join(context[:first])) + (1 if first else 0)
     row = Row(text="is it far", second=" ".join(context), answers=((answer, start),))
     features = TASK.encode([row], make_tokenizer(), (), max_length)
-    if not any(feature.targets["start_positions"] for feature in features):
-        return  # longer than what windows share: no window holds it whole
     (found,) = TASK.decode([row], features, perfect(features), ())
-    assert (found[0].text, found[0].start) == (answer, start)
+    assert (found[0].text, found[0].start, found[0].end) == (answer, start, start + len(answer))
+    for feature, output in zip(features, perfect(features), strict=True):  # and of each window that holds it
+        if feature.targets["start_positions"]:
+            assert TASK.decode([row], [feature], [output], ())[0][0] == found[0]
 
 
 def test_windows_overlap_and_say_where_they_stand() -> None:
@@ -90,6 +139,61 @@ def test_a_long_question_leaves_room_for_the_context() -> None:
     features = TASK.encode([row], make_tokenizer(), (), 16)
     assert max(len(feature.input_ids) for feature in features) <= 16
     assert any(feature.targets["start_positions"] for feature in features)
+
+
+@pytest.mark.parametrize("stride", [0, 200])
+def test_a_question_whose_characters_are_many_pieces_is_cut_too(stride: int) -> None:
+    """NFKC makes three letters, here three pieces, of each ligature: a cut at a piece would keep the whole character."""
+    tokenizer = make_tokenizer()
+    tokenizer.normalizer = normalizers.NFKC()
+    row = Row(text="ﬃ " * 60, second="fly to dham " * 20, answers=(("dham", 7),))
+    features = TASK.configured({"stride": stride}).encode([row], tokenizer, (), 24)
+    assert max(len(feature.input_ids) for feature in features) == 24
+    questions = {feature.type_ids.index(1) - 2 for feature in features}
+    assert questions == {9}  # of the ten pieces that may stay, three whole ligatures
+    assert features[0].targets["start_positions"] == features[0].spans.index((7, 11))
+
+
+def test_a_window_without_room_for_both_texts_is_refused() -> None:
+    row = Row(text="fly", second="dham", answers=(("dham", 0),))
+    with pytest.raises(RequestError, match="4 pieces leave no room for a question and a context"):
+        TASK.encode([row], make_tokenizer(), (), 4)
+    assert len(TASK.encode([row], make_tokenizer(), (), 5)) == 1
+
+
+def test_whitespace_belongs_to_no_answer() -> None:
+    """Neither that of a piece, as SentencePiece has it, nor that of an answer in the data."""
+    pieces = ["<unk>", "<s>", "</s>", "▁fly", "▁to", "▁dham", "▁is", "▁far"]
+    tokenizer = Tokenizer(models.Unigram([(piece, -1.0) for piece in pieces], 0))
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="<s> $A </s>", pair="<s> $A </s> </s> $B </s>", special_tokens=[("<s>", 1), ("</s>", 2)]
+    )
+    for kind in (tokenizer, make_tokenizer()):
+        row = Row(text="is far", second="fly to dham ", answers=((" dham ", 6),))
+        features = TASK.encode([row], kind, (), 24)
+        ((best, *_),) = TASK.decode([row], features, perfect(features), ())
+        assert (best.text, best.start, best.end) == ("dham", 7, 11)
+
+
+def test_lone_surrogates_move_nothing() -> None:
+    row = Row(text="is \ud800 far", second="fly \udc00 dham", answers=(("dham", 6),))
+    features = TASK.encode([row], make_tokenizer(), (), 24)
+    assert TASK.decode([row], features, perfect(features), ())[0][0].start == 6
+
+
+def test_windows_of_a_row_are_weighed_together() -> None:
+    """The best span of any window, the same span once, and the least of what the windows say for 'not here'."""
+    row = Row(text="x", second="a b c")
+    spans = (((-1, -1), (0, 1), (2, 3)), ((-1, -1), (2, 3), (4, 5)))
+    features = [Feature(0, (0, 1, 2), (0,) * 3, spans=one) for one in spans]
+    logits = [([3.0, 1.0, 2.0], [3.0, 0.0, 2.0]), ([-1.0, 2.5, 0.0], [0.5, 2.5, 1.0])]
+    outputs = [{"start_logits": np.array(start), "end_logits": np.array(end)} for start, end in logits]
+    (found,) = TASK.configured({"n_best": 3, "no_answer": 100.0}).decode([row], features, outputs, ())
+    assert found == (Span("b", 2, 3, 5.0), Span("b c", 2, 5, 3.5), Span("a b", 0, 3, 3.0), Span("", -1, -1, -0.5))
+    (absent,) = TASK.configured({"n_best": 1, "no_answer": -6.0}).decode([row], features, outputs, ())
+    assert absent == (Span("", -1, -1, -0.5), Span("b", 2, 3, 5.0))
+    assert TASK.same(found, found[:1]) == [True] and TASK.same(found, absent) == [False]
 
 
 def test_an_answer_is_neither_backwards_nor_long() -> None:
@@ -126,6 +230,26 @@ def test_the_margin_of_no_answer_is_the_best_on_these_rows() -> None:
     assert tuned.answer(rows[0], found)["text"] == "" and tuned.answer(rows[0], found)["start"] is None
 
 
+@given(st.lists(st.tuples(st.integers(-3, 3), st.sampled_from([(), ("v",), ("w",), ("v w",)])), min_size=1, max_size=9))
+def test_no_other_margin_is_better(cases: list[tuple[int, tuple[str, ...]]]) -> None:
+    """Every row's best span is v, with these margins of absence; every way to part them is tried."""
+    rows = [Row(text="x", second="v w", answers=tuple((one, "v w".index(one)) for one in gold)) for _, gold in cases]
+    features = [Feature(i, (0, 1, 2), (0,) * 3, spans=((-1, -1), (0, 1), (2, 3))) for i in range(len(cases))]
+    end = np.array([0.0, 0.0, -20.0])
+    outputs = [{"start_logits": np.array([margin, 0.0, -20.0]), "end_logits": end} for margin, _ in cases]
+
+    def value(task: Task) -> float:
+        return task.score(rows, task.decode(rows, features, outputs, ()), "dev").value
+
+    tuned = TASK.tuned(rows, features, outputs, ())
+    if all(gold for _, gold in cases):
+        assert tuned is TASK
+    else:
+        assert value(tuned) == pytest.approx(max(value(TASK.configured({"no_answer": m - 0.5})) for m in range(-4, 6)))
+        assert TASK.configured(json.loads(json.dumps(tuned.options()))) == tuned
+        assert tuned.tuned(rows, features, outputs, ()) is tuned  # what is set stays
+
+
 def test_the_answer_tells_its_place_and_its_rivals() -> None:
     prediction = (Span("a", 0, 1, 2.0), Span("b", 2, 3, 1.0))
     told = QuestionAnswering().answer(Row(), prediction)
@@ -137,7 +261,7 @@ def test_the_answer_tells_its_place_and_its_rivals() -> None:
     "answers",
     [
         [{"text": "dham", "answer_start": 7}], {"text": ["dham"], "answer_start": [7]}, "dham", ["dham"],
-        [{"text": "dham", "answer_start": 5}],
+        {"text": "dham", "answer_start": 7}, [{"text": "dham", "answer_start": 5}],
     ],
 )  # fmt: skip
 def test_answers_are_read_in_every_usual_form(answers: object) -> None:
@@ -146,6 +270,76 @@ def test_answers_are_read_in_every_usual_form(answers: object) -> None:
     assert row.answers == (("dham", 7),)
     moved = answers == [{"text": "dham", "answer_start": 5}]
     assert notes == (["1 answers did not stand where the data says and were found nearby"] if moved else [])
+
+
+@pytest.mark.parametrize("answers", [None, "", [], {"text": [], "answer_start": []}])
+def test_no_answer_in_every_usual_form(answers: object) -> None:
+    record = Record({"text": "is it far", "second": "fly to dham", "answers": answers, "group": None}, "f:1")
+    (row,), notes = TASK.rows([record])
+    assert (row.answers, row.group, notes) == ((), "", [])
+
+
+def test_a_moved_answer_is_the_nearest_one() -> None:
+    """Also where occurrences overlap; a place before the first character is none."""
+    columns = {"text": "x", "second": "ababa aba", "group": "letters"}
+    starts = {3: 2, 8: 6, -4: 0, 99: 6}
+    records = [Record({**columns, "answers": [{"text": "aba", "answer_start": s}]}, "f:1") for s in starts]
+    rows, notes = TASK.rows(records)
+    assert [row.answers[0][1] for row in rows] == list(starts.values())
+    assert notes == ["4 answers did not stand where the data says and were found nearby"]
+    assert {row.group for row in rows} == {"letters"}
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [
+        "zebra", [{"text": "fly", "answer_start": 0}, {"text": "zebra", "answer_start": 0}], 3, [None], " ", [""],
+        {"text": ["dham", "fly"], "answer_start": [7]}, {"text": ["dham"], "answer_start": 7}, {"text": None},
+        [{"text": "dham", "answer_start": "7"}], [{"text": "dham", "answer_start": True}],
+    ],
+)  # fmt: skip
+def test_answers_that_cannot_be_are_errors(answers: object) -> None:
+    record = Record({"text": "is it far", "second": "fly to dham", "answers": answers}, "f.json:7")
+    with pytest.raises(DataError, match="answer") as caught:
+        TASK.rows([record])
+    assert caught.value.where == "f.json:7" and caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"text": 3}, "the text is 3, a int"), ({"text": None}, "the text is nothing"),
+        ({"second": 3.5}, "the second is 3.5"), ({"second": None}, "the second is nothing"),
+        ({"second": " "}, "the context is empty"),
+    ],
+)  # fmt: skip
+def test_texts_that_are_none_are_errors(changed: dict[str, object], message: str) -> None:
+    record = Record({"text": "is it far", "second": "fly to dham", "answers": "dham", **changed}, "f.json:7")
+    with pytest.raises(DataError, match=message) as caught:
+        TASK.rows([record])
+    assert caught.value.where == "f.json:7"
+
+
+def test_rows_without_a_question_are_left_out_and_told() -> None:
+    records = [Record({"text": text, "second": "fly to dham", "answers": "dham"}, "f:1") for text in ("", "why", " ")]
+    rows, notes = TASK.rows(records)
+    assert [row.text for row in rows] == ["why"]
+    assert notes == ["2 rows without a question left out"]
+
+
+def test_a_split_without_any_answer_is_an_error() -> None:
+    asked = Row(text="x", second="fly to dham")
+    with pytest.raises(DataError, match="none of the 2 rows of the dev split has an answer"):
+        TASK.check([asked, asked], "dev")
+    TASK.check([asked, Row(text="x", second="fly", answers=(("fly", 0),))], "dev")
+
+
+@pytest.mark.parametrize(
+    "options", [{"stride": "-1"}, {"n_best": "0"}, {"max_answer_tokens": "0"}, {"no_answer": "nan"}]
+)
+def test_options_that_cannot_be_are_refused(options: dict[str, str]) -> None:
+    with pytest.raises(RequestError, match=rf"qa\.{next(iter(options))}"):
+        TASK.configured(options)
 
 
 @pytest.mark.skipif(not SQUAD.exists(), reason="no ../shared/data/squad")

@@ -8,6 +8,7 @@ first token alone; over windows its score is the least, as one window that holds
 
 from __future__ import annotations
 
+import math
 import re
 import string
 from collections import Counter
@@ -15,7 +16,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from edgebert.errors import DataError
+from edgebert.errors import DataError, RequestError
 from edgebert.tasks import Task
 from edgebert.tasks._encode import room, sound
 from edgebert.tasks._labels import text_of, told
@@ -43,7 +44,10 @@ class Span:
 
 @dataclass(frozen=True)
 class QuestionAnswering(Task):
-    """The task `qa`; see `edgebert.tasks.Task` for what each function promises."""
+    """The task `qa`; see `edgebert.tasks.Task` for what each function promises.
+
+    Raises RequestError for options that cannot be.
+    """
 
     stride: int = field(default=0, metadata={"help": "tokens that windows share; 0 is a quarter of a window"})
     max_answer_tokens: int = field(default=30, metadata={"help": "longest answer"})
@@ -65,6 +69,14 @@ class QuestionAnswering(Task):
     aliases = ("question-answering",)
     inputs = ("question", "context")
     example = ("who wrote the report", "The report was written by Ada in May.")
+
+    def __post_init__(self) -> None:
+        for name, least in (("stride", 0), ("max_answer_tokens", 1), ("n_best", 1)):
+            if getattr(self, name) < least:
+                what = f"{getattr(self, name)} is too low"
+                raise RequestError(what, where=f"{self.name}.{name}", hint=f"It is at least {least}.")
+        if self.no_answer is not None and math.isnan(self.no_answer):
+            raise RequestError("the margin is not a number", where=f"{self.name}.no_answer", hint="0 is usual.")
 
     # ------------------------------------------------------------ data
 
@@ -99,6 +111,7 @@ class QuestionAnswering(Task):
         """Windows of the question and a part of the context. A question keeps at most half of a window.
 
         Targets: the first answer's first and last token; the first token of the window twice where it does not hold it.
+        Raises RequestError when a window has no room for a piece of each.
         """
         from tokenizers import Tokenizer
 
@@ -106,6 +119,9 @@ class QuestionAnswering(Task):
         private.no_padding()
         private.no_truncation()
         half = room(private, max_length, pair=True) // 2
+        if not half:
+            what = f"windows of {max_length} pieces leave no room for a question and a context"
+            raise RequestError(what, where="max_length", hint=f"At least {max_length + 1}; 384 is usual.")
         questions = [_first_tokens(private, sound(row.text or ""), half) for row in rows]
         stride = self.stride or max_length // 4
         shortest = max_length - half - private.num_special_tokens_to_add(True)
@@ -167,12 +183,12 @@ class QuestionAnswering(Task):
         return replace(self, no_answer=margin)
 
     def score(self, rows: Sequence[Row], predictions: Sequence[tuple[Span, ...]], split: str) -> Score:
-        """F1 over words and exact match, each against the answer that fits best."""
+        """F1 over words and exact match, each against the answer that fits best, as SQuAD 2.0's program has them."""
         pairs = [
             (found[0].text, [text for text, _ in row.answers]) for row, found in zip(rows, predictions, strict=True)
         ]
         n = max(1, len(pairs))
-        exact = sum(max(float(normal(found) == normal(one)) for one in right or [""]) for found, right in pairs) / n
+        exact = sum(normal(found) in _golds(right) for found, right in pairs) / n
         return Score(
             self.metric, sum(f1_of(*pair) for pair in pairs) / n, split, len(pairs), more={"exact match": exact}
         )
@@ -187,13 +203,13 @@ class QuestionAnswering(Task):
         scores = np.array([span.score for span in prediction])
         shares = np.exp(scores - scores.max())
         shares = shares / shares.sum()
-        told = [
+        candidates = [
             {"text": span.text, "start": span.start, "end": span.end, "score": round(float(share), 4)}
             if span.start >= 0
             else {"text": "", "start": None, "end": None, "score": round(float(share), 4)}
             for span, share in zip(prediction, shares, strict=True)
         ]
-        return {**told[0], "candidates": told}
+        return {**candidates[0], "candidates": candidates}
 
 
 TASK = QuestionAnswering()
@@ -204,18 +220,17 @@ TASK = QuestionAnswering()
 
 def _answers(record: Record, context: str) -> tuple[tuple[tuple[str, int], ...], int]:
     """(text, first character) of each answer, and how many did not stand where they were said to."""
-    pairs, moved = _listed(record), 0
-    found = []
-    for text, start in pairs:
-        place = start if start is not None and context[start : start + len(text)] == text else None
-        if place is None:
-            places = [match.start() for match in re.finditer(re.escape(text), context)]
+    found, moved = [], 0
+    for text, said in _listed(record):
+        start = said
+        if start is None or start < 0 or not context.startswith(text, start):
+            places = [match.start() for match in re.finditer(f"(?={re.escape(text)})", context)]
             if not places:
                 hint = "An answer is a part of its context, letter by letter; a question without one has an empty list."
                 raise DataError(f"the context does not hold the answer '{text}'", where=record.where, hint=hint)
-            place = min(places, key=lambda at: abs(at - (start or 0)))
-            moved += start is not None
-        found.append((text, place))
+            start = min(places, key=lambda at: abs(at - (said or 0)))
+            moved += said is not None
+        found.append((text, start))
     return tuple(dict.fromkeys(found)), moved
 
 
@@ -225,44 +240,59 @@ def _listed(record: Record) -> list[tuple[str, int | None]]:
     if value is None or value == "":
         return []
     if isinstance(value, Mapping):
-        starts = value.get("answer_start") or [None] * len(value.get("text", ()))
-        value = [
-            {"text": text, "answer_start": start} for text, start in zip(value.get("text", ()), starts, strict=False)
-        ]
-    items = [value] if isinstance(value, str) else value
+        value = _transposed(value)
     pairs = []
-    for item in items if isinstance(items, list | tuple) else [None]:
+    for item in value if isinstance(value, list | tuple) else [value]:
         text, start = (item.get("text"), item.get("answer_start")) if isinstance(item, Mapping) else (item, None)
-        if not isinstance(text, str) or not text or not (start is None or isinstance(start, int)):
+        if not isinstance(text, str) or not text.strip() or not (start is None or type(start) is int):
             hint = 'Answers are a text, or a list of {"text": "…", "answer_start": 0}.'
             raise DataError(f"an answer is {item!r}", where=record.where, hint=hint)
         pairs.append((text, start))
     return pairs
 
 
+def _transposed(value: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """An object of lists as a list of objects; as it is where its lists do not go together."""
+    texts, starts = value.get("text"), value.get("answer_start")
+    starts = [None] * len(texts) if starts is None and isinstance(texts, list) else starts
+    if not isinstance(texts, list) or not isinstance(starts, list) or len(texts) != len(starts):
+        return [value]
+    return [{"text": text, "answer_start": start} for text, start in zip(texts, starts, strict=True)]
+
+
 # ---------------------------------------------------------------- windows and spans
 
 
 def _first_tokens(tokenizer: Tokenizer, text: str, most: int) -> str:
-    """The text up to its token number `most`."""
-    offsets = tokenizer.encode(text, add_special_tokens=False).offsets
-    return text if len(offsets) <= most else text[: offsets[most - 1][1]]
+    """The text up to its token number `most`, or less: one character may be several tokens."""
+    while len(offsets := tokenizer.encode(text, add_special_tokens=False).offsets) > most:
+        text = text[: min(offsets[most - 1][1], len(text) - 1)]
+    return text
 
 
 def _feature(index: int, row: Row, window: Encoding) -> Feature:
+    context = row.second or ""
     spans = tuple(
-        offset if sequence == 1 else NOWHERE
+        _trimmed(context, *offset) if sequence == 1 else NOWHERE
         for offset, sequence in zip(window.offsets, window.sequence_ids, strict=True)
     )
     return Feature(index, tuple(window.ids), tuple(window.type_ids), spans=spans, targets=_targets(row, spans))
+
+
+def _trimmed(text: str, start: int, end: int) -> tuple[int, int]:
+    """The place without the whitespace around it, which some tokenizers count to a piece."""
+    piece = text[start:end]
+    start += len(piece) - len(piece.lstrip())
+    return start, start + len(piece.strip())
 
 
 def _targets(row: Row, spans: Sequence[tuple[int, int]]) -> dict[str, int]:
     if not row.answers:
         return {"start_positions": 0, "end_positions": 0}
     text, start = row.answers[0]
-    inside = [i for i, (a, b) in enumerate(spans) if b > start and 0 <= a < start + len(text) and b > a]
-    whole = inside and spans[inside[0]][0] <= start and spans[inside[-1]][1] >= start + len(text)
+    start, end = _trimmed(row.second or "", start, start + len(text))
+    inside = [i for i, (a, b) in enumerate(spans) if b > start and 0 <= a < end and b > a]
+    whole = inside and spans[inside[0]][0] <= start and spans[inside[-1]][1] >= end
     return {"start_positions": inside[0] if whole else 0, "end_positions": inside[-1] if whole else 0}
 
 
@@ -297,7 +327,12 @@ def normal(text: str) -> str:
 
 def f1_of(found: str, right: Sequence[str]) -> float:
     """The best F1 over words against any right answer; 1 or 0 where one side is empty."""
-    return max(_f1(normal(found).split(), normal(one).split()) for one in right or [""])
+    return max(_f1(normal(found).split(), one.split()) for one in _golds(right))
+
+
+def _golds(right: Sequence[str]) -> list[str]:
+    """The answers in normal form, without those of which nothing is left; the empty one alone where none is."""
+    return [one for one in map(normal, right) if one] or [""]
 
 
 def _f1(found: Sequence[str], right: Sequence[str]) -> float:
