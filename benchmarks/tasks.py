@@ -21,7 +21,9 @@ from edgebert.report import read_report
 from edgebert.types import ArtifactResult, Report, Score
 
 DATA = Path("../shared/data")
-COMMON: dict[str, Any] = {"candidates": 1, "formats": ("onnx",), "max_drop": 30, "max_size_mb": 60}
+COMMON: dict[str, Any] = {
+    "candidates": 1, "formats": ("onnx",), "max_drop": 30, "max_size_mb": 60, "mixed_precision": "bf16",
+}  # fmt: skip
 LAYERS = {"drop-layers.n_layers": 3}
 SQUAD_TRAIN, SQUAD_OTHER = 2000, 500  # questions; the whole of it would train for hours on 2 cores
 CORPORA: dict[str, dict[str, Any]] = {

@@ -224,6 +224,7 @@ def _arguments(settings: TrainSettings, n_features: int, work: Path) -> Training
         lr_scheduler_type="linear",
         optim="adamw_torch_fused",
         seed=settings.seed,
+        use_cpu=not torch.cuda.is_available(),  # which bf16 wants to be told
         bf16=settings.mixed_precision == "bf16",
         fp16=settings.mixed_precision == "fp16",
         save_strategy="no",  # _Watch says when
