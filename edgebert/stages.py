@@ -80,7 +80,7 @@ def compress_stage(job: Fit, candidate: Candidate, teacher: Stage) -> Stage:
         for name, params in calls:
             workshop = Workshop(
                 source.model, job.task, job.dataset.labels, splits["train"], splits["dev"], settings,
-                folder / "work", job.run.log,
+                folder / "work", log=job.run.log,
             )  # fmt: skip
             student = registry.method(name).apply(student, workshop, **params)
         save_checkpoint(folder, student, teacher.path)

@@ -357,7 +357,9 @@ class FitRequest:
     device: str
     task: str  # a name, or NAME=TASK joined by commas for one encoder with several heads
     teacher: str | None = None
+    student: str | None = None  # a checkpoint that the student starts from; None is the teacher itself
     data: tuple[str, ...] = ()
+    unlabelled: tuple[str, ...] = ()  # files of texts, one a line
     columns: Mapping[str, str] = field(default_factory=dict)  # "text", "second", "label" -> the column's name
     recipe: str | None = None
     params: Mapping[str, Any] = field(default_factory=dict)  # "method.parameter" -> value
@@ -399,6 +401,7 @@ class Student:
     model: Any  # torch.nn.Module of transformers' kind, with .config
     tokenizer: Tokenizer
     teacher_ids: tuple[int, ...] | None = None  # student token id -> teacher token id; None where they are equal
+    own_tokenizer: bool = False  # it splits text in ways of its own: no id of it has one of the teacher's
     notes: tuple[str, ...] = ()
 
 

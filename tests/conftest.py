@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from edgebert import registry
-from edgebert.types import Row
+from edgebert.types import Row, Student
 
 CITIES = ["aville", "bton", "cburg", "dham", "efield", "fport"]
 DAYS = ["monday", "friday", "sunday"]
@@ -58,6 +58,19 @@ def toy_labels(toy_rows: list[Row]) -> tuple[str, ...]:
 def toy_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A BERT encoder without a head: 4 layers, width 32, with a tokenizer of 120 pieces, random weights."""
     return make_checkpoint(tmp_path_factory.mktemp("toy"))
+
+
+@pytest.fixture
+def teacher(toy_checkpoint: Path, toy_labels: tuple[str, ...]) -> Student:
+    """The toy checkpoint with a head for the toy labels, random weights."""
+    import torch
+
+    from edgebert.modeling.checkpoint import load_model, load_tokenizer
+
+    torch.manual_seed(1)
+    model, _ = load_model(toy_checkpoint, "AutoModelForTokenClassification", toy_labels)
+    model.config.architectures = [type(model).__name__]
+    return Student(model, load_tokenizer(toy_checkpoint))
 
 
 @pytest.fixture(scope="session")

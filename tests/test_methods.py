@@ -14,65 +14,38 @@ import torch
 from edgebert import registry
 from edgebert.errors import RequestError
 from edgebert.infer import run_features
-from edgebert.methods import STAGES, Workshop
+from edgebert.methods import STAGES
+from edgebert.methods._prediction import replace_pieces
 from edgebert.methods.drop_layers import kept_layers, least_similar
 from edgebert.methods.round_embedding import round_rows
-from edgebert.methods.tinybert import inner_objective, layer_map, replace_pieces
+from edgebert.methods.tinybert import inner_objective
 from edgebert.methods.trim_vocab import trim
 from edgebert.modeling.checkpoint import (
     copy_student,
     encoder_layers,
-    load_model,
     load_student,
-    load_tokenizer,
     n_parameters,
     save_checkpoint,
 )
 from edgebert.modeling.graph import TorchSession
+from edgebert.modeling.heads import HEADS
+from edgebert.modeling.rebuild import auto_model_of
 from edgebert.search.cost import count_parameters
-from edgebert.training.loop import collate
-from edgebert.types import Row, Student, TrainSettings
+from edgebert.training.align import layer_map
+from edgebert.training.features import FEATURES
+from edgebert.training.loop import Objective, collate
+from edgebert.types import Row, Student
+from tests.toy_methods import applied, logits, workshop
 
 METHODS = sorted(registry.methods())
-SMALL = {  # parameters that make a method do something on a model of 4 layers and about 90 pieces
-    "drop-layers": {"n_layers": 2},
-    "trim-vocab": {"size": 80, "floor": 10},
-    "tinybert": {"inner_epochs": 1, "epochs": 1},
-    "finetune": {"epochs": 1},
-    "round-embedding": {"bits": 4},
-}
-
-
-@pytest.fixture
-def teacher(toy_checkpoint: Path, toy_labels: tuple[str, ...]) -> Student:
-    torch.manual_seed(1)
-    model, _ = load_model(toy_checkpoint, "AutoModelForTokenClassification", toy_labels)
-    return Student(model, load_tokenizer(toy_checkpoint))
-
-
-def workshop(teacher: Student, rows: list[Row], labels: tuple[str, ...], work: Path) -> Workshop:
-    settings = TrainSettings(epochs=1, batch_size=16, learning_rate=1e-3, max_length=32)
-    return Workshop(teacher.model, registry.task("ner"), labels, rows[:64], rows[64:], settings, work)
-
-
-def applied(name: str, teacher: Student, rows: list[Row], labels: tuple[str, ...], work: Path) -> Student:
-    method = registry.method(name)
-    torch.manual_seed(0)
-    student = copy_student(teacher.model, teacher.tokenizer)
-    return method.apply(student, workshop(teacher, rows, labels, work), **method.read_params(SMALL[name]))
-
-
-def logits(student: Student, rows: list[Row], labels: tuple[str, ...]) -> list[np.ndarray]:
-    features = registry.task("ner").encode(rows[64:], student.tokenizer, labels, 32)
-    return [one["logits"] for one in run_features(TorchSession(student.model), features)]
 
 
 @pytest.mark.parametrize("name", METHODS)
 def test_declaration(name: str) -> None:
     method = registry.method(name)
     assert method.stage in STAGES
-    assert method.paper is None or method.paper.arxiv
-    assert set(SMALL) == set(METHODS), "give the new method parameters for the toy model"
+    assert method.paper is None or method.paper.place
+    assert set(method.needs) <= set(FEATURES) and set(method.heads) <= set(HEADS)
     for param in method.params:
         assert param.help
         assert param.search is not None or param.read(param.default, name) == param.default or param.default == 0
@@ -83,10 +56,10 @@ def test_real_parameters_equal_the_predicted_ones(
     name: str, teacher: Student, toy_rows: list[Row], toy_labels: tuple[str, ...], tmp_path: Path
 ) -> None:
     method = registry.method(name)
-    params = method.read_params(SMALL[name])
+    params = method.read_params(method.toy)
     predicted = method.reshape(copy.deepcopy(teacher.model.config), **params)
     student = applied(name, teacher, toy_rows, toy_labels, tmp_path)
-    assert n_parameters(student.model) == count_parameters(predicted, "AutoModelForTokenClassification")
+    assert n_parameters(student.model) == count_parameters(predicted, auto_model_of(predicted))
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -134,9 +107,7 @@ def test_every_trainable_parameter_gets_a_gradient(
     student = applied(name, teacher, toy_rows, toy_labels, tmp_path)
     features = registry.task("ner").encode(toy_rows[:8], student.tokenizer, toy_labels, 32)
     batch = collate(features)
-    labels = batch.pop("labels")
-    student.model.train()
-    student.model(**batch, labels=labels).loss.backward()
+    Objective(student.model.train()).loss(batch).backward()
     without = [key for key, value in student.model.named_parameters() if value.requires_grad and value.grad is None]
     assert without == []
 
@@ -152,7 +123,7 @@ def test_training_lowers_the_error(
     student = copy_student(teacher.model, teacher.tokenizer)  # untrained, learns from the trained one
     shop = workshop(finetune, toy_rows, toy_labels, tmp_path / "s")
     method = registry.method(name)
-    params = method.read_params({**SMALL[name], "epochs": 12})
+    params = method.read_params({**method.toy, "epochs": 12})
 
     def wrong(model: Student) -> float:
         features = task.encode(toy_rows[64:], model.tokenizer, toy_labels, 32)
@@ -411,7 +382,7 @@ def test_a_rounded_table_is_held_and_survives_packing_exactly(
     table = rounded.model.get_input_embeddings().weight.detach().clone()
     method = registry.method("tinybert")
     trained = method.apply(
-        rounded, workshop(teacher, toy_rows, toy_labels, tmp_path / "b"), **method.read_params(SMALL["tinybert"])
+        rounded, workshop(teacher, toy_rows, toy_labels, tmp_path / "b"), **method.read_params(method.toy)
     )
     after = trained.model.get_input_embeddings().weight.detach()
     assert torch.equal(after, table)

@@ -30,7 +30,7 @@ def command(ctx: click.Context, as_json: bool) -> None:
         return
     print_table(
         ("name", "stage", "what it does", "paper", "formats"),
-        [(m.name, m.stage, m.title, f"arXiv {m.paper.arxiv}" if m.paper else "", ", ".join(m.formats)) for m in found],
+        [(m.name, m.stage, m.title, m.paper.place if m.paper else "", ", ".join(m.formats)) for m in found],
     )
 
 

@@ -17,8 +17,8 @@ from edgebert.types import Row, Student, TrainSettings
 if TYPE_CHECKING:
     from edgebert.tasks import Task
 
-Stage = Literal["vocabulary", "shape", "train"]  # the order in which a recipe may apply them
-STAGES: tuple[Stage, ...] = ("vocabulary", "shape", "train")
+Stage = Literal["vocabulary", "shape", "pretrain", "train"]  # the order in which a recipe may apply them
+STAGES: tuple[Stage, ...] = ("vocabulary", "shape", "pretrain", "train")
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,11 @@ class Paper:
     authors: str
     year: int
     arxiv: str = ""
+    url: str = ""  # where it has no arXiv number
+
+    @property
+    def place(self) -> str:
+        return f"arXiv {self.arxiv}" if self.arxiv else self.url
 
 
 @dataclass(frozen=True)
@@ -39,6 +44,7 @@ class Param:
     help: str
     choices: tuple[Any, ...] = ()
     minimum: float | None = None
+    maximum: float | None = None
     search: Callable[[Any], Sequence[Any]] | None = None  # config -> values the planner tries when the user sets none
 
     def read(self, value: Any, method: str) -> Any:
@@ -58,6 +64,8 @@ class Param:
             raise unknown("value", str(value), [str(choice) for choice in self.choices], where=place)
         if self.minimum is not None and value < self.minimum:
             raise RequestError(f"{value} is below {self.minimum:g}", where=place, hint=self.help)
+        if self.maximum is not None and value > self.maximum:
+            raise RequestError(f"{value} is above {self.maximum:g}", where=place, hint=self.help)
         return value
 
 
@@ -72,19 +80,49 @@ class Workshop:
     dev: Sequence[Row]
     settings: TrainSettings
     work: Path  # a folder of this method's own: checkpoints from which training goes on after a kill
+    unlabelled: Sequence[Row] = ()  # of --unlabelled
+    teacher_tokenizer: Any = None  # the teacher's own; it matters where the student's is another
     log: Callable[..., None] = field(default=lambda **event: None)  # structured events, shown as progress
+
+    @property
+    def transfer(self) -> tuple[Row, ...]:
+        """Rows whose labels are not asked for: the unlabelled ones, then those to train on."""
+        return (*self.unlabelled, *self.train)
 
 
 @dataclass(frozen=True)
 class Method:
+    """What a method is; see docs/architecture.md for how to write one.
+
+    Attributes:
+        apply: (student, workshop, **params) -> student.
+        reshape: (config, **params) -> config, in place or new: what becomes of the architecture.
+        check: (student's config before it, teacher's config, **params) -> None; raises RequestError for what cannot be,
+            such as a layer map out of range, before any training starts.
+        heads: kinds of head that it serves, of `edgebert.modeling.heads.HEADS`; () serves all.
+        needs: what of the inside of the teacher and of the student it reads, of `edgebert.training.features.FEATURES`.
+        excludes: methods that cannot stand in one recipe with it -> why.
+        any_tokenizer: it serves a student whose tokenizer is not the teacher's.
+        reads_text: it learns from --unlabelled, and from the texts of the training rows where there is none.
+        formats: that can express what it makes.
+        toy: parameters with which the contract tests run it on a model of 4 layers, width 32 and 92 pieces.
+    """
+
     name: str
     title: str
     paper: Paper | None
     stage: Stage
-    apply: Callable[..., Student]  # (student, workshop, **params) -> student
+    apply: Callable[..., Student]
     params: tuple[Param, ...] = ()
     formats: tuple[str, ...] = ("onnx", "tflite", "coreml")
-    reshape: Callable[..., Any] = field(default=lambda config, **params: config)  # (config, **params) -> new config
+    reshape: Callable[..., Any] = field(default=lambda config, **params: config)
+    check: Callable[..., None] = field(default=lambda config, teacher, **params: None)
+    heads: tuple[str, ...] = ()
+    needs: tuple[str, ...] = ()
+    excludes: Mapping[str, str] = field(default_factory=dict)
+    any_tokenizer: bool = False
+    reads_text: bool = False
+    toy: Mapping[str, Any] = field(default_factory=dict)
 
     def read_params(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """Every parameter with its value, given or default. Raises RequestError for an unknown name."""

@@ -95,16 +95,11 @@ def apply(student: Student, workshop: Workshop, *, n_layers: int, strategy: str,
     """The student with the chosen layers only, weights unchanged."""
     from torch import nn
 
-    from edgebert.modeling.checkpoint import encoder_layers
+    from edgebert.modeling.checkpoint import encoder_layers, replace_layers
 
     keep = choose(student, workshop, n_layers or student.model.config.num_hidden_layers, strategy, layers)
     stack = encoder_layers(student.model)
-    kept = nn.ModuleList(stack[i] for i in keep)
-    for module in student.model.modules():
-        for name, child in module.named_children():
-            if child is stack:
-                setattr(module, name, kept)
-    student.model.config.num_hidden_layers = len(keep)
+    replace_layers(student.model, nn.ModuleList(stack[i] for i in keep))
     student.notes += (f"kept layers {', '.join(str(i + 1) for i in keep)} of {len(stack)}",)
     return student
 
@@ -138,4 +133,6 @@ METHOD = Method(
         Param("strategy", str, "top", "which layers to drop or how to spread those that stay", choices=STRATEGIES),
         Param("layers", tuple, (), "exactly these layers, counted from 0, in place of a strategy"),
     ),
+    any_tokenizer=True,
+    toy={"n_layers": 2},
 )

@@ -32,4 +32,6 @@ METHOD = Method(
     stage="train",
     apply=apply,
     params=(Param("epochs", float, 0.0, "passes over the rows; 0 takes what --effort gives", minimum=0),),
+    any_tokenizer=True,
+    toy={"epochs": 1},
 )

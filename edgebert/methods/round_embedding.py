@@ -62,4 +62,6 @@ METHOD = Method(
     stage="vocabulary",
     apply=apply,
     params=(Param("bits", int, 4, "of a value of the table", minimum=2),),
+    any_tokenizer=True,
+    toy={"bits": 4},
 )

@@ -31,6 +31,8 @@ from typing import TYPE_CHECKING
 
 from edgebert.errors import RequestError
 from edgebert.methods import Method, Paper, Param, Workshop
+from edgebert.methods._prediction import EPOCHS, HARD, REPLACE, TEMPERATURE, learn_predictions
+from edgebert.training.align import STRATEGIES, layer_map
 from edgebert.types import Student
 
 if TYPE_CHECKING:
@@ -39,102 +41,32 @@ if TYPE_CHECKING:
     from edgebert.training.loop import Objective
 
 
-def layer_map(strategy: str, n_student: int, n_teacher: int) -> tuple[int, ...]:
-    """For student layers 0 (the embedding) to M, the teacher layer each learns from.
-
-    uniform is g(m) = m·N/M; top maps to the last M layers, bottom to the first M (the paper's ablations).
-    """
-    if n_student > n_teacher:
-        raise RequestError(f"a student of {n_student} layers cannot learn from {n_teacher}", where="tinybert")
-    layers = range(1, n_student + 1)
-    if strategy == "uniform":
-        return (0, *(round(m * n_teacher / n_student) for m in layers))
-    shift = n_teacher - n_student if strategy == "top" else 0
-    return (0, *(m + shift for m in layers))
-
-
 def inner_objective(student: Student, workshop: Workshop, mapping: tuple[int, ...]) -> Objective:
     """L_embd + Σ L_hidn + Σ L_attn, with a learned projection where the widths differ."""
     import torch
     from torch import nn
 
+    from edgebert.training.align import projection
     from edgebert.training.loop import DistillationObjective
     from edgebert.training.losses import attention_mse, hidden_mse
 
     class Inner(DistillationObjective):
         def __init__(self, width: int, teacher_width: int) -> None:
             super().__init__(student.model, workshop.teacher, student.teacher_ids)
-            self.projections = nn.ModuleList(
-                nn.Identity() if width == teacher_width else nn.Linear(width, teacher_width, bias=False)
-                for _ in mapping
-            )
+            self.projections = nn.ModuleList(projection(width, teacher_width) for _ in mapping)
 
         def loss(self, batch: dict[str, Tensor]) -> Tensor:
             mask = batch["attention_mask"].bool()
-            theirs = self.read_teacher(batch, output_hidden_states=True, output_attentions=True)
-            ours = self.read_student(batch, output_hidden_states=True, output_attentions=True)
+            theirs = self.look_inside_teacher(batch, "hidden states", "attentions")
+            ours = self.look_inside(batch, "hidden states", "attentions")
             pairs = list(enumerate(mapping))
             hidden: Tensor | int = sum(
-                hidden_mse(self.projections[m](ours.hidden_states[m]), theirs.hidden_states[g], mask) for m, g in pairs
+                hidden_mse(self.projections[m](ours.hidden[m]), theirs.hidden[g], mask) for m, g in pairs
             )
             attention = sum(attention_mse(ours.attentions[m - 1], theirs.attentions[g - 1], mask) for m, g in pairs[1:])
             return torch.as_tensor(hidden + attention)
 
     return Inner(student.model.config.hidden_size, workshop.teacher.config.hidden_size)
-
-
-def replace_pieces(ids: Tensor, mask: Tensor, special: Tensor, share: float, n_vocab: int) -> tuple[Tensor, Tensor]:
-    """Random pieces in place of a share of those of half the rows.
-
-    Args:
-        ids: (batch, seq) token ids.
-        mask: (batch, seq), true at real tokens.
-        special: (n_special,) ids that are neither replaced nor put in.
-        share: of the pieces of a chosen row, 0 to 1.
-        n_vocab: ids to draw from.
-
-    Returns:
-        New ids, and which rows were chosen, (batch, 1); their labels no longer hold.
-    """
-    import torch
-
-    rows = torch.rand(ids.shape[0], 1, device=ids.device) < 0.5
-    chosen = (torch.rand(ids.shape, device=ids.device) < share) & rows & mask & ~torch.isin(ids, special)
-    seen = ids[mask & ~torch.isin(ids, special)]
-    if not len(seen):
-        return ids, rows & False
-    frequent = seen[torch.randint(len(seen), ids.shape, device=ids.device)]
-    anything = torch.randint(n_vocab, ids.shape, device=ids.device)
-    anything = torch.where(torch.isin(anything, special), frequent, anything)
-    drawn = torch.where(torch.rand(ids.shape, device=ids.device) < 0.5, frequent, anything)
-    return torch.where(chosen, drawn, ids), rows
-
-
-def prediction_objective(
-    student: Student, workshop: Workshop, temperature: float, hard: float, replace: float
-) -> Objective:
-    """(1 - hard) · L_pred + hard · cross-entropy with the true labels, on rows of which some pieces were replaced."""
-    import torch
-
-    from edgebert.training.heads import forget, hard_loss, soft_loss
-    from edgebert.training.loop import DistillationObjective
-
-    special = torch.tensor([i for i, t in student.tokenizer.get_added_tokens_decoder().items() if t.special])
-    n_vocab = student.tokenizer.get_vocab_size()
-
-    class Prediction(DistillationObjective):
-        def loss(self, batch: dict[str, Tensor]) -> Tensor:
-            counts = batch["attention_mask"].bool()
-            if replace:
-                ids = batch["input_ids"]
-                ids, changed = replace_pieces(ids, counts, special.to(ids.device), replace, n_vocab)
-                batch = {**forget(batch, changed), "input_ids": ids}
-            theirs, ours = self.ask_teacher(batch), self.answer(batch)
-            soft = soft_loss(self.student, ours, theirs, batch, temperature)
-            return (1 - hard) * soft + hard * hard_loss(self.student, ours, batch, self.weights)
-
-    weights = workshop.task.class_weights(workshop.train, workshop.labels)
-    return Prediction(student.model, workshop.teacher, student.teacher_ids, weights)
 
 
 def apply(
@@ -160,8 +92,10 @@ def apply(
                 where="tinybert",
             )
         train_student(inner_objective(student, workshop, layers), student, workshop, "tinybert-inner", inner_epochs)
-    objective = prediction_objective(student, workshop, temperature, hard, replace)
-    train_student(objective, student, workshop, "tinybert-prediction", epochs or workshop.settings.epochs)
+    learn_predictions(
+        student, workshop, "tinybert", epochs or workshop.settings.epochs,
+        temperature=temperature, hard=hard, replace=replace,
+    )  # fmt: skip
     return student
 
 
@@ -178,10 +112,11 @@ METHOD = Method(
     apply=apply,
     params=(
         Param("inner_epochs", float, 0.0, "passes of the first phase, over layers and attention", minimum=0),
-        Param("epochs", float, 0.0, "passes of the prediction phase; 0 takes what --effort gives", minimum=0),
-        Param("mapping", str, "uniform", "teacher layer of each student layer", choices=("uniform", "top", "bottom")),
-        Param("temperature", float, 2.0, "softens both predictions", minimum=0.1),
-        Param("hard", float, 0.1, "weight of the true labels in the prediction phase, 0 to 1", minimum=0),
-        Param("replace", float, 0.3, "share of pieces replaced in half of the rows, 0 to 1", minimum=0),
+        EPOCHS,
+        Param("mapping", str, "uniform", "teacher layer of each student layer", choices=STRATEGIES),
+        TEMPERATURE,
+        HARD,
+        REPLACE,
     ),
+    toy={"inner_epochs": 1, "epochs": 1},
 )

@@ -16,6 +16,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -225,8 +226,10 @@ def apply(student: Student, workshop: Workshop, *, size: int, floor: int) -> Stu
     _trim_embedding(student.model, old_ids)
     note = unknown_report(student.tokenizer, tokenizer, workshop.dev)
     earlier = student.teacher_ids
-    teacher_ids = tuple(old_ids if earlier is None else (earlier[i] for i in old_ids))
-    trimmed = Student(student.model, tokenizer, teacher_ids, (*student.notes, note))
+    teacher_ids = (
+        None if student.own_tokenizer else tuple(old_ids if earlier is None else (earlier[i] for i in old_ids))
+    )
+    trimmed = replace(student, tokenizer=tokenizer, teacher_ids=teacher_ids, notes=(*student.notes, note))
     cost = before - _dev_score(trimmed, workshop)
     if cost > TELL_POINTS:
         told = f"the smaller vocabulary alone costs the untrained student {cost:.1f} points on dev"
@@ -270,4 +273,6 @@ METHOD = Method(
         ),
         Param("floor", int, FLOOR, "never fewer than this many of the most frequent pieces", minimum=1),
     ),
+    any_tokenizer=True,
+    toy={"size": 80, "floor": 10},
 )

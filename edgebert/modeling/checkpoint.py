@@ -45,6 +45,9 @@ def load_config(folder: Path) -> Any:
     """The transformers config of a checkpoint folder. Never runs code that the checkpoint carries."""
     from transformers import AutoConfig
 
+    from edgebert.modeling.families import families
+
+    families()  # so that AutoConfig knows ours
     try:
         json.loads((folder / "config.json").read_text(encoding="utf-8"))
         return AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
@@ -291,6 +294,16 @@ def encoder_layers(model: Any) -> nn.ModuleList:
             f"{type(model).__name__} has no list of {depth} layers to choose from", hint="Use another method."
         )
     return stacks[0]
+
+
+def replace_layers(model: Any, layers: nn.ModuleList) -> None:
+    """Puts other layers where `encoder_layers` stand, and tells the config their number. In place."""
+    stack = encoder_layers(model)
+    for module in model.modules():
+        for name, child in module.named_children():
+            if child is stack:
+                setattr(module, name, layers)
+    model.config.num_hidden_layers = len(layers)
 
 
 def give_head(student: Student, settings: Mapping[str, Any]) -> Student:

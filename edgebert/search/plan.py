@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from edgebert import registry
 from edgebert.converters import Precision
 from edgebert.errors import BudgetError, RequestError, unknown
+from edgebert.modeling.heads import HEADS, SEVERAL
 from edgebert.search.cost import count_parameters, predict_bytes, predict_latency
 from edgebert.search.limits import Limit, admits, broken, limits_of, miss, over, overrun, predicted_ms
 from edgebert.search.operators import embedding_width
@@ -134,6 +135,8 @@ def _shape(
     runtime: str | None,
 ) -> _Shape:
     """The shape of a full recipe, whose student has this config, without a verdict."""
+    if hasattr(config, "edgebert_heads"):  # a method may have changed to a family whose heads are ours
+        auto_model = HEADS[SEVERAL].auto_model
     candidate = Candidate(
         name=f"L{config.num_hidden_layers}-v{_thousands(config.vocab_size)}",
         recipe=recipe,

@@ -63,7 +63,7 @@ def fit_teacher(
         model, _ = load_model(
             source.folder, auto_model, dataset.labels, settings=settings_of, allow_pickle=allow_pickle
         )
-        workshop = Workshop(model, task, dataset.labels, train, dev, settings, folder / "work", log)
+        workshop = Workshop(model, task, dataset.labels, train, dev, settings, folder / "work", log=log)
         student = method("finetune").apply(Student(model, tokenizer), workshop, epochs=settings.epochs)
         note = f"a new head, fine-tuned for {settings.epochs:g} epochs at a learning rate of {settings.learning_rate:g}"
     save_checkpoint(folder, student, source.folder)

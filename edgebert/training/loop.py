@@ -22,11 +22,14 @@ from edgebert.errors import EdgebertError
 from edgebert.infer import pad_batch
 from edgebert.modeling.checkpoint import accepted, quiet
 from edgebert.modeling.headed import answers
+from edgebert.training.features import Feature as Inner
+from edgebert.training.features import Inside, read_inside
 from edgebert.training.heads import hard_loss
 from edgebert.training.losses import IGNORED, all_finite
 from edgebert.types import Feature, TrainSettings
 
 SAVE_EVERY_SECONDS = 60.0
+ANSWERED = "teacher_"  # before the name of a target that is the teacher's output
 
 
 class Objective(nn.Module):
@@ -58,6 +61,10 @@ class Objective(nn.Module):
         """The student's outputs by name."""
         return answers(self.student, self.read_student(batch), batch["attention_mask"])
 
+    def look_inside(self, batch: dict[str, Tensor], *wanted: Inner) -> Inside:
+        """The student's outputs, hidden states, and what else is wanted."""
+        return read_inside(self.student, batch, wanted)
+
 
 class DistillationObjective(Objective):
     """An objective that also reads a teacher, which is neither trained nor saved.
@@ -83,18 +90,30 @@ class DistillationObjective(Objective):
     def read_teacher(self, batch: dict[str, Tensor], **options: Any) -> Any:
         """What the teacher returns for the batch."""
         (teacher,) = self._teacher
+        batch = self.as_teacher_reads(batch)
+        with torch.no_grad():
+            return teacher(**accepted(teacher, batch), **options)
+
+    def as_teacher_reads(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The batch with the teacher's token ids, and the teacher where the batch is."""
+        (teacher,) = self._teacher
         ids = batch["input_ids"]
         if next(teacher.parameters()).device != ids.device:
             teacher.to(ids.device)
-        if self._teacher_ids is not None:
-            ids = self._teacher_ids.to(ids.device)[ids]
-        with torch.no_grad():
-            return teacher(**accepted(teacher, {**batch, "input_ids": ids}), **options)
+        return batch if self._teacher_ids is None else {**batch, "input_ids": self._teacher_ids.to(ids.device)[ids]}
 
     def ask_teacher(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        """The teacher's outputs by name."""
+        """The teacher's outputs by name: as it gave them beforehand, where its tokenizer is another."""
+        if given := {name.removeprefix(ANSWERED): v for name, v in batch.items() if name.startswith(ANSWERED)}:
+            return given
         (teacher,) = self._teacher
         return answers(teacher, self.read_teacher(batch), batch["attention_mask"])
+
+    def look_inside_teacher(self, batch: dict[str, Tensor], *wanted: Inner) -> Inside:
+        """The teacher's outputs, hidden states, and what else is wanted, without gradients."""
+        (teacher,) = self._teacher
+        with torch.no_grad():
+            return read_inside(teacher, self.as_teacher_reads(batch), wanted)
 
 
 Item = Feature | tuple[Feature, ...]  # what the loop draws: a window, or windows that must meet in one batch
@@ -114,7 +133,7 @@ def collate(items: Sequence[Item], pad_id: int = 0) -> dict[str, Tensor]:
             labels = batch.setdefault(f"{prefix}labels", torch.full_like(batch["input_ids"], IGNORED))
             labels[i, : len(feature.labels)] = torch.tensor(feature.labels)
         for name, value in feature.targets.items():
-            target = torch.tensor(value)
+            target = torch.as_tensor(value)
             empty = float("nan") if target.is_floating_point() else IGNORED
             rows = batch.setdefault(
                 prefix + name, torch.full((len(features), *target.shape), empty, dtype=target.dtype)

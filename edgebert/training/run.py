@@ -8,10 +8,12 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edgebert.converters import per_token
+from edgebert.errors import RequestError
 from edgebert.infer import run_features
 from edgebert.methods import Workshop
 from edgebert.modeling.graph import TorchSession
-from edgebert.training.loop import Item, Objective, train
+from edgebert.training.loop import ANSWERED, DistillationObjective, Item, Objective, train
 from edgebert.types import Dataset, Feature, Outputs, Row, Score, Student
 
 if TYPE_CHECKING:
@@ -20,17 +22,39 @@ if TYPE_CHECKING:
 EVALUATION_BATCH = 32
 
 
-def train_student(objective: Objective, student: Student, workshop: Workshop, name: str, epochs: float) -> None:
-    """Minimises the objective over the workshop's training rows; the student is trained in place."""
+def train_student(
+    objective: Objective,
+    student: Student,
+    workshop: Workshop,
+    name: str,
+    epochs: float,
+    *,
+    rows: Sequence[Row] | None = None,
+    learning_rate: float | None = None,
+    scored: bool = True,
+) -> None:
+    """Minimises the objective; the student is trained in place.
+
+    Args:
+        name: of this phase, unlike any other of the recipe: its checkpoints lie under it.
+        rows: to train on; by default the workshop's labelled ones.
+        learning_rate: in place of the settings'.
+        scored: tell the development score after each epoch; a phase that leaves the head untrained has none to tell.
+    """
     settings = replace(workshop.settings, epochs=epochs)
-    windows = workshop.task.encode(workshop.train, student.tokenizer, workshop.labels, settings.max_length)
+    if learning_rate:
+        settings = replace(settings, learning_rate=learning_rate)
+    rows = workshop.train if rows is None else rows
+    windows = workshop.task.encode(rows, student.tokenizer, workshop.labels, settings.max_length)
+    if student.own_tokenizer and isinstance(objective, DistillationObjective):
+        windows = _answered(windows, rows, workshop)
     items: Sequence[Item] = windows
     if workshop.task.paired:  # a pair's two windows must meet in one batch
         items = [tuple(pair) for _, pair in groupby(windows, lambda feature: feature.row)]
 
     def dev_score() -> dict[str, Any]:
         score = evaluate(student, workshop.task, workshop.labels, workshop.dev, "dev", settings.max_length)
-        student.model.train()
+        objective.train()
         return {"dev": round(score.value, 4)}
 
     train(
@@ -41,8 +65,26 @@ def train_student(objective: Objective, student: Student, workshop: Workshop, na
         name=name,
         pad_id=pad_id(student),
         log=workshop.log,
-        after_epoch=dev_score,
+        after_epoch=dev_score if scored else None,
     )
+
+
+def _answered(windows: Sequence[Feature], rows: Sequence[Row], workshop: Workshop) -> list[Feature]:
+    """The windows with what the teacher, through its own tokenizer, says of each: one answer a window.
+
+    Raises RequestError where answers are a token each, or the two cut rows into windows of other numbers.
+    """
+    teacher = Student(workshop.teacher, workshop.teacher_tokenizer)
+    features, outputs = read_rows(teacher, workshop.task, workshop.labels, rows, workshop.settings.max_length)
+    if [one.row for one in features] != [one.row for one in windows] or any(
+        per_token(name, array.ndim + 1) for name, array in outputs[0].items()
+    ):
+        what = "a student with a tokenizer of its own can learn one answer a text, and this task has one a token"
+        raise RequestError(what, where="--student", hint="Choose a student of the teacher's tokenizer.")
+    return [
+        replace(window, targets={**window.targets, **{ANSWERED + name: array for name, array in answer.items()}})
+        for window, answer in zip(windows, outputs, strict=True)
+    ]
 
 
 def evaluate(

@@ -1,0 +1,117 @@
+"""A student of another shape or family: its config from the teacher's, and what of the teacher's weights fits into it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from edgebert.modeling.heads import HEADS, SEVERAL, head_of
+from edgebert.types import Student
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+CARRIED = (  # what a config says of the vocabulary, the task and our heads, in every family
+    "vocab_size", "pad_token_id", "bos_token_id", "eos_token_id", "cls_token_id", "sep_token_id", "mask_token_id",
+    "num_labels", "id2label", "label2id", "problem_type", "edgebert_heads", "edgebert_pooling",
+)  # fmt: skip
+
+
+def config_like(config: Any, family: str, **sizes: Any) -> Any:
+    """The config of another family for the same vocabulary and task.
+
+    Args:
+        config: the teacher's, or what earlier methods made of it; its first architecture names its head.
+        family: a model_type of transformers, or of `edgebert.modeling.families`.
+        sizes: what is told to the family.
+    """
+    from transformers import AutoConfig
+
+    from edgebert.modeling.families import families
+    from edgebert.modeling.graph import position_limit
+
+    own = families().get(family)
+    known = {name: getattr(config, name) for name in CARRIED if getattr(config, name, None) is not None}
+    known.setdefault("pad_token_id", 0)
+    wanted = {**known, "max_position_embeddings": position_limit(config), "type_vocab_size": 2, **sizes}
+    made = AutoConfig.for_model(family, **wanted)
+    kind = head_of((config.architectures or [""])[0])
+    if own is not None and kind.name != SEVERAL:  # transformers has no class of this family with a head
+        made.edgebert_heads = [head_settings(config, kind.name)]
+        kind = HEADS[SEVERAL]
+    made.architectures = [kind.auto_model if kind.name == SEVERAL else f"Some{kind.mark}"]
+    return made
+
+
+def head_settings(config: Any, kind: str) -> dict[str, Any]:
+    """A single head as `edgebert_heads` has it."""
+    found: dict[str, Any] = {"name": "", "kind": kind}
+    if kind in ("token-classification", "sequence-classification"):
+        found["n_labels"] = config.num_labels
+    if kind == "sequence-classification" and getattr(config, "problem_type", None):
+        found["problem_type"] = config.problem_type
+    return found
+
+
+def auto_model_of(config: Any) -> str:
+    """The Auto class that builds the model of a config which names its architecture."""
+    return (
+        HEADS[SEVERAL].auto_model if hasattr(config, "edgebert_heads") else head_of(config.architectures[0]).auto_model
+    )
+
+
+def rebuilt(student: Student, config: Any, given: Mapping[str, Tensor] | None = None) -> Student:
+    """A student of this config: weights in `given` by name, then those of the old student whose name (family prefix
+    aside) and shape agree, then random ones.
+
+    Returns:
+        In eval mode, with a note that says what share of its weights is not random.
+    """
+    import torch
+
+    from edgebert.modeling.checkpoint import build_model
+
+    model = build_model(config, auto_model_of(config)).eval()
+    old = {_bare(name, student.model): value for name, value in student.model.state_dict().items()}
+    n_known = 0
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            found = (given or {}).get(name, old.get(_bare(name, model)))
+            if found is not None and found.shape == parameter.shape:
+                parameter.copy_(found)
+                n_known += parameter.numel()
+    n_all = sum(parameter.numel() for parameter in model.parameters())
+    note = f"{config.model_type} of {n_all:,} parameters, {100 * n_known / n_all:.0f} % of them from the teacher"
+    return replace(student, model=model, notes=(*student.notes, note))
+
+
+def _bare(name: str, model: Any) -> str:
+    """A parameter's name without the prefixes of the family and of our wrapper."""
+    encoder = getattr(model, "encoder", None)
+    for prefix in (model.base_model_prefix, getattr(encoder, "base_model_prefix", "")):
+        if prefix:
+            name = name.removeprefix(f"{prefix}.")
+    return name
+
+
+def narrowed(table: Tensor, width: int) -> tuple[Tensor, Tensor]:
+    """The best factors of rank `width` of a table (rows, old_width): (rows, width) and (width, old_width).
+
+    Eckart and Young 1936: T = U S Vᵀ, so T V_k V_kᵀ is the nearest table of that rank. V is read from TᵀT.
+    """
+    import torch
+
+    _, vectors = torch.linalg.eigh(table.double().T @ table.double())
+    basis = vectors[:, -width:].flip(1).T.to(table.dtype)
+    return table @ basis.T, basis
+
+
+def positions(model: Any) -> Tensor | None:
+    """The teacher's table of positions (n, width) from position 0 on; None where it has none."""
+    from edgebert.modeling.graph import position_limit
+
+    tables = [m for name, m in model.named_modules() if name.endswith("position_embeddings") and hasattr(m, "weight")]
+    if not tables:
+        return None
+    return tables[0].weight.detach()[-position_limit(model.config) :]

@@ -1,0 +1,129 @@
+"""Masked words: which pieces are hidden, and the head that guesses them, for students that learn from text alone.
+
+Devlin et al. 2018, arXiv 1810.04805, section 3.1: of the pieces chosen, 80 % become [MASK], 10 % a random piece, 10 % stay;
+the loss is taken at all of them. Masks are drawn anew for each batch, as in RoBERTa (arXiv 1907.11692).
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from edgebert.errors import RequestError
+from edgebert.training.loop import Objective
+from edgebert.training.losses import IGNORED, hard_cross_entropy
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+MASKS = ("[MASK]", "<mask>")
+SHARE = 0.15
+
+
+def special_ids(tokenizer: Tokenizer) -> Tensor:
+    """(n_special,) ids of special tokens, which are neither hidden nor put in."""
+    return torch.tensor([i for i, token in tokenizer.get_added_tokens_decoder().items() if token.special])
+
+
+def mask_id(tokenizer: Tokenizer, where: str) -> int:
+    """The id of the mask token. Raises RequestError where the vocabulary has none."""
+    for name in MASKS:
+        if (found := tokenizer.token_to_id(name)) is not None:
+            return int(found)
+    raise RequestError(f"the vocabulary has no mask token ({' or '.join(MASKS)})", where=where)
+
+
+def continues(tokenizer: Tokenizer) -> Tensor:
+    """(n_pieces,) true for pieces that continue a word: ## of WordPiece, no Ġ of byte-level BPE, no ▁ of Unigram."""
+    size = tokenizer.get_vocab_size()
+    pieces = [tokenizer.id_to_token(i) or "" for i in range(size)]
+    prefix = json.loads(tokenizer.to_str())["model"].get("continuing_subword_prefix")
+    if prefix:
+        return torch.tensor([piece.startswith(prefix) for piece in pieces])
+    begins = next((mark for mark in ("Ġ", "▁") if any(piece.startswith(mark) for piece in pieces)), "")
+    found = torch.tensor([not piece.startswith(begins) for piece in pieces])
+    found[special_ids(tokenizer)] = False
+    return found
+
+
+def choose(free: Tensor, share: float, follows: Tensor | None = None) -> Tensor:
+    """(batch, seq) true at the positions to guess.
+
+    Args:
+        free: (batch, seq), true where a piece may be hidden.
+        share: of them, 0 to 1.
+        follows: (batch, seq), true where a piece continues the word before it: then whole words are chosen together.
+    """
+    draws = torch.rand(free.shape, device=free.device)
+    if follows is not None:
+        word = (~(follows & free)).long().cumsum(1) - 1  # of each position, the number of its word in the row
+        draws = draws.gather(1, word.clamp(min=0))
+    return (draws < share) & free
+
+
+def hide(ids: Tensor, chosen: Tensor, mask: int, n_vocab: int) -> Tensor:
+    """The ids with 80 % of the chosen ones as [MASK], 10 % as any piece, 10 % as they were."""
+    draws = torch.rand(ids.shape, device=ids.device)
+    anything = torch.randint(n_vocab, ids.shape, device=ids.device)
+    hidden = torch.where(draws < 0.8, torch.full_like(ids, mask), torch.where(draws < 0.9, anything, ids))
+    return torch.where(chosen, hidden, ids)
+
+
+class LmHead(nn.Module):
+    """States (…, width) to scores of pieces (…, n_pieces): dense, GELU, layer norm, then the word table itself.
+
+    Args:
+        width: of the states.
+        table: (n_pieces, table_width), shared with the student's embedding; not a part of this module.
+    """
+
+    def __init__(self, width: int, table: nn.Parameter) -> None:
+        super().__init__()
+        self._table = (table,)
+        self.dense, self.norm = nn.Linear(width, table.shape[1]), nn.LayerNorm(table.shape[1])
+        self.bias = nn.Parameter(torch.zeros(table.shape[0]))
+
+    def forward(self, states: Tensor) -> Tensor:
+        (table,) = self._table
+        return F.linear(self.norm(F.gelu(self.dense(states))), table, self.bias)
+
+
+class MaskedLm(Objective):
+    """Cross-entropy of hidden pieces, guessed by a head that is left behind when training ends.
+
+    Args:
+        student: any encoder; its task's head is not trained.
+        tokenizer: its own.
+        share: of the pieces to guess.
+        whole_words: all pieces of a word together.
+    """
+
+    def __init__(
+        self, student: Any, tokenizer: Tokenizer, *, share: float = SHARE, whole_words: bool = False, where: str = "mlm"
+    ) -> None:
+        super().__init__(student)
+        self.share, self.mask, self.n_vocab = share, mask_id(tokenizer, where), tokenizer.get_vocab_size()
+        self.special = special_ids(tokenizer)
+        self.continues = continues(tokenizer) if whole_words else None
+        table = student.get_input_embeddings().weight
+        self.head = LmHead(student.config.hidden_size, table)
+
+    def hidden_batch(self, batch: dict[str, Tensor]) -> tuple[dict[str, Tensor], Tensor]:
+        """The batch with pieces hidden, and the ids to guess, (batch, seq), IGNORED elsewhere."""
+        ids = batch["input_ids"]
+        free = batch["attention_mask"].bool() & ~torch.isin(ids, self.special.to(ids.device))
+        chosen = choose(free, self.share, None if self.continues is None else self.continues.to(ids.device)[ids])
+        return {**batch, "input_ids": hide(ids, chosen, self.mask, self.n_vocab)}, ids.masked_fill(~chosen, IGNORED)
+
+    def guess(self, states: Tensor, wanted: Tensor) -> Tensor:
+        """Scalar: cross-entropy of the wanted ids at the states (batch, seq, width)."""
+        there = wanted != IGNORED
+        return hard_cross_entropy(self.head(states[there]), wanted[there])
+
+    def loss(self, batch: dict[str, Tensor]) -> Tensor:
+        hidden, wanted = self.hidden_batch(batch)
+        return self.guess(self.look_inside(hidden).hidden[-1], wanted)
