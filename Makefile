@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: fit test test-slow lint types bench clean
+.PHONY: fit test test-slow lint types bench bench-methods clean
 
 fit: .venv/.demo
 	$(BIN)/edgebert fit --device pixel6 --task ner
@@ -27,6 +27,9 @@ bench: .venv/.test
 	$(BIN)/python benchmarks/onnx_int8.py
 	$(BIN)/python -m benchmarks.formats
 	$(BIN)/python -m benchmarks.tasks
+
+bench-methods: .venv/.test
+	$(BIN)/python -m benchmarks.methods
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv

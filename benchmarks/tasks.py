@@ -25,20 +25,22 @@ COMMON: dict[str, Any] = {
     "candidates": 1, "formats": ("onnx",), "max_drop": 30, "max_size_mb": 60, "mixed_precision": "bf16",
 }  # fmt: skip
 LAYERS = {"drop-layers.n_layers": 3}
-SQUAD_TRAIN, SQUAD_OTHER = 2000, 500  # questions; the whole of it would train for hours on 2 cores
+SNIPS = {"teacher_epochs": 1, "epochs": 2}
+SQUAD_TRAIN, SQUAD_OTHER = 1000, 400  # questions; the whole of it would train for hours on 2 cores
 CORPORA: dict[str, dict[str, Any]] = {
     "banking77": {"task": "classify", "data": ("banking77",), "teacher_epochs": 4, "epochs": 5},
     "stsb": {"task": "similarity", "data": ("stsb",), "epochs": 6},
-    "clinc150": {"task": "classify", "data": ("clinc150",), "teacher_epochs": 3, "epochs": 4},
-    "ud_en_ewt": {"task": "tag", "data": ("ud_en_ewt",), "teacher_epochs": 2, "epochs": 3},
-    "snips-slots": {"task": "ner", "data": ("train=snips/train.conll", "test=snips/validate.conll")},
-    "snips-intents": {"task": "classify", "data": ("train=snips/train.jsonl", "test=snips/validate.jsonl")},
+    "clinc150": {"task": "classify", "data": ("clinc150",), "teacher_epochs": 2, "epochs": 3},
+    "ud_en_ewt": {"task": "tag", "data": ("ud_en_ewt",), "teacher_epochs": 1, "epochs": 2},
+    "snips-slots": {"task": "ner", "data": ("train=snips/train.conll", "test=snips/validate.conll"), **SNIPS},
+    "snips-intents": {"task": "classify", "data": ("train=snips/train.jsonl", "test=snips/validate.jsonl"), **SNIPS},
     "snips-both": {
         "task": "slots=ner,intent=classify",
         "data": (
             "slots=train=snips/train.conll", "slots=test=snips/validate.conll",
             "intent=train=snips/train.jsonl", "intent=test=snips/validate.jsonl",
         ),
+        **SNIPS,
     },
     "squad": {"task": "qa", "data": ("squad",), "max_length": 192, "teacher_epochs": 2, "epochs": 3},
 }  # fmt: skip

@@ -19,6 +19,7 @@ from edgebert.converters._onnx_embedding4 import pack_word_table
 from edgebert.converters._onnx_export import silence
 
 PRODUCTS = ("MatMul", "Gemm", "Conv")  # what is multiplied by weights
+LSTM = "LSTM"  # becomes ONNX Runtime's own DynamicQuantizeLSTM
 
 
 def dynamic(source: Source, model: Any, trial: Trial) -> Any:
@@ -65,7 +66,7 @@ def _quantize(model: Any, **options: Any) -> Any:
             model,
             str(path),
             weight_type=QuantType.QInt8,
-            op_types_to_quantize=list(PRODUCTS),
+            op_types_to_quantize=[*PRODUCTS, LSTM],
             use_external_data_format=True,
             **options,
         )

@@ -18,7 +18,7 @@ import numpy as np
 from edgebert.converters import Batch, Source, Trial
 from edgebert.converters._onnx_embedding import per_row, tables
 from edgebert.converters._onnx_export import silence, values
-from edgebert.converters._onnx_int8 import PRODUCTS, dynamic_nodes, products
+from edgebert.converters._onnx_int8 import LSTM, PRODUCTS, dynamic_nodes, products
 from edgebert.errors import EdgebertError, RequestError
 
 NOISY_DB = 28.0  # signal to rounding noise of an 8-bit scale; plain tensors of a BERT have 30 dB and more
@@ -42,6 +42,7 @@ def static(source: Source, model: Any, trial: Trial) -> Any:
     per_row(model)
     wanted = products(model)
     left = noisy(model, wanted, rows) if trial.options["noisy"] == "dynamic" else []
+    left += [node.name for node in model.graph.node if node.op_type == LSTM]  # which has no static form
     fixed = [node for node in wanted if node.name not in left]
     inputs = {node.input[0] for node in fixed}
     if left:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from edgebert.api import (
         Predictor,
         check,
+        compress,
         convert,
         fit,
         get_device,
@@ -33,6 +34,7 @@ __all__ = [
     "EdgebertError",
     "Predictor",
     "check",
+    "compress",
     "convert",
     "fit",
     "get_device",

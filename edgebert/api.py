@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgebert import registry
 from edgebert.bundle.predictor import Predictor
-from edgebert.types import ConvertResult, DeviceProfile, FitRequest, FitResult
+from edgebert.types import CompressResult, ConvertResult, DeviceProfile, FitRequest, FitResult
 
 if TYPE_CHECKING:
     from edgebert.methods import Method
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Predictor",
     "check",
+    "compress",
     "convert",
     "fit",
     "get_device",
@@ -87,6 +88,42 @@ def convert(
 
     names = (formats,) if isinstance(formats, str) else tuple(formats)
     return run_conversion(ConvertRequest(model=model, formats=names, **options), on_event)
+
+
+def compress(
+    model: str,
+    recipe: str,
+    *,
+    task: str = "ner",
+    data: str | Sequence[str] = (),
+    output: str | None = None,
+    force: bool = False,
+    max_size_mb: float | None = None,
+    on_event: Callable[[dict[str, Any]], None] | None = None,
+    **options: Any,
+) -> CompressResult:
+    """Applies a recipe to a checkpoint and writes the student as a checkpoint; the command `edgebert compress`.
+
+    Args:
+        model: a checkpoint folder or a hub id; a head that does not fit the labels is fine-tuned first.
+        recipe: methods joined by +, or the path of a TOML file.
+        task, data, on_event: as in `fit`.
+        output: the student's folder; by default the model's name with -small.
+        force: replace a folder that exists.
+        max_size_mb: of an int8 file, 1 MB = 10^6 bytes; sizes that the recipe leaves open follow from it.
+        **options: other fields of `edgebert.types.FitRequest`, such as `params`, `student`, `unlabelled`, `epochs`.
+
+    Raises:
+        EdgebertError: the recipe cannot be, or the checkpoint or the rows cannot be used.
+        BudgetError: no student fits `max_size_mb`.
+    """
+    from edgebert.compression import compress as run_compression
+
+    specs = (data,) if isinstance(data, str) else tuple(data)
+    return run_compression(
+        model, recipe, task=task, data=specs, output=output, force=force, max_size_mb=max_size_mb,
+        on_event=on_event, **options,
+    )  # fmt: skip
 
 
 def load(path: str | Path) -> Predictor:

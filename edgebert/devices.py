@@ -57,10 +57,12 @@ SOURCES = (
 TABLES = ("cores", "budget", "sources")
 KINDS = {str: "a string", int: "a whole number", float: "a number", list: "a list of strings"}
 
+HERE = "this-machine"
+
 
 def device_profiles() -> dict[str, DeviceProfile]:
     """The built-in profiles by name, in the order of their files, and this machine last."""
-    return {**_built_in(), "this-machine": this_machine()}
+    return {**_built_in(), HERE: this_machine()}
 
 
 def load_device(name_or_path: str) -> DeviceProfile:
@@ -71,11 +73,11 @@ def load_device(name_or_path: str) -> DeviceProfile:
     if name_or_path.endswith(".toml"):
         path = Path(name_or_path)
         return replace(read_profile(read_toml(path), str(path)), path=path)
-    if name_or_path == "this-machine":
+    if name_or_path == HERE:
         return this_machine()
     if name_or_path not in _built_in():
         more = "List them with: edgebert devices. Your own: --device path/to/device.toml"
-        raise unknown("device", name_or_path, [*_built_in(), "this-machine"], where="--device", more=more)
+        raise unknown("device", name_or_path, [*_built_in(), HERE], where="--device", more=more)
     return _built_in()[name_or_path]
 
 
@@ -171,7 +173,7 @@ def this_machine() -> DeviceProfile:
     fp32, int8, rule = lanes(flags)
     clock, clock_source = _clock_ghz(info)
     return DeviceProfile(
-        name="this-machine",
+        name=HERE,
         title="This machine",
         soc=soc,
         cores=(Cores(soc, _physical_cores(), clock, fp32, int8),),

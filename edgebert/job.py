@@ -9,16 +9,21 @@ from typing import Any
 
 from edgebert import registry
 from edgebert.data.several import load_data
+from edgebert.data.unlabelled import Unlabelled, read_unlabelled
 from edgebert.devices import load_device
 from edgebert.errors import RequestError, unknown
-from edgebert.recipes import PACKED_RECIPE, read_recipe
+from edgebert.modeling.checkpoint import load_config, load_tokenizer, set_labels
+from edgebert.modeling.heads import HEADS, SEVERAL
+from edgebert.modeling.vocabulary import teacher_ids
+from edgebert.recipes import PACKED_RECIPE, check_methods, formats_of, read_recipe
 from edgebert.run import Run, digest, plain
-from edgebert.search.plan import percentile
+from edgebert.search.plan import check_shapes, percentile
 from edgebert.tasks import Task
 from edgebert.teachers import TeacherSource, find_teacher
 from edgebert.types import Budget, Dataset, DeviceProfile, Effort, FitRequest, Recipe, TrainSettings
 
 DEFAULT_LENGTH = 128
+ALIGNED_ON = 200  # rows on which two tokenizers must agree
 
 
 @dataclass(frozen=True)
@@ -57,6 +62,10 @@ class Fit:
     notes: tuple[str, ...]
     formats: tuple[str, ...]
     precisions: tuple[str, ...]
+    teacher_config: Any  # with the task's head
+    student: TeacherSource | None  # a checkpoint of its own that the student starts from
+    student_config: Any  # that it starts with
+    unlabelled: Unlabelled
     lengths: tuple[int, ...] = ()  # of files that fix them; known once the teacher's tokenizer has read the rows
 
     @property
@@ -72,9 +81,19 @@ def resolve(request: FitRequest, command: str, on_event: Callable[[dict[str, Any
     precisions = _precisions(request.precisions, formats)
     packed = registry.precision(*planned(formats, precisions)).embedding_bits < 8
     recipe, notes = read_recipe(request.recipe or (PACKED_RECIPE if packed else None), params)
+    formats, without = formats_of(recipe, formats, request.formats)
+    notes += without
     dataset = load_data(request.data, task, encoding=request.encoding, columns=request.columns)
     source = find_teacher(request.teacher, allow_pickle=request.allow_pickle)
-    max_length = _max_length(request.max_length, source)
+    student = find_teacher(request.student, allow_pickle=request.allow_pickle) if request.student else None
+    max_length = min(_max_length(request.max_length, one) for one in (source, student) if one)
+    teacher_config, student_config = (_config(task, dataset.labels, one) for one in (source, student or source))
+    check_methods(recipe, task.head, _why_own_tokenizer(student, source, dataset) if student else "")
+    check_shapes(student_config, recipe, teacher_config)
+    tokenizer = load_tokenizer((student or source).folder)
+    unlabelled = read_unlabelled(request.unlabelled, task, tokenizer, encoding=request.encoding)
+    notes += unlabelled.notes
+    notes += _text_notes(recipe, unlabelled)
     default = Path("runs") / f"{_slug(task.name)}-{_slug(dataset.source.name)}-{device.name}"
     run = Run(Path(request.run) if request.run else default, plain(request), on_event)
     budget = Budget(
@@ -101,7 +120,43 @@ def resolve(request: FitRequest, command: str, on_event: Callable[[dict[str, Any
         tuple(notes),
         formats,
         precisions,
+        teacher_config,
+        student,
+        student_config,
+        unlabelled,
     )
+
+
+def _config(task: Task, labels: tuple[str, ...], source: TeacherSource) -> Any:
+    """The config of a checkpoint with the task's head."""
+    config = load_config(source.folder)
+    set_labels(config, labels)
+    for name, value in task.model_settings(labels).items():
+        setattr(config, name, value)
+    head = HEADS[SEVERAL if hasattr(config, "edgebert_heads") else task.head]
+    config.architectures = [head.auto_model if head.name == SEVERAL else f"Some{head.mark}"]
+    return config
+
+
+def alignment(student: TeacherSource, source: TeacherSource, dataset: Dataset) -> tuple[tuple[int, ...] | None, str]:
+    """`teacher_ids` of a student's checkpoint and its teacher's, tried on training rows."""
+    texts = [" ".join(row.words) if row.words else row.text or "" for row in dataset.splits["train"][:ALIGNED_ON]]
+    return teacher_ids(load_tokenizer(student.folder), load_tokenizer(source.folder), texts)
+
+
+def _why_own_tokenizer(student: TeacherSource, source: TeacherSource, dataset: Dataset) -> str:
+    return alignment(student, source, dataset)[1]
+
+
+def _text_notes(recipe: Recipe, unlabelled: Unlabelled) -> list[str]:
+    """What a user should know of who reads the unlabelled text."""
+    methods = [registry.method(call.method) for call in recipe.calls]
+    if unlabelled.rows and not any(method.reads_text for method in methods):
+        return ["--unlabelled is read by no method of this recipe"]
+    readers = [method.name for method in methods if method.stage == "pretrain"]
+    if readers and not unlabelled.rows:
+        return [f"{' and '.join(readers)}: the texts of the training rows serve, as no --unlabelled was given"]
+    return []
 
 
 def _configured(task: Task, params: Mapping[str, Any]) -> tuple[Task, dict[str, Any]]:

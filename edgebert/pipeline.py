@@ -15,8 +15,7 @@ from edgebert.data.several import specs_by_head
 from edgebert.distributed import is_main
 from edgebert.environment import describe_environment
 from edgebert.job import Fit, pick_lengths, planned, resolve
-from edgebert.modeling.checkpoint import load_config, load_student, load_tokenizer
-from edgebert.modeling.heads import HEADS, SEVERAL
+from edgebert.modeling.checkpoint import load_student, load_tokenizer
 from edgebert.recipes import recipe_text
 from edgebert.report import write_report
 from edgebert.results import model_result
@@ -50,7 +49,7 @@ def fit(
 def _stages(job: Fit) -> FitResult:
     teacher = teacher_stage(job)
     job.dataset = taught(load_student(teacher.path), job.task, job.dataset, job.max_length)
-    plan = _plan(job, teacher)
+    plan = plan_stage(job, teacher)
     models = {"teacher": teacher}
     for candidate in (c for c in plan.candidates if c.taken):
         models[candidate.name] = compress_stage(job, candidate, teacher)
@@ -88,7 +87,7 @@ def _twin(report: Report, shipped: tuple[str, str]) -> Twin:
     return Twin(name, files[name].parity.score, files[name].artifact.size_bytes)
 
 
-def _plan(job: Fit, teacher: Stage) -> Plan:
+def plan_stage(job: Fit, teacher: Stage) -> Plan:
     tokenizer = load_tokenizer(teacher.path)
     features = job.task.encode(job.dataset.splits["train"], tokenizer, job.dataset.labels, job.max_length)
     lengths = [len(feature.input_ids) for feature in features]
@@ -98,17 +97,16 @@ def _plan(job: Fit, teacher: Stage) -> Plan:
     if job.task.cuts and full:
         told = f"{full} of {len(lengths)} training rows fill the window of {job.max_length} tokens and may be cut there"
         job.run.log(event="note", text=f"{told}; --max-length reads more")
-    config, auto_model = _student_config(job, teacher)
     plan = make_plan(
-        config,
+        job.student_config,
         job.recipe,
         job.device,
         job.budget,
         lengths,
-        auto_model=auto_model,
         precision=registry.precision(*shipped),
         runtime=registry.converter(shipped[0]).runtime,
         n_candidates=job.request.candidates or job.level.candidates,
+        teacher=job.teacher_config,
     )
     if is_main():
         write_atomic(job.run.folder / "plan.json", json.dumps(plain(plan), indent=1, ensure_ascii=False))
@@ -116,14 +114,6 @@ def _plan(job: Fit, teacher: Stage) -> Plan:
         if candidate.taken:
             job.run.log(event="candidate", name=candidate.name, reason=candidate.reason)
     return plan
-
-
-def _student_config(job: Fit, teacher: Stage) -> tuple[Any, str]:
-    """The config that students start from, and the class that reads it."""
-    config = load_config(teacher.path)
-    for name, value in job.task.model_settings(job.dataset.labels).items():
-        setattr(config, name, value)
-    return config, HEADS[SEVERAL if hasattr(config, "edgebert_heads") else job.task.head].auto_model
 
 
 # ---------------------------------------------------------------- from stages to a report

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -13,8 +13,8 @@ from edgebert.errors import RequestError
 from edgebert.methods import STAGES, Method
 from edgebert.types import MethodCall, Recipe
 
-DEFAULT_RECIPE = "trim-vocab+drop-layers+tinybert"
-PACKED_RECIPE = "trim-vocab+round-embedding+drop-layers+tinybert"  # where the word table is stored below 8 bits
+DEFAULT_RECIPE = "trim-vocab+drop-layers+kd"
+PACKED_RECIPE = "trim-vocab+round-embedding+drop-layers+kd"  # where the word table is stored below 8 bits
 TRAINING_ADDED = "finetune"
 
 
@@ -40,6 +40,52 @@ def read_recipe(text: str | None, params: Mapping[str, Any] | None = None) -> tu
     for call in calls:
         registry.method(call.method).read_params(call.params)
     return Recipe(tuple(calls)), notes
+
+
+def check_methods(recipe: Recipe, head: str, why_own_tokenizer: str = "") -> None:
+    """That the methods go together, serve the head, and can do with the student's tokenizer.
+
+    Args:
+        head: of `edgebert.modeling.heads.HEADS`.
+        why_own_tokenizer: why the teacher cannot read the student's pieces; "" where it can.
+
+    Raises:
+        RequestError: which method cannot, and why.
+    """
+    methods = [registry.method(call.method) for call in recipe.calls]
+    names = [method.name for method in methods]
+    for method in methods:
+        for other, why in method.excludes.items():
+            if other in names:
+                raise RequestError(f"{method.name} and {other} exclude each other: {why}", where="--recipe")
+        if method.heads and head not in method.heads:
+            what = f"{method.name} serves {' and '.join(method.heads)} heads, and this task has a {head} one"
+            raise RequestError(what, where="--recipe", hint="List the methods with: edgebert methods")
+        if why_own_tokenizer and not method.any_tokenizer:
+            able = ", ".join(one.name for one in registry.methods().values() if one.any_tokenizer)
+            what = f"{method.name} needs a student that reads the teacher's pieces, and {why_own_tokenizer}"
+            raise RequestError(what, where="--student", hint=f"These do without: {able}.")
+
+
+def formats_of(recipe: Recipe, formats: Sequence[str], asked: Sequence[str]) -> tuple[tuple[str, ...], list[str]]:
+    """Of the formats, those that can express what the recipe makes, and notes on the others.
+
+    Raises:
+        RequestError: one that was asked for cannot, or none can.
+    """
+    cannot = {
+        name: method.name
+        for call in recipe.calls
+        for method in [registry.method(call.method)]
+        for name in formats
+        if name not in method.formats
+    }
+    kept = tuple(name for name in formats if name not in cannot)
+    if refused := [name for name in cannot if name in asked or not kept]:
+        method = registry.method(cannot[refused[0]])
+        what = f"what {method.name} makes cannot be written as {refused[0]}"
+        raise RequestError(what, where="--format", hint=f"It can as {' or '.join(method.formats)}.")
+    return kept, [f"no {name} file: {method} makes what it cannot express" for name, method in cannot.items()]
 
 
 def recipe_text(recipe: Recipe) -> str:

@@ -12,24 +12,27 @@ from edgebert import registry
 from edgebert.converters import CALIBRATION_ROWS, Runner, Session, Source
 from edgebert.environment import describe_hardware, usable_cores
 from edgebert.infer import pad_batch, run_features
-from edgebert.job import Fit, data_key, train_settings
+from edgebert.job import Fit, alignment, data_key, train_settings
 from edgebert.methods import Workshop
 from edgebert.modeling.checkpoint import (
     TOKENIZER,
     copy_student,
     give_head,
     load_config,
+    load_model,
     load_student,
+    load_tokenizer,
     n_parameters,
     save_checkpoint,
 )
 from edgebert.modeling.graph import TorchSession, make_source
+from edgebert.modeling.heads import HEADS
 from edgebert.profile.footprint import measure_footprint
 from edgebert.profile.protocol import FIXED_LENGTH, Batch, Entry, fixed_length, interleave, latency, spread_by_length
 from edgebert.results import artifacts_of
 from edgebert.run import Stage, plain, sha256_file
 from edgebert.tasks import Task
-from edgebert.teachers.fitting import fit_teacher
+from edgebert.teachers.fitting import fit_teacher, teacher_settings
 from edgebert.training.run import judge, pad_id
 from edgebert.trials import TRIAL_ROWS, choose_trial
 from edgebert.types import Artifact, Candidate, Latency, Student
@@ -67,7 +70,7 @@ def teacher_stage(job: Fit) -> Stage:
 
 def compress_stage(job: Fit, candidate: Candidate, teacher: Stage) -> Stage:
     """A student: the recipe's methods applied to a copy of the teacher, in order."""
-    width = load_config(teacher.path).hidden_size
+    width = job.student_config.hidden_size
     epochs = job.request.epochs or job.level.epochs(job.level.visits, len(job.dataset.splits["train"]))
     settings = train_settings(job, epochs=epochs, width=width)
     calls = [(call.method, registry.method(call.method).read_params(call.params)) for call in candidate.recipe.calls]
@@ -75,20 +78,41 @@ def compress_stage(job: Fit, candidate: Candidate, teacher: Stage) -> Stage:
     def make(folder: Path) -> dict[str, Any]:
         torch.manual_seed(settings.seed)
         source = load_student(teacher.path)
-        student = give_head(copy_student(source.model, source.tokenizer), job.task.model_settings(job.dataset.labels))
+        student = _starting_student(job, source)
         splits = job.dataset.splits
         for name, params in calls:
             workshop = Workshop(
                 source.model, job.task, job.dataset.labels, splits["train"], splits["dev"], settings,
-                folder / "work", log=job.run.log,
+                folder / "work", job.unlabelled.rows, source.tokenizer, job.run.log,
             )  # fmt: skip
             student = registry.method(name).apply(student, workshop, **params)
-        save_checkpoint(folder, student, teacher.path)
+        save_checkpoint(folder, student, job.student.folder if job.student else teacher.path)
         facts = {"n_parameters": n_parameters(student.model), "notes": student.notes}
         return plain({**judge(student, job.task, job.dataset, settings.max_length), **facts})
 
     inputs = {"teacher": teacher.key, "recipe": calls, "settings": settings, "task": job.task.options()}
+    if job.student:
+        inputs["student"] = job.student.sha256
+    if job.unlabelled.rows:
+        inputs["unlabelled"] = job.unlabelled.sha256
     return job.run.stage(f"compress-{candidate.name}", inputs, make, resumable=True)
+
+
+def _starting_student(job: Fit, teacher: Student) -> Student:
+    """What the recipe begins with: a copy of the teacher, or a checkpoint of its own with a new head."""
+    settings = job.task.model_settings(job.dataset.labels)
+    if job.student is None:
+        return give_head(copy_student(teacher.model, teacher.tokenizer), settings)
+    auto_model, labels = HEADS[job.task.head].auto_model, job.dataset.labels
+    model, _ = load_model(
+        job.student.folder, auto_model, labels, settings=teacher_settings(job.task, labels),
+        allow_pickle=job.request.allow_pickle,
+    )  # fmt: skip
+    ids, why = alignment(job.student, job.source, job.dataset)
+    tokenizer = load_tokenizer(job.student.folder)
+    return give_head(
+        Student(model, tokenizer, ids, own_tokenizer=bool(why), notes=(f"from {job.student.name}",)), settings
+    )
 
 
 def tuned_task(job: Fit, model: Stage) -> Task:

@@ -49,6 +49,7 @@ class Row:
     group: str = ""  # rows of one group never straddle carved splits
     head: str = ""  # of a model with several heads, the one that this row is for; "" for all
     gold: tuple[int, ...] = ()  # what the teacher says of it, where only the teacher knows: its nearest rows
+    labelled: bool = True  # False: nobody has said its labels, score or answers, so that none is not an answer
 
     @property
     def identity(self) -> str:
@@ -300,6 +301,19 @@ class ConvertResult:
     rows_from: str
     conversions: tuple[Conversion, ...]
     exit_code: int  # 0, or 1 when a file was rejected
+
+
+@dataclass(frozen=True)
+class CompressResult:
+    folder: Path
+    name: str  # of the student's shape
+    recipe: str
+    teacher: Score  # in torch, float, on test; so are the student's
+    dev: Score
+    test: Score
+    teacher_parameters: int
+    n_parameters: int
+    notes: tuple[str, ...]
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from edgebert.search.published import coverage, fit_efficiency, published_points
 from edgebert.types import Budget, Cores, DeviceProfile
 
 TOKENS = "AutoModelForTokenClassification"
-FAMILIES = ["bert", "roberta", "distilbert", "electra", "albert", "mpnet", "mobilebert"]
+FAMILIES = ["bert", "roberta", "distilbert", "electra", "albert", "mpnet", "mobilebert", "squeezebert"]
 
 
 def bert(**changes: Any) -> Any:
@@ -72,6 +72,61 @@ def test_operators_of_one_layer_by_hand() -> None:
     assert sum(operator.count for operator in found.values() if operator.name == "layer norm") == 2
 
 
+def test_grouped_products_by_hand() -> None:
+    """squeezebert of hidden 4, feed-forward 8, 2 groups, 3 tokens: a group has half the inputs and half the outputs."""
+    names = ("q_groups", "k_groups", "v_groups", "intermediate_groups", "output_groups")
+    config = transformers.SqueezeBertConfig(
+        hidden_size=4, embedding_size=4, num_hidden_layers=1, num_attention_heads=2, intermediate_size=8,
+        **dict.fromkeys(names, 2),
+    )  # fmt: skip
+    found = {operator.name: operator for operator in operators(config, 3)}
+    shapes = {name: (op.shape, op.flops, op.weights, op.activations) for name, op in found.items() if op.weights}
+    del shapes["head"]
+    assert shapes == {
+        "query": ((3, 2, 2), 48, 8, 24),  # two groups of 2·3·2·2; all 12 inputs are read and 12 outputs written
+        "key": ((3, 2, 2), 48, 8, 24),
+        "value": ((3, 2, 2), 48, 8, 24),
+        "attention output": ((3, 4, 4), 96, 16, 24),
+        "feed-forward in": ((3, 2, 4), 96, 16, 36),
+        "feed-forward out": ((3, 4, 2), 96, 16, 36),
+    }
+    assert found["attention scores"].flops == 72
+
+
+def test_albert_of_one_layer_by_hand() -> None:
+    """Width 2, hidden 4: the norm is over the narrow row, and a layer is BERT's."""
+    sizes = {"hidden_size": 4, "num_attention_heads": 2, "intermediate_size": 8, "num_hidden_layers": 1}
+    albert = operators(transformers.AlbertConfig(embedding_size=2, **sizes), 3)
+    assert [op.activations for op in albert if op.name == "layer norm"] == [2 * 3 * 2, 2 * 3 * 4]
+    assert [(op.flops, op.weights) for op in albert if op.name == "embedding projection"] == [(48, 8)]
+    assert albert[-12:] == operators(bert(**sizes), 3)[-12:]
+
+
+def test_mobilebert_by_hand() -> None:
+    """Hidden 8 between bottlenecks of 4, two feed-forward networks of 16, a table of width 2, 3 tokens."""
+    config = transformers.MobileBertConfig(
+        hidden_size=8, intra_bottleneck_size=4, embedding_size=2, intermediate_size=16, num_attention_heads=2,
+        num_hidden_layers=1, num_feedforward_networks=2,
+    )  # fmt: skip
+    found = operators(config, 3)
+    shapes = {(op.name, op.count, op.shape) for op in found if op.weights and op.name != "head"}
+    assert shapes == {
+        ("embedding projection", 1, (3, 6, 8)),
+        ("bottleneck in", 2, (3, 8, 4)),  # one for query and key, one for what is added to
+        ("query", 1, (3, 4, 4)),
+        ("key", 1, (3, 4, 4)),
+        ("value", 1, (3, 8, 4)),
+        ("attention output", 1, (3, 4, 4)),
+        ("feed-forward in", 2, (3, 4, 16)),
+        ("feed-forward out", 2, (3, 16, 4)),
+        ("bottleneck out", 1, (3, 4, 8)),
+    }
+    plain = [(op.name, op.count, op.activations // 2) for op in found if op.name in ("norm", "residual")]
+    assert plain == [
+        ("norm", 1, 24), ("residual", 3, 12), ("residual", 1, 24), ("norm", 5, 12), ("norm", 1, 24),
+    ]  # fmt: skip
+
+
 def test_layers_multiply_the_counts() -> None:
     one, three = operators(bert(num_hidden_layers=1), 12), operators(bert(num_hidden_layers=3), 12)
     for a, b in zip(one, three, strict=True):
@@ -88,6 +143,8 @@ def test_weights_are_those_of_the_real_model(family: str) -> None:
         config.num_hidden_layers = 1  # its layers share their weights: each pass reads them again
     with torch.device("meta"):
         model = getattr(transformers, TOKENS).from_config(config)
+        if family == "squeezebert":
+            model.transformer.pooler = torch.nn.Identity()  # no head per token reads it
     tables = {m.weight for m in model.modules() if isinstance(m, torch.nn.Embedding)}
     matrices = sum(p.numel() for p in model.parameters() if p.dim() > 1 and p not in tables)
     assert sum(operator.count * operator.weights for operator in operators(config, 7)) == matrices

@@ -204,7 +204,7 @@ def test_a_kill_at_any_stage_then_the_same_command(
 
 def _wait_for(events: Path, stage: str, process: subprocess.Popen[bytes]) -> None:
     """Until the stage has begun; for trainings, until an epoch is over."""
-    training = {"teacher": "finetune", "compress": "tinybert-prediction"}.get(stage)
+    training = {"teacher": "finetune-labels", "compress": "kd-prediction"}.get(stage)
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
         assert process.poll() is None, "it ended before it could be killed"

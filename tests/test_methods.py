@@ -32,7 +32,6 @@ from edgebert.modeling.heads import HEADS
 from edgebert.modeling.rebuild import auto_model_of
 from edgebert.search.cost import count_parameters
 from edgebert.training.align import layer_map
-from edgebert.training.features import FEATURES
 from edgebert.training.loop import Objective, collate
 from edgebert.types import Row, Student
 from tests.toy_methods import applied, logits, workshop
@@ -45,7 +44,7 @@ def test_declaration(name: str) -> None:
     method = registry.method(name)
     assert method.stage in STAGES
     assert method.paper is None or method.paper.place
-    assert set(method.needs) <= set(FEATURES) and set(method.heads) <= set(HEADS)
+    assert set(method.heads) <= set(HEADS)
     for param in method.params:
         assert param.help
         assert param.search is not None or param.read(param.default, name) == param.default or param.default == 0

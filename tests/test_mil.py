@@ -31,6 +31,12 @@ def ints(values: object, dtype: torch.dtype = torch.int32) -> torch.Tensor:
 
 ROOT = math.sqrt(2)
 GELU_1 = 0.5 * (1 + math.erf(1 / ROOT))
+LSTM = {  # its gates are always 3/4 in, 1/4 kept, 1/2 out, and 1/2 is what is put in
+    "x": t([[[5.0]], [[7.0]]]), "initial_h": t([[9.0]]), "initial_c": t([[1.0]]),
+    "weight_ih": t([[0.0]] * 4), "weight_hh": t([[0.0]] * 4),
+    "bias": t([math.log(3), -math.log(3), 0.0, math.atanh(0.5)]),
+}  # fmt: skip
+TANH = [0.5 * math.tanh(0.625), 0.5 * math.tanh(0.53125)]  # the cell: 1/4 + 3/8, then a quarter of that + 3/8
 CASES = [
     ("add", {"x": t(A), "y": t([1.0, 2.0])}, [[2.0, 4.0], [4.0, 6.0]]),
     ("sub", {"x": t(1.0), "y": t([0.0, 1.0])}, [1.0, 0.0]),
@@ -96,6 +102,8 @@ CASES = [
     ("stack", {"values": (ints([1]), ints([2])), "axis": 1}, [[1, 2]]),
     ("split", {"x": ints([1, 2, 3]), "axis": 0, "split_sizes": [1, 2]}, ([1], [2, 3])),
     ("split", {"x": ints([1, 2]), "axis": 0, "num_splits": 2}, ([1], [2])),
+    ("lstm", LSTM | {"output_sequence": True}, ([[[TANH[0]]], [[TANH[1]]]], [[TANH[1]]], [[0.53125]])),
+    ("lstm", LSTM, ([[[TANH[1]]]], [[TANH[1]]], [[0.53125]])),
     ("slice_by_index", {"x": ints([[1, 2, 3], [4, 5, 6]]), "begin": [0, 1], "end": [0, 3], "end_mask": [True, False]},
      [[2, 3], [5, 6]]),
     ("slice_by_index", {"x": ints([[1, 2, 3], [4, 5, 6]]), "begin": [-1, 0], "end": [0, 0],
@@ -151,6 +159,8 @@ def test_op(name: str, arguments: dict, expected: object) -> None:
 
 
 REFUSED = [
+    ("lstm", LSTM | {"direction": "reverse"}, "an lstm in direction reverse"),
+    ("lstm", LSTM | {"activation": "relu"}, "with sigmoid, tanh, relu"),
     ("gather", {"x": t(A), "indices": ints([2]), "opset": 5}, "indices 2 to 2 into 2 entries"),
     ("gather", {"x": t(A), "indices": ints([-1]), "opset": 7}, "indices -1"),
     ("gather_along_axis", {"x": t(A), "indices": ints([[0]]), "axis": 1, "opset": 7}, "gather_along_axis of"),
@@ -175,7 +185,7 @@ def test_op_refuses(name: str, arguments: dict, message: str) -> None:
 
 def test_check_names_what_is_not_known() -> None:
     assert check("softmax", ["x", "axis"], 5) is None
-    assert check("lstm", ["x"], 5) == "lstm"
+    assert check("gru", ["x"], 5) == "gru"
     assert check("softmax", ["x", "temperature"], 5) == "softmax(temperature)"
     assert check("gather", ["x", "indices", "opset"], 7) == "gather(opset)"  # it is ours, not the program's
     assert check("linear", ["x"], 5) == "linear without weight"

@@ -61,7 +61,10 @@ METHODS = {
 
 def config_of(layers: int = 6, **changes: Any) -> Any:
     sizes = {"hidden_size": 384, "num_attention_heads": 12, "intermediate_size": 1536, "vocab_size": 30522}
-    return transformers.BertConfig(num_hidden_layers=layers, num_labels=130, **{**sizes, **changes})
+    heads = ["BertForTokenClassification"]
+    return transformers.BertConfig(
+        num_hidden_layers=layers, num_labels=130, architectures=heads, **{**sizes, **changes}
+    )
 
 
 def recipe_of(*calls: str, **params: Any) -> Recipe:
@@ -79,7 +82,6 @@ def plan_of(budget: Budget, *, n: int = 3, recipe: Recipe | None = None, config:
         PIXEL6,
         budget,
         lengths,
-        auto_model=TOKENS,
         n_candidates=n,
         methods=METHODS,
         **given,
@@ -214,7 +216,7 @@ def test_shapes_compose_and_equal_names_are_told_apart() -> None:
 def test_vocabularies_that_round_to_one_name_are_numbered() -> None:
     close = method("trim", "vocabulary", set_vocabulary, Param("size", int, 1, "", search=lambda c: (10001, 10002)))
     plan = make_plan(
-        config_of(1), recipe_of("trim"), PIXEL6, Budget(), [1], auto_model=TOKENS, n_candidates=1,
+        config_of(1), recipe_of("trim"), PIXEL6, Budget(), [1], n_candidates=1,
         methods={"trim": close},
     )  # fmt: skip
     assert [c.name for c in plan.candidates] == ["L1-v10k-2", "L1-v10k-1"]
@@ -222,7 +224,12 @@ def test_vocabularies_that_round_to_one_name_are_numbered() -> None:
 
 def test_shared_layers_are_ordered_by_time() -> None:
     albert = transformers.AlbertConfig(
-        hidden_size=64, num_attention_heads=4, intermediate_size=128, num_hidden_layers=3, embedding_size=32
+        architectures=["AlbertForTokenClassification"],
+        hidden_size=64,
+        num_attention_heads=4,
+        intermediate_size=128,
+        num_hidden_layers=3,
+        embedding_size=32,
     )
     plan = plan_of(Budget(), recipe=recipe_of("drop"), config=albert, n=1)
     assert [c.n_layers for c in plan.candidates] == [3, 2, 1]
@@ -259,7 +266,7 @@ def test_a_hundred_shapes_are_quick() -> None:
     many = replace(METHODS["trim"], params=(Param("size", int, 1, "", search=lambda c: range(5001, 5018)),))
     begin = time.perf_counter()
     plan = make_plan(
-        config_of(), recipe_of("trim", "drop"), PIXEL6, Budget(), [12], auto_model=TOKENS, n_candidates=1,
+        config_of(), recipe_of("trim", "drop"), PIXEL6, Budget(), [12], n_candidates=1,
         methods={**METHODS, "trim": many},
     )  # fmt: skip
     assert len(plan.candidates) == 102

@@ -12,7 +12,7 @@ from edgebert.recipes import read_recipe, recipe_text
 
 def test_the_default_recipe() -> None:
     recipe, notes = read_recipe(None)
-    assert [call.method for call in recipe.calls] == ["trim-vocab", "drop-layers", "tinybert"]
+    assert [call.method for call in recipe.calls] == ["trim-vocab", "drop-layers", "kd"]
     assert notes == []
 
 

@@ -45,6 +45,15 @@ def split_names(values: Sequence[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name.strip() for value in values for name in value.split(",") if name.strip()))
 
 
+def read_params(params: Sequence[str]) -> dict[str, str]:
+    """--set NAME.PARAM=VALUE, repeated: name.param -> value."""
+    pairs = [param.partition("=") for param in params]
+    for name, equals, _ in pairs:
+        if not equals:
+            raise click.BadParameter(f"'{name}' is not METHOD.PARAM=VALUE", param_hint="--set")
+    return {name: value for name, _, value in pairs}
+
+
 def column_options(command: Any) -> Any:
     """--text-column, --second-column and --label-column, for `read_columns`."""
     for name, what in (("label", "labels, tags or scores"), ("second", "second texts"), ("text", "texts")):

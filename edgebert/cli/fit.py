@@ -8,7 +8,15 @@ from typing import Any
 
 import click
 
-from edgebert.cli._show import column_options, json_option, print_json, read_columns, split_names, stdout_console
+from edgebert.cli._show import (
+    column_options,
+    json_option,
+    print_json,
+    read_columns,
+    read_params,
+    split_names,
+    stdout_console,
+)
 
 
 @click.command(
@@ -23,6 +31,7 @@ Examples:
   edgebert fit --device pixel6 --task slots=ner --task intent=classify --data slots=./a --data intent=./b.jsonl
   edgebert fit --device pixel6 --format onnx --precision int4-embedding
   edgebert fit --device pixel6 --recipe trim-vocab+drop-layers+tinybert --set tinybert.temperature=1
+  edgebert fit --device rpi4 --recipe drop-layers+minilm --unlabelled texts.txt
 
 The run folder keeps every finished stage: the same command goes on where it was stopped, and another request in the
 same place reuses what it can. Ends with 1 when a budget or parity failed.""",
@@ -35,8 +44,12 @@ same place reuses what it can. Ends with 1 when a budget or parity failed.""",
     help="What the model does (edgebert tasks); repeated: one head each.  [default: ner]",
 )
 @click.option("--teacher", help="Checkpoint folder or hub id.  [default: all-MiniLM-L6-v2]")
+@click.option("--student", help="A checkpoint for the student to start from.  [default: the teacher itself]")
+@click.option(
+    "--unlabelled", multiple=True, metavar="FILE", help="Texts, one a line, for methods that learn from them."
+)
 @click.option("--data", multiple=True, help="File, folder, hub id, catalogue name or split=path; may be repeated.")
-@click.option("--recipe", help="Methods joined by +, or a TOML file.  [default: trim-vocab+drop-layers+tinybert]")
+@click.option("--recipe", help="Methods joined by +, or a TOML file.  [default: trim-vocab+drop-layers+kd]")
 @column_options
 @click.option("--set", "params", multiple=True, metavar="NAME.PARAM=VALUE", help="A parameter of a method or task.")
 @click.option("--max-latency-ms", type=click.FloatRange(min=0, min_open=True), help="Overrides the device's budget.")
@@ -94,7 +107,7 @@ def command(
             columns=read_columns(options),
             **options,
             task=",".join(tasks) or "ner",
-            params=_read_params(params),
+            params=read_params(params),
             formats=split_names(formats),
             precisions=split_names(precisions) or ("int8",),
             command=_command_line(),
@@ -107,14 +120,6 @@ def command(
 
         print_report(result.report, stdout_console(), result.run)
     return result.exit_code
-
-
-def _read_params(params: tuple[str, ...]) -> dict[str, str]:
-    pairs = [param.partition("=") for param in params]
-    for name, equals, _ in pairs:
-        if not equals:
-            raise click.BadParameter(f"'{name}' is not METHOD.PARAM=VALUE", param_hint="--set")
-    return {name: value for name, _, value in pairs}
 
 
 def _command_line() -> str:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import sys
+from typing import TYPE_CHECKING
 
 import click
 
 from edgebert.cli._show import json_option, print_json, print_table
+
+if TYPE_CHECKING:
+    from edgebert.methods import Method
 
 
 @click.group(
@@ -29,9 +33,16 @@ def command(ctx: click.Context, as_json: bool) -> None:
         print_json([_facts(method) for method in found])
         return
     print_table(
-        ("name", "stage", "what it does", "paper", "formats"),
-        [(m.name, m.stage, m.title, m.paper.place if m.paper else "", ", ".join(m.formats)) for m in found],
+        ("name", "stage", "what it does", "paper", "tasks", "formats"),
+        [(m.name, m.stage, m.title, m.paper.place if m.paper else "", _tasks(m), ", ".join(m.formats)) for m in found],
     )
+
+
+def _tasks(method: Method) -> str:
+    """The tasks whose kind of head it serves."""
+    from edgebert import registry
+
+    return ", ".join(t.name for t in registry.tasks().values() if t.head in method.heads) or "all"
 
 
 @command.command("show", short_help="One method: paper, equations, parameters.")
@@ -46,6 +57,8 @@ def show(name: str, as_json: bool) -> None:
         print_json(_facts(found))
         return
     click.echo((sys.modules[found.apply.__module__].__doc__ or found.title).strip() + "\n")
+    for fact in _told(found):
+        click.echo(fact)
     rows = [
         (
             f"{found.name}.{param.name}",
@@ -58,10 +71,26 @@ def show(name: str, as_json: bool) -> None:
     print_table(("parameter", "type", "default", "what it is"), rows)
 
 
-def _facts(method: object) -> dict[str, object]:
-    from edgebert.methods import Method
+def _formats(method: Method) -> str:
+    from edgebert import registry
 
-    assert isinstance(method, Method)
+    return "all" if set(method.formats) == set(registry.converters()) else ", ".join(method.formats)
+
+
+def _told(method: Method) -> list[str]:
+    """What its declaration says beside its parameters."""
+    told = [f"stage: {method.stage}; tasks: {_tasks(method)}; formats: {', '.join(method.formats)}"]
+    if method.needs:
+        told.append(f"reads {' and '.join(method.needs)} of teacher and student")
+    if method.reads_text:
+        told.append("learns from --unlabelled, and from the training rows' own text where there is none")
+    if method.any_tokenizer:
+        told.append("serves a --student whose tokenizer is not the teacher's")
+    told += [f"not with {other}: {why}" for other, why in method.excludes.items()]
+    return [*told, ""]
+
+
+def _facts(method: Method) -> dict[str, object]:
     params = [
         {"name": p.name, "type": p.type.__name__, "default": p.default, "help": p.help, "choices": p.choices}
         for p in method.params
@@ -71,6 +100,11 @@ def _facts(method: object) -> dict[str, object]:
         "title": method.title,
         "stage": method.stage,
         "paper": method.paper,
+        "tasks": _tasks(method),
+        "needs": method.needs,
+        "excludes": method.excludes,
+        "any_tokenizer": method.any_tokenizer,
+        "reads_text": method.reads_text,
         "formats": method.formats,
         "params": params,
     }

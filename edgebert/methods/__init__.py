@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from edgebert.tasks import Task
 
 Stage = Literal["vocabulary", "shape", "pretrain", "train"]  # the order in which a recipe may apply them
+Inner = Literal["hidden states", "attentions", "values"]  # what of the inside of a network is read
 STAGES: tuple[Stage, ...] = ("vocabulary", "shape", "pretrain", "train")
 
 
@@ -100,7 +101,7 @@ class Method:
         check: (student's config before it, teacher's config, **params) -> None; raises RequestError for what cannot be,
             such as a layer map out of range, before any training starts.
         heads: kinds of head that it serves, of `edgebert.modeling.heads.HEADS`; () serves all.
-        needs: what of the inside of the teacher and of the student it reads, of `edgebert.training.features.FEATURES`.
+        needs: what of the inside of the teacher and of the student it reads, a tiny model of each family is asked for it.
         excludes: methods that cannot stand in one recipe with it -> why.
         any_tokenizer: it serves a student whose tokenizer is not the teacher's.
         reads_text: it learns from --unlabelled, and from the texts of the training rows where there is none.
@@ -118,7 +119,7 @@ class Method:
     reshape: Callable[..., Any] = field(default=lambda config, **params: config)
     check: Callable[..., None] = field(default=lambda config, teacher, **params: None)
     heads: tuple[str, ...] = ()
-    needs: tuple[str, ...] = ()
+    needs: tuple[Inner, ...] = ()
     excludes: Mapping[str, str] = field(default_factory=dict)
     any_tokenizer: bool = False
     reads_text: bool = False

@@ -74,18 +74,23 @@ def similarities(student: Student, workshop: Workshop) -> list[float]:
     return (sums / n_tokens).tolist()
 
 
+def check(config: Any, teacher: Any, *, n_layers: int, layers: tuple[int, ...], **_: Any) -> None:
+    """Raises RequestError for layers that are not there."""
+    n_old = config.num_hidden_layers
+    if list(layers) != sorted(set(layers)) or not all(0 <= i < n_old for i in layers):
+        what = f"layers {layers} are not increasing numbers from 0 to {n_old - 1}"
+        raise RequestError(what, where="drop-layers.layers")
+    if n_layers > n_old:
+        raise RequestError(f"{n_layers} layers cannot be kept of {n_old}", where="drop-layers.n_layers")
+
+
 def choose(
     student: Student, workshop: Workshop, n_layers: int, strategy: str, layers: tuple[int, ...]
 ) -> tuple[int, ...]:
     n_old = student.model.config.num_hidden_layers
+    check(student.model.config, None, n_layers=n_layers, layers=layers)
     if layers:
-        if list(layers) != sorted(set(layers)) or not all(0 <= i < n_old for i in layers):
-            raise RequestError(
-                f"layers {layers} are not increasing numbers from 0 to {n_old - 1}", where="drop-layers.layers"
-            )
         return layers
-    if n_layers > n_old:
-        raise RequestError(f"{n_layers} layers cannot be kept of {n_old}", where="drop-layers.n_layers")
     if strategy == "contribution":
         return least_similar(similarities(student, workshop), n_layers)
     return kept_layers(strategy, n_old, n_layers)
@@ -121,6 +126,7 @@ METHOD = Method(
     stage="shape",
     apply=apply,
     reshape=reshape,
+    check=check,
     params=(
         Param(
             "n_layers",

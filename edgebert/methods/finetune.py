@@ -6,17 +6,15 @@ Understanding", arXiv 1810.04805, section 3: cross-entropy of the label at the f
 
 from __future__ import annotations
 
-from edgebert.methods import Method, Paper, Param, Workshop
+from edgebert.methods import Method, Paper, Workshop
+from edgebert.methods._phases import learn_labels
+from edgebert.methods._prediction import EPOCHS
 from edgebert.types import Student
 
 
 def apply(student: Student, workshop: Workshop, *, epochs: float) -> Student:
     """The student after training on the labelled rows."""
-    from edgebert.training.loop import Objective
-    from edgebert.training.run import train_student
-
-    weights = workshop.task.class_weights(workshop.train, workshop.labels)
-    train_student(Objective(student.model, weights), student, workshop, "finetune", epochs or workshop.settings.epochs)
+    learn_labels(student, workshop, "finetune", epochs or workshop.settings.epochs)
     return student
 
 
@@ -31,7 +29,7 @@ METHOD = Method(
     ),
     stage="train",
     apply=apply,
-    params=(Param("epochs", float, 0.0, "passes over the rows; 0 takes what --effort gives", minimum=0),),
+    params=(EPOCHS,),
     any_tokenizer=True,
     toy={"epochs": 1},
 )

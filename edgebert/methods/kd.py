@@ -5,20 +5,27 @@ Hinton, Vinyals, Dean (2015), "Distilling the Knowledge in a Neural Network", ar
     L = (1 - hard) · T² · CE(softmax(z_T / T), softmax(z_S / T)) + hard · CE(y, softmax(z_S))
 
 Differences: at every real piece where the task has a label each; a binary one a label where a row may have several; over
-positions for spans; the distance of vectors for sentence embeddings (`edgebert.training.heads`). `replace` is off: with it,
-this is TinyBERT's prediction phase.
+positions for spans; the distance of vectors for sentence embeddings (`edgebert.training.heads`).
+
+In each batch, half of the rows get a share `replace` of their pieces replaced, by pieces as frequent as in the batch and by
+any piece of the vocabulary in equal parts; the teacher reads the same changed rows, so its answer is right for them. It has
+learnt the training rows by heart; on changed rows it shows what it knows. Ours, after TinyBERT's augmentation; 0 is the
+paper's. On WNUT-17 it was worth 4.6 points of the development score (one seed); it is on by default.
 """
 
 from __future__ import annotations
 
 from edgebert.methods import Method, Paper, Workshop
-from edgebert.methods._prediction import EPOCHS, HARD, TEMPERATURE, learn_predictions
+from edgebert.methods._prediction import EPOCHS, HARD, REPLACE, TEMPERATURE, learn_predictions
 from edgebert.types import Student
 
 
-def apply(student: Student, workshop: Workshop, *, epochs: float, temperature: float, hard: float) -> Student:
+def apply(
+    student: Student, workshop: Workshop, *, epochs: float, temperature: float, hard: float, replace: float
+) -> Student:
     """The student after training on the teacher's answers."""
-    learn_predictions(student, workshop, "kd", epochs or workshop.settings.epochs, temperature=temperature, hard=hard)
+    epochs = epochs or workshop.settings.epochs
+    learn_predictions(student, workshop, "kd", epochs, temperature=temperature, hard=hard, replace=replace)
     return student
 
 
@@ -28,7 +35,7 @@ METHOD = Method(
     paper=Paper("Distilling the Knowledge in a Neural Network", "Hinton, Vinyals, Dean", 2015, "1503.02531"),
     stage="train",
     apply=apply,
-    params=(EPOCHS, TEMPERATURE, HARD),
+    params=(EPOCHS, TEMPERATURE, HARD, REPLACE),
     any_tokenizer=True,
     toy={"epochs": 1},
 )

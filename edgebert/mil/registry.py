@@ -17,7 +17,7 @@ Ints = list[int]
 Bools = list[bool]
 Tensors = tuple[Tensor, ...]
 Opset = int  # 5 for CoreML5 (iOS 15) to 8 for CoreML8 (iOS 18): some ops mean other things in other opsets
-TABLES = ("elementwise", "matrix", "reduce", "shape", "gather", "quantize")
+TABLES = ("elementwise", "matrix", "recurrent", "reduce", "shape", "gather", "quantize")
 
 # A program's types as they are held here. Float16 is float32 whose values were rounded; unsigned types that torch
 # hardly computes with are held in the next wider signed one.

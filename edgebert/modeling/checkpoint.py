@@ -182,7 +182,7 @@ def build_model(config: Any, auto_model: str) -> Any:
 
     if auto_model == HEADS[SEVERAL].auto_model:
         return build_headed(copy.deepcopy(config))
-    return getattr(transformers, auto_model).from_config(config)
+    return getattr(transformers, auto_model).from_config(config, attn_implementation="eager")
 
 
 def check_weights(folder: Path, *, allow_pickle: bool = False) -> Path:

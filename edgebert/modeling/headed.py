@@ -5,7 +5,7 @@ encoder is shared, each task has a head, and a training step takes rows of any t
 from one task; here a batch mixes them, so that a step sees every head. A sequence head is the first token's state through
 a dense layer and tanh, as BERT's.
 
-`config.edgebert_heads` lists the heads: name ("" for one alone), kind (a name of HEADS), n_labels, problem_type, pooling,
+`config.edgebert_heads` lists the heads: name ("" for one alone), kind (a name of HEADS), n_labels, problem, pooling,
 width (of a sentence vector). It is saved with the config, so a checkpoint says what it is.
 """
 
@@ -37,7 +37,7 @@ class HeadedEncoder(nn.Module):
         super().__init__()
         self.encoder, self.config = encoder, config
         if getattr(encoder, "pooler", None) is not None:
-            encoder.pooler = None  # no head reads it
+            encoder.pooler = nn.Identity()  # no head reads it; SqueezeBERT calls it unasked
         config.architectures = [type(self).__name__]
         self.parts = parts_of(config, type(self).__name__)
         self.heads = nn.ModuleDict({_key(part): _head(part, config) for part in self.parts})

@@ -50,7 +50,7 @@ def head_settings(config: Any, kind: str) -> dict[str, Any]:
     if kind in ("token-classification", "sequence-classification"):
         found["n_labels"] = config.num_labels
     if kind == "sequence-classification" and getattr(config, "problem_type", None):
-        found["problem_type"] = config.problem_type
+        found["problem"] = config.problem_type
     return found
 
 
@@ -62,8 +62,8 @@ def auto_model_of(config: Any) -> str:
 
 
 def rebuilt(student: Student, config: Any, given: Mapping[str, Tensor] | None = None) -> Student:
-    """A student of this config: weights in `given` by name, then those of the old student whose name (family prefix
-    aside) and shape agree, then random ones.
+    """A student of this config: weights in `given` by name, then those of the old student by name, then random ones.
+    Names may lack the family's prefix; a weight of another shape is left out.
 
     Returns:
         In eval mode, with a note that says what share of its weights is not random.
@@ -72,12 +72,16 @@ def rebuilt(student: Student, config: Any, given: Mapping[str, Tensor] | None = 
 
     from edgebert.modeling.checkpoint import build_model
 
+    given = given or {}
     model = build_model(config, auto_model_of(config)).eval()
     old = {_bare(name, student.model): value for name, value in student.model.state_dict().items()}
     n_known = 0
     with torch.no_grad():
         for name, parameter in model.named_parameters():
-            found = (given or {}).get(name, old.get(_bare(name, model)))
+            bare = _bare(name, model)
+            found = next(
+                (known[key] for known, key in ((given, name), (given, bare), (old, bare)) if key in known), None
+            )
             if found is not None and found.shape == parameter.shape:
                 parameter.copy_(found)
                 n_known += parameter.numel()

@@ -1,7 +1,8 @@
 """The operators of an encoder and a head per token, by shape, read from a transformers config alone.
 
 What is counted is what the arithmetic needs: how a runtime fuses nodes is left to the cost of a dispatch. Written for
-the families whose layer is BERT's (bert, roberta, distilbert, electra, albert, mpnet, camembert …) and for mobilebert.
+the families whose layer is BERT's (bert, roberta, distilbert, electra, albert, mpnet, camembert …), squeezebert, whose
+products are those in groups, and mobilebert.
 What attention adds elsewhere (DeBERTa's two relative products, a gated feed-forward) is not counted.
 """
 
@@ -40,7 +41,13 @@ def operators(config: Any, seq_len: int) -> list[Operator]:
 
     A head per sentence costs less than the head counted here. Raises RequestError when the config lacks a size.
     """
-    layer = _mobilebert_layer if config.model_type == "mobilebert" else _bert_layer
+    from edgebert.modeling.families import families
+
+    own = getattr(families().get(config.model_type), "layer_operators", None)
+    if own is not None:
+        gather = _each("embedding gather", 1, seq_len * embedding_width(config), MOVE)
+        return [gather, _product("head", 1, seq_len, config.hidden_size, config.num_labels), *own(config, seq_len)]
+    layer = {"mobilebert": _mobilebert_layer, "squeezebert": _squeezebert_layer}.get(config.model_type, _bert_layer)
     n_layers = _size(config, "num_hidden_layers")
     once = [*_embedding(config, seq_len), _product("head", 1, seq_len, _size(config, "hidden_size"), config.num_labels)]
     return [*once, *(_times(operator, n_layers) for operator in layer(config, seq_len))]
@@ -58,7 +65,7 @@ def _size(config: Any, *names: str) -> int:
     raise RequestError(
         f"the cost model cannot read a '{config.model_type}' config: no {' or '.join(names)}",
         where="--teacher",
-        hint="Families with BERT's layer are read: bert, roberta, distilbert, electra, albert, mpnet, mobilebert.",
+        hint="Read are BERT's layer (bert, roberta, distilbert, electra, albert, mpnet …), squeezebert and mobilebert.",
     )
 
 
@@ -81,9 +88,11 @@ def _embedding(config: Any, s: int) -> list[Operator]:
     width, hidden = embedding_width(config), _size(config, "hidden_size")
     found = [_each("embedding gather", 3, s * width, MOVE), _each("embedding sum", 2, s * width, ADD)]
     if config.model_type == "mobilebert":
-        # Each token sees its two neighbours' embeddings; the transformation always runs.
+        # Each token sees its two neighbours' embeddings; positions, types and the norm come after, at full width.
+        found = [_each("embedding gather", 1, s * width, MOVE), _each("embedding gather", 2, s * hidden, MOVE)]
         found.append(_product("embedding projection", 1, s, (3 if config.trigram_input else 1) * width, hidden))
-    elif width != hidden:
+        return [*found, _each("embedding sum", 2, s * hidden, ADD), _each("norm", 1, s * hidden, 2 * ADD)]
+    if width != hidden:
         found.append(_product("embedding projection", 1, s, width, hidden))
     return [*found, _each("layer norm", 1, s * width, LAYER_NORM)]
 
@@ -113,6 +122,21 @@ def _bert_layer(config: Any, s: int) -> list[Operator]:
     ]
 
 
+GROUPS = {"query": "q_groups", "key": "k_groups", "value": "v_groups", "attention output": "post_attention_groups",
+          "feed-forward in": "intermediate_groups", "feed-forward out": "output_groups"}  # fmt: skip
+
+
+def _squeezebert_layer(config: Any, s: int) -> list[Operator]:
+    """SqueezeBERT (Iandola et al. 2020, arXiv 2006.11316): BERT's layer, its products cut into groups of channels."""
+    found = []
+    for operator in _bert_layer(config, s):
+        if operator.name in GROUPS and operator.shape:
+            groups, (m, k, n) = getattr(config, GROUPS[operator.name]), operator.shape
+            operator = _product(operator.name, operator.count, m, k // groups, n // groups, heads=groups)
+        found.append(operator)
+    return found
+
+
 def _mobilebert_layer(config: Any, s: int) -> list[Operator]:
     """MobileBERT (Sun et al. 2020, arXiv 2004.02984), table 1: a layer between two linear bottlenecks."""
     hidden, inner, n_ffn = config.hidden_size, config.intermediate_size, config.num_feedforward_networks
@@ -131,6 +155,8 @@ def _mobilebert_layer(config: Any, s: int) -> list[Operator]:
         _product("feed-forward in", n_ffn, s, width, inner),
         _each("relu", n_ffn, s * inner, ADD),
         _product("feed-forward out", n_ffn, s, inner, width),
-        _each("residual", n_ffn + 2, s * width, ADD),
-        _each("norm", n_ffn + 4, s * width, 2 * ADD),  # an affine map in place of a layer norm
+        _each("residual", n_ffn + 1, s * width, ADD),
+        _each("residual", 1, s * hidden, ADD),
+        _each("norm", n_ffn + 3, s * width, 2 * ADD),  # an affine map in place of a layer norm
+        _each("norm", 1, s * hidden, 2 * ADD),
     ]

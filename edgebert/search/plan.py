@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from edgebert import registry
 from edgebert.converters import Precision
 from edgebert.errors import BudgetError, RequestError, unknown
-from edgebert.modeling.heads import HEADS, SEVERAL
+from edgebert.modeling.rebuild import auto_model_of
 from edgebert.search.cost import count_parameters, predict_bytes, predict_latency
 from edgebert.search.limits import Limit, admits, broken, limits_of, miss, over, overrun, predicted_ms
 from edgebert.search.operators import embedding_width
@@ -44,26 +44,26 @@ def make_plan(
     budget: Budget,
     lengths: Sequence[int],
     *,
-    auto_model: str,
     n_candidates: int,
     methods: Mapping[str, Method] | None = None,
     precision: Precision = INT8,
     runtime: str | None = None,
+    teacher: Any = None,
 ) -> Plan:
     """Every shape of the recipe with its verdict; at most `n_candidates` are taken.
 
     Args:
-        config: the teacher's transformers config; not changed.
+        config: the transformers config that the student starts with, whose architecture names its head; not changed.
         recipe: of its parameters, those left open that have a `Param.search` are enumerated.
         lengths: tokens of each training row; the latency is predicted at their 95th percentile, batch 1.
-        auto_model: name of transformers' Auto class, for exact parameter counts.
         methods: by name; by default the registry's.
         precision: what is shipped, so what is planned for; by default int8.
         runtime: label of the predictions; by default the device's first.
+        teacher: the teacher's config; by default the student's.
 
     Raises:
         BudgetError: no shape fits; the message names the nearest and what would admit it.
-        RequestError: an unknown method or parameter, or fewer than one candidate asked for.
+        RequestError: an unknown method or parameter, none of its values can be, or fewer than one candidate asked for.
         ValueError: no lengths.
     """
     if n_candidates < 1:
@@ -71,11 +71,10 @@ def make_plan(
     methods = registry.methods() if methods is None else methods
     middle, long = percentile(lengths, 50), max(1, percentile(lengths, 95))
     shapes: dict[str, _Shape] = {}
-    for full, group in _recipes(config, recipe, methods):
-        shape = _reshaped(config, full, methods)
+    for full, group, shape in possible_shapes(config, recipe, methods, teacher or config):
         key = shape.to_json_string()  # parameters that the user fixed may leave an open one without effect
         if key not in shapes:
-            shapes[key] = _shape(full, group, shape, device, long, auto_model, precision, runtime)
+            shapes[key] = _shape(full, group, shape, device, long, precision, runtime)
     limits = limits_of(budget)
     candidates = _judge(_named(list(shapes.values())), n_candidates, limits)
     if not any(candidate.fits for candidate in candidates):
@@ -115,12 +114,53 @@ def _recipes(config: Any, recipe: Recipe, methods: Mapping[str, Method]) -> Iter
         yield Recipe(calls), group
 
 
-def _reshaped(config: Any, recipe: Recipe, methods: Mapping[str, Method]) -> Any:
-    """The student's config: each call's `reshape` in turn, over a copy."""
+def possible_shapes(
+    config: Any, recipe: Recipe, methods: Mapping[str, Method], teacher: Any
+) -> list[tuple[Recipe, Group, Any]]:
+    """Every full recipe whose methods can do what they are asked to, with its group and the student's config.
+
+    Raises RequestError, of the first that cannot, where none can.
+    """
+    found, refusals = [], []
+    for full, group in _recipes(config, recipe, methods):
+        try:
+            found.append((full, group, _reshaped(config, full, methods, teacher)))
+        except RequestError as error:
+            refusals.append(error)
+    if not found:
+        raise refusals[0]
+    return found
+
+
+def check_shapes(config: Any, recipe: Recipe, teacher: Any) -> None:
+    """Refuses, before anything is trained, what no shape of the recipe can do.
+
+    Raises:
+        RequestError: a method that cannot do what it is asked to, or students that are all larger than their teacher.
+    """
+    shapes = possible_shapes(config, recipe, registry.methods(), teacher)
+    most = count_parameters(teacher, auto_model_of(teacher))
+    smallest = min(shapes, key=lambda item: (item[2].vocab_size, item[2].num_hidden_layers))[2]
+    n = count_parameters(smallest, auto_model_of(smallest))
+    if n > most:
+        what = f"a student of {n:,} parameters is larger than its teacher of {most:,}"
+        raise RequestError(what, where="--recipe", hint="Choose fewer layers, a smaller width or another --student.")
+
+
+def _reshaped(config: Any, recipe: Recipe, methods: Mapping[str, Method], teacher: Any) -> Any:
+    """The student's config: each call's `reshape` in turn, over a copy. Raises RequestError for what cannot be."""
+    from edgebert.training.features import missing_features
+
     config = copy.deepcopy(config)
     for call in recipe.calls:
         method = methods[call.method]
-        config = method.reshape(config, **method.read_params(call.params))
+        params = method.read_params(call.params)
+        method.check(config, teacher, **params)
+        config = method.reshape(config, **params)
+        for whose, one in (("teacher", teacher), ("student", config)) if method.needs else ():
+            if why := missing_features(one, method.needs):
+                what = f"it reads the {whose}'s {' and '.join(method.needs)}, and {why}"
+                raise RequestError(what, where=method.name, hint="Use kd, which reads predictions alone.")
     return config
 
 
@@ -130,13 +170,11 @@ def _shape(
     config: Any,
     device: DeviceProfile,
     seq_len: int,
-    auto_model: str,
     precision: Precision,
     runtime: str | None,
 ) -> _Shape:
     """The shape of a full recipe, whose student has this config, without a verdict."""
-    if hasattr(config, "edgebert_heads"):  # a method may have changed to a family whose heads are ours
-        auto_model = HEADS[SEVERAL].auto_model
+    auto_model = auto_model_of(config)
     candidate = Candidate(
         name=f"L{config.num_hidden_layers}-v{_thousands(config.vocab_size)}",
         recipe=recipe,

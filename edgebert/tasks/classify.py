@@ -189,11 +189,12 @@ class Classify(Task):
     def encode(
         self, rows: Sequence[Row], tokenizer: Tokenizer, labels: Sequence[str], max_length: int
     ) -> list[Feature]:
-        """A window a row. A row whose label is not in `labels` has no target; with `multi_label` one of 0.0 and 1.0."""
+        """A window a row. A row whose label is not in `labels` has no target; with `multi_label` one of 0.0 and 1.0 where
+        it is labelled."""
         ids = {label: i for i, label in enumerate(labels)}
 
         def targets(row: Row) -> dict[str, Any]:
-            if self.multi_label:
+            if self.multi_label and row.labelled:
                 return {"labels": tuple(float(label in row.labels) for label in labels)}
             return class_target(row, ids)
 
@@ -287,7 +288,7 @@ class Classify(Task):
 
     def read_texts(self, *texts: str) -> Row:
         """The text as it is."""
-        return Row(text=texts[0])
+        return Row(text=texts[0], labelled=False)
 
     def answer(self, row: Row, prediction: Prediction) -> list[dict[str, Any]]:
         """Labels as {label, score}: the given one and the next likeliest; with `multi_label` those given, maybe none.

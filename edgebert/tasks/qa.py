@@ -110,7 +110,8 @@ class QuestionAnswering(Task):
     ) -> list[Feature]:
         """Windows of the question and a part of the context. A question keeps at most half of a window.
 
-        Targets: the first answer's first and last token; the first token of the window twice where it does not hold it.
+        Targets: the first answer's first and last token; the first token of the window twice where it does not hold it;
+        none where nobody has said the answer.
         Raises RequestError when a window has no room for a piece of each.
         """
         from tokenizers import Tokenizer
@@ -194,7 +195,7 @@ class QuestionAnswering(Task):
         )
 
     def read_texts(self, *texts: str) -> Row:
-        return Row(text=texts[0], second=texts[1])
+        return Row(text=texts[0], second=texts[1], labelled=False)
 
     def answer(self, row: Row, prediction: tuple[Span, ...]) -> dict[str, Any]:
         """The best answer with its characters in the context, its share among the candidates, and the candidates."""
@@ -287,6 +288,8 @@ def _trimmed(text: str, start: int, end: int) -> tuple[int, int]:
 
 
 def _targets(row: Row, spans: Sequence[tuple[int, int]]) -> dict[str, int]:
+    if not row.labelled:
+        return {}
     if not row.answers:
         return {"start_positions": 0, "end_positions": 0}
     text, start = row.answers[0]

@@ -8,20 +8,21 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from edgebert.methods import Inner
 from edgebert.modeling.checkpoint import accepted
 from edgebert.modeling.headed import answers
 
-Feature = Literal["hidden states", "attentions", "values"]
-FEATURES: tuple[Feature, ...] = ("hidden states", "attentions", "values")
 VALUE = ("value", "v_lin", "v", "v_proj", "value_proj")  # a projection of the values alone
 FUSED = ("Wqkv", "in_proj")  # query, key and value in one: side by side, or side by side in each head
+
+_Caught = tuple[str, Tensor, Tensor | None]
 
 
 @dataclass(frozen=True)
@@ -41,10 +42,8 @@ class Inside:
     values: tuple[Tensor, ...] = ()
 
 
-def read_inside(
-    model: nn.Module, batch: Mapping[str, Tensor], wanted: Iterable[Feature] = ("hidden states",)
-) -> Inside:
-    """One forward pass with what was asked for.
+def read_inside(model: Any, batch: Mapping[str, Tensor], wanted: Iterable[Inner] = ("hidden states",)) -> Inside:
+    """One forward pass with what was asked for; without dropout where that is attention or values.
 
     Args:
         batch: int tensors (batch, seq); what the model does not take is left out.
@@ -54,34 +53,47 @@ def read_inside(
     """
     wanted = set(wanted)
     attentive = bool(wanted & {"attentions", "values"})
-    with _values_of(model) if "values" in wanted else _nothing() as caught:
-        options: dict[str, Any] = {"output_attentions": True} if attentive else {}
+    options: dict[str, Any] = {"output_attentions": True} if attentive else {}
+    with ExitStack() as stack:
+        caught = stack.enter_context(_values_of(model)) if "values" in wanted else []
+        if attentive:
+            stack.enter_context(_without_dropout(model))
         result = model(**accepted(model, batch), output_hidden_states=True, **options)
     hidden = tuple(getattr(result, "hidden_states", None) or ())
-    attentions = tuple(getattr(result, "attentions", None) or ()) if attentive else ()
+    attentions: tuple[Any, ...] = tuple(getattr(result, "attentions", None) or ()) if attentive else ()
     if not hidden:
         raise LookupError(f"{_family(model)} gives no hidden states")
     if attentive and (not attentions or any(one is None for one in attentions)):
         raise LookupError(f"{_family(model)} gives no attention probabilities")
+    attentions = tuple(_probabilities(one) for one in attentions)
     n_heads = attentions[0].shape[1] if attentions else 1
-    values = tuple(_split(name, value, n_heads) for name, value in caught)
+    values = tuple(_split(name, value, later, n_heads) for name, value, later in caught)
     if "values" in wanted and len(values) != len(attentions):
         raise LookupError(f"{_family(model)} has no value projection that can be told from its other layers")
     return Inside(answers(model, result, batch["attention_mask"]), hidden, attentions, values)
 
 
-def missing_features(config: Any, wanted: Iterable[Feature]) -> str:
+def missing_features(config: Any, wanted: Iterable[Inner]) -> str:
     """Why a model of this config cannot give what is wanted, "" where it can: told by running a tiny one of its family."""
     wanted = tuple(wanted)
-    if not wanted:
-        return ""
+    key = (config.model_type, config.hidden_size, getattr(config, "num_attention_heads", 0), wanted)
+    if key not in _MISSING:
+        _MISSING[key] = _tried(config, wanted)
+    return _MISSING[key]
+
+
+_MISSING: dict[tuple[Any, ...], str] = {}
+
+
+def _tried(config: Any, wanted: tuple[Inner, ...]) -> str:
+    from transformers import AutoModel
+
     small = copy.deepcopy(config)
     small.vocab_size = max(16, (small.pad_token_id or 0) + 1)
-    small.num_hidden_layers = 1
+    with suppress(NotImplementedError):  # Funnel has blocks
+        small.num_hidden_layers = 1
     try:
-        from edgebert.modeling.checkpoint import build_model
-
-        model = build_model(small, "AutoModel").eval()
+        model = AutoModel.from_config(small, attn_implementation="eager").eval()
         ids = torch.arange(4)[None] % small.vocab_size
         with torch.inference_mode():
             read_inside(model, {name: ids if name == "input_ids" else torch.ones_like(ids) * (name == "attention_mask")
@@ -92,22 +104,31 @@ def missing_features(config: Any, wanted: Iterable[Feature]) -> str:
 
 
 @contextmanager
-def _nothing() -> Iterator[list[tuple[str, Tensor]]]:
-    yield []
+def _without_dropout(model: nn.Module) -> Iterator[None]:
+    """Families drop attention probabilities before they return them, and what is left is no distribution."""
+    training = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(training)
+
+
+def _probabilities(attention: Tensor) -> Tensor:
+    """SqueezeBERT gives scores before softmax, with the mask in them."""
+    return attention.softmax(-1) if bool((attention < 0).any()) else attention
 
 
 @contextmanager
-def _values_of(model: nn.Module) -> Iterator[list[tuple[str, Tensor]]]:
-    """A list that fills with (name, output) of each value projection as it runs."""
-    caught: list[tuple[str, Tensor]] = []
+def _values_of(model: nn.Module) -> Iterator[list[_Caught]]:
+    """A list that fills with (name, output, bias added later) of each value projection as it runs."""
+    caught: list[_Caught] = []
     hooks = []
     for path, module in model.named_modules():
-        name = path.rpartition(".")[2]
+        above, _, name = path.rpartition(".")
         if name in VALUE + FUSED and isinstance(module, nn.Linear | nn.Conv1d):
-            kept = lambda _module, _inputs, output, name=name, module=module: caught.append(  # noqa: E731
-                (name, output.transpose(1, 2) if isinstance(module, nn.Conv1d) else output)
-            )
-            hooks.append(module.register_forward_hook(kept))
+            later = getattr(model.get_submodule(above), "v_bias", None)  # DeBERTa's, beside its fused projection
+            hooks.append(module.register_forward_hook(_catcher(caught, name, later)))
     try:
         yield caught
     finally:
@@ -115,7 +136,14 @@ def _values_of(model: nn.Module) -> Iterator[list[tuple[str, Tensor]]]:
             hook.remove()
 
 
-def _split(name: str, projected: Tensor, n_heads: int) -> Tensor:
+def _catcher(caught: list[_Caught], name: str, later: Tensor | None) -> Any:
+    def hook(module: nn.Module, _inputs: Any, output: Tensor) -> None:
+        caught.append((name, output.transpose(1, 2) if isinstance(module, nn.Conv1d) else output, later))
+
+    return hook
+
+
+def _split(name: str, projected: Tensor, later: Tensor | None, n_heads: int) -> Tensor:
     """(batch, seq, width) of a projection as the values of each head, (batch, heads, seq, head_width)."""
     batch, seq, width = projected.shape
     if name == "Wqkv":
@@ -123,6 +151,8 @@ def _split(name: str, projected: Tensor, n_heads: int) -> Tensor:
     heads = projected.view(batch, seq, n_heads, width // n_heads)
     if name == "in_proj":
         heads = heads.chunk(3, -1)[2]
+    if later is not None:
+        heads = heads + later.view(n_heads, -1)
     return heads.transpose(1, 2)
 
 

@@ -34,10 +34,17 @@ def hard_loss(model: nn.Module, answers: Batch, batch: Batch, weights: Sequence[
     return torch.as_tensor(total)
 
 
-def soft_loss(model: nn.Module, answers: Batch, teacher: Batch, batch: Batch, temperature: float) -> Tensor:
-    """Sum over the model's heads of the distance from the teacher's answers, which have the same names."""
+def soft_loss(
+    model: nn.Module,
+    answers: Batch,
+    teacher: Batch,
+    batch: Batch,
+    temperature: float,
+    parts: Sequence[Part] | None = None,
+) -> Tensor:
+    """Sum over heads, by default all of the model's, of the distance from the teacher's answers, which have the same names."""
     mask = batch["attention_mask"].bool()
-    parts = parts_of(_config(model), type(model).__name__)
+    parts = parts_of(_config(model), type(model).__name__) if parts is None else parts
     return torch.stack(
         [
             _SOFT[part.kind](

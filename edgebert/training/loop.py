@@ -20,9 +20,9 @@ from transformers import PrinterCallback, Trainer, TrainerCallback, TrainerContr
 from edgebert.distributed import is_main, wait_for_everyone, world_size
 from edgebert.errors import EdgebertError
 from edgebert.infer import pad_batch
+from edgebert.methods import Inner
 from edgebert.modeling.checkpoint import accepted, quiet
 from edgebert.modeling.headed import answers
-from edgebert.training.features import Feature as Inner
 from edgebert.training.features import Inside, read_inside
 from edgebert.training.heads import hard_loss
 from edgebert.training.losses import IGNORED, all_finite

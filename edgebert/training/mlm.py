@@ -6,7 +6,6 @@ the loss is taken at all of them. Masks are drawn anew for each batch, as in RoB
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -21,12 +20,14 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 MASKS = ("[MASK]", "<mask>")
+BEGINS = ("Ġ", "▁")  # before a piece that begins a word: byte-level BPE, Unigram
 SHARE = 0.15
 
 
 def special_ids(tokenizer: Tokenizer) -> Tensor:
     """(n_special,) ids of special tokens, which are neither hidden nor put in."""
-    return torch.tensor([i for i, token in tokenizer.get_added_tokens_decoder().items() if token.special])
+    found = [i for i, token in tokenizer.get_added_tokens_decoder().items() if token.special]
+    return torch.tensor(found, dtype=torch.long)
 
 
 def mask_id(tokenizer: Tokenizer, where: str) -> int:
@@ -38,14 +39,19 @@ def mask_id(tokenizer: Tokenizer, where: str) -> int:
 
 
 def continues(tokenizer: Tokenizer) -> Tensor:
-    """(n_pieces,) true for pieces that continue a word: ## of WordPiece, no Ġ of byte-level BPE, no ▁ of Unigram."""
-    size = tokenizer.get_vocab_size()
-    pieces = [tokenizer.id_to_token(i) or "" for i in range(size)]
-    prefix = json.loads(tokenizer.to_str())["model"].get("continuing_subword_prefix")
-    if prefix:
-        return torch.tensor([piece.startswith(prefix) for piece in pieces])
-    begins = next((mark for mark in ("Ġ", "▁") if any(piece.startswith(mark) for piece in pieces)), "")
-    found = torch.tensor([not piece.startswith(begins) for piece in pieces])
+    """(n_pieces,) true for pieces that continue a word: ## of WordPiece, no Ġ of byte-level BPE, no ▁ of Unigram.
+
+    Punctuation that touches a word is a word of its own in WordPiece and goes with that word in the others. A character
+    of a script without spaces is a word where the tokenizer cuts it off, as BERT's does with Chinese. Where pieces have
+    none of these marks, each is a word.
+    """
+    vocabulary = tokenizer.get_vocab()
+    found = torch.zeros(max(vocabulary.values()) + 1, dtype=torch.bool)
+    prefix = getattr(tokenizer.model, "continuing_subword_prefix", None)
+    counts = {mark: sum(piece.startswith(mark) for piece in vocabulary) for mark in BEGINS}
+    begins = max(BEGINS, key=lambda mark: counts[mark])  # a large Unigram vocabulary has a few pieces with Ġ too
+    for piece, i in vocabulary.items():
+        found[i] = piece.startswith(prefix) if prefix else bool(counts[begins]) and not piece.startswith(begins)
     found[special_ids(tokenizer)] = False
     return found
 
@@ -55,13 +61,14 @@ def choose(free: Tensor, share: float, follows: Tensor | None = None) -> Tensor:
 
     Args:
         free: (batch, seq), true where a piece may be hidden.
-        share: of them, 0 to 1.
+        share: of the pieces, 0 to 1; of the words, where whole words are chosen.
         follows: (batch, seq), true where a piece continues the word before it: then whole words are chosen together.
     """
     draws = torch.rand(free.shape, device=free.device)
     if follows is not None:
-        word = (~(follows & free)).long().cumsum(1) - 1  # of each position, the number of its word in the row
-        draws = draws.gather(1, word.clamp(min=0))
+        begins = ~(follows & free & free.roll(1, 1))  # the first piece behind a special token begins a word
+        begins[:, 0] = True
+        draws = draws.gather(1, begins.long().cumsum(1) - 1)  # a draw for each word, by its number in the row
     return (draws < share) & free
 
 
@@ -112,11 +119,15 @@ class MaskedLm(Objective):
         table = student.get_input_embeddings().weight
         self.head = LmHead(student.config.hidden_size, table)
 
-    def hidden_batch(self, batch: dict[str, Tensor]) -> tuple[dict[str, Tensor], Tensor]:
-        """The batch with pieces hidden, and the ids to guess, (batch, seq), IGNORED elsewhere."""
+    def chosen(self, batch: dict[str, Tensor]) -> Tensor:
+        """(batch, seq) true at the pieces to guess, drawn anew."""
         ids = batch["input_ids"]
         free = batch["attention_mask"].bool() & ~torch.isin(ids, self.special.to(ids.device))
-        chosen = choose(free, self.share, None if self.continues is None else self.continues.to(ids.device)[ids])
+        return choose(free, self.share, None if self.continues is None else self.continues.to(ids.device)[ids])
+
+    def hidden_batch(self, batch: dict[str, Tensor]) -> tuple[dict[str, Tensor], Tensor]:
+        """The batch with pieces hidden, and the ids to guess, (batch, seq), IGNORED elsewhere."""
+        ids, chosen = batch["input_ids"], self.chosen(batch)
         return {**batch, "input_ids": hide(ids, chosen, self.mask, self.n_vocab)}, ids.masked_fill(~chosen, IGNORED)
 
     def guess(self, states: Tensor, wanted: Tensor) -> Tensor:

@@ -3,6 +3,9 @@
 The backward direction reads each row from its last real token: rows are turned round within their length, read forwards,
 and turned back. So padding is always behind what is read, a row gives the same states whatever it is padded to, and the
 graph holds two plain LSTMs that every exporter knows.
+
+At the first token only the backward half of a state has read the row. Heads of whole texts read that token, so in the last
+layer its forward half is taken from the last real token: then both halves have read all.
 """
 
 from __future__ import annotations
@@ -48,6 +51,18 @@ def turned(states: Tensor, mask: Tensor) -> Tensor:
     length = mask.long().sum(1, keepdim=True)
     source = torch.where(places < length, length - 1 - places, places)
     return states.gather(1, source[:, :, None].expand(-1, -1, states.shape[2]))
+
+
+def gathered(states: Tensor, mask: Tensor) -> Tensor:
+    """The states with the first token's forward half taken from the row's last real token.
+
+    Args:
+        states: (batch, seq, width), forward half first.
+        mask: (batch, seq), 1 at real tokens, which come first.
+    """
+    half = states.shape[2] // 2
+    ahead = turned(states[:, :, :half], mask)[:, :1]
+    return torch.cat([torch.cat([ahead, states[:, :1, half:]], -1), states[:, 1:]], 1)
 
 
 class _Layer(nn.Module):
@@ -103,6 +118,7 @@ class BiLstmModel(PreTrainedModel):
         for layer in self.layers:
             states = layer(self.dropout(states), mask)
             found.append(states)
+        states = found[-1] = gathered(states, mask)
         return BaseModelOutput(last_hidden_state=states, hidden_states=tuple(found) if output_hidden_states else None)
 
 

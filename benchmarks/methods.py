@@ -1,0 +1,291 @@
+"""Every method on real rows: what a student of each keeps of one teacher, how small and how fast its int8 file is.
+
+Reads ../shared/data where it is present and writes benchmarks/methods.md. Stages resume, so a killed benchmark goes on
+where it was; the table is made of every row that is done, and says which are not.
+
+    python -m benchmarks.methods [--only btc,snips] [--rows kd-3,pkd-3] [--seeds 1] [--runs runs] [--write]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import random
+import statistics
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from edgebert import registry
+from edgebert.converters import Runner
+from edgebert.environment import describe_environment
+from edgebert.errors import EdgebertError
+from edgebert.infer import pad_batch
+from edgebert.job import Fit, resolve
+from edgebert.modeling.checkpoint import load_student
+from edgebert.modeling.graph import TorchSession
+from edgebert.pipeline import plan_stage
+from edgebert.profile.protocol import Entry, interleave, latency, spread_by_length
+from edgebert.recipes import check_methods, read_recipe
+from edgebert.results import artifacts_of, read_score
+from edgebert.run import Stage, plain, write_atomic
+from edgebert.search.plan import check_shapes
+from edgebert.stages import compress_stage, convert_stage, teacher_stage, verify_stage
+from edgebert.types import Budget, FitRequest
+
+DATA = Path("../shared/data")
+CAPS = {"train": 600, "dev": 200, "test": 700}  # rows; drawn once, with seed 0
+TEACHER_EPOCHS, EPOCHS = 6.0, 6.0
+CORPORA: dict[str, dict[str, Any]] = {
+    "snips": {"task": "ner", "data": ("train=snips/train.conll", "test=snips/validate.conll")},
+    "banking77": {"task": "classify", "data": ("banking77",)},
+    "btc": {
+        "task": "ner",
+        "data": (*(f"train=btc/{section}.conll" for section in "abeg"), "dev=btc/h.conll", "test=btc/f.conll"),
+    },
+}
+
+
+@dataclass(frozen=True)
+class Line:
+    """One row of the table: a recipe with its parameters."""
+
+    name: str
+    recipe: str
+    params: dict[str, Any]
+    why: str = ""
+    corpora: tuple[str, ...] = tuple(CORPORA)
+
+
+def _dropped(method: str, layers: int, why: str = "", corpora: tuple[str, ...] = tuple(CORPORA), **more: Any) -> Line:
+    """A student of the teacher's lowest layers, trained by the method."""
+    params = {"drop-layers.n_layers": layers, **{f"{method}.{key}": value for key, value in more.items()}}
+    return Line(f"{method}-{layers}", f"drop-layers+{method}", params, why, corpora)
+
+
+LINES = (
+    _dropped("finetune", 3, "the control: no teacher"),
+    Line("kd-3", "drop-layers+kd", {"drop-layers.n_layers": 3, "kd.replace": 0}, "predictions alone, rows as they are"),
+    Line("kd+replace-3", "drop-layers+kd", {"drop-layers.n_layers": 3}, "the default of fit: some pieces replaced"),
+    _dropped("pkd", 3),
+    _dropped("minilm", 3),
+    _dropped("tinybert", 3),
+    _dropped("finetune", 2, "the control: no teacher"),
+    Line("kd-2", "drop-layers+kd", {"drop-layers.n_layers": 2, "kd.replace": 0}, "predictions alone, rows as they are"),
+    Line("kd+replace-2", "drop-layers+kd", {"drop-layers.n_layers": 2}, "the default of fit: some pieces replaced"),
+    _dropped("pkd", 2),
+    _dropped("minilm", 2),
+    _dropped("tinybert", 2),
+    Line("bilstm", "bilstm", {"bilstm.augment": 2}, "a BiLSTM, with augmented rows"),
+    Line("theseus-3", "theseus", {"theseus.n_layers": 3}),
+    Line("distilbert-3", "distilbert", {"distilbert.n_layers": 3}),
+    Line("layerdrop-3", "layerdrop", {"layerdrop.n_layers": 3}),
+    Line("albert+kd", "albert+kd", {}, "all layers share the weights of one"),
+    Line("squeezebert+kd", "squeezebert+kd", {}, "grouped convolutions"),
+    Line("mobilebert", "mobilebert", {}, "bottlenecks, feature and attention transfer"),
+    _dropped("sra", 3, "sentence vectors, then labels"),
+    _dropped("mini-seq", 3, "token tasks", corpora=("snips", "btc")),
+    Line("well-read-mini", "well-read", {"well-read.size": "mini"}, "4 layers of width 256, from the rows' own text"),
+    _dropped("freelb", 3, "labels, adversarial"),
+    _dropped("multi-teacher", 3),
+    _dropped("mtdnn-kd", 3),
+    *(
+        Line(f"{method}+kd-3", f"drop-layers+{method}+kd", {"drop-layers.n_layers": 3}, "first on the rows' own text")
+        for method in ("whole-word", "dynamic-masking", "electra", "stacking")
+    ),
+)
+
+
+def open_job(corpus: str, runs: Path) -> Fit:
+    """The corpus's teacher and rows, as `edgebert fit` resolves them, cut to CAPS."""
+    wanted = CORPORA[corpus]
+    specs = tuple(_placed(spec) for spec in wanted["data"])
+    request = FitRequest(
+        device="pixel6", task=wanted["task"], data=specs, recipe="drop-layers+kd", formats=("onnx",),
+        params={"drop-layers.n_layers": 3}, run=str(runs / f"methods-{corpus}"), candidates=1,
+        epochs=EPOCHS, teacher_epochs=TEACHER_EPOCHS, mixed_precision="bf16",
+    )  # fmt: skip
+    job = resolve(request, f"python -m benchmarks.methods --only {corpus}", None)
+    job.budget = Budget()
+    splits = {
+        split: tuple(random.Random(0).sample(list(rows), min(CAPS[split], len(rows))))
+        for split, rows in job.dataset.splits.items()
+    }
+    job.dataset = replace(job.dataset, splits=splits)
+    return job
+
+
+def _placed(spec: str) -> str:
+    head, mark, path = spec.rpartition("=")
+    return f"{head}{mark}{DATA / path}"
+
+
+def run_line(job: Fit, line: Line, seed: int, teacher: Stage) -> tuple[Stage, Stage, Stage]:
+    """The student, its files and their proof."""
+    job.request = replace(job.request, seed=seed)
+    job.recipe, _ = read_recipe(line.recipe, line.params)
+    check_methods(job.recipe, job.task.head)
+    check_shapes(job.student_config, job.recipe, job.teacher_config)
+    plan = plan_stage(job, teacher)
+    candidate = replace(next(one for one in plan.candidates if one.taken), name=line.name)
+    student = compress_stage(job, candidate, teacher)
+    converted = convert_stage(job, line.name, student)
+    return student, converted, verify_stage(job, line.name, student, converted)
+
+
+def measure(job: Fit, files: dict[str, Path], teacher: Stage) -> dict[str, dict[str, Any]]:
+    """p50 of the teacher in torch and of every int8 file, in turns: 1 thread, batch 1, the test rows' own lengths."""
+    student = load_student(teacher.path)
+    features = job.task.encode(job.dataset.splits["test"], student.tokenizer, job.dataset.labels, job.max_length)
+    batches = [pad_batch([features[i]]) for i in spread_by_length(features)]
+    sessions: dict[str, Runner] = {name: registry.converter("onnx").open(path, 1) for name, path in files.items()} | {
+        "teacher, torch": TorchSession(student.model, 1)
+    }
+    entries = [Entry(name, session, batches) for name, session in sessions.items()]
+    interleave(entries)
+    return {e.name: plain(latency(e, device="this-machine", threads=1, lengths="data")) for e in entries}
+
+
+def int8_of(converted: Stage) -> Any:
+    return next(one for one in artifacts_of(converted) if one.precision == "int8")
+
+
+def corpus_rows(corpus: str, lines: Sequence[Line], seeds: int, runs: Path) -> None:
+    """Runs what is not done yet, then times all of the corpus's files in turns; results go to a file beside the runs."""
+    job = open_job(corpus, runs)
+    place = runs / f"methods-{corpus}.json"
+    results: dict[str, Any] = json.loads(place.read_text()) if place.exists() else {}
+    try:
+        teacher = teacher_stage(job)
+        converted = convert_stage(job, "teacher", teacher)
+        files = {"teacher, int8": int8_of(converted).path}
+        results["teacher"] = {"test": teacher.result["test"], "n_parameters": teacher.result["n_parameters"],
+                              "bytes": int8_of(converted).size_bytes}  # fmt: skip
+        for seed in range(seeds):
+            for line in (one for one in lines if corpus in one.corpora):
+                started = time.monotonic()
+                try:
+                    student, converted, verified = run_line(job, line, seed, teacher)
+                except EdgebertError as error:
+                    print(f"{corpus} {line.name}: {error}", flush=True)
+                    results.setdefault(line.name, {})["refused"] = str(error)
+                    continue
+                artifact = int8_of(converted)
+                parity = verified.result[artifact.name]["parity"]
+                found = results.setdefault(line.name, {})
+                found |= {"n_parameters": student.result["n_parameters"], "bytes": artifact.size_bytes}
+                found.setdefault("seeds", {})[str(seed)] = {
+                    "float": student.result["test"]["value"],
+                    "int8": parity["score"]["value"],
+                    "failures": parity["failures"],
+                    "seconds": round(student.seconds),
+                }
+                found["notes"] = student.result["notes"]
+                if seed == 0:
+                    files[line.name] = artifact.path
+                print(f"{corpus} {line.name} seed {seed}: {found['seeds'][str(seed)]} "
+                      f"({time.monotonic() - started:.0f} s)", flush=True)  # fmt: skip
+                write_atomic(place, json.dumps(results, indent=1))
+        for name, timed in measure(job, files, teacher).items():
+            results.setdefault(name, {})["latency"] = timed
+        results["environment"] = describe_environment()
+        results["n"] = {split: len(rows) for split, rows in job.dataset.splits.items()}
+        write_atomic(place, json.dumps(results, indent=1))
+    finally:
+        job.run.close()
+
+
+# ---------------------------------------------------------------- the table
+
+
+def write(corpora: Iterable[str], runs: Path, path: Path) -> None:
+    known = {name: json.loads((runs / f"methods-{name}.json").read_text()) for name in corpora
+             if (runs / f"methods-{name}.json").exists()}  # fmt: skip
+    text = [
+        "# Every method on the same teacher",
+        "",
+        "Written by `make bench-methods`. One teacher a corpus, all-MiniLM-L6-v2 with the task's head; each student has the",
+        f"same rows and the same {EPOCHS:g} epochs, whatever its phases. Rows are capped: {CAPS['train']} to train on,",
+        f"{CAPS['dev']} for development (the variant of int8 is chosen on them) and {CAPS['test']} to test on, drawn with seed",
+        "0. The score is of the int8 ONNX file, run one row at a time; the mean over seeds where there are several, with their",
+        "standard deviation. Trained in bf16. `x` is the p50 of the teacher in torch over that of the file: all files of a",
+        "corpus in turns in one process, 1 thread, batch 1, the test rows' own lengths, 50 runs. One seed says little about",
+        "differences below a point and a half: with 700 rows the standard error of a share of 85 % is 1.3 points.",
+    ]
+    for corpus, results in known.items():
+        text += ["", *_table(corpus, results)]
+    seconds = sum(s["seconds"] for results in known.values() for one in results.values() if isinstance(one, dict)
+                  for s in (one.get("seeds") or {}).values())  # fmt: skip
+    environment = next(iter(known.values()))["environment"]
+    names = ("python", "edgebert", "torch", "transformers", "onnxruntime")
+    versions = ", ".join(f"{name} {environment['versions'][name]}" for name in names if name in environment["versions"])
+    text += [
+        "", "## How", "",
+        f"- {datetime.now(timezone.utc):%Y-%m-%d}; {platform.platform()}; 2 cores; {versions}",
+        f"- {seconds / 60:.0f} minutes of training students, converting and proving not counted",
+        "", "| row | recipe | parameters |", "| --- | --- | --- |",
+    ]  # fmt: skip
+    text += [
+        f"| {one.name} | `{one.recipe}` | {', '.join(f'{k}={v}' for k, v in one.params.items())} |" for one in LINES
+    ]
+    path.write_text("\n".join(text) + "\n", encoding="utf-8")
+
+
+def _table(corpus: str, results: dict[str, Any]) -> list[str]:
+    teacher = read_score(results["teacher"]["test"])
+    lines = [
+        f"## {corpus}: {teacher.metric}, n = {teacher.n}",
+        "",
+        "| row | score | kept | parameters | int8 MB | x | seeds | s |  |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+        f"| teacher, torch | {100 * teacher.value:.2f} | 100 % | {results['teacher']['n_parameters'] / 1e6:.2f} M | | 1.0 | | | |",
+        f"| teacher, int8 | | | | {results['teacher']['bytes'] / 1e6:.2f} | {_speed('teacher, int8', results)} | | | |",
+    ]
+    for line in LINES:
+        if corpus in line.corpora:
+            lines.append(_cells(line, results.get(line.name, {}), results, teacher.value))
+    return lines
+
+
+def _cells(line: Line, found: dict[str, Any], results: dict[str, Any], teacher: float) -> str:
+    seeds = list((found.get("seeds") or {}).values())
+    if not seeds:
+        return f"| {line.name} | {found.get('refused', 'not run yet')} | | | | | | | {line.why} |"
+    scores = [one["int8"] for one in seeds]
+    spread = f" ± {100 * statistics.stdev(scores):.2f}" if len(scores) > 1 else ""
+    mean = statistics.mean(scores)
+    gate = "" if not any(one["failures"] for one in seeds) else "rejected by parity; "
+    return (
+        f"| {line.name} | {100 * mean:.2f}{spread} | {100 * mean / teacher:.1f} % | {found['n_parameters'] / 1e6:.2f} M "
+        f"| {found['bytes'] / 1e6:.2f} | {_speed(line.name, results)} | {len(seeds)} | "
+        f"{statistics.mean(one['seconds'] for one in seeds):.0f} | {gate}{line.why} |"
+    )
+
+
+def _speed(name: str, results: dict[str, Any]) -> str:
+    own, torch = results.get(name, {}).get("latency"), results.get("teacher, torch", {}).get("latency")
+    return f"{torch['p50_ms'] / own['p50_ms']:.1f}" if own and torch else ""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", default=",".join(CORPORA), help="corpora, by comma")
+    parser.add_argument("--rows", default="", help="rows of the table, by comma")
+    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--runs", type=Path, default=Path("runs"))
+    parser.add_argument("--write", action="store_true", help="only write the table of what is done")
+    options = parser.parse_args()
+    wanted = [one for one in LINES if not options.rows or one.name in options.rows.split(",")]
+    if not options.write:
+        for corpus in options.only.split(","):
+            corpus_rows(corpus, wanted, options.seeds, options.runs)
+            write(CORPORA, options.runs, Path("benchmarks/methods.md"))
+    write(CORPORA, options.runs, Path("benchmarks/methods.md"))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,117 @@
+"""The teacher's weights by role, whatever its family calls them, under a student family's names for those roles.
+
+Names are without the family's prefix, as `edgebert.modeling.rebuild.rebuilt` takes them. What a family does not have,
+or calls by a name that is not listed here, is left out, and starts random.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from edgebert.errors import RequestError
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+ROLES = ("query", "key", "value", "attended", "attention norm", "inner", "outer", "norm")  # of a layer, in its order
+_END = ("intermediate.dense", "output.dense", "output.LayerNorm")
+LAYERS: Mapping[str, tuple[str, ...]] = {  # of each family the names in the order of ROLES; many families use BERT's
+    "bert": ("attention.self.query", "attention.self.key", "attention.self.value",
+             "attention.output.dense", "attention.output.LayerNorm", *_END),
+    "deberta-v2": ("attention.self.query_proj", "attention.self.key_proj", "attention.self.value_proj",
+                   "attention.output.dense", "attention.output.LayerNorm", *_END),
+    "mpnet": ("attention.attn.q", "attention.attn.k", "attention.attn.v",
+              "attention.attn.o", "attention.LayerNorm", *_END),
+    "distilbert": ("attention.q_lin", "attention.k_lin", "attention.v_lin",
+                   "attention.out_lin", "sa_layer_norm", "ffn.lin1", "ffn.lin2", "output_layer_norm"),
+    "albert": ("attention.query", "attention.key", "attention.value",
+               "attention.dense", "attention.LayerNorm", "ffn", "ffn_output", "full_layer_layer_norm"),
+    "squeezebert": ("attention.query", "attention.key", "attention.value",
+                    "post_attention.conv1d", "post_attention.layernorm",
+                    "intermediate.conv1d", "output.conv1d", "output.layernorm"),
+}  # fmt: skip
+SIZES = {  # what a config calls each size, BERT's name first
+    "hidden_size": ("hidden_size",),
+    "num_hidden_layers": ("num_hidden_layers",),
+    "num_attention_heads": ("num_attention_heads",),
+    "intermediate_size": ("intermediate_size", "hidden_dim"),
+    "hidden_act": ("hidden_act", "activation"),
+    "hidden_dropout_prob": ("hidden_dropout_prob", "dropout"),
+    "attention_probs_dropout_prob": ("attention_probs_dropout_prob", "attention_dropout"),
+    "layer_norm_eps": ("layer_norm_eps",),
+}
+
+
+def sizes_of(config: Any) -> dict[str, Any]:
+    """The sizes of an encoder under BERT's names, without those that its config does not say; two types at least."""
+    found = {
+        name: next((getattr(config, other) for other in others if hasattr(config, other)), None)
+        for name, others in SIZES.items()
+    }
+    found["type_vocab_size"] = max(2, getattr(config, "type_vocab_size", 2))
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def layers_of(model: Any) -> list[nn.Module]:
+    """The layers of an encoder; none where its family keeps no list of them."""
+    from edgebert.modeling.checkpoint import encoder_layers
+
+    try:
+        return list(encoder_layers(model))
+    except RequestError:
+        return []
+
+
+def layer_weights(layer: nn.Module, family: str) -> dict[str, Tensor]:
+    """A layer's weights under the names of `family`."""
+    state = layer.state_dict()
+    names = max(LAYERS.values(), key=lambda names: sum(f"{name}.weight" in state for name in names))
+    return {
+        f"{new}.{kind}": state[f"{old}.{kind}"]
+        for old, new in zip(names, LAYERS[family], strict=True)
+        for kind in ("weight", "bias")
+        if f"{old}.{kind}" in state
+    }
+
+
+def tables_of(model: Any, n_types: int) -> tuple[Tensor, Tensor | None, Tensor]:
+    """Tables of words (n_pieces, width), of positions (n, width) from position 0 on, of types (n_types, width).
+
+    Types that the teacher does not have are as its first one, or 0.
+    """
+    import torch
+
+    from edgebert.modeling.rebuild import positions
+
+    words = model.get_input_embeddings().weight.detach()
+    known = [m.weight.detach() for name, m in model.named_modules() if name.endswith("token_type_embeddings")]
+    types = known[0] if known and known[0].shape[1] == words.shape[1] else torch.zeros(1, words.shape[1])
+    rows = [types[i if i < len(types) else 0] for i in range(n_types)]
+    return words, positions(model), torch.stack(rows)
+
+
+def embedding_norm(model: Any, width: int) -> tuple[Tensor, Tensor]:
+    """Scale and shift (width,) of the layer norm over the embedding; 1 and 0 where there is none of this width."""
+    import torch
+
+    state = model.state_dict()
+    weight = next((value for name, value in state.items() if name.endswith("embeddings.LayerNorm.weight")), None)
+    if weight is None or weight.shape != (width,):
+        return torch.ones(width), torch.zeros(width)
+    return weight, next(value for name, value in state.items() if name.endswith("embeddings.LayerNorm.bias"))
+
+
+def sentence_head(model: Any, pooler: str = "pooler.dense") -> dict[str, Tensor]:
+    """Of a single head over the first token: its dense layer, under the name `pooler`, and what follows.
+
+    BERT calls the two pooler.dense and classifier; RoBERTa, MPNet and ELECTRA classifier.dense and classifier.out_proj.
+    """
+    renamed = {"pooler.dense.": f"{pooler}.", "classifier.dense.": f"{pooler}.", "classifier.out_proj.": "classifier."}
+    found = {}
+    for name, value in model.state_dict().items():
+        bare = name.removeprefix(f"{model.base_model_prefix}.")
+        for old, new in renamed.items():
+            if bare.startswith(old):
+                found[new + bare.removeprefix(old)] = value
+    return found

@@ -1,0 +1,159 @@
+"""A student of another kind: a bidirectional LSTM that learns the teacher's logits, on the rows and on changed ones.
+
+Tang, Lu, Liu, Mou, Vechtomova, Lin (2019), "Distilling Task-Specific Knowledge from BERT into Simple Neural Networks",
+arXiv 1903.12136:
+
+    L = hard · CE(y, z_S) + (1 - hard) · ‖z_B - z_S‖²        equation 3; their alpha is `hard`, and 0 with changed rows
+
+z_B are the logits of the teacher, z_S those of the student. `augment` samples of each training row are added
+(`edgebert.data.augment.by_noise`, their section 2.3); their labels are unknown.
+
+Differences: the student reads the word pieces of its tokenizer, as narrow rows of the table that it had
+(`edgebert.modeling.rebuild.narrowed`); the paper's reads words, as two tables of word2vec, one of them fixed, 600 numbers
+together. Where words are tagged, the loss is the mean over every real piece; spans and sentence vectors have no logits of
+labels, so their loss is that of the other methods (`edgebert.training.heads`). Texts of --unlabelled are learnt from too. A
+pair is read as one text, the paper has a siamese network. A head of whole texts is a layer of the BiLSTM's width with tanh,
+in place of 200 or 400 rectified units. AdamW with a falling rate in place of AdaDelta; `rate` is that of --learning-rate
+several times over, as all but the word table starts at random. The paper draws 20 samples of a row in small data sets, 10
+in large ones; `augment` defaults to 4 for time, since the teacher reads each in every epoch. Neither default was measured.
+
+Formats: ONNX has an operator for an LSTM, and 8 bits for it. Core ML has the operator and keeps its weights in 16 bits in
+every reduced precision. TFLite has none that torch's export reaches: the steps are written out one by one for each length,
+so that the file of a small student is mostly graph, and its conversion takes minutes.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import TYPE_CHECKING, Any
+
+from edgebert.errors import RequestError
+from edgebert.methods import Method, Paper, Param, Workshop
+from edgebert.methods._prediction import EPOCHS
+from edgebert.types import Row, Student
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from edgebert.training.loop import Objective
+
+WITH_LOGITS = ("token-classification", "sequence-classification")
+TAKES_LAYERS = "no layer of the teacher is in a BiLSTM"
+
+
+def logit_distance(student: Tensor, teacher: Tensor) -> Tensor:
+    """‖z_B - z_S‖², the mean over positions, of logits (n, n_labels)."""
+    return (teacher - student).square().sum(-1).mean()
+
+
+def logit_objective(student: Student, workshop: Workshop, hard: float) -> Objective:
+    """Equation 3 for each head that has logits of labels, `soft_loss` for others."""
+    import torch
+
+    from edgebert.modeling.heads import parts_of
+    from edgebert.training.heads import hard_loss, soft_loss
+    from edgebert.training.loop import DistillationObjective
+
+    parts = parts_of(student.model.config, type(student.model).__name__)
+    tagging, sorting = ([part.outputs[0] for part in parts if part.kind == kind] for kind in WITH_LOGITS)
+    others = [part for part in parts if part.kind not in WITH_LOGITS]
+
+    class Logits(DistillationObjective):
+        def loss(self, batch: dict[str, Tensor]) -> Tensor:
+            theirs, ours = self.ask_teacher(batch), self.answer(batch)
+            real = batch["attention_mask"].bool()
+            losses = [soft_loss(self.student, ours, theirs, batch, 1.0, others)] if others else []
+            losses += [logit_distance(*(side[name][real] for side in (ours, theirs))) for name in tagging]
+            losses += [logit_distance(ours[name], theirs[name]) for name in sorting]
+            soft = torch.stack(losses).sum()
+            return (1 - hard) * soft + hard * hard_loss(self.student, ours, batch, self.weights)
+
+    weights = workshop.task.class_weights(workshop.train, workshop.labels)
+    return Logits(student.model, workshop.teacher, student.teacher_ids, weights)
+
+
+def samples(student: Student, workshop: Workshop, n: int) -> list[Row]:
+    """At most n changed rows for each training row."""
+    from edgebert.data.augment import by_noise, mask_word, words_of
+    from edgebert.data.likeness import word_classes
+
+    if not n:
+        return []
+    readers = (student.tokenizer, workshop.teacher_tokenizer) if student.own_tokenizer else (student.tokenizer,)
+    return by_noise(
+        workshop.train,
+        n,
+        mask=mask_word(*readers),
+        classes=word_classes(words_of(workshop.train, tagged=False), seed=workshop.settings.seed),
+        seed=workshop.settings.seed,
+        second=workshop.task.head != "question-answering",
+    )
+
+
+def apply(
+    student: Student, workshop: Workshop, *, epochs: float, augment: int, hard: float, rate: float, **sizes: int
+) -> Student:
+    """A BiLSTM that learnt the teacher's logits."""
+    from edgebert.modeling.rebuild import narrowed, rebuilt
+    from edgebert.training.run import train_student
+
+    rows = [*workshop.transfer, *samples(student, workshop, augment)]
+    config = reshape(copy.deepcopy(student.model.config), **sizes)
+    table, _ = narrowed(student.model.get_input_embeddings().weight.detach(), config.embedding_size)
+    student = rebuilt(student, config, {"embeddings.weight": table})
+    train_student(
+        logit_objective(student, workshop, hard), student, workshop, "bilstm", epochs or workshop.settings.epochs,
+        rows=rows, learning_rate=rate * workshop.settings.learning_rate,
+    )  # fmt: skip
+    return student
+
+
+def reshape(config: Any, *, embedding_width: int, hidden: int, n_layers: int, **_: Any) -> Any:
+    from edgebert.modeling.rebuild import config_like
+
+    sizes = {"embedding_size": embedding_width, "hidden_size": hidden, "num_hidden_layers": n_layers}
+    return config_like(config, "bilstm", **sizes)
+
+
+def check(config: Any, teacher: Any, *, embedding_width: int, hidden: int, **_: Any) -> None:
+    from edgebert.search.operators import embedding_width as width_of
+
+    if hidden % 2:
+        what = f"{hidden} cannot be halved between the two directions"
+        raise RequestError(what, where="bilstm.hidden", hint="Give an even number.")
+    if embedding_width > (widest := width_of(config)):
+        what = f"a word table of width {widest} has no {embedding_width} numbers a row to give"
+        raise RequestError(what, where="bilstm.embedding_width", hint=f"At most {widest}.")
+
+
+METHOD = Method(
+    name="bilstm",
+    title="Distil into a bidirectional LSTM",
+    paper=Paper(
+        "Distilling Task-Specific Knowledge from BERT into Simple Neural Networks",
+        "Tang, Lu, Liu, Mou, Vechtomova, Lin",
+        2019,
+        "1903.12136",
+    ),
+    stage="train",
+    apply=apply,
+    reshape=reshape,
+    check=check,
+    params=(
+        Param("embedding_width", int, 128, "of the word table", minimum=1),
+        Param("hidden", int, 256, "width of a state, both directions together", minimum=2),
+        Param("n_layers", int, 1, "LSTMs on top of each other, a pair each", minimum=1),
+        EPOCHS,
+        Param("augment", int, 4, "changed samples of each training row", minimum=0),
+        Param("hard", float, 0.0, "weight of the true labels, 0 to 1; the teacher's logits have the rest",
+              minimum=0, maximum=1),
+        Param("rate", float, 3.0, "times --learning-rate", minimum=0.01),
+    ),
+    excludes={
+        "drop-layers": TAKES_LAYERS,
+        "round-embedding": "the word table that it rounds is replaced by a narrower one",
+    },
+    any_tokenizer=True,
+    reads_text=True,
+    toy={"embedding_width": 16, "hidden": 32, "epochs": 1, "augment": 1, "rate": 10.0},
+)  # fmt: skip

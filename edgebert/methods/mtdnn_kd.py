@@ -1,0 +1,108 @@
+"""Learn from several teachers at once: the mean of their probabilities, beside the true labels, of each task.
+
+Liu, He, Chen, Gao (2019), "Improving Multi-Task Deep Neural Networks via Knowledge Distillation for Natural Language
+Understanding", arXiv 1904.09482, section 3. With teachers 1 … K and, for each task, a head over one shared encoder:
+
+    Q      = 1/K Σ_k softmax(z_{T_k})
+    L_task = ½ CE(y, softmax(z_S)) + ½ CE(Q, softmax(z_S))
+    L      = Σ_task L_task
+
+One head is one task; a model with several heads has several (`edgebert.modeling.headed`), and a batch mixes their rows.
+
+Differences: a row of one task also has soft targets of the others, since each teacher has all heads; the paper's teachers
+have one task each. `hard` is the weight ½. For spans the probabilities are over positions; for sentence vectors the teachers'
+mean vector is learnt. Teachers: the workshop's, and those of `teachers`; without any, `n_teachers` - 1 are made from it by a
+new head and other rows (`edgebert.methods._teachers`), where the paper's differ in dropout and begin at the pretrained model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from edgebert.methods import Method, Paper, Param, Workshop
+from edgebert.methods._prediction import EPOCHS
+from edgebert.methods._teachers import (
+    N_TEACHERS,
+    TEACHER_EPOCHS,
+    TEACHERS,
+    Teacher,
+    check_teachers,
+    ensemble,
+    find_teachers,
+)
+from edgebert.types import Student
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from edgebert.training.loop import Objective
+
+
+def ensemble_objective(student: Student, workshop: Workshop, teachers: Sequence[Teacher], hard: float) -> Objective:
+    """hard · CE with the labels + (1 - hard) · CE with the teachers' mean."""
+    from edgebert.modeling.heads import parts_of
+    from edgebert.training.heads import hard_loss, soft_loss
+    from edgebert.training.loop import DistillationObjective, Objective
+
+    readers = tuple(DistillationObjective(student.model, one.model, one.ids) for one in teachers)
+    parts = parts_of(student.model.config, type(student.model).__name__)
+
+    class Ensemble(Objective):
+        def loss(self, batch: dict[str, Tensor]) -> Tensor:
+            said = [reader.ask_teacher(batch) for reader in readers]
+            theirs = ensemble(parts, said, batch["attention_mask"].bool())
+            ours = self.answer(batch)
+            soft = soft_loss(self.student, ours, theirs, batch, 1.0)
+            return hard * hard_loss(self.student, ours, batch, self.weights) + (1 - hard) * soft
+
+    return Ensemble(student.model, workshop.task.class_weights(workshop.train, workshop.labels))
+
+
+def check(config: Any, teacher: Any, *, teachers: str, **_: Any) -> None:
+    check_teachers(teacher, teachers, "mtdnn-kd")
+
+
+def apply(
+    student: Student,
+    workshop: Workshop,
+    *,
+    epochs: float,
+    hard: float,
+    teachers: str,
+    n_teachers: int,
+    teacher_epochs: float,
+) -> Student:
+    """The student after learning from all teachers together."""
+    from edgebert.training.run import train_student
+
+    found = find_teachers(student, workshop, "mtdnn-kd", teachers, n_teachers, teacher_epochs)
+    objective = ensemble_objective(student, workshop, found, hard)
+    train_student(objective, student, workshop, "mtdnn-kd", epochs or workshop.settings.epochs)
+    student.notes += (f"learnt from {len(found)} teachers together",)
+    return student
+
+
+METHOD = Method(
+    name="mtdnn-kd",
+    title="Learn the mean of several teachers, of one task or several",
+    paper=Paper(
+        "Improving Multi-Task Deep Neural Networks via Knowledge Distillation for Natural Language Understanding",
+        "Liu, He, Chen, Gao",
+        2019,
+        "1904.09482",
+    ),
+    stage="train",
+    apply=apply,
+    check=check,
+    params=(
+        EPOCHS,
+        Param(
+            "hard", float, 0.5, "weight of the true labels, 0 to 1; the teachers have the rest", minimum=0, maximum=1
+        ),
+        TEACHERS,
+        N_TEACHERS,
+        TEACHER_EPOCHS,
+    ),
+    toy={"epochs": 1, "n_teachers": 2, "teacher_epochs": 1},
+)

@@ -1,0 +1,145 @@
+"""Learn from several teachers, each through a head of its own over one encoder: on text first, then on labelled rows.
+
+Yang, Shou, Gong, Lin, Jiang (2019), "Model Compression with Multi-Task Knowledge Distillation for Web-scale Question
+Answering System", arXiv 1904.09636. The student has a head for each of K teachers while it learns:
+
+    stage 1, text:    L = 1/K Σ_k L_soft(z_{S,k}, z_{T_k})
+    stage 2, labels:  L = 1/K Σ_k [(1 - hard) · L_soft(z_{S,k}, z_{T_k}) + hard · CE(y, softmax(z_{S,k}))]
+
+L_soft is that of kd. The answer is the mean of the heads'. A head here is the last linear layer of the task's head, so the
+mean of its copies' weights gives the same answer as the mean of their outputs: the student keeps that one layer, and costs
+nothing more.
+
+Differences: what lies between the encoder and that last layer is shared (a pooler, a dense layer), and the heads begin as the
+student's own. Stage 1 reads --unlabelled and the training rows without their labels, `inner` of all passes; the paper's has
+millions of questions and passages. Teachers: the workshop's, and those of `teachers`; without any, `n_teachers` - 1 are
+made from it by a new head and other rows (`edgebert.methods._teachers`), where the paper's are trained apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from edgebert.methods import Method, Paper, Param, Workshop
+from edgebert.methods._fan import fan_of, mean_linear, swap
+from edgebert.methods._prediction import EPOCHS, HARD, TEMPERATURE
+from edgebert.methods._teachers import (
+    N_TEACHERS,
+    TEACHER_EPOCHS,
+    TEACHERS,
+    Teacher,
+    check_teachers,
+    find_teachers,
+    outlets,
+)
+from edgebert.types import Student
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from edgebert.training.loop import Objective
+
+
+def answers_of(parts: Sequence[Any], fans: Sequence[Any], k: int) -> dict[str, Tensor]:
+    """Outputs by name through the k-th head: a span's two are the columns of one layer."""
+    found: dict[str, Tensor] = {}
+    for part, fan in zip(parts, fans, strict=True):
+        columns = fan.last[k].unbind(-1) if part.kind == "question-answering" else (fan.last[k],)
+        found.update(zip(part.outputs, columns, strict=True))
+    return found
+
+
+def fans_objective(
+    student: Student,
+    workshop: Workshop,
+    teachers: Sequence[Teacher],
+    fans: Sequence[Any],
+    hard: float,
+    temperature: float,
+) -> Objective:
+    """The mean over teachers of (1 - hard) · L_soft + hard · CE with the labels."""
+    import torch
+
+    from edgebert.modeling.heads import parts_of
+    from edgebert.training.heads import hard_loss, soft_loss
+    from edgebert.training.loop import DistillationObjective, Objective
+
+    readers = tuple(DistillationObjective(student.model, one.model, one.ids) for one in teachers)
+    parts = parts_of(student.model.config, type(student.model).__name__)
+
+    class Fans(Objective):
+        def loss(self, batch: dict[str, Tensor]) -> Tensor:
+            self.read_student(batch)
+            return torch.stack([self.of_teacher(k, batch) for k in range(len(readers))]).mean()
+
+        def of_teacher(self, k: int, batch: dict[str, Tensor]) -> Tensor:
+            ours = answers_of(parts, fans, k)
+            soft = soft_loss(self.student, ours, readers[k].ask_teacher(batch), batch, temperature)
+            return (1 - hard) * soft + (hard * hard_loss(self.student, ours, batch, self.weights) if hard else 0.0)
+
+    return Fans(student.model, workshop.task.class_weights(workshop.train, workshop.labels))
+
+
+def check(config: Any, teacher: Any, *, teachers: str, **_: Any) -> None:
+    check_teachers(teacher, teachers, "multi-teacher")
+
+
+def apply(
+    student: Student,
+    workshop: Workshop,
+    *,
+    epochs: float,
+    inner: float,
+    hard: float,
+    temperature: float,
+    teachers: str,
+    n_teachers: int,
+    teacher_epochs: float,
+) -> Student:
+    """The student with the mean of its heads."""
+    from edgebert.training.run import train_student
+
+    found = find_teachers(student, workshop, "multi-teacher", teachers, n_teachers, teacher_epochs)
+    own = outlets(student.model)
+    fans = [fan_of(linear, len(found)) for linear in own]
+    for linear, fan in zip(own, fans, strict=True):
+        swap(student.model, linear, fan)
+    whole = epochs or workshop.settings.epochs
+    if inner:
+        objective = fans_objective(student, workshop, found, fans, 0.0, temperature)
+        train_student(objective, student, workshop, "multi-teacher-text", inner * whole, rows=workshop.transfer)
+    if inner < 1:
+        objective = fans_objective(student, workshop, found, fans, hard, temperature)
+        train_student(objective, student, workshop, "multi-teacher-labels", (1 - inner) * whole)
+    for fan in fans:
+        swap(student.model, fan, mean_linear(fan))
+    student.notes += (f"the mean of heads for {len(found)} teachers",)
+    return student
+
+
+METHOD = Method(
+    name="multi-teacher",
+    title="Learn from several teachers, a head for each",
+    paper=Paper(
+        "Model Compression with Multi-Task Knowledge Distillation for Web-scale Question Answering System",
+        "Yang, Shou, Gong, Lin, Jiang",
+        2019,
+        "1904.09636",
+    ),
+    stage="train",
+    apply=apply,
+    check=check,
+    params=(
+        EPOCHS,
+        Param("inner", float, 0.4, "share of the passes that go to text without labels", minimum=0, maximum=1),
+        HARD,
+        TEMPERATURE,
+        TEACHERS,
+        N_TEACHERS,
+        TEACHER_EPOCHS,
+    ),
+    heads=("token-classification", "sequence-classification", "question-answering"),
+    reads_text=True,
+    toy={"epochs": 1, "n_teachers": 2, "teacher_epochs": 1},
+)

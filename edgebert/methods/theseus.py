@@ -1,0 +1,154 @@
+"""Replace groups of the teacher's layers by single layers of the student, at random, until all are replaced.
+
+Xu, Zhou, Ge, Wei, Zhou (2020), "BERT-of-Theseus: Compressing BERT by Progressive Module Replacing", arXiv 2002.02925. The N
+layers of the predecessor are cut into M groups; group i of them, prd_i, may be replaced by one successor layer scc_i:
+
+    r_i ~ Bernoulli(p), drawn for each group and step
+    y_i = r_i · scc_i(y_{i-1}) + (1 - r_i) · prd_i(y_{i-1})
+    L   = the task's loss on the true labels, and nothing else
+    p   = b (constant), or min(1, k·t + b) at step t (linear)          equation 6
+
+While replacing, the predecessor, the embeddings and the head are frozen. Then the successors alone are fine-tuned, with
+embeddings and head. Here b is `rate`, and k is such that p reaches 1 with the last step of replacing.
+
+Where `n_layers` is given, the predecessor is the student as it comes, and the successors begin as its first M layers, as in
+the paper. With 0 the student has its depth already, from drop-layers for one: its layers are the successors, as they come,
+and the predecessor's are copied from the teacher.
+
+Differences: N need not be a multiple of M; group i ends at layer round(i·N/M). `inner` is the share of the passes in which
+layers are replaced, so that all passes together are as many as another method's.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from edgebert.errors import RequestError
+from edgebert.methods import Method, Paper, Param, Workshop
+from edgebert.methods._phases import learn_labels
+from edgebert.methods._prediction import EPOCHS
+from edgebert.methods._replacing import groups_of, replacing_rate
+from edgebert.methods._stack import check_stack, n_layers_param
+from edgebert.types import Student
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+SCHEDULES = ("linear", "constant")
+
+
+def replace_modules(
+    student: Student, workshop: Workshop, groups: Sequence[Any], schedule: str, rate: float, epochs: float
+) -> None:
+    """Trains the successors of a student whose layers are `groups`; all else of it stays as it is."""
+    import torch
+
+    from edgebert.training.loop import Objective
+    from edgebert.training.run import train_student
+
+    successors = [parameter for group in groups for parameter in group.successor.parameters()]
+    others = {parameter for parameter in student.model.parameters() if parameter.requires_grad}.difference(successors)
+
+    class Theseus(Objective):
+        step: Tensor  # of a buffer, so that a training that was killed knows it
+
+        def __init__(self, steps: int) -> None:
+            super().__init__(student.model, workshop.task.class_weights(workshop.train, workshop.labels))
+            self.steps = steps
+            self.register_buffer("step", torch.zeros((), dtype=torch.long))
+
+        def loss(self, batch: dict[str, Tensor]) -> Tensor:
+            for group in groups:
+                group.rate = replacing_rate(schedule, rate, int(self.step), self.steps)
+            self.step += 1
+            found = super().loss(batch)
+            return found if found.requires_grad else found + 0.0 * successors[0].sum()  # nothing was replaced
+
+    for parameter in others:
+        parameter.requires_grad_(False)
+    train_student(Theseus(n_steps(student, workshop, epochs)), student, workshop, "theseus-replacing", epochs)
+    for parameter in others:
+        parameter.requires_grad_(True)
+
+
+def n_steps(student: Student, workshop: Workshop, epochs: float) -> int:
+    """Of a training over the labelled rows."""
+    from edgebert.distributed import world_size
+
+    settings = workshop.settings
+    windows = workshop.task.encode(workshop.train, student.tokenizer, workshop.labels, settings.max_length)
+    drawn = len({feature.row for feature in windows}) if workshop.task.paired else len(windows)
+    return max(1, round(-(-drawn // (settings.batch_size * world_size())) * epochs))
+
+
+def check(config: Any, teacher: Any, *, n_layers: int, **_: Any) -> None:
+    old, new = (config if n_layers else teacher).num_hidden_layers, n_layers or config.num_hidden_layers
+    if new >= old:
+        hint = "Ask for fewer layers, or put drop-layers before it."
+        raise RequestError(f"{old} layers cannot be replaced by {new}", where="theseus.n_layers", hint=hint)
+    if not n_layers and (config.model_type, config.hidden_size) != (teacher.model_type, teacher.hidden_size):
+        what = (
+            f"layers of {config.model_type}, {config.hidden_size} wide, cannot stand among those of "
+            f"{teacher.model_type}, {teacher.hidden_size} wide"
+        )
+        raise RequestError(what, where="theseus", hint="Use it on a student of the teacher's family and width.")
+    check_stack(config, "theseus")
+    if not n_layers:
+        check_stack(teacher, "theseus")
+
+
+def apply(
+    student: Student, workshop: Workshop, *, n_layers: int, epochs: float, inner: float, schedule: str, rate: float
+) -> Student:
+    """The student of the successor layers."""
+    from torch import nn
+
+    from edgebert.modeling.checkpoint import encoder_layers, replace_layers
+
+    check(student.model.config, workshop.teacher.config, n_layers=n_layers)
+    stack = list(encoder_layers(student.model))
+    old = stack if n_layers else copy.deepcopy(list(encoder_layers(workshop.teacher)))
+    new = copy.deepcopy(stack[:n_layers]) if n_layers else stack
+    whole = epochs or workshop.settings.epochs
+    for layer in old:
+        layer.requires_grad_(False)
+    if inner:
+        groups = groups_of(old, new)
+        replace_layers(student.model, nn.ModuleList(groups))
+        replace_modules(student, workshop, groups, schedule, rate, inner * whole)
+    replace_layers(student.model, nn.ModuleList(new))
+    if inner < 1:
+        learn_labels(student, workshop, "theseus", (1 - inner) * whole)
+    student.notes += (f"{len(old)} layers replaced by {len(new)}",)
+    return student
+
+
+def reshape(config: Any, *, n_layers: int, **_: Any) -> Any:
+    config.num_hidden_layers = n_layers or config.num_hidden_layers
+    return config
+
+
+METHOD = Method(
+    name="theseus",
+    title="Replace groups of layers by single ones, at random",
+    paper=Paper(
+        "BERT-of-Theseus: Compressing BERT by Progressive Module Replacing",
+        "Xu, Zhou, Ge, Wei, Zhou",
+        2020,
+        "2002.02925",
+    ),
+    stage="train",
+    apply=apply,
+    reshape=reshape,
+    check=check,
+    params=(
+        n_layers_param("layers of the student; 0 takes those it has, to replace the teacher's"),
+        EPOCHS,
+        Param("inner", float, 0.5, "share of the passes in which layers are replaced", minimum=0, maximum=1),
+        Param("schedule", str, "linear", "how the chance of replacing goes over the steps", choices=SCHEDULES),
+        Param("rate", float, 0.5, "chance of replacing, at the first step where it grows", minimum=0, maximum=1),
+    ),
+    toy={"n_layers": 2, "epochs": 1, "inner": 0.2},
+)

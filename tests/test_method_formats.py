@@ -1,0 +1,75 @@
+"""Methods that change the architecture: every format that they declare can express the students that they make."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+import torch
+
+from edgebert import registry
+from edgebert.converters import Session
+from edgebert.errors import RequestError
+from edgebert.methods import Method
+from edgebert.modeling.graph import TorchSession, make_source
+from edgebert.types import Row, Student
+from edgebert.verify.edges import edge_batches
+from edgebert.verify.parity import compare, make_reference, row_batches
+from tests.toy_methods import applied
+
+LENGTH = 32
+QUICK = {("tflite", "albert"), ("coreml", "squeezebert")}  # of the formats that take long, one method each in make test
+UNCHANGED = next(field.default for field in dataclasses.fields(Method) if field.name == "reshape")
+
+
+def cases() -> list[object]:
+    """(method, format) of every method that changes the architecture."""
+    found = [
+        (format, name)
+        for name, method in sorted(registry.methods().items())
+        for format in method.formats
+        if method.stage == "shape" or (method.stage == "train" and method.reshape is not UNCHANGED)
+    ]
+    return [
+        pytest.param(name, format, marks=() if format == "onnx" or (format, name) in QUICK else pytest.mark.slow)
+        for format, name in found
+    ]
+
+
+def enlarged(student: Student) -> Student:
+    """Matrices three times as large: near 0 every layer is nothing, and a wrong one would not show."""
+    with torch.no_grad():
+        for parameter in student.model.parameters():
+            if parameter.dim() >= 2:
+                parameter.mul_(3.0)
+    return student
+
+
+@pytest.mark.parametrize(("name", "format"), cases())
+def test_students_convert_to_each_declared_format(
+    name: str, format: str, teacher: Student, toy_rows: list[Row], toy_labels: tuple[str, ...], tmp_path: Path
+) -> None:
+    """float32 through the parity gate; int8 near and finite: predictions of random weights have thin margins."""
+    try:
+        converter = registry.usable_converter(format)
+    except RequestError as error:
+        pytest.skip(str(error))
+    student = enlarged(applied(name, teacher, toy_rows, toy_labels, tmp_path / "work"))
+    pad = student.model.config.pad_token_id
+    rows = row_batches(registry.task("ner").encode(toy_rows[:16], student.tokenizer, toy_labels, LENGTH), pad)
+    edges = edge_batches(student.model.config.vocab_size, LENGTH, pad, student.tokenizer)
+    reference = make_reference(TorchSession(student.model), rows, edges, toy_labels)
+    source = make_source(student.model, lengths=(LENGTH,), labels=toy_labels, calibration=rows)
+
+    def failures(session: Session, kind: str) -> list[str]:
+        likeness, _ = compare(session, reference, kind)
+        return [failure for failure in likeness.failures if kind == "fp32" or "predictions are equal" not in failure]
+
+    for folder in ("fp32", "int8"):
+        (tmp_path / folder).mkdir()
+    exported = converter.export(source, tmp_path / "fp32")
+    assert failures(converter.open(exported.path, 1), "fp32") == []
+    trial = converter.precisions["int8"].trials[0]
+    reduced = converter.reduce(source, exported, "int8", trial, tmp_path / "int8")
+    assert failures(converter.open(reduced.path, 1), "int8") == []

@@ -1,0 +1,100 @@
+"""mini-seq: its loss on numbers worked by hand, its phases, and the heads that it serves."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from edgebert import registry
+from edgebert.errors import RequestError
+from edgebert.methods._prediction import prediction_objective
+from edgebert.modeling.checkpoint import copy_student
+from edgebert.training.loop import collate
+from edgebert.training.losses import soft_cross_entropy
+from edgebert.types import Row, Student
+from tests.toy_methods import workshop
+
+
+def test_the_loss_by_hand() -> None:
+    """At T = 3 the teacher says (1/4, 3/4) and the student (1/2, 1/2) at one piece, both (1/3, 2/3) at the next."""
+    theirs = torch.tensor([[[0.0, 3 * math.log(3)], [0.0, 3 * math.log(2)], [50.0, 0.0]]])
+    ours = torch.tensor([[[1.0, 1.0], [1.0, 1.0 + 3 * math.log(2)], [0.0, 50.0]]])
+    mask = torch.tensor([[True, True, False]])
+    entropy = -(math.log(1 / 3) / 3 + math.log(2 / 3) * 2 / 3)
+    found = soft_cross_entropy(ours, theirs, mask, 3.0).item()
+    assert math.isclose(found, 9 * (math.log(2) + entropy) / 2, rel_tol=1e-5)
+
+
+def test_the_temperature_is_the_papers_and_no_label_counts() -> None:
+    params = registry.method("mini-seq").read_params({})
+    assert params == {"epochs": 0.0, "temperature": 3.0, "labels": 0.0}
+
+
+def test_true_labels_change_nothing_while_the_teacher_speaks(
+    teacher: Student, toy_rows: list[Row], toy_labels: tuple[str, ...], tmp_path: Path
+) -> None:
+    student = copy_student(teacher.model, teacher.tokenizer)
+    shop = workshop(teacher, toy_rows, toy_labels, tmp_path)
+    objective = prediction_objective(student, shop, temperature=3.0, hard=0.0).eval()
+    batch = collate(shop.task.encode(toy_rows[:4], student.tokenizer, toy_labels, 32))
+    other = {**batch, "labels": batch["labels"].where(batch["labels"] < 0, 1)}
+    assert objective(**batch)["loss"] == objective(**other)["loss"]
+
+
+@pytest.mark.parametrize(
+    ("labels", "expected"),
+    [
+        (0.0, [("mini-seq-prediction", 10.0, 66)]),
+        (0.25, [("mini-seq-prediction", 7.5, 66), ("mini-seq-labels", 2.5, 64)]),
+    ],
+)
+def test_the_phases_share_the_epochs(
+    labels: float,
+    expected: Any,
+    teacher: Student,
+    toy_rows: list[Row],
+    toy_labels: tuple[str, ...],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seen: list[tuple[str, float, int]] = []
+
+    def note(objective: Any, student: Student, shop: Any, name: str, epochs: float, **options: Any) -> None:
+        rows = options.get("rows")
+        seen.append((name, epochs, len(shop.train if rows is None else rows)))
+
+    monkeypatch.setattr("edgebert.training.run.train_student", note)
+    unlabelled = (Row(("leave", "dham")), Row(("quartz",)))
+    shop = replace(workshop(teacher, toy_rows, toy_labels, tmp_path), unlabelled=unlabelled)
+    method = registry.method("mini-seq")
+    student = copy_student(teacher.model, teacher.tokenizer)
+    method.apply(student, shop, **method.read_params({"epochs": 10, "labels": labels}))
+    assert seen == expected
+
+
+def test_a_student_learns_from_text_without_any_label(
+    teacher: Student, toy_rows: list[Row], toy_labels: tuple[str, ...], tmp_path: Path
+) -> None:
+    bare = [replace(row, tags=()) for row in toy_rows]
+    shop = replace(workshop(teacher, bare, toy_labels, tmp_path), dev=toy_rows[64:])
+    student = copy_student(teacher.model, teacher.tokenizer)
+    with torch.no_grad():
+        student.model.classifier.weight.neg_()
+    objective = prediction_objective(student, shop, temperature=3.0, hard=0.0).eval()
+    batch = collate(shop.task.encode(bare[:16], student.tokenizer, toy_labels, 32))
+    before = objective(**batch)["loss"].item()
+    method = registry.method("mini-seq")
+    method.apply(student, shop, **method.read_params({"epochs": 4}))
+    assert objective(**batch)["loss"].item() < before
+
+
+def test_it_serves_token_heads_alone_and_a_share_of_all_epochs_is_refused() -> None:
+    method = registry.method("mini-seq")
+    assert method.heads == ("token-classification",)
+    with pytest.raises(RequestError, match=r"1.0 is above 0.9"):
+        method.read_params({"labels": 1})

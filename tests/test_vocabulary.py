@@ -1,0 +1,55 @@
+"""Two tokenizers held against each other."""
+
+from __future__ import annotations
+
+import json
+
+from tokenizers import Tokenizer
+
+from edgebert.modeling.vocabulary import teacher_ids
+from tests.conftest import make_tokenizer
+
+TEXTS = ["fly from aville to new bton", "zebras"]
+
+
+def changed(**vocabulary: str) -> Tokenizer:
+    """The toy tokenizer with pieces renamed."""
+    state = json.loads(make_tokenizer().to_str())
+    names = {old.replace("_", "#"): new for old, new in vocabulary.items()}
+    state["model"]["vocab"] = {names.get(piece, piece): i for piece, i in state["model"]["vocab"].items()}
+    return Tokenizer.from_str(json.dumps(state))
+
+
+def test_equal_ones_need_no_map() -> None:
+    assert teacher_ids(make_tokenizer(), make_tokenizer(), TEXTS) == (None, "")
+
+
+def test_special_tokens_go_by_their_role_and_pieces_by_their_text() -> None:
+    state = json.dumps(json.loads(make_tokenizer().to_str()))
+    for ours, theirs in (
+        ("[PAD]", "<pad>"),
+        ("[UNK]", "<unk>"),
+        ("[CLS]", "<s>"),
+        ("[SEP]", "</s>"),
+        ("[MASK]", "<mask>"),
+    ):
+        state = state.replace(ours, theirs)
+    moved = json.loads(state)
+    pieces = list(moved["model"]["vocab"])
+    moved["model"]["vocab"] = {piece: i for i, piece in enumerate([*pieces[:5], "extra", *pieces[5:]])}
+    ids, why = teacher_ids(make_tokenizer(), Tokenizer.from_str(json.dumps(moved)), TEXTS)
+    assert why == ""
+    assert ids == (0, 1, 2, 3, 4, *range(6, 6 + len(pieces) - 5))
+
+
+def test_a_piece_that_the_teacher_lacks_is_told() -> None:
+    ids, why = teacher_ids(changed(aville="avil"), make_tokenizer(), TEXTS)
+    assert ids is None and "the first is 'avil'" in why
+
+
+def test_another_way_of_splitting_is_told() -> None:
+    """The same pieces, but one tokenizer keeps capitals."""
+    state = json.loads(make_tokenizer().to_str())
+    state["normalizer"]["lowercase"] = False
+    _, why = teacher_ids(Tokenizer.from_str(json.dumps(state)), make_tokenizer(), ["Fly"])
+    assert why == "it splits 'Fly' in another way than the teacher"
