@@ -38,8 +38,8 @@ from edgebert.stages import compress_stage, convert_stage, teacher_stage, verify
 from edgebert.types import Budget, FitRequest
 
 DATA = Path("../shared/data")
-CAPS = {"train": 600, "dev": 200, "test": 700}  # rows; drawn once, with seed 0
-TEACHER_EPOCHS, EPOCHS = 6.0, 6.0
+CAPS = {"train": 800, "dev": 200, "test": 700}  # rows; drawn once, with seed 0
+TEACHER_EPOCHS, EPOCHS, BATCH = 6.0, 6.0, 16
 CORPORA: dict[str, dict[str, Any]] = {
     "snips": {"task": "ner", "data": ("train=snips/train.conll", "test=snips/validate.conll")},
     "banking77": {"task": "classify", "data": ("banking77",)},
@@ -107,7 +107,7 @@ def open_job(corpus: str, runs: Path) -> Fit:
     request = FitRequest(
         device="pixel6", task=wanted["task"], data=specs, recipe="drop-layers+kd", formats=("onnx",),
         params={"drop-layers.n_layers": 3}, run=str(runs / f"methods-{corpus}"), candidates=1,
-        epochs=EPOCHS, teacher_epochs=TEACHER_EPOCHS, mixed_precision="bf16",
+        epochs=EPOCHS, teacher_epochs=TEACHER_EPOCHS, batch_size=BATCH, mixed_precision="bf16",
     )  # fmt: skip
     job = resolve(request, f"python -m benchmarks.methods --only {corpus}", None)
     job.budget = Budget()
@@ -209,7 +209,7 @@ def write(corpora: Iterable[str], runs: Path, path: Path) -> None:
         "# Every method on the same teacher",
         "",
         "Written by `make bench-methods`. One teacher a corpus, all-MiniLM-L6-v2 with the task's head; each student has the",
-        f"same rows and the same {EPOCHS:g} epochs, whatever its phases. Rows are capped: {CAPS['train']} to train on,",
+        f"same rows and the same {EPOCHS:g} epochs in batches of {BATCH}, whatever its phases. Rows are capped: {CAPS['train']} to train on,",
         f"{CAPS['dev']} for development (the variant of int8 is chosen on them) and {CAPS['test']} to test on, drawn with seed",
         "0. The score is of the int8 ONNX file, run one row at a time; the mean over seeds where there are several, with their",
         "standard deviation. Trained in bf16. `x` is the p50 of the teacher in torch over that of the file: all files of a",

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from edgebert import registry
 from edgebert.errors import RequestError
-from edgebert.recipes import read_recipe, recipe_text
+from edgebert.recipes import check_methods, formats_of, read_recipe, recipe_text
+from edgebert.search.plan import check_shapes
+from tests.families import tiny
 
 
 def test_the_default_recipe() -> None:
@@ -63,3 +68,52 @@ def test_a_broken_toml_file_names_itself(tmp_path: Path) -> None:
     path.write_text("[other]\n")
     with pytest.raises(RequestError, match=r"no .*method.* table"):
         read_recipe(str(path))
+
+
+# ---------------------------------------------------------------- what cannot be, told before anything is trained
+
+
+def config_of(family: str, **changes: Any) -> Any:
+    config = tiny(family, **changes).config
+    config.architectures = ["SomeForTokenClassification"]
+    return config
+
+
+@pytest.mark.parametrize(
+    ("family", "recipe", "params", "told"),
+    [
+        ("fnet", "minilm", {}, "reads the teacher's attentions and values, and the family fnet gives no attention"),
+        ("xlnet", "minilm", {}, "has no value projection that can be told"),
+        ("albert", "theseus", {"theseus.n_layers": 1}, "has no list of"),
+        ("bert", "bilstm+minilm", {"bilstm.embedding_width": 16}, "the student's attentions and values"),
+    ],
+)
+def test_models_that_lack_what_a_method_reads(family: str, recipe: str, params: dict[str, Any], told: str) -> None:
+    with pytest.raises(RequestError, match=told):
+        check_shapes(config_of(family), read_recipe(recipe, params)[0], config_of(family))
+
+
+def test_a_student_larger_than_its_teacher_is_refused() -> None:
+    with pytest.raises(RequestError, match=r"a student of [\d,]+ parameters is larger than its teacher of [\d,]+"):
+        check_shapes(config_of("bert", num_hidden_layers=4), read_recipe("kd", {})[0], config_of("bert"))
+
+
+def test_methods_that_exclude_each_other() -> None:
+    recipe, _ = read_recipe("drop-layers+well-read", {})
+    with pytest.raises(RequestError, match="well-read and drop-layers exclude each other: "):
+        check_methods(recipe, "token-classification")
+
+
+def test_a_method_for_other_heads_is_refused() -> None:
+    recipe, _ = read_recipe("mini-seq", {})
+    with pytest.raises(RequestError, match="serves token-classification heads, and this task has a question-answering"):
+        check_methods(recipe, "question-answering")
+
+
+def test_formats_that_a_method_cannot_make(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(registry.methods(), "kd", replace(registry.method("kd"), formats=("onnx",)))
+    recipe, _ = read_recipe("kd", {})
+    kept, notes = formats_of(recipe, ("tflite", "onnx"), ())
+    assert kept == ("onnx",) and notes == ["no tflite file: kd makes what it cannot express"]
+    with pytest.raises(RequestError, match="what kd makes cannot be written as tflite"):
+        formats_of(recipe, ("tflite", "onnx"), ("tflite",))
