@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from edgebert import registry
 from edgebert.converters import Precision
 from edgebert.errors import BudgetError, RequestError, unknown
+from edgebert.methods import unchanged
 from edgebert.modeling.rebuild import auto_model_of
 from edgebert.search.cost import count_parameters, predict_bytes, predict_latency
 from edgebert.search.limits import Limit, admits, broken, limits_of, miss, over, overrun, predicted_ms
@@ -149,19 +150,28 @@ def check_shapes(config: Any, recipe: Recipe, teacher: Any) -> None:
 
 def _reshaped(config: Any, recipe: Recipe, methods: Mapping[str, Method], teacher: Any) -> Any:
     """The student's config: each call's `reshape` in turn, over a copy. Raises RequestError for what cannot be."""
-    from edgebert.training.features import missing_features
-
     config = copy.deepcopy(config)
     for call in recipe.calls:
         method = methods[call.method]
         params = method.read_params(call.params)
+        _require(method, "teacher", teacher)
+        if method.reshape is unchanged:
+            _require(method, "student", config)
         method.check(config, teacher, **params)
         config = method.reshape(config, **params)
-        for whose, one in (("teacher", teacher), ("student", config)) if method.needs else ():
-            if why := missing_features(one, method.needs):
-                what = f"it reads the {whose}'s {' and '.join(method.needs)}, and {why}"
-                raise RequestError(what, where=method.name, hint="Use kd, which reads predictions alone.")
+        _require(method, "student", config)
     return config
+
+
+def _require(method: Method, whose: str, config: Any) -> None:
+    """Raises RequestError where a model of this config does not give what the method reads of it."""
+    if not method.needs:
+        return
+    from edgebert.training.features import missing_features
+
+    if why := missing_features(config, method.needs):
+        what = f"it reads the {whose}'s {' and '.join(method.needs)}, and {why}"
+        raise RequestError(what, where=method.name, hint="Use kd, which reads predictions alone.")
 
 
 def _shape(
