@@ -47,7 +47,7 @@ CORPORA: dict[str, dict[str, Any]] = {
         "task": "ner",
         "data": ("train=snips/train.conll", "test=snips/validate.conll"),
         "teacher_epochs": 1,
-    },  # fmt: skip
+    },
     "btc": {
         "task": "ner",
         "data": (*(f"train=btc/{section}.conll" for section in "abeg"), "dev=btc/h.conll", "test=btc/f.conll"),
