@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         list_runs,
         load,
         predict,
+        prepare_device,
         show_run,
     )
     from edgebert.errors import EdgebertError
@@ -44,6 +45,7 @@ __all__ = [
     "list_runs",
     "load",
     "predict",
+    "prepare_device",
     "show_run",
 ]
 

@@ -12,6 +12,7 @@ from edgebert.types import CompressResult, ConvertResult, DeviceProfile, FitRequ
 
 if TYPE_CHECKING:
     from edgebert.methods import Method
+    from edgebert.profile.measure import Measurement
 
 __all__ = [
     "Predictor",
@@ -26,6 +27,8 @@ __all__ = [
     "list_runs",
     "load",
     "predict",
+    "prepare_device",
+    "profile",
     "show_run",
 ]
 
@@ -146,6 +149,57 @@ def check(path: str | Path) -> None:
 
     folder = Path(path)
     check_bundle(folder / "bundle" if (folder / "bundle").is_dir() else folder)
+
+
+def profile(
+    artifacts: str | Path | Sequence[str | Path],
+    on: str | Sequence[str] = "here",
+    *,
+    output: str | None = None,
+    on_event: Callable[[dict[str, Any]], None] | None = None,
+    **options: Any,
+) -> Measurement:
+    """Measures files where they will run; the command `edgebert profile`.
+
+    Args:
+        artifacts: files, bundles, run folders or what `convert` wrote.
+        on: "here", "ssh:user@host", …
+        output: a JSON file for everything, raw times included.
+        on_event: told of what is under way.
+        **options: the other fields of `edgebert.profile.measure.Request`, such as `threads`, `cores`, `texts`.
+
+    Raises:
+        EdgebertError: the request cannot be, or the only target gave nothing.
+    """
+    import json
+
+    from edgebert.profile.measure import Request, check_output, measure
+    from edgebert.run import plain, write_atomic
+
+    names = (artifacts,) if isinstance(artifacts, (str, Path)) else tuple(artifacts)
+    targets = (on,) if isinstance(on, str) else tuple(on)
+    if output is not None:
+        check_output(output)
+    result = measure(Request(tuple(map(str, names)), targets, **options), on_event)
+    if output is not None:
+        write_atomic(Path(output), json.dumps(plain(result), ensure_ascii=False) + "\n")
+    return result
+
+
+def prepare_device(on: str, *, on_event: Callable[[dict[str, Any]], None] | None = None) -> str:
+    """Installs on a target what measuring needs there, in a folder of ours; says what it installed.
+
+    Raises:
+        EdgebertError: there is nothing to install for such a target, or it cannot be done.
+    """
+    from edgebert.errors import RequestError
+    from edgebert.profile.targets import parse_address
+
+    kind, address = parse_address(on)
+    found = registry.target(kind)
+    if found.prepare is None:
+        raise RequestError(f"there is nothing to install for {found.title}", where=on)
+    return found.prepare(address, lambda **event: on_event(event) if on_event else None)
 
 
 def list_devices() -> Mapping[str, DeviceProfile]:

@@ -18,6 +18,7 @@ from edgebert.errors import RequestError, unknown
 if TYPE_CHECKING:
     from edgebert.converters import Converter, Precision
     from edgebert.methods import Method
+    from edgebert.profile.targets import Target
     from edgebert.tasks import Task
 
 
@@ -52,6 +53,18 @@ def tasks() -> dict[str, Task]:
 def converters() -> dict[str, Converter]:
     """Converters by format name."""
     return _found("converters", "CONVERTER")
+
+
+def targets() -> dict[str, Target]:
+    """Places to measure by name."""
+    return _found("profile.targets", "TARGET")
+
+
+def target(name: str) -> Target:
+    """The target of this name, or an error that offers the nearest names."""
+    if name not in targets():
+        raise unknown("target", name, targets(), where="--on")
+    return targets()[name]
 
 
 def method(name: str) -> Method:

@@ -81,6 +81,18 @@ def toy_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def onnxruntime_web() -> Path:
+    """The folder of onnxruntime-web's files: the user's cache, or what npm fetches into it."""
+    from edgebert.errors import EdgebertError
+    from edgebert.profile.targets import _browser_assets
+
+    try:
+        return _browser_assets.fetch(lambda **event: None)
+    except EdgebertError as error:
+        pytest.skip(f"onnxruntime-web cannot be had here: {error.what}")
+
+
 def make_checkpoint(folder: Path, *, n_layers: int = 4) -> Path:
     import torch
     from transformers import BertConfig, BertModel

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Callable
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 
@@ -10,8 +12,27 @@ import pytest
 
 from edgebert.devices import SOURCES, device_profiles, instruction_sets, lanes, load_device
 from edgebert.errors import RequestError
+from edgebert.search.cost import predict_latency
+from edgebert.search.published import model_config, published_points
 
-NAMES = ["chrome-desktop", "iphone13", "pixel4", "pixel6", "rpi4", "rpi5", "this-machine"]
+NAMES = [
+    "chrome-desktop", "chrome-phone",
+    "galaxy-a03-core", "galaxy-s20", "galaxy-s24",
+    "iphone-xs", "iphone13", "iphone15-pro", "iphone17-pro",
+    "pixel3", "pixel4", "pixel6", "pixel8",
+    "rpi-zero2w", "rpi3", "rpi4", "rpi5",
+    "this-machine",
+]  # fmt: skip
+PUBLISHED = {  # profile -> what published.csv calls it
+    "galaxy-s20": "Galaxy S20",
+    "galaxy-s24": "Galaxy S24",
+    "iphone-xs": "iPhone XS",
+    "iphone17-pro": "iPhone 17 Pro",
+    "pixel3": "Pixel 3",
+    "pixel4": "Pixel 4",
+    "pixel6": "Pixel 6 Pro",
+}
+RecordProperty = Callable[[str, object], None]
 PIXEL6 = files("edgebert.device_profiles").joinpath("pixel6.toml").read_text("utf-8")
 
 
@@ -71,6 +92,46 @@ def test_pixel6_figures() -> None:
     assert "dotprod" not in load_device("rpi4").instructions
 
 
+def test_boards_of_little_memory_grant_little_of_it() -> None:
+    for name in ("rpi-zero2w", "rpi3", "galaxy-a03-core"):
+        device = load_device(name)
+        assert device.budget.memory_mb is not None
+        assert device.budget.memory_mb <= device.ram_mb / 5
+        assert "32-bit" in device.notes or "32 and as 64 bits" in device.notes
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_profiles_are_the_machines_of_the_published_points(name: str) -> None:
+    """The cost model was fitted on published.csv's cores: a profile of other figures would not be what was fitted."""
+    device = load_device(name)
+    points = [point for point in published_points() if point.device.name == PUBLISHED[name]]
+    assert points
+    for point in points:
+        assert [replace(c, name="") for c in device.cores] == list(point.device.cores)
+        assert (device.memory_gb_per_s, device.dispatch_us) == (point.device.memory_gb_per_s, point.device.dispatch_us)
+
+
+def test_published_points_fall_within_what_is_said_of_their_device(record_property: RecordProperty) -> None:
+    """Through the profiles, as a user asks for it. A device may miss; the share of all that the issue asks for may not."""
+    inside: dict[str, list[bool]] = {}
+    for name, called in PUBLISHED.items():
+        device = load_device(name)
+        for point in (point for point in published_points() if point.device.name == called):
+            config = model_config(point.model)
+            said = predict_latency(
+                config, device, precision=point.precision, seq_len=point.seq_len, threads=point.threads
+            )
+            assert said.how == "predicted"
+            assert said.low_ms is not None
+            assert said.high_ms is not None
+            inside.setdefault(name, []).append(said.low_ms <= point.latency_ms <= said.high_ms)
+    for name, found in inside.items():
+        record_property(name, f"{sum(found)} of {len(found)}")
+    everything = [one for found in inside.values() for one in found]
+    assert len(everything) == 10
+    assert sum(everything) / len(everything) >= 0.8, inside
+
+
 def test_user_profile_by_path(tmp_path: Path) -> None:
     path = tmp_path / "mine.toml"
     text = PIXEL6.replace('name = "pixel6"', 'name = "my-phone"').replace("size_mb = 10\n", "").replace("notes =", "#")
@@ -85,7 +146,7 @@ def test_unknown_device_offers_the_nearest() -> None:
     with pytest.raises(RequestError) as caught:
         load_device("pixel7")
     assert (caught.value.where, caught.value.what) == ("--device", "unknown device 'pixel7'")
-    assert "Did you mean pixel6 or pixel4" in str(caught.value.hint) or "pixel4 or pixel6" in str(caught.value.hint)
+    assert "Did you mean pixel" in str(caught.value.hint)
 
 
 def test_missing_file() -> None:

@@ -10,6 +10,7 @@ LINES = {
     "request": "fitting {teacher} for {device}: {task} on {data}",
     "teacher-found": "teacher from {origin}",
     "note": "note: {text}",
+    "link": "{text}",
     "kept": "{stage}: kept from before",
     "linked": "{stage}: taken from run {run}",
     "damaged": "{folder}: damaged, made again",
@@ -21,6 +22,7 @@ LINES = {
     "timing": "  timing {files} models in turns, {threads} thread(s), {lengths} lengths",
     "done": "{stage}: done in {seconds:.0f} s",
 }
+TELL_EVERY_S = 2.0
 
 
 class Progress:
@@ -31,7 +33,7 @@ class Progress:
 
         self.console = Console(stderr=True, highlight=False)
         self.quiet = quiet
-        self.started = time.monotonic()
+        self.started = self._told = time.monotonic()
         self._live = self.console.status("") if self.console.is_terminal and not quiet else None
 
     def __enter__(self) -> Progress:
@@ -46,7 +48,7 @@ class Progress:
             self._live.stop()
 
     def __call__(self, event: dict[str, Any]) -> None:
-        if self.quiet:
+        if self.quiet and event["event"] != "link":  # without it nothing would go on
             return
         kind = event["event"]
         if kind == "epoch":
@@ -54,10 +56,20 @@ class Progress:
         elif kind in LINES:
             reasons = "; ".join(event.get("failures") or ())
             self._print(LINES[kind].format(**event, reasons=reasons).rstrip())
+        if kind == "measuring":
+            self._measuring(event["text"])
         if self._live and kind in ("step", "begin", "trial"):
             self._live.update(self._under_way(event))
 
+    def _measuring(self, text: str) -> None:
+        """In the live line; where there is none, a line where two seconds went by without one."""
+        if self._live:
+            self._live.update(text)
+        elif time.monotonic() - self._told >= TELL_EVERY_S:
+            self._print(f"  {text}")
+
     def _print(self, line: str) -> None:
+        self._told = time.monotonic()
         clock = time.strftime("%M:%S", time.gmtime(time.monotonic() - self.started))
         self.console.print(f"{clock}  {line}", markup=False, soft_wrap=True)
 

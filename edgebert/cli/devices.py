@@ -73,3 +73,20 @@ def show(name: str, as_json: bool) -> None:
         ("notes", profile.notes),
     ]  # fmt: skip
     print_table((name, ""), [row for row in rows if row[1]])
+
+
+@command.command(
+    "prepare",
+    short_help="Install on a device what measuring needs there.",
+    epilog="\b\nExample:\n  edgebert devices prepare ssh:pi@raspberrypi",
+)
+@click.argument("target")
+@click.option("--quiet", is_flag=True, help="No progress.")
+def prepare(target: str, quiet: bool) -> None:
+    """Installs numpy and the runtimes on TARGET, in a folder of ours, and touches nothing else there."""
+    from edgebert.api import prepare_device
+    from edgebert.cli._progress import Progress
+
+    with Progress(quiet) as progress:
+        installed = prepare_device(target, on_event=progress)
+    click.echo(installed)

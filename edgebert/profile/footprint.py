@@ -13,6 +13,7 @@ from pathlib import Path
 
 from edgebert.converters import Runner
 from edgebert.errors import EdgebertError
+from edgebert.profile import runner
 from edgebert.types import Footprint
 
 
@@ -79,18 +80,11 @@ def _import_runtime(format: str) -> None:
 
 
 def peak_bytes() -> int:
-    """Peak resident set of this process.
-
-    Linux: VmHWM, because getrusage there starts from what the parent process had when it forked.
-    """
-    import resource
-
-    status = Path("/proc/self/status")
-    if status.exists():
-        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
-        return int(line.split()[1]) * 1024
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
+    """`runner.peak_bytes`. Raises EdgebertError where the system does not tell."""
+    found = runner.peak_bytes()
+    if found is None:
+        raise EdgebertError("this system does not tell a process its peak memory")
+    return found
 
 
 if __name__ == "__main__":

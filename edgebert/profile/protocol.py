@@ -1,14 +1,12 @@
-"""The measuring protocol on this machine.
+"""The measuring protocol inside a process, on sessions that are open already: what `fit`, trials and benchmarks use.
 
-Files and the teacher take turns in blocks, so that a machine that slows down slows all of them; the first run of each
-block is not counted (another file's work has just filled the caches and a thread pool may still spin). Inputs are real
-rows, evenly spread over the sorted lengths, so that p50 is the latency at the median length; and one input of 128
-tokens, made of the same rows.
+The loop is `edgebert.profile.runner.take_turns`, which every target runs: files and the teacher take turns in blocks,
+so that a machine that slows down slows all of them. Inputs are real rows, evenly spread over the sorted lengths, so that
+p50 is the latency at the median length; and one input of 128 tokens, made of the same rows.
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -16,9 +14,9 @@ import numpy as np
 
 from edgebert.converters import Runner
 from edgebert.infer import pad_batch
+from edgebert.profile.runner import Turn, take_turns
 from edgebert.types import Feature, Latency
 
-BLOCK = 6  # runs in a row of one file, the first not counted
 MIN_RUNS = 50
 FIXED_LENGTH = 128
 
@@ -36,22 +34,14 @@ class Entry:
 
 
 def interleave(entries: Sequence[Entry], n_runs: int = MIN_RUNS, step: Callable[[], None] | None = None) -> None:
-    """Times every entry at least `n_runs` times, in turns; fills `times_ms`."""
-    for entry in entries:
-        for batch in entry.batches[:3]:
-            entry.session.run(batch)
-    position = 0
-    while len(entries[0].times_ms) < n_runs:
-        for entry in entries:
-            for i in range(BLOCK):
-                batch = entry.batches[(position + max(i - 1, 0)) % len(entry.batches)]
-                start = time.perf_counter()
-                entry.session.run(batch)
-                if i:
-                    entry.times_ms.append((time.perf_counter() - start) * 1e3)
-        position += BLOCK - 1
-        if step:
-            step()
+    """Times every entry `n_runs` times, in whole blocks and in turns; fills `times_ms`."""
+    turns = [Turn(_runs(entry), len(entry.batches), entry.times_ms) for entry in entries]
+    take_turns(turns, min_runs=n_runs, step=step)
+
+
+def _runs(entry: Entry) -> Callable[[int], object]:
+    run, batches = entry.session.run, entry.batches
+    return lambda index: run(batches[index])
 
 
 def latency(entry: Entry, *, device: str, threads: int, lengths: str) -> Latency:

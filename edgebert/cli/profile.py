@@ -1,0 +1,148 @@
+"""edgebert profile"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from edgebert.cli._show import json_option, print_json, print_table
+
+if TYPE_CHECKING:
+    from edgebert.profile.measure import Measured, Measurement
+
+
+@click.command(
+    "profile",
+    short_help="Measure files where they will run.",
+    epilog="""\b
+Examples:
+  edgebert profile runs/ner-atis-pixel6 --on here
+  edgebert profile model.onnx model.tflite --on ssh:pi@raspberrypi --threads 4 --output pi.json
+  edgebert profile ./my-model-edge --on here --on browser --texts lines.txt
+  edgebert profile model.onnx --on adb --length 128
+
+Texts are run at their own lengths and at 128 tokens. Every figure says whether it was measured or emulated. The command
+ends with 2 when something that was asked for could not be measured.""",
+)
+@click.argument("artifacts", metavar="ARTIFACT...", nargs=-1, required=True)
+@click.option("--on", multiple=True, required=True, metavar="TARGET", help="here, ssh:user@host, …; may be repeated.")
+@click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True, help="Of the runtime.")
+@click.option("--cores", metavar="N,N", help="Cores to run on, by comma.  [default: the system chooses]")
+@click.option("--length", type=int, help="One input of this many tokens, instead of texts.")
+@click.option("--texts", metavar="FILE", help="A text a line, run at their own lengths and at 128 tokens.")
+@click.option("--run", metavar="RUN", help="A run or bundle whose texts are taken.  [default: the artifact's own]")
+@click.option(
+    "--max-seconds", type=click.FloatRange(min=0), default=30, show_default=True,
+    help="Of each file's timed runs, after the first 50, while p50 is not stable.",
+)  # fmt: skip
+@click.option(
+    "--timeout", "timeout_s", type=click.FloatRange(min=1), default=600, show_default=True,
+    help="Seconds for everything at one kind of lengths; what was measured by then is kept.",
+)  # fmt: skip
+@click.option("--output", "-o", metavar="FILE", help="Write everything, raw times included, as JSON.")
+@click.option("--quiet", is_flag=True, help="No progress.")
+@json_option
+def command(cores: str | None, output: str | None, quiet: bool, as_json: bool, **options: Any) -> int:
+    """Measures each ARTIFACT (a file, a bundle, a run folder or what edgebert convert wrote) on each TARGET."""
+    from edgebert.api import profile
+    from edgebert.cli._progress import Progress
+
+    with Progress(quiet) as progress:
+        result = profile(cores=_cores(cores), output=output, on_event=progress, **options)
+    if as_json:
+        print_json(result)
+    else:
+        _print(result)
+        if output:
+            click.echo(f"raw times: {output}")
+    return result.exit_code
+
+
+def _cores(text: str | None) -> tuple[int, ...]:
+    try:
+        cores = tuple(int(part) for part in text.split(",")) if text else ()
+    except ValueError:
+        cores = (-1,)
+    if any(core < 0 for core in cores):
+        raise click.BadParameter(f"'{text}' is not numbers by comma, such as 4,5", param_hint="--cores")
+    return cores
+
+
+def _print(result: Measurement) -> None:
+    several = len({one.target for one in result.results}) > 1
+    columns = (
+        "file",
+        *(("on",) if several else ()),
+        "tokens",
+        "p50",
+        "p90",
+        "p99",
+        "load",
+        "first",
+        "peak MB",
+        "runs",
+        "",
+    )
+    print_table(columns, [_row(one, several) for one in result.results if one.n_runs or not one.failure])
+    for line in dict.fromkeys(_basis(one) for one in result.results if one.n_runs):
+        click.echo(line)
+    click.echo("ms. " + result.statistic)
+    for on, facts in result.facts.items():
+        if said := _facts(facts):
+            click.echo(f"{on}: {said}")
+    for pad in result.padding:
+        click.echo(
+            f"{pad.file} on {pad.target}: padded to {pad.fixed_tokens} tokens a text takes {pad.factor:.2f} times as long "
+            f"({pad.fixed_ms:.3g} ms against {pad.own_ms:.3g} ms at own lengths, median {pad.own_tokens}; {pad.how})"
+        )
+    for one in result.results:
+        if one.compared:
+            click.echo(
+                f"{one.file} on {one.target}: {100 * one.equal_predictions:.2f} % of predictions as here, largest "
+                f"difference {one.max_difference:.2g} ({one.compared} inputs)"
+                if one.max_difference is not None and one.equal_predictions is not None
+                else f"{one.file} on {one.target}: its outputs are not numbers"
+            )
+    for note in result.notes:
+        click.echo(f"note: {note}")
+    for one in result.results:
+        if one.failure:
+            click.echo(f"error: {one.file} on {one.target}: {one.failure}", err=True)
+    for on, failure in result.failures.items():
+        click.echo(f"error: {on}: {failure}", err=True)
+
+
+def _row(one: Measured, several: bool) -> tuple[str, ...]:
+    tokens = str(one.seq_len) if one.lengths == "fixed" else f"{min(one.n_tokens)}–{max(one.n_tokens)}"
+    times = (one.p50_ms, one.p90_ms, one.p99_ms, one.load_ms, one.first_run_ms)
+    return (
+        one.file,
+        *((one.target,) if several else ()),
+        tokens,
+        *("-" if value is None else f"{value:.3g}" if value < 100 else f"{value:.0f}" for value in times),
+        "-" if one.peak_memory_bytes is None else f"{one.peak_memory_bytes / 1e6:.1f}",
+        str(one.n_runs),
+        "cut short" if one.failure else "" if one.stable else "not stable",
+    )
+
+
+def _basis(one: Measured) -> str:
+    threads = f"{one.threads} thread{'s' if one.threads > 1 else ''}"
+    on = f" on core {', '.join(map(str, one.cores))}" if one.cores else ""
+    lengths = f"own lengths of {one.inputs}" if one.lengths == "data" else f"fixed length, {one.inputs}"
+    return (
+        f"{one.target}: {one.how}, {one.device}, {one.runtime} {one.runtime_version}, {threads}{on}, batch 1, {lengths}"
+    )
+
+
+def _facts(facts: Any) -> str:
+    parts = []
+    for name, unit in (("clock_mhz", "MHz"), ("temperature_c", "°C")):
+        values = facts.get(name)
+        values = values if isinstance(values, list) else [values]
+        if all(isinstance(value, (int, float)) for value in values):
+            parts.append(
+                " before, ".join(f"{value:g} {unit}" for value in values) + (" after" if len(values) > 1 else "")
+            )
+    return "; ".join(parts)

@@ -1,0 +1,136 @@
+"""From what a user names to files that can be measured: a file, a bundle, a run, or what `convert` wrote."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from edgebert.bundle.manifest import GOLDEN, MANIFEST, TOKENIZER, read_manifest
+from edgebert.errors import RequestError
+from edgebert.profile.targets import File
+from edgebert.run import RECORD
+
+SUFFIXES = {".onnx": "onnx", ".tflite": "tflite", ".mlpackage": "coreml"}
+WHAT = "Give an .onnx, .tflite or .mlpackage, a bundle, a run folder, what edgebert convert wrote, or a checkpoint."
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A file to measure, and what lies beside it."""
+
+    file: File
+    tokenizer: Path | None  # a tokenizer.json
+    golden: Path | None = None  # texts that belong to it
+    limit: int | None = None  # tokens, where a manifest tells
+
+
+def find_subjects(names: Sequence[str]) -> list[Subject]:
+    """Every file that is named, once, each with a name of its own.
+
+    Raises:
+        RequestError: nothing is there, or nothing that can be measured.
+    """
+    found: dict[Path, Subject] = {}
+    for name in names:
+        for subject in _found(Path(name)):
+            found.setdefault(subject.file.path.resolve(), subject)
+    return _renamed(list(found.values()))
+
+
+def golden_of(name: str) -> Path:
+    """golden.jsonl of a run or bundle. Raises RequestError where there is none."""
+    for folder in (Path(name), Path(name) / "bundle"):
+        if (folder / GOLDEN).is_file():
+            return folder / GOLDEN
+    raise RequestError("there is no bundle here to take texts from", where=f"--run {name}")
+
+
+def _found(path: Path) -> list[Subject]:
+    if not path.exists():
+        raise RequestError("no such file or folder", where=str(path), hint=WHAT)
+    if path.suffix in SUFFIXES:
+        return [Subject(File(path.name, SUFFIXES[path.suffix], path), _tokenizer(path))]
+    if path.is_file():
+        raise RequestError("not a file that can be measured", where=str(path), hint=WHAT)
+    for reader in (_run, _bundle, _converted, _checkpoint, _external):
+        if subjects := list(reader(path)):
+            return subjects
+    raise RequestError("nothing here can be measured", where=str(path), hint=WHAT)
+
+
+def _bundle(folder: Path) -> Iterator[Subject]:
+    if (folder / GOLDEN).is_file() and (folder / MANIFEST).is_file():
+        manifest = read_manifest(folder)
+        name = f"{folder.parent.name if folder.name == 'bundle' else folder.name} {manifest['format']}-{manifest['precision']}"
+        file = File(name, manifest["format"], folder / manifest["model"])
+        yield Subject(file, folder / TOKENIZER, folder / GOLDEN, manifest["max_length"])
+
+
+def _run(folder: Path) -> Iterator[Subject]:
+    """The students' files that passed verification; the packaged one where their stages are gone."""
+    if not (folder / "request.toml").is_file():
+        return
+    records = {path.parent: _read(path) for path in sorted(folder.glob(f"stages/[0-9]*/{RECORD}"))}
+    stages = {record["stage"]: (path, record["result"]) for path, record in records.items()}
+    golden = folder / "bundle" / GOLDEN
+    n_found = 0
+    for stage, (path, made) in stages.items():
+        kind, _, model = stage.partition("-")
+        if kind != "convert" or model == "teacher":
+            continue
+        verdicts = stages.get(f"verify-{model}", (path, {}))[1]
+        student = stages.get(f"compress-{model}", (path, {}))[0]
+        for one in made:
+            if one["name"] in verdicts and not verdicts[one["name"]]["parity"]["failures"]:
+                n_found += 1
+                file = File(f"{model} {one['name']}", one["format"], path / one["path"])
+                yield Subject(file, _if_there(student / TOKENIZER), _if_there(golden))
+    if not n_found and (folder / "bundle").is_dir():
+        yield from _bundle(folder / "bundle")
+
+
+def _converted(folder: Path) -> Iterator[Subject]:
+    """FORMAT/PRECISION/FILE, without what was rejected."""
+    for format in sorted(set(SUFFIXES.values())):
+        for place in sorted(path for path in folder.glob(f"{format}/*") if path.is_dir()):
+            for path in sorted(place.iterdir()):
+                if path.suffix in SUFFIXES or ((path / "model.onnx").is_file() and path.name == "model"):
+                    yield Subject(File(f"{format}-{place.name}", format, path), _tokenizer(path))
+
+
+def _checkpoint(folder: Path) -> Iterator[Subject]:
+    if (folder / "config.json").is_file() and list(folder.glob("*.safetensors")):
+        yield Subject(File(f"{folder.name} torch", "torch", folder), _if_there(folder / TOKENIZER))
+
+
+def _external(folder: Path) -> Iterator[Subject]:
+    """A graph with its weights beside it."""
+    if (folder / "model.onnx").is_file():
+        yield Subject(File(folder.name, "onnx", folder), _tokenizer(folder))
+
+
+def _tokenizer(path: Path) -> Path | None:
+    """tokenizer.json beside a file, or up to two folders above it."""
+    return next((found for folder in path.resolve().parents[:3] if (found := _if_there(folder / TOKENIZER))), None)
+
+
+def _if_there(path: Path) -> Path | None:
+    return path if path.is_file() else None
+
+
+def _read(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def _renamed(subjects: list[Subject]) -> list[Subject]:
+    """Names made different by the folders that tell files apart."""
+    names = [subject.file.name for subject in subjects]
+    return [
+        subject if names.count(subject.file.name) == 1
+        else Subject(File(str(subject.file.path), subject.file.format, subject.file.path),
+                     subject.tokenizer, subject.golden, subject.limit)
+        for subject in subjects
+    ]  # fmt: skip

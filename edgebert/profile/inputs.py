@@ -1,0 +1,145 @@
+"""What is run: real texts at their own lengths, and one input of a fixed length."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from edgebert.bundle.golden import EDGE_TEXTS, read_golden
+from edgebert.data.text import lines
+from edgebert.errors import DataError, RequestError
+from edgebert.profile.artifacts import Subject
+from edgebert.profile.protocol import FIXED_LENGTH, fixed_length, spread_by_length
+from edgebert.profile.targets import Input
+from edgebert.types import Feature
+
+N_INPUTS = 10  # spread over the lengths; few, so that each is run at least five times and noise can be told from length
+MOST_TEXTS = 2000
+Texts = Sequence[tuple[str, ...]]  # one text a row, or two
+
+
+@dataclass(frozen=True)
+class Inputs:
+    lengths: Literal["data", "fixed"]
+    rows: tuple[Input, ...]
+    origin: str
+
+    @property
+    def n_tokens(self) -> list[int]:
+        return [len(row["input_ids"][0]) for row in self.rows]
+
+
+def read_texts(path: Path) -> Texts:
+    """A text a line, or two with a tab between them. Raises DataError where there are none."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"cannot be read: {error.strerror}", where=f"--texts {path}") from None
+    rows = [tuple(line.split("\t")[:2]) for line in lines(content, str(path), "utf-8") if line.strip()]
+    if not rows:
+        raise DataError("the file holds no text", where=f"--texts {path}")
+    return rows[:MOST_TEXTS]
+
+
+def golden_texts(path: Path) -> Texts:
+    """The texts of golden.jsonl, without the edge cases that every bundle has: they are no one's lengths."""
+    rows = [tuple(line["texts"]) for line in read_golden(path)]
+    own = [row for row in rows if not set(row) & set(EDGE_TEXTS)]
+    return [row for row in own if not row[-1].startswith("denver to boston denver to boston")] or rows
+
+
+def own_lengths(subject: Subject, texts: Texts, limit: int, origin: str) -> Inputs:
+    """Ten of the texts, evenly spread over the lengths that the file's tokenizer gives them."""
+    features = encode(subject, texts, limit)
+    chosen = [features[i] for i in spread_by_length(features, N_INPUTS)]
+    return Inputs("data", tuple(_input(feature) for feature in chosen), origin)
+
+
+def of_length(subject: Subject, n_tokens: int, texts: Texts) -> Inputs:
+    """One input of `n_tokens`: pieces of the texts, or the same token again and again where there are none."""
+    if not texts:
+        return Inputs("fixed", (_input(Feature(0, (1,) * n_tokens, (0,) * n_tokens)),), "one token, repeated")
+    batch = fixed_length(encode(subject, texts, n_tokens), n_tokens)
+    return Inputs("fixed", ({name: array.tolist() for name, array in batch.items()},), "pieces of the texts")
+
+
+def encode(subject: Subject, texts: Texts, limit: int) -> list[Feature]:
+    """Token ids with the marks that the tokenizer adds, cut to `limit`."""
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_str(tokenizer_of(subject))
+    tokenizer.no_padding()
+    tokenizer.enable_truncation(limit)
+    found = [tokenizer.encode(row[0], row[1] if len(row) > 1 else None) for row in texts]
+    return [Feature(i, tuple(one.ids), tuple(one.type_ids)) for i, one in enumerate(found) if one.ids]
+
+
+def tokenizer_key(subject: Subject) -> str | None:
+    """What two files have in common when they read the same pieces; None where there is no tokenizer."""
+    try:
+        return hashlib.sha256(tokenizer_of(subject).encode()).hexdigest()
+    except RequestError:
+        return None
+
+
+def tokenizer_of(subject: Subject) -> str:
+    """tokenizer.json beside the file, or inside a .tflite. Raises RequestError where there is none."""
+    if subject.tokenizer is not None:
+        return subject.tokenizer.read_text(encoding="utf-8")
+    path = subject.file.path
+    if path.suffix == ".tflite" and zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            if "tokenizer.json" in archive.namelist():
+                return archive.read("tokenizer.json").decode("utf-8")
+    raise RequestError(
+        "there is no tokenizer.json beside the file, so texts cannot be given to it", where=str(path),
+        hint="Copy the model's tokenizer.json beside it, or measure a fixed length with --length.",
+    )  # fmt: skip
+
+
+def limit_of(subject: Subject) -> int | None:
+    """Most tokens that the file says it takes; None where it says nothing."""
+    path = subject.file.path
+    if subject.file.format == "tflite" and zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            if "edgebert.json" in archive.namelist():
+                return max(json.loads(archive.read("edgebert.json"))["lengths"])
+    if subject.file.format == "torch":
+        from edgebert.modeling.checkpoint import load_config
+        from edgebert.modeling.graph import position_limit
+
+        return position_limit(load_config(path))
+    return (_onnx_limit(path) if subject.file.format == "onnx" else None) or subject.limit
+
+
+def _onnx_limit(path: Path) -> int | None:
+    """What edgebert wrote into the file. A file that cannot be read here says nothing: the target will tell."""
+    import onnxruntime as ort
+
+    options = ort.SessionOptions()
+    options.log_severity_level = 4
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    try:
+        session = ort.InferenceSession(str(path / "model.onnx" if path.is_dir() else path), options)
+    except Exception:
+        return None
+    return int(session.get_modelmeta().custom_metadata_map.get("max_length", 0)) or None
+
+
+def fixed_tokens(subject: Subject, asked: int | None) -> int:
+    """The fixed length: what was asked, or 128 and at most what the file takes."""
+    limit = limit_of(subject)
+    if asked is not None and limit is not None and asked > limit:
+        raise RequestError(f"the file takes at most {limit} tokens", where=f"--length {asked}, {subject.file.name}")
+    return asked or min(FIXED_LENGTH, limit or FIXED_LENGTH)
+
+
+def _input(feature: Feature) -> Input:
+    n = len(feature.input_ids)
+    return {"input_ids": [list(feature.input_ids)], "attention_mask": [[1] * n],
+            "token_type_ids": [list(feature.type_ids)]}  # fmt: skip

@@ -1,0 +1,343 @@
+"""`edgebert profile`: files, inputs and targets put together, and raw times made into figures, in one place."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from edgebert import registry
+from edgebert.errors import EdgebertError, RequestError
+from edgebert.profile.artifacts import Subject, find_subjects, golden_of
+from edgebert.profile.compare import compare
+from edgebert.profile.inputs import (
+    Inputs,
+    Texts,
+    fixed_tokens,
+    golden_texts,
+    limit_of,
+    of_length,
+    own_lengths,
+    read_texts,
+    tokenizer_key,
+    tokenizer_of,
+)
+from edgebert.profile.runner import is_stable, quiet_p50
+from edgebert.profile.targets import File, Found, Job, Log, Outcome, Target, parse_address
+from edgebert.run import now
+from edgebert.types import How
+
+STATISTIC = (
+    "p50 is that of the quietest quarter of blocks (edgebert.profile.runner.quiet_p50); p50_all, p90 and p99 are of all "
+    "timed runs"
+)
+LONGEST = 512  # tokens, of a text whose file says no limit
+Lengths = Literal["data", "fixed"]
+
+
+@dataclass(frozen=True)
+class Request:
+    """What `edgebert profile` was asked for."""
+
+    artifacts: tuple[str, ...]
+    on: tuple[str, ...]
+    threads: int = 1
+    cores: tuple[int, ...] = ()
+    length: int | None = None
+    texts: str | None = None
+    run: str | None = None
+    min_runs: int = 50
+    max_seconds: float = 30.0
+    timeout_s: float = 600.0
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One file on one target at one kind of lengths. Times in ms; 0 runs and a `failure` where there is nothing."""
+
+    file: str
+    path: Path
+    target: str  # as it was asked for
+    device: str  # as it calls itself
+    how: How
+    runtime: str
+    runtime_version: str
+    threads: int
+    cores: tuple[int, ...]
+    lengths: Lengths
+    n_tokens: tuple[int, ...]  # of each input
+    inputs: str  # where they come from
+    n_runs: int = 0
+    stable: bool = False
+    p50_ms: float | None = None  # see STATISTIC
+    p50_all_ms: float | None = None
+    p90_ms: float | None = None
+    p99_ms: float | None = None
+    load_ms: float | None = None
+    first_run_ms: float | None = None
+    peak_memory_bytes: int | None = None
+    instructions: int | None = None  # of one inference
+    compared: int = 0  # inputs whose outputs were held against a run here
+    max_difference: float | None = None
+    equal_predictions: float | None = None  # share, 0 to 1
+    failure: str = ""
+    times_ms: tuple[float, ...] = ()
+
+    @property
+    def seq_len(self) -> int:
+        """Median tokens of the inputs."""
+        return int(np.median(self.n_tokens))
+
+
+@dataclass(frozen=True)
+class Padding:
+    """What running every text padded to a fixed length costs, from the two measurements of one file."""
+
+    file: str
+    target: str
+    how: How
+    own_tokens: int  # median
+    own_ms: float
+    fixed_tokens: int
+    fixed_ms: float
+
+    @property
+    def factor(self) -> float:
+        return self.fixed_ms / self.own_ms
+
+
+@dataclass(frozen=True)
+class Measurement:
+    results: tuple[Measured, ...]
+    padding: tuple[Padding, ...]
+    facts: Mapping[str, Mapping[str, Any]]  # of each target: system, clock, temperature, runtimes
+    failures: Mapping[str, str]  # of targets that gave nothing
+    notes: tuple[str, ...]
+    created: str
+    statistic: str = STATISTIC
+
+    @property
+    def exit_code(self) -> int:
+        """2 where something that was asked for was not measured."""
+        return 2 if self.failures or any(one.failure for one in self.results) else 0
+
+
+@dataclass
+class _Gathered:
+    results: list[Measured] = field(default_factory=list)
+    facts: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    failures: dict[str, EdgebertError] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+
+def measure(request: Request, on_event: Callable[[dict[str, Any]], None] | None = None) -> Measurement:
+    """Measures every file on every target.
+
+    Raises:
+        RequestError, DataError: before anything is measured.
+        EdgebertError: the only target gave nothing.
+    """
+
+    def log(**event: Any) -> None:
+        if on_event:
+            on_event(event)
+
+    check(request)
+    targets = [(on, registry.target(parse_address(on)[0])) for on in dict.fromkeys(request.on)]
+    subjects = find_subjects(request.artifacts)
+    groups = [(group, make_inputs(request, group)) for group in by_tokenizer(request, subjects)]
+    gathered = _Gathered()
+    if len(groups) > 1:
+        gathered.notes.append(
+            f"{len(groups)} tokenizers among the files: each one's files were timed in turns by themselves"
+        )
+    for on, target in targets:
+        try:
+            for group, inputs in groups:
+                _on_target(request, on, target, group, inputs, gathered, log)
+        except EdgebertError as error:
+            if len(targets) == 1:
+                raise
+            gathered.failures[on] = error
+            log(event="note", text=f"{on}: {error.what}")
+    return Measurement(
+        results=tuple(gathered.results),
+        padding=tuple(padding_of(gathered.results)),
+        facts=gathered.facts,
+        failures={on: str(error) for on, error in gathered.failures.items()},
+        notes=tuple(dict.fromkeys(gathered.notes)),
+        created=now(),
+    )
+
+
+def check(request: Request) -> None:
+    """Raises RequestError for what contradicts itself or cannot be."""
+    given = [name for name in ("length", "texts", "run") if getattr(request, name) is not None]
+    if len(given) > 1:
+        raise RequestError("one of them says what is run, not both", where=" and ".join(f"--{name}" for name in given))
+    if request.length is not None and request.length < 2:
+        raise RequestError("a length is at least 2 tokens", where=f"--length {request.length}")
+    if not request.artifacts or not request.on:
+        raise RequestError(
+            "give at least one file and one --on TARGET", hint="Example: edgebert profile m.onnx --on here"
+        )
+    if request.threads < 1:
+        raise RequestError("at least one thread", where=f"--threads {request.threads}")
+
+
+def check_output(path: str) -> None:
+    """Raises RequestError where a result could not be written, before an hour of measuring."""
+    if Path(path).is_dir() or not Path(path).resolve().parent.is_dir():
+        raise RequestError("no such folder, or a folder itself", where=f"--output {path}", hint="Name a file to write.")
+
+
+# ---------------------------------------------------------------- inputs
+
+
+def by_tokenizer(request: Request, subjects: Sequence[Subject]) -> list[list[Subject]]:
+    """Files that read the same pieces can take turns on the same inputs. Without texts, all can."""
+    if request.length is not None or not any(_texts(request, subject) for subject in subjects):
+        return [list(subjects)]
+    groups: dict[str | None, list[Subject]] = {}
+    for subject in subjects:
+        tokenizer_of(subject)  # raises where there is none
+        groups.setdefault(tokenizer_key(subject), []).append(subject)
+    return list(groups.values())
+
+
+def make_inputs(request: Request, group: Sequence[Subject]) -> list[Inputs]:
+    """The texts' own lengths, where there are texts, and a fixed length."""
+    texts = next((found for subject in group if (found := _texts(request, subject))), ())
+    keys = {tokenizer_key(subject) for subject in group}
+    if len(keys) > 1 or None in keys:  # one file's pieces may lie outside another's vocabulary
+        texts = ()
+    n_fixed = min(fixed_tokens(subject, request.length) for subject in group)
+    fixed = of_length(group[0], n_fixed, texts)
+    if request.length is not None or not texts:
+        return [fixed]
+    limit = min(limit_of(subject) or LONGEST for subject in group)
+    origin = request.texts or request.run or "the bundle's golden texts"
+    return [own_lengths(group[0], texts, limit, origin), fixed]
+
+
+def _texts(request: Request, subject: Subject) -> Texts:
+    if request.texts is not None:
+        return read_texts(Path(request.texts))
+    golden = golden_of(request.run) if request.run is not None else subject.golden
+    return golden_texts(golden) if golden is not None else ()
+
+
+# ---------------------------------------------------------------- on a target
+
+
+def _on_target(
+    request: Request,
+    on: str,
+    target: Target,
+    group: Sequence[Subject],
+    inputs: Sequence[Inputs],
+    into: _Gathered,
+    log: Log,
+) -> None:
+    files = tuple(subject.file for subject in group if subject.file.format in target.formats)
+    left = [subject.file.name for subject in group if subject.file.format not in target.formats]
+    if left:
+        into.notes.append(f"{on} runs {', '.join(target.formats)} files: left out {', '.join(left)}")
+    if not files:
+        raise RequestError(
+            f"none of the files is of a format that it runs ({', '.join(target.formats)})", where=f"--on {on}"
+        )
+    for i, chosen in enumerate(inputs):
+        job = Job(
+            files=files,
+            inputs=chosen.rows,
+            threads=request.threads,
+            cores=request.cores,
+            min_runs=request.min_runs,
+            max_seconds=request.max_seconds,
+            timeout_s=request.timeout_s,
+            n_outputs=0 if i else Job.n_outputs,
+        )
+        what = f"{len(files)} file{'s' if len(files) > 1 else ''} at {_said(chosen)}"
+        log(event="begin", stage=f"{on}: {what}")
+        started = time.monotonic()
+        outcome = target.measure(parse_address(on)[1], job, log)
+        log(event="done", stage=f"{on}: {what}", seconds=time.monotonic() - started)
+        into.facts[on] = outcome.facts
+        for file, found in zip(files, outcome.found, strict=True):
+            one = measured(file, found, outcome, on, job, chosen)
+            into.results.append(_compared(one, file, found, job, into))
+
+
+def _said(inputs: Inputs) -> str:
+    if inputs.lengths == "fixed":
+        return f"{inputs.n_tokens[0]} tokens"
+    return f"{len(inputs.rows)} texts' own lengths, {min(inputs.n_tokens)} to {max(inputs.n_tokens)} tokens"
+
+
+def measured(file: File, found: Found, outcome: Outcome, on: str, job: Job, inputs: Inputs) -> Measured:
+    """Figures from a file's raw times."""
+    times, ran = found.times_ms, bool(found.times_ms)
+    loaded = found.load_ms > 0
+    return Measured(
+        file=file.name,
+        path=file.path,
+        target=on,
+        device=outcome.device,
+        how=outcome.how,
+        runtime=found.runtime,
+        runtime_version=found.runtime_version,
+        threads=job.threads,
+        cores=job.cores,
+        lengths=inputs.lengths,
+        n_tokens=tuple(inputs.n_tokens),
+        inputs=inputs.origin,
+        n_runs=len(times),
+        stable=ran and is_stable(times, len(job.inputs)),
+        p50_ms=round(quiet_p50(times, len(job.inputs)), 4) if ran else None,
+        p50_all_ms=_percentile(times, 50),
+        p90_ms=_percentile(times, 90),
+        p99_ms=_percentile(times, 99),
+        load_ms=found.load_ms if loaded else None,
+        first_run_ms=found.first_run_ms if loaded else None,
+        peak_memory_bytes=found.peak_memory_bytes,
+        instructions=found.instructions,
+        failure=found.failure,
+        times_ms=tuple(times),
+    )
+
+
+def _percentile(times: Sequence[float], share: float) -> float | None:
+    return round(float(np.percentile(times, share)), 4) if times else None
+
+
+def _compared(one: Measured, file: File, found: Found, job: Job, into: _Gathered) -> Measured:
+    """With the outputs held against a run here, where the target sent some and they are not our own."""
+    if not found.outputs or one.target == "here" or file.format == "torch":
+        return one
+    try:
+        agreement = compare(file, job, found)
+    except EdgebertError as error:
+        into.notes.append(f"{file.name} on {one.target}: outputs not compared: {error.what}")
+        return one
+    return replace(
+        one,
+        compared=agreement.n,
+        max_difference=None if math.isnan(agreement.max_difference) else agreement.max_difference,
+        equal_predictions=agreement.equal_predictions,
+    )
+
+
+def padding_of(results: Sequence[Measured]) -> list[Padding]:
+    """For each file that was measured at both."""
+    fixed = {(one.file, one.target): one for one in results if one.lengths == "fixed" and one.p50_ms}
+    return [
+        Padding(own.file, own.target, own.how, own.seq_len, own.p50_ms, at.seq_len, at.p50_ms)
+        for own in results
+        if own.lengths == "data" and own.p50_ms and (at := fixed.get((own.file, own.target))) and at.p50_ms
+    ]

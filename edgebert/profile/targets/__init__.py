@@ -1,0 +1,108 @@
+"""Where files are measured: one module a kind of device, found by the registry. `--on KIND` or `--on KIND:ADDRESS`.
+
+Every target does the same job by the same protocol (`edgebert.profile.protocol`): load, first run, warm-up, then the files
+take turns in blocks until p50 is stable. A target gives back raw times; what is made of them is made in one place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from edgebert.types import How
+
+Input = Mapping[str, Sequence[Sequence[int]]]  # input_ids, attention_mask, token_type_ids -> (1, seq)
+Log = Callable[..., None]
+
+
+@dataclass(frozen=True)
+class File:
+    """One artifact to measure."""
+
+    name: str  # as reports call it: "onnx-int8"
+    format: str  # a converter's name
+    path: Path  # a file, or a folder
+
+
+@dataclass(frozen=True)
+class Job:
+    """What to measure, and how. It says nothing of where: every target is given the same.
+
+    Attributes:
+        inputs: batch 1 each, in the order in which they are run, round and round.
+        min_runs: timed runs of each file; more until p50 is stable, for at most `max_seconds` each.
+        timeout_s: after which what runs is stopped and what was measured so far is kept.
+        n_outputs: how many of the inputs' outputs come back, to be compared with a run here.
+        cores: that the process is bound to, where the target can; () leaves it to the system.
+    """
+
+    files: tuple[File, ...]
+    inputs: tuple[Input, ...]
+    threads: int = 1
+    min_runs: int = 50
+    max_seconds: float = 30.0
+    timeout_s: float = 600.0
+    n_outputs: int = 4
+    cores: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a target measured of one file. `failure` says why there is nothing, or not all of it."""
+
+    name: str
+    runtime: str = ""
+    runtime_version: str = ""
+    load_ms: float = 0.0
+    first_run_ms: float = 0.0
+    times_ms: tuple[float, ...] = ()  # of each timed run, in order
+    peak_memory_bytes: int | None = None
+    instructions: int | None = None  # of one inference, where the machine counts them
+    outputs: tuple[Mapping[str, Any], ...] = ()  # of the first inputs: output name -> nested lists
+    failure: str = ""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a target gave back.
+
+    Attributes:
+        device: what it calls itself: "Raspberry Pi 5 Model B Rev 1.0".
+        how: measured; or emulated, where instructions are translated and times say nothing.
+        facts: of the device where it tells them: clock_mhz and temperature_c before and after, system, processor.
+    """
+
+    device: str
+    how: How
+    found: tuple[Found, ...]
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Target:
+    """A kind of device; the declaration `TARGET` of each module of this package.
+
+    Attributes:
+        measure: (address, job, log) -> Outcome. Leaves nothing behind on the device. Raises EdgebertError with what is
+            wrong, where, and what to do: no device, several, not authorised, a runtime missing, a file refused.
+        answers: (address) -> "" where a device is there and ready, else why not; takes at most a few seconds.
+        prepare: (address, log) -> what it installed; None where there is nothing to install.
+        formats: that its runtimes can run.
+        example: an address for the documents: "ssh:pi@raspberrypi".
+    """
+
+    name: str
+    title: str
+    formats: tuple[str, ...]
+    example: str
+    measure: Callable[[str, Job, Log], Outcome]
+    answers: Callable[[str], str]
+    prepare: Callable[[str, Log], str] | None = None
+
+
+def parse_address(text: str) -> tuple[str, str]:
+    """`ssh:pi@host` as ("ssh", "pi@host"), `browser` as ("browser", "")."""
+    kind, _, address = text.partition(":")
+    return kind, address

@@ -1,0 +1,223 @@
+"""What a page says, kept as it comes, and what it is told to run next."""
+
+from __future__ import annotations
+
+import queue
+import re
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from edgebert.errors import EdgebertError
+from edgebert.profile.runner import BLOCK, INPUTS, SETTLE_S, Turn, is_stable
+from edgebert.profile.targets import Found, Input, Job, Outcome
+from edgebert.profile.targets._browser_assets import PACKAGE
+from edgebert.profile.targets._browser_server import TwicePage
+
+
+@dataclass
+class _Entry:
+    """One file in one engine, as far as it is known."""
+
+    turn: Turn
+    loaded: Mapping[str, Any] = field(default_factory=dict)
+    complete: bool = False
+
+
+class Visit:
+    """One page's run of a job. `hear` is called by the server's threads, the rest by the target's own.
+
+    Attributes:
+        engine: "wasm" or "webgpu".
+        news: what to tell the user, in order: (event, text).
+        arrived, gone: set when the page has said hello, and when it is there no more.
+        ended: set once nothing more will come; `reason` then says why, "" where the page is done.
+    """
+
+    def __init__(self, job: Job, engine: str = "wasm") -> None:
+        self.job, self.engine = job, engine
+        self.facts: dict[str, Any] = {}
+        self.news: queue.SimpleQueue[tuple[str, str]] = queue.SimpleQueue()
+        self.arrived, self.gone, self.ended = threading.Event(), threading.Event(), threading.Event()
+        self.reason, self._hint = "", ""
+        self._page = ""
+        self._entries: dict[int, _Entry] = {}
+        self._started = 0.0  # when the turns began, on time.monotonic
+        self._lock = threading.RLock()
+
+    def hear(self, message: dict[str, Any]) -> dict[str, Any]:
+        """The answer to a message.
+
+        Raises:
+            TwicePage: another page has said hello before.
+            KeyError, TypeError, ValueError: it is no message of our page.
+        """
+        with self._lock:
+            if self._page and message["page"] != self._page:
+                raise TwicePage
+            answer: dict[str, Any] = getattr(self, f"_hear_{message['kind']}")(message)
+            return answer
+
+    def left(self, page: str) -> None:
+        """The page is gone: its tab was closed, or has crashed."""
+        if page == self._page:
+            self.gone.set()
+
+    def end(self, reason: str, hint: str = "") -> None:
+        """Nothing more is taken. The first reason stays."""
+        with self._lock:
+            if not self.ended.is_set():
+                self.reason, self._hint = reason, hint
+                self.ended.set()
+
+    def outcome(self) -> Outcome:
+        """What was measured, whole or in part.
+
+        Raises:
+            EdgebertError: nothing was.
+        """
+        with self._lock:
+            found = tuple(self._found(at) for at in range(len(self.job.files)))
+            if not any(one.times_ms or one.outputs for one in found):
+                raise EdgebertError(
+                    self.reason or "; ".join(f"{one.name}: {one.failure}" for one in found),
+                    where="--on browser",
+                    hint=self._hint or "Convert it again, or choose another precision: edgebert convert --help",
+                )
+            translated = self.engine == "webgpu" and _is_software(self.facts["webgpu"])
+            return Outcome(_device(self.facts), "emulated" if translated else "measured", found, self.facts)
+
+    def _hear_hello(self, message: dict[str, Any]) -> dict[str, Any]:
+        self._page, self.facts = str(message["page"]), dict(message["facts"])
+        self.arrived.set()
+        self.news.put(("note", f"measuring in {_device(self.facts)}; {_about(self.facts['webgpu'])}"))
+        if self.engine == "webgpu" and not self.facts["webgpu"]["available"]:
+            self.end(self.facts["webgpu"]["reason"], "--on browser measures by WebAssembly, which every browser has.")
+        return {"job": _job(self.job), "engine": self.engine}
+
+    def _hear_loaded(self, message: dict[str, Any]) -> dict[str, Any]:
+        outputs = tuple({name: _nested(**tensor) for name, tensor in one.items()} for one in message["outputs"])
+        self._entry(message["file"]).loaded = {**message, "outputs": outputs}
+        self.facts["runtime_start_ms"] = round(message["start_ms"], 2)
+        return {}
+
+    def _hear_refused(self, message: dict[str, Any]) -> dict[str, Any]:
+        entry = self._entry(message["file"])
+        entry.turn.failure = f"{PACKAGE} ({self.engine}) refuses the file: {message['error'][:300]}"
+        return {}
+
+    def _hear_round(self, message: dict[str, Any]) -> dict[str, Any]:
+        self._started = self._started or time.monotonic()
+        for at, times in message["times"].items():
+            _take(self._entry(int(at)).turn, [float(one) for one in times], self.job)
+        loaded = {at: one for at, one in self._entries.items() if one.loaded}
+        if message["times"]:
+            told = ", ".join(f"{self.job.files[at].name} {len(one.turn.times_ms)}" for at, one in loaded.items())
+            self.news.put(("measuring", f"runs in the browser: {told}"))
+        return {"files": [] if self.ended.is_set() else self._next(loaded)}
+
+    def _next(self, loaded: Mapping[int, _Entry]) -> list[int]:
+        """The files of the next round: all whose time is not over, until each of them has been run enough."""
+        job = self.job
+        settled = time.monotonic() - self._started >= min(SETTLE_S, job.max_seconds)
+        for one in loaded.values():
+            one.complete = one.turn.done(job.min_runs, job.max_seconds, settled)
+        if all(one.complete for one in loaded.values()):
+            return []
+        turns = {at: one.turn for at, one in loaded.items()}
+        return [at for at, t in turns.items() if len(t.times_ms) < job.min_runs or t.seconds < job.max_seconds]
+
+    def _hear_error(self, message: dict[str, Any]) -> dict[str, Any]:
+        self.end(f"the page fails: {message['error'][:300]}", "Try another browser: --on browser:link")
+        return {}
+
+    def _hear_done(self, message: dict[str, Any]) -> dict[str, Any]:
+        self.facts.update(message["facts"])
+        self.end("")
+        return {}
+
+    def _entry(self, at: int) -> _Entry:
+        self.job.files[at]  # one that the job has
+        return self._entries.setdefault(at, _new_entry(len(self.job.inputs)))
+
+    def _found(self, at: int) -> Found:
+        entry = self._entries.get(at) or _new_entry(len(self.job.inputs))
+        stopped = "" if entry.complete else self.reason or "the page left it out"
+        return Found(
+            name=self.job.files[at].name,
+            runtime=f"{PACKAGE} {self.engine}",
+            runtime_version=str(entry.loaded.get("version", "")),
+            load_ms=round(entry.loaded.get("load_ms", 0.0), 3),
+            first_run_ms=round(entry.loaded.get("first_run_ms", 0.0), 3),
+            times_ms=tuple(round(one, 5) for one in entry.turn.times_ms),
+            peak_memory_bytes=entry.loaded.get("memory_bytes") if self.engine == "wasm" else None,
+            outputs=entry.loaded.get("outputs", ()),
+            failure=entry.turn.failure or stopped,
+        )
+
+
+def _new_entry(n_inputs: int) -> _Entry:
+    return _Entry(Turn(lambda index: None, n_inputs))  # the page does the running
+
+
+def _take(turn: Turn, times_ms: Sequence[float], job: Job) -> None:
+    """A block's times, as `edgebert.profile.runner.take_turns` takes them."""
+    turn.times_ms += times_ms
+    turn.seconds += sum(times_ms) / 1e3
+    if len(turn.times_ms) >= max(job.min_runs, turn.check_at):
+        turn.stable = is_stable(turn.times_ms, turn.n_inputs)
+        turn.check_at = int(len(turn.times_ms) * 1.2)
+
+
+def _job(job: Job) -> dict[str, Any]:
+    return {
+        "files": [{"name": file.name} for file in job.files],
+        "inputs": [_filled(one) for one in job.inputs],
+        "threads": job.threads,
+        "block": BLOCK,
+        "n_outputs": job.n_outputs,
+    }
+
+
+def _filled(given: Input) -> dict[str, list[list[int]]]:
+    """Every input by name: a mask of ones and types of zeros where the job says none."""
+    shape = [len(row) for row in given["input_ids"]]
+    usual = {INPUTS[1]: [[1] * n for n in shape], INPUTS[2]: [[0] * n for n in shape]}
+    return {**usual, **{name: [list(row) for row in rows] for name, rows in given.items()}}
+
+
+def _nested(dims: Sequence[int], type: str, data: Sequence[float | None]) -> Any:
+    """A tensor as nested lists. JSON has no NaN and no infinity: both come as null, and are NaN here."""
+    values = np.array([np.nan if one is None else one for one in data], np.float64).reshape(dims)
+    return (values.astype(np.int64) if type.startswith(("int", "uint")) else values).tolist()
+
+
+def _device(facts: Mapping[str, Any]) -> str:
+    """As the browser calls itself: "Chromium 156.0.8078.79 on Linux"."""
+    known = {one["brand"]: one["version"] for one in facts.get("brands", ()) if "Brand" not in one["brand"]}
+    name = next((brand for brand in known if brand != "Chromium"), "Chromium")
+    if name in known:
+        browser = f"{name} {known[name]}"
+    else:
+        agent = facts.get("user_agent", "")
+        told = re.search(r"(Firefox|Edg|Chrome)/([\d.]+)|(Version)/([\d.]+).*Safari", agent)
+        browser = " ".join(filter(None, told.groups())).replace("Version", "Safari") if told else agent
+    place = " ".join(filter(None, (facts.get("platform"), facts.get("platform_version"), facts.get("model"))))
+    return f"{browser} on {place}" if place else browser
+
+
+def _about(gpu: Mapping[str, Any]) -> str:
+    if not gpu["available"]:
+        return f"no WebGPU: {gpu['reason']}"
+    name = " ".join(filter(None, (gpu.get("vendor"), gpu.get("architecture"), gpu.get("description"))))
+    if _is_software(gpu):
+        return f"no WebGPU but by software ({name})"
+    return f"WebGPU by {name or 'an adapter without a name'}: --on browser:webgpu measures it"
+
+
+def _is_software(gpu: Mapping[str, Any]) -> bool:
+    return bool(gpu.get("software")) or gpu.get("architecture") == "swiftshader"

@@ -1,0 +1,120 @@
+"""Starts `edgebert.profile.runner` somewhere, reads what it says line by line, and keeps what came."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import tempfile
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+from edgebert.errors import EdgebertError
+from edgebert.profile.targets import Found, Job, Log, Outcome
+
+MARGIN_S = 30.0  # for the runner to end by itself after its own limit
+KEPT = frozenset(Found.__dataclass_fields__)
+
+
+@dataclass
+class Told:
+    """What a runner said until it ended."""
+
+    state: dict[str, Any] = field(default_factory=dict)
+    found: list[dict[str, Any]] = field(default_factory=list)
+    code: int = 0
+    said: str = ""  # on standard error, the end of it
+    timed_out: bool = False
+
+
+def job_json(job: Job, paths: Sequence[str], python: str | None = None) -> str:
+    """The job as the runner reads it, with the paths that its files have there."""
+    files = [
+        {"name": file.name, "format": file.format, "path": path} for file, path in zip(job.files, paths, strict=True)
+    ]
+    inputs = [{name: [list(map(int, row)) for row in rows] for name, rows in one.items()} for one in job.inputs]
+    limits = {name: getattr(job, name) for name in ("threads", "min_runs", "max_seconds", "timeout_s", "n_outputs")}
+    more = {"python": python} if python else {}
+    return json.dumps({"files": files, "inputs": inputs, "cores": list(job.cores), **limits, **more})
+
+
+def follow(command: Sequence[str], job: Job, log: Log, env: Mapping[str, str] | None = None) -> Told:
+    """Runs the command until it ends or the job's time is over, and gathers the lines that it prints."""
+    told = Told()
+    with tempfile.TemporaryFile() as errors:
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors, env=env, start_new_session=True
+        )
+        timer = threading.Timer(job.timeout_s + MARGIN_S, _stop, (process, told))
+        timer.start()
+        try:
+            assert process.stdout is not None
+            for line in process.stdout:
+                _take(told, line)
+                log(event="measuring", text=_progress(told))
+            told.code = process.wait()
+        finally:
+            timer.cancel()
+            process.kill()
+            process.wait()
+        errors.seek(0)
+        told.said = errors.read()[-4000:].decode(errors="replace").strip()
+    return told
+
+
+def _stop(process: subprocess.Popen[bytes], told: Told) -> None:
+    told.timed_out = True
+    process.kill()
+
+
+def _take(told: Told, line: bytes) -> None:
+    """Joins a line to what is known; a line that was cut short by a death is none."""
+    try:
+        news = json.loads(line)
+        found = news.pop("found")
+    except (ValueError, KeyError, AttributeError):
+        return
+    told.state = news
+    told.found = told.found or [{"times_ms": []} for _ in found]
+    for known, new in zip(told.found, found, strict=True):
+        known.update({**new, "times_ms": [*known["times_ms"], *new.get("times_ms", ())]})
+
+
+def _progress(told: Told) -> str:
+    runs = [len(one["times_ms"]) for one in told.found]
+    return f"{min(runs, default=0)} runs of each of {len(runs)} file(s)" if any(runs) else "loading each file alone"
+
+
+def outcome(told: Told, job: Job, where: str) -> Outcome:
+    """What was told as an Outcome. Raises EdgebertError where nothing was measured and the runner did not end well."""
+    ended = bool(told.state.get("done"))
+    why = "" if ended else _death(told, job)
+    found = [
+        _found(file.name, one, why) for file, one in zip(job.files, told.found or [{}] * len(job.files), strict=True)
+    ]
+    if not ended and not any(one.times_ms for one in found):
+        raise EdgebertError(why, where=where, hint=_last_words(told))
+    facts = told.state.get("facts", {})
+    how = "emulated" if told.state.get("emulated") else "measured"
+    return Outcome(cast(str, told.state.get("device", where)), cast(Any, how), tuple(found), facts)
+
+
+def _found(name: str, one: Mapping[str, Any], why: str) -> Found:
+    kept = {key: value for key, value in one.items() if key in KEPT}
+    kept |= {"name": name, "times_ms": tuple(kept.get("times_ms", ())), "outputs": tuple(kept.get("outputs", ()))}
+    return Found(**{**kept, "failure": kept.get("failure") or why})
+
+
+def _death(told: Told, job: Job) -> str:
+    if told.timed_out:
+        return f"no answer for {job.timeout_s + MARGIN_S:g} s: it hangs, and was stopped"
+    if told.code == 255:
+        return "the connection was lost while it measured"
+    killed = told.code in (-9, 137)
+    return "the runner was killed" + (", often for want of memory" if killed else f" (exit status {told.code})")
+
+
+def _last_words(told: Told) -> str | None:
+    lines = [line for line in told.said.splitlines() if line.strip()]
+    return lines[-1][:300] if lines else None

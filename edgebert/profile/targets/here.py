@@ -1,0 +1,105 @@
+"""This machine: ONNX Runtime, LiteRT, torch, and Core ML on a Mac, in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from edgebert.errors import RequestError
+from edgebert.profile.runner import OPENERS, Opener, main
+from edgebert.profile.targets import Job, Log, Outcome, Target
+from edgebert.profile.targets._follow import follow, job_json, outcome
+
+MODULE = "edgebert.profile.targets.here"
+
+
+def measure(address: str, job: Job, log: Log) -> Outcome:
+    """Runs the job in a process of its own: a runtime that crashes or hangs takes only that along.
+
+    Raises:
+        RequestError: an address was given, cores cannot be chosen, or there are no such cores.
+        EdgebertError: the process died before anything was measured.
+    """
+    if why := answers(address):
+        raise RequestError(why, where=f"--on here:{address}", hint="Say: --on here")
+    check_cores(job.cores)
+    root = str(Path(__file__).parents[3])
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))}
+    with tempfile.TemporaryDirectory(prefix="edgebert-") as folder:
+        path = Path(folder) / "job.json"
+        path.write_text(job_json(job, [str(file.path.resolve()) for file in job.files]), encoding="utf-8")
+        told = follow([sys.executable, "-m", MODULE, str(path), "-"], job, log, env)
+    return outcome(told, job, "here")
+
+
+def answers(address: str) -> str:
+    """This machine is always there; it has no address."""
+    return "this machine has no address" if address else ""
+
+
+def check_cores(cores: Sequence[int]) -> None:
+    """Raises RequestError where this process may not run on one of these cores."""
+    if not cores:
+        return
+    if not hasattr(os, "sched_getaffinity"):
+        raise RequestError("this system does not let a program choose its cores", where="--cores")
+    if missing := sorted(set(cores) - os.sched_getaffinity(0)):
+        known = ", ".join(map(str, sorted(os.sched_getaffinity(0))))
+        raise RequestError(f"there is no core {missing[0]} to run on", where="--cores", hint=f"There are: {known}.")
+
+
+class Wrapped:
+    """A converter's session, or a checkpoint in torch, as the runner takes it."""
+
+    def __init__(self, session: Any) -> None:
+        self.runtime, self.runtime_version = session.runtime, session.runtime_version
+        self.run = self.outputs = session.run
+
+    def prepare(self, batch: Mapping[str, Any]) -> Any:
+        return batch
+
+
+def _torch(path: str, threads: int) -> Wrapped:
+    from edgebert.modeling.checkpoint import load_model
+    from edgebert.modeling.graph import TorchSession
+
+    auto_model = json.loads((Path(path) / "config.json").read_text(encoding="utf-8"))["architectures"][0]
+    return Wrapped(TorchSession(load_model(Path(path), auto_model)[0], threads))
+
+
+def _load_torch() -> None:
+    import transformers  # noqa: F401
+
+    import edgebert.modeling.graph  # noqa: F401
+
+
+def _coreml(path: str, threads: int) -> Wrapped:
+    from edgebert import registry
+
+    converter = registry.converter("coreml")
+    if not converter.is_timed():
+        raise RuntimeError("Core ML runs on a Mac; edgebert's interpreter is not timed")
+    return Wrapped(converter.open(Path(path), threads))
+
+
+def _load_coreml() -> None:
+    import coremltools  # noqa: F401
+
+
+TARGET = Target(
+    name="here",
+    title="this machine",
+    formats=("onnx", "tflite", "coreml", "torch"),
+    example="here",
+    measure=measure,
+    answers=answers,
+)
+
+if __name__ == "__main__":
+    openers = {**OPENERS, "torch": Opener(_load_torch, _torch), "coreml": Opener(_load_coreml, _coreml)}
+    main(sys.argv[1:], openers, ("-m", MODULE))

@@ -1,0 +1,431 @@
+"""`edgebert profile` from what is named to what is printed: files found, inputs drawn, figures made, mistakes told."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edgebert import api, registry
+from edgebert.bundle.write import write_bundle
+from edgebert.cli import main
+from edgebert.errors import DataError, EdgebertError, RequestError
+from edgebert.profile import measure as measuring
+from edgebert.profile.artifacts import find_subjects
+from edgebert.profile.compare import compare
+from edgebert.profile.inputs import N_INPUTS, encode, fixed_tokens, golden_texts, of_length, own_lengths, read_texts
+from edgebert.profile.measure import Measured, Request, make_inputs, measure, measured, padding_of
+from edgebert.profile.protocol import Entry, interleave
+from edgebert.profile.targets import File, Found, Job, Outcome, Target, here
+from edgebert.types import Row, Student
+from tests.sshd import PROGRAM, board
+from tests.test_bundle import LABELS, MAX_LENGTH, make_model, make_student, weights
+
+QUICK: dict[str, Any] = {"max_seconds": 0.1, "timeout_s": 120.0}
+ROWS = [Row(("show", "me", *["flights"] * n, "to", "denver"), ("O",) * (n + 4)) for n in range(8)]
+
+
+def make_bundle(folder: Path) -> Path:
+    work = folder / "parts"
+    work.mkdir()
+    return write_bundle(
+        folder / "run" / "bundle",
+        artifact=make_model(work / "tiny.onnx", weights()),
+        student=make_student(work / "student"),
+        task=registry.task("ner"),
+        labels=LABELS,
+        golden=ROWS,
+        max_length=MAX_LENGTH,
+        facts={},
+    )
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_bundle(tmp_path_factory.mktemp("bundle"))
+
+
+# ---------------------------------------------------------------- files
+
+
+def test_a_bundle_a_file_and_a_folder_of_convert(bundle: Path, tmp_path: Path) -> None:
+    (one,) = find_subjects([str(bundle)])
+    assert one.file == File("run onnx-fp32", "onnx", bundle / "model.fp32.onnx")
+    assert one.tokenizer == bundle / "tokenizer.json" and one.golden == bundle / "golden.jsonl" and one.limit == 16
+    out = tmp_path / "model-edge"
+    for place in ("onnx/fp32", "onnx/int8", "onnx/int8/with-tokenizer", "tflite/fp32", "rejected/onnx/fp16"):
+        (out / place).mkdir(parents=True)
+        (out / place / f"model.{'tflite' if place.startswith('tflite') else 'onnx'}").write_bytes(b"x")
+    found = find_subjects([str(out)])
+    assert [subject.file.name for subject in found] == ["onnx-fp32", "onnx-int8", "tflite-fp32"]
+    shutil.copyfile(bundle / "tokenizer.json", out / "tokenizer.json")
+    (file,) = find_subjects([str(out / "onnx/int8/model.onnx")])
+    assert file.file.name == "model.onnx" and file.tokenizer == out / "tokenizer.json"
+
+
+def test_a_run_gives_the_students_files_that_passed(bundle: Path, tmp_path: Path) -> None:
+    def stage(number: int, name: str, result: Any) -> Path:
+        folder = tmp_path / "stages" / f"{number:02d}-{name}-key"
+        folder.mkdir(parents=True)
+        (folder / "record.json").write_text(json.dumps({"stage": name, "result": result}))
+        return folder
+
+    (tmp_path / "request.toml").write_text("")
+    files = [{"name": f"onnx-{p}", "format": "onnx", "path": f"onnx/{p}/model.onnx"} for p in ("fp32", "int8")]
+    stage(2, "convert-teacher", files[:1])
+    student = stage(3, "compress-L3", {})
+    (student / "tokenizer.json").write_text("{}")
+    converted = stage(4, "convert-L3", files)
+    stage(5, "verify-L3", {"onnx-fp32": {"parity": {"failures": []}}, "onnx-int8": {"parity": {"failures": ["far"]}}})
+    shutil.copytree(bundle, tmp_path / "bundle")
+    (one,) = find_subjects([str(tmp_path)])
+    assert one.file == File("L3 onnx-fp32", "onnx", converted / "onnx/fp32/model.onnx")
+    assert one.tokenizer == student / "tokenizer.json" and one.golden == tmp_path / "bundle/golden.jsonl"
+    shutil.rmtree(tmp_path / "stages")
+    (packaged,) = find_subjects([str(tmp_path)])
+    assert packaged.file.path == tmp_path / "bundle/model.fp32.onnx"
+
+
+def test_files_of_one_name_are_told_apart_and_named_once(tmp_path: Path) -> None:
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "m.onnx").write_bytes(b"x")
+    paths = [str(tmp_path / folder / "m.onnx") for folder in "aba"]
+    assert [subject.file.name for subject in find_subjects(paths)] == paths[:2]
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("nowhere", "no such file"), ("text.txt", "not a file that can be measured"), ("empty", "nothing here")],
+)
+def test_what_cannot_be_measured(tmp_path: Path, name: str, message: str) -> None:
+    (tmp_path / "text.txt").write_text("x")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(RequestError, match=message) as caught:
+        find_subjects([str(tmp_path / name)])
+    assert "a bundle, a run folder" in str(caught.value)
+
+
+# ---------------------------------------------------------------- inputs
+
+
+def test_own_lengths_are_those_of_the_files_tokenizer(bundle: Path) -> None:
+    """Golden rows have 4 + n words and two marks: 6 to 13 tokens; the edge cases of every bundle are left out."""
+    (subject,) = find_subjects([str(bundle)])
+    texts = golden_texts(bundle / "golden.jsonl")
+    assert len(texts) == len(ROWS)
+    inputs = own_lengths(subject, texts, 16, "golden")
+    assert sorted(inputs.n_tokens) == [6, 7, 8, 9, 10, 11, 12, 13] and len(inputs.rows) <= N_INPUTS
+    assert max(own_lengths(subject, texts, 9, "golden").n_tokens) == 9, "cut to the limit"
+    fixed = of_length(subject, 16, texts)
+    assert fixed.n_tokens == [16] and fixed.rows[0]["input_ids"][0][0] == 2 and fixed.rows[0]["input_ids"][0][-1] == 3
+    assert of_length(subject, 12, ()).rows[0]["input_ids"] == [[1] * 12]
+
+
+def test_ten_inputs_are_spread_over_many_texts(bundle: Path, tmp_path: Path) -> None:
+    (subject,) = find_subjects([str(bundle)])
+    (tmp_path / "lines").write_text("".join(" ".join(["show"] * n) + "\n\n" for n in range(1, 101)))
+    texts = read_texts(tmp_path / "lines")
+    lengths = sorted(own_lengths(subject, texts, 512, "lines").n_tokens)
+    assert len(texts) == 100 and lengths == [n + 2 for n in (6, 16, 26, 36, 46, 56, 66, 76, 86, 96)]
+
+
+def test_two_texts_of_a_line_are_one_input(bundle: Path, tmp_path: Path) -> None:
+    (subject,) = find_subjects([str(bundle)])
+    (tmp_path / "lines").write_text("show me\tto boston\n")
+    (feature,) = encode(subject, read_texts(tmp_path / "lines"), 512)
+    assert feature.input_ids == (2, 4, 5, 3, 9, 8, 3) and feature.type_ids == (0, 0, 0, 0, 1, 1, 1)
+
+
+def test_inputs_that_cannot_be(bundle: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="cannot be read"):
+        read_texts(tmp_path / "nothing")
+    (tmp_path / "blank").write_text(" \n\n")
+    with pytest.raises(DataError, match="holds no text"):
+        read_texts(tmp_path / "blank")
+    make_model(tmp_path / "m.onnx", weights())
+    (subject,) = find_subjects([str(tmp_path / "m.onnx")])
+    with pytest.raises(RequestError, match=r"no tokenizer\.json beside the file"):
+        encode(subject, [("x",)], 16)
+    (subject,) = find_subjects([str(bundle)])
+    with pytest.raises(RequestError, match="at most 16 tokens"):
+        fixed_tokens(subject, 17)
+    assert fixed_tokens(subject, None) == 16
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ({"length": 64, "texts": "x"}, "one of them says"),
+        ({"texts": "x", "run": "y"}, "one of them says"),
+        ({"length": 1}, "at least 2 tokens"),
+        ({"run": "nowhere"}, "no bundle here"),
+        ({"on": ("phone",)}, "unknown target 'phone'"),
+        ({"on": ("here:x",)}, "has no address"),
+        ({"cores": (4095,)}, "no core 4095"),
+    ],
+)
+def test_requests_that_cannot_be(bundle: Path, more: dict[str, Any], message: str) -> None:
+    with pytest.raises(RequestError, match=message):
+        measure(Request(**{"artifacts": (str(bundle),), "on": ("here",), **QUICK, **more}))
+
+
+# ---------------------------------------------------------------- figures
+
+
+def outcome_of(times: list[float], **more: Any) -> tuple[Found, Outcome]:
+    found = Found("f", "rt", "1", 10.0, 2.0, tuple(times), 1000, **more)
+    return found, Outcome("Board", "emulated", (found,))
+
+
+def job_of(bundle: Path, n_inputs: int = 1) -> tuple[Job, Any]:
+    (subject,) = find_subjects([str(bundle)])
+    inputs = of_length(subject, 8, ())
+    return Job((subject.file,), inputs.rows * n_inputs, threads=3), inputs
+
+
+def test_figures_of_given_times_by_hand(bundle: Path) -> None:
+    """100 times 1 … 100: 20 blocks, the five quietest are 1 … 25, whose median is 13; percentiles of all by
+    interpolation: 50.5, 90.1, 99.01."""
+    job, inputs = job_of(bundle)
+    found, outcome = outcome_of([float(k) for k in range(1, 101)])
+    one = measured(job.files[0], found, outcome, "ssh:x", job, inputs)
+    assert (one.p50_ms, one.p50_all_ms, one.p90_ms, one.p99_ms) == (13.0, 50.5, 90.1, 99.01)
+    assert (one.n_runs, one.how, one.device, one.threads, one.stable) == (100, "emulated", "Board", 3, False)
+    assert (one.load_ms, one.first_run_ms, one.peak_memory_bytes, one.seq_len) == (10.0, 2.0, 1000, 8)
+
+
+def test_nothing_measured_has_no_figures(bundle: Path) -> None:
+    job, inputs = job_of(bundle)
+    found = Found("f", failure="no kernel")
+    one = measured(job.files[0], found, Outcome("B", "measured", (found,)), "here", job, inputs)
+    figures = (one.p50_ms, one.p50_all_ms, one.p90_ms, one.p99_ms, one.load_ms, one.first_run_ms, one.peak_memory_bytes)
+    assert figures == (None,) * 7 and one.failure == "no kernel" and not one.stable
+
+
+def test_what_padding_costs_by_hand() -> None:
+    def one(lengths: Any, tokens: tuple[int, ...], p50: float | None, target: str = "here") -> Measured:
+        return Measured("f", Path("f"), target, "d", "measured", "r", "1", 1, (), lengths, tokens, "", p50_ms=p50)
+
+    (pad,) = padding_of([one("data", (8, 12, 40), 2.0), one("fixed", (128,), 9.0), one("data", (8,), 1.0, "ssh:x")])
+    assert (pad.own_tokens, pad.fixed_tokens, pad.factor) == (12, 128, 4.5)
+    assert padding_of([one("data", (8,), 1.0), one("fixed", (128,), None)]) == []
+
+
+def test_fit_measures_by_the_same_turns() -> None:
+    class Session:
+        runtime, runtime_version, n = "x", "1", 0
+
+        def run(self, batch: Any) -> dict[str, np.ndarray]:
+            self.n += 1
+            return {}
+
+    batches = [{"input_ids": np.ones((1, 4))}] * 4
+    entries = [Entry(name, Session(), batches) for name in "ab"]
+    rounds = []
+    interleave(entries, 50, step=lambda: rounds.append(1))
+    assert [len(entry.times_ms) for entry in entries] == [50, 50] and len(rounds) == 10
+    assert [entry.session.n for entry in entries] == [3 + 60] * 2  # type: ignore[attr-defined]
+
+
+# ---------------------------------------------------------------- here
+
+
+def test_here_measures_a_bundle_at_its_own_lengths_and_at_a_fixed_one(bundle: Path, tmp_path: Path) -> None:
+    events: list[dict[str, Any]] = []
+    result = api.profile(bundle, "here", output=str(tmp_path / "out.json"), on_event=events.append, **QUICK)
+    own, fixed = result.results
+    assert (own.lengths, fixed.lengths) == ("data", "fixed") and sorted(own.n_tokens) == list(range(6, 14))
+    assert own.how == "measured" and own.runtime == "onnxruntime" and own.n_runs >= 50 and own.p50_ms
+    assert own.load_ms and own.first_run_ms and own.peak_memory_bytes
+    assert result.exit_code == 0 and len(result.padding) == 1 and result.facts["here"]["cores"] >= 1
+    written = json.loads((tmp_path / "out.json").read_text())
+    assert written["results"][0]["times_ms"] == list(own.times_ms) and "quietest quarter" in written["statistic"]
+    assert {"begin", "done", "measuring"} <= {event["event"] for event in events}
+
+
+def test_torch_is_measured_here(toy_checkpoint: Path, tmp_path: Path) -> None:
+    shutil.copytree(toy_checkpoint, tmp_path / "toy")
+    config = json.loads((tmp_path / "toy/config.json").read_text()) | {"architectures": ["AutoModel"]}
+    (tmp_path / "toy/config.json").write_text(json.dumps(config))
+    result = api.profile(tmp_path / "toy", "here", length=8, **QUICK)
+    (one,) = result.results
+    assert not one.failure and one.runtime == "torch" and one.n_runs >= 50 and one.peak_memory_bytes
+
+
+def test_a_tflite_file_gives_here_and_by_ssh_what_its_converter_gives(teacher: Student, tmp_path: Path) -> None:
+    """Signatures of 8 and 16 tokens, so that inputs of 5 and 12 are padded, and their outputs cut."""
+    pytest.importorskip("ai_edge_litert")
+    from edgebert.modeling.graph import make_source
+
+    artifact = registry.converter("tflite").export(make_source(teacher.model, lengths=(8, 16)), tmp_path)
+    inputs = tuple({"input_ids": [[2, *range(5, 3 + n), 3]]} for n in (5, 12))
+    job = Job((File("t", "tflite", artifact.path),), inputs, **QUICK)
+    outcomes = [here.measure("", job, lambda **event: None)]
+    if PROGRAM is not None:
+        (tmp_path / "far").mkdir()
+        with board(tmp_path / "far") as far, pytest.MonkeyPatch.context() as patch:
+            patch.setenv("EDGEBERT_SSH_CONFIG", str(far.config))
+            outcomes.append(registry.target("ssh").measure("board", job, lambda **event: None))
+            assert far.left_behind() == []
+    for outcome in outcomes:
+        (found,) = outcome.found
+        assert not found.failure and found.runtime == "ai_edge_litert" and len(found.times_ms) >= 50
+        assert [np.shape(one["logits"])[1] for one in found.outputs] == [5, 12]
+        agreement = compare(job.files[0], job, found)
+        assert agreement.max_difference < 1e-5 and agreement.equal_predictions == 1
+
+
+def test_a_file_that_is_refused_here(tmp_path: Path) -> None:
+    (tmp_path / "bad.onnx").write_bytes(b"no model")
+    make_model(tmp_path / "good.onnx", weights())
+    result = api.profile([tmp_path / "bad.onnx", tmp_path / "good.onnx"], "here", length=8, **QUICK)
+    bad, good = result.results
+    assert "refuses the file" in bad.failure and bad.p50_ms is None
+    assert good.n_runs >= 50 and not good.failure and result.exit_code == 2
+
+
+def test_cores_are_kept(tmp_path: Path) -> None:
+    if not hasattr(os, "sched_getaffinity"):
+        pytest.skip("this system does not let a program choose its cores")
+    core = min(os.sched_getaffinity(0))
+    make_model(tmp_path / "m.onnx", weights())
+    result = api.profile(tmp_path / "m.onnx", "here", length=8, cores=(core,), **QUICK)
+    assert result.results[0].cores == (core,) and result.results[0].n_runs >= 50
+
+
+def test_a_process_that_dies_before_anything_is_an_error(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    job, _ = job_of(bundle)
+    monkeypatch.setattr(here, "MODULE", "edgebert.nothing")
+    with pytest.raises(EdgebertError, match="exit status 1") as caught:
+        here.measure("", job, lambda **event: None)
+    assert "edgebert.nothing" in str(caught.value)
+
+
+# ---------------------------------------------------------------- several targets
+
+
+def fake_target(monkeypatch: pytest.MonkeyPatch, act: Any, formats: tuple[str, ...] = ("onnx",)) -> None:
+    target = Target("far", "a far device", formats, "far:x", act, lambda address: "")
+    known = {"far": target, "here": here.TARGET}
+    monkeypatch.setattr(measuring.registry, "targets", lambda: known)
+
+
+def test_one_target_that_fails_does_not_cost_the_other(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def act(address: str, job: Job, log: Any) -> Outcome:
+        raise EdgebertError("the cable is out", where=address, hint="Plug it in.")
+
+    fake_target(monkeypatch, act)
+    result = measure(Request((str(bundle),), ("far:x", "here"), length=8, **QUICK))
+    assert [one.target for one in result.results] == ["here"] and result.exit_code == 2
+    assert "the cable is out" in result.failures["far:x"] and "Plug it in" in result.failures["far:x"]
+    with pytest.raises(EdgebertError, match="the cable is out"):
+        measure(Request((str(bundle),), ("far:x",), length=8, **QUICK))
+
+
+def test_outputs_are_held_against_a_run_here(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The far device swaps two labels of one token of four and adds 0.25 to the rest."""
+
+    def act(address: str, job: Job, log: Any) -> Outcome:
+        logits = weights()[job.inputs[0]["input_ids"][0]] + 0.25
+        logits[0] = logits[0][::-1]
+        found = Found("f", "rt", "1", 1.0, 1.0, (1.0,) * 60, outputs=({"logits": [logits.tolist()]},))
+        return Outcome("Board", "measured", (found,))
+
+    fake_target(monkeypatch, act)
+    (one,) = measure(Request((str(bundle),), ("far:x",), length=4, **QUICK)).results
+    table = weights()[1]
+    assert one.compared == 1 and one.equal_predictions == 0.75
+    assert one.max_difference == pytest.approx(float(np.abs(table[::-1] + 0.25 - table).max()))
+
+
+def test_files_that_a_target_does_not_run(bundle: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def act(address: str, job: Job, log: Any) -> Outcome:
+        return Outcome("B", "measured", tuple(Found(file.name, times_ms=(1.0,)) for file in job.files))
+
+    (tmp_path / "m.tflite").write_bytes(b"x")
+    fake_target(monkeypatch, act)
+    with pytest.raises(RequestError, match=r"none of the files is of a format that it runs \(onnx\)"):
+        measure(Request((str(tmp_path / "m.tflite"),), ("far:x",), length=8, **QUICK))
+    result = measure(Request((str(tmp_path / "m.tflite"), str(bundle)), ("far:x",), length=8, **QUICK))
+    assert [one.file for one in result.results] == ["run onnx-fp32"] and "left out m.tflite" in result.notes[0]
+
+
+def test_files_of_two_tokenizers_are_not_given_each_others_pieces(bundle: Path, tmp_path: Path) -> None:
+    other = make_bundle(tmp_path)
+    tokenizer = json.loads((other / "tokenizer.json").read_text())
+    tokenizer["model"]["vocab"]["extra"] = 99
+    (other / "tokenizer.json").write_text(json.dumps(tokenizer))
+    request = Request((str(bundle), str(other)), ("here",))
+    groups = measuring.by_tokenizer(request, find_subjects(request.artifacts))
+    assert [len(group) for group in groups] == [1, 1]
+    assert len(make_inputs(request, groups[0])) == 2
+    at_length = Request(request.artifacts, ("here",), length=8)
+    (together,) = measuring.by_tokenizer(at_length, find_subjects(request.artifacts))
+    assert make_inputs(at_length, together)[0].rows[0]["input_ids"] == [[1] * 8], "pieces of neither"
+
+
+# ---------------------------------------------------------------- the command
+
+
+def run_command(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
+    with pytest.raises(SystemExit) as ended:
+        main(list(arguments))
+    captured = capsys.readouterr()
+    return int(ended.value.code or 0), captured.out, captured.err
+
+
+def test_the_command_prints_what_it_measured(bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "lines.txt").write_text("show me flights\nflights from boston to denver\n")
+    output = str(tmp_path / "r.json")
+    code, out, err = run_command(
+        capsys, "profile", str(bundle), "--on", "here", "--texts", str(tmp_path / "lines.txt"),
+        "--max-seconds", "0.1", "-o", output,
+    )  # fmt: skip
+    assert code == 0, err
+    for wanted in ("run onnx-fp32", "5–7", "p50", "p99", "peak MB", "here: measured", "onnxruntime", "1 thread",
+                   "quietest quarter", "padded to 16 tokens", "raw times:"):  # fmt: skip
+        assert wanted in out
+    assert json.loads(Path(output).read_text())["results"][0]["times_ms"]
+
+
+def test_the_command_prints_json(bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ("profile", str(bundle), "--on", "here", "--length", "8", "--max-seconds", "0.1", "--json", "--quiet")
+    code, out, _ = run_command(capsys, *arguments)
+    (one,) = json.loads(out)["results"]
+    assert code == 0 and one["how"] == "measured" and len(one["times_ms"]) == one["n_runs"] >= 50
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("profile", "x.onnx"), "--on"),
+        (("profile", "nowhere.onnx", "--on", "here"), "no such file"),
+        (("profile", "B", "--on", "hree"), "Did you mean here"),
+        (("profile", "B", "--on", "here", "--cores", "a"), "numbers by comma"),
+        (("profile", "B", "--on", "here", "--length", "8", "--texts", "x"), "one of them says"),
+        (("profile", "B", "--on", "here", "-o", "/nowhere/x.json"), "no such folder"),
+        (("profile", "B", "--on", "ssh:a;b"), "is no address of a host"),
+        (("devices", "prepare", "here"), "nothing to install"),
+        (("devices", "prepare", "nowhere"), "unknown target"),
+    ],
+)
+def test_mistakes_are_one_message_and_exit_code_2(
+    bundle: Path, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], message: str
+) -> None:
+    code, _, err = run_command(capsys, *(str(bundle) if word == "B" else word for word in arguments))
+    assert code == 2 and message in err and "Traceback" not in err
+
+
+def test_the_help_loads_nothing_heavy() -> None:
+    code = "import sys\nfrom edgebert.cli import cli\ncli.main(['profile', '--help'], standalone_mode=False)\n"
+    code += "print([m for m in ('torch', 'numpy', 'onnxruntime', 'rich') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
