@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 from pathlib import Path
 
@@ -33,6 +34,20 @@ def conll(n: int, seed: int) -> str:
     rng = random.Random(seed)
     rows = [zip(*sentence(rng), strict=True) for _ in range(n)]
     return "\n".join("".join(f"{word}\t{tag}\n" for word, tag in row) for row in rows)
+
+
+MAY_SKIP_IN_CI = ("../shared/", "EDGEBERT_TFLITE_RUNTIME", "WebGPU", "registry", "onnxruntime-web cannot be had")
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """In CI a test that its tool is missing for is a failure: `.ci/system-packages` or pyproject.toml lacks something."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if not os.environ.get("CI") or reporter is None:
+        return
+    skipped = [str(report.longrepr) for report in reporter.stats.get("skipped", [])]
+    if lost := [why for why in skipped if not any(mark in why for mark in MAY_SKIP_IN_CI)]:
+        reporter.write_line(f"{len(lost)} tests were skipped, which CI does not allow: {lost[0]}", red=True)
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -26,7 +26,7 @@ from tests.test_bundle import make_model, weights
 pytestmark = pytest.mark.skipif(
     PROGRAM is None or shutil.which("ssh") is None, reason="needs OpenSSH's client and server"
 )
-NASTY = "a model; it's \"new\" $(here).onnx"
+NASTY = 'a model; it\'s "new" $(here).onnx'
 INPUTS = ({"input_ids": [[2, 8, 3]]}, {"input_ids": [[2, 4, 5, 10, 3]]})
 
 
@@ -153,9 +153,11 @@ def test_a_python_under_an_emulator_is_told(model: Path, with_environment: Calla
 # ---------------------------------------------------------------- who is there
 
 
-@pytest.mark.parametrize("address", ["", "-oProxyCommand=touch x", "a b", "a;touch x", "it's", 'a"b', "$(x)", "a`b`", "a|b"])
+@pytest.mark.parametrize(
+    "address", ["", "-oProxyCommand=touch x", "a b", "a;touch x", "it's", 'a"b', "$(x)", "a`b`", "a|b"]
+)
 def test_an_address_that_cannot_be_is_refused_before_ssh_sees_it(address: str, model: Path) -> None:
-    with pytest.raises(RequestError, match="is no address of a host|no host is given"):
+    with pytest.raises(RequestError, match=r"is no address of a host|no host is given"):
         ssh.measure(address, job(model), quietly)
     assert ssh.answers(address)
 
@@ -390,7 +392,9 @@ def test_a_death_before_anything_was_measured_is_an_error(
     model: Path, with_environment: Callable[..., Board], tmp_path: Path
 ) -> None:
     far = with_environment()
-    script = f'#!/bin/sh\ncase "$*" in *job.json*) echo "cannot allocate" >&2; exit 9;; esac\nexec "{sys.executable}" "$@"\n'
+    script = (
+        f'#!/bin/sh\ncase "$*" in *job.json*) echo "cannot allocate" >&2; exit 9;; esac\nexec "{sys.executable}" "$@"\n'
+    )
     write_program(far.folder / "bin" / "python3", script)
     with pytest.raises(EdgebertError, match="exit status 9") as caught:
         ssh.measure("board", job(model), quietly)
