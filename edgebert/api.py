@@ -12,7 +12,7 @@ from edgebert.types import CompressResult, ConvertResult, DeviceProfile, FitRequ
 
 if TYPE_CHECKING:
     from edgebert.methods import Method
-    from edgebert.profile.measure import Measurement
+    from edgebert.profile.figures import Measurement
 
 __all__ = [
     "Predictor",

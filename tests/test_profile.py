@@ -20,8 +20,9 @@ from edgebert.errors import DataError, EdgebertError, RequestError
 from edgebert.profile import measure as measuring
 from edgebert.profile.artifacts import find_subjects
 from edgebert.profile.compare import compare
+from edgebert.profile.figures import Measured, measured, padding_of
 from edgebert.profile.inputs import N_INPUTS, encode, fixed_tokens, golden_texts, of_length, own_lengths, read_texts
-from edgebert.profile.measure import Measured, Request, make_inputs, measure, measured, padding_of
+from edgebert.profile.measure import Request, make_inputs, measure
 from edgebert.profile.protocol import Entry, interleave
 from edgebert.profile.targets import File, Found, Job, Outcome, Target, here
 from edgebert.types import Row, Student

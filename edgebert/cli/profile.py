@@ -9,7 +9,7 @@ import click
 from edgebert.cli._show import json_option, print_json, print_table
 
 if TYPE_CHECKING:
-    from edgebert.profile.measure import Measured, Measurement
+    from edgebert.profile.figures import Measured, Measurement
 
 
 @click.command(
@@ -93,8 +93,8 @@ def _print(result: Measurement) -> None:
             click.echo(f"{on}: {said}")
     for pad in result.padding:
         click.echo(
-            f"{pad.file} on {pad.target}: padded to {pad.fixed_tokens} tokens a text takes {pad.factor:.2f} times as long "
-            f"({pad.fixed_ms:.3g} ms against {pad.own_ms:.3g} ms at own lengths, median {pad.own_tokens}; {pad.how})"
+            f"{pad.file} on {pad.target}: padded to {pad.fixed_tokens} tokens a text takes {pad.factor:.2f} times "
+            f"as long ({pad.fixed_ms:.3g} ms against {pad.own_ms:.3g} ms at own lengths, median {pad.own_tokens}; {pad.how})"
         )
     for one in result.results:
         if one.compared:

@@ -64,7 +64,8 @@ def _found(path: Path) -> list[Subject]:
 def _bundle(folder: Path) -> Iterator[Subject]:
     if (folder / GOLDEN).is_file() and (folder / MANIFEST).is_file():
         manifest = read_manifest(folder)
-        name = f"{folder.parent.name if folder.name == 'bundle' else folder.name} {manifest['format']}-{manifest['precision']}"
+        owner = folder.parent if folder.name == "bundle" else folder
+        name = f"{owner.name} {manifest['format']}-{manifest['precision']}"
         file = File(name, manifest["format"], folder / manifest["model"])
         yield Subject(file, folder / TOKENIZER, folder / GOLDEN, manifest["max_length"])
 

@@ -1,4 +1,4 @@
-"""`edgebert profile`: files, inputs and targets put together, and raw times made into figures, in one place."""
+"""`edgebert profile`: files, inputs and targets put together."""
 
 from __future__ import annotations
 
@@ -7,14 +7,13 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
-
-import numpy as np
+from typing import Any
 
 from edgebert import registry
 from edgebert.errors import EdgebertError, RequestError
 from edgebert.profile.artifacts import Subject, find_subjects, golden_of
 from edgebert.profile.compare import compare
+from edgebert.profile.figures import Measured, Measurement, measured, padding_of
 from edgebert.profile.inputs import (
     Inputs,
     Texts,
@@ -27,17 +26,10 @@ from edgebert.profile.inputs import (
     tokenizer_key,
     tokenizer_of,
 )
-from edgebert.profile.runner import is_stable, quiet_p50
-from edgebert.profile.targets import File, Found, Job, Log, Outcome, Target, parse_address
+from edgebert.profile.targets import File, Found, Job, Log, Target, parse_address
 from edgebert.run import now
-from edgebert.types import How
 
-STATISTIC = (
-    "p50 is that of the quietest quarter of blocks (edgebert.profile.runner.quiet_p50); p50_all, p90 and p99 are of all "
-    "timed runs"
-)
 LONGEST = 512  # tokens, of a text whose file says no limit
-Lengths = Literal["data", "fixed"]
 
 
 @dataclass(frozen=True)
@@ -54,77 +46,6 @@ class Request:
     min_runs: int = 50
     max_seconds: float = 30.0
     timeout_s: float = 600.0
-
-
-@dataclass(frozen=True)
-class Measured:
-    """One file on one target at one kind of lengths. Times in ms; 0 runs and a `failure` where there is nothing."""
-
-    file: str
-    path: Path
-    target: str  # as it was asked for
-    device: str  # as it calls itself
-    how: How
-    runtime: str
-    runtime_version: str
-    threads: int
-    cores: tuple[int, ...]
-    lengths: Lengths
-    n_tokens: tuple[int, ...]  # of each input
-    inputs: str  # where they come from
-    n_runs: int = 0
-    stable: bool = False
-    p50_ms: float | None = None  # see STATISTIC
-    p50_all_ms: float | None = None
-    p90_ms: float | None = None
-    p99_ms: float | None = None
-    load_ms: float | None = None
-    first_run_ms: float | None = None
-    peak_memory_bytes: int | None = None
-    instructions: int | None = None  # of one inference
-    compared: int = 0  # inputs whose outputs were held against a run here
-    max_difference: float | None = None
-    equal_predictions: float | None = None  # share, 0 to 1
-    failure: str = ""
-    times_ms: tuple[float, ...] = ()
-
-    @property
-    def seq_len(self) -> int:
-        """Median tokens of the inputs."""
-        return int(np.median(self.n_tokens))
-
-
-@dataclass(frozen=True)
-class Padding:
-    """What running every text padded to a fixed length costs, from the two measurements of one file."""
-
-    file: str
-    target: str
-    how: How
-    own_tokens: int  # median
-    own_ms: float
-    fixed_tokens: int
-    fixed_ms: float
-
-    @property
-    def factor(self) -> float:
-        return self.fixed_ms / self.own_ms
-
-
-@dataclass(frozen=True)
-class Measurement:
-    results: tuple[Measured, ...]
-    padding: tuple[Padding, ...]
-    facts: Mapping[str, Mapping[str, Any]]  # of each target: system, clock, temperature, runtimes
-    failures: Mapping[str, str]  # of targets that gave nothing
-    notes: tuple[str, ...]
-    created: str
-    statistic: str = STATISTIC
-
-    @property
-    def exit_code(self) -> int:
-        """2 where something that was asked for was not measured."""
-        return 2 if self.failures or any(one.failure for one in self.results) else 0
 
 
 @dataclass
@@ -280,42 +201,6 @@ def _said(inputs: Inputs) -> str:
     return f"{len(inputs.rows)} texts' own lengths, {min(inputs.n_tokens)} to {max(inputs.n_tokens)} tokens"
 
 
-def measured(file: File, found: Found, outcome: Outcome, on: str, job: Job, inputs: Inputs) -> Measured:
-    """Figures from a file's raw times."""
-    times, ran = found.times_ms, bool(found.times_ms)
-    loaded = found.load_ms > 0
-    return Measured(
-        file=file.name,
-        path=file.path,
-        target=on,
-        device=outcome.device,
-        how=outcome.how,
-        runtime=found.runtime,
-        runtime_version=found.runtime_version,
-        threads=job.threads,
-        cores=job.cores,
-        lengths=inputs.lengths,
-        n_tokens=tuple(inputs.n_tokens),
-        inputs=inputs.origin,
-        n_runs=len(times),
-        stable=ran and is_stable(times, len(job.inputs)),
-        p50_ms=round(quiet_p50(times, len(job.inputs)), 4) if ran else None,
-        p50_all_ms=_percentile(times, 50),
-        p90_ms=_percentile(times, 90),
-        p99_ms=_percentile(times, 99),
-        load_ms=found.load_ms if loaded else None,
-        first_run_ms=found.first_run_ms if loaded else None,
-        peak_memory_bytes=found.peak_memory_bytes,
-        instructions=found.instructions,
-        failure=found.failure,
-        times_ms=tuple(times),
-    )
-
-
-def _percentile(times: Sequence[float], share: float) -> float | None:
-    return round(float(np.percentile(times, share)), 4) if times else None
-
-
 def _compared(one: Measured, file: File, found: Found, job: Job, into: _Gathered) -> Measured:
     """With the outputs held against a run here, where the target sent some and they are not our own."""
     if not found.outputs or one.target == "here" or file.format == "torch":
@@ -331,13 +216,3 @@ def _compared(one: Measured, file: File, found: Found, job: Job, into: _Gathered
         max_difference=None if math.isnan(agreement.max_difference) else agreement.max_difference,
         equal_predictions=agreement.equal_predictions,
     )
-
-
-def padding_of(results: Sequence[Measured]) -> list[Padding]:
-    """For each file that was measured at both."""
-    fixed = {(one.file, one.target): one for one in results if one.lengths == "fixed" and one.p50_ms}
-    return [
-        Padding(own.file, own.target, own.how, own.seq_len, own.p50_ms, at.seq_len, at.p50_ms)
-        for own in results
-        if own.lengths == "data" and own.p50_ms and (at := fixed.get((own.file, own.target))) and at.p50_ms
-    ]

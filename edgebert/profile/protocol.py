@@ -1,8 +1,8 @@
 """The measuring protocol inside a process, on sessions that are open already: what `fit`, trials and benchmarks use.
 
 The loop is `edgebert.profile.runner.take_turns`, which every target runs: files and the teacher take turns in blocks,
-so that a machine that slows down slows all of them. Inputs are real rows, evenly spread over the sorted lengths, so that
-p50 is the latency at the median length; and one input of 128 tokens, made of the same rows.
+so that a machine that slows down slows all of them. Inputs are real rows, evenly spread over the sorted lengths, so
+that p50 is the latency at the median length; and one input of 128 tokens, made of the same rows.
 """
 
 from __future__ import annotations

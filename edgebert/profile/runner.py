@@ -9,9 +9,9 @@ of its own (load time, first run, peak memory; a crash there costs this file onl
 
 Which times make p50. On a machine with other work, whole blocks are slow, and two medians over all runs differ by more
 than the models do. So p50 is taken from the quiet blocks: each time is divided by the median of its own input, blocks
-are ranked by the median of their runs, and the quietest quarter is kept. `quiet_p50` is the median of all times, times
-the median of what was kept; with one input that is the median of the times in the quietest quarter of blocks. It is
-never called anything else. Measuring ends when that level is the same within 2 % in each third of the blocks, so that
+are ranked by the median of their runs, and the quietest quarter is kept. `quiet_p50` is the median over the inputs of
+those medians, times the median of what was kept; with one input that is the median of the times in the quietest quarter
+of blocks. It is never called anything else. Measuring ends when that level is the same within 2 % in each third of the blocks, so that
 neither chance nor a slow spell decides; at least six seconds of clock go by, for spells last seconds.
 """
 
@@ -132,7 +132,7 @@ def _noted(turn: Turn, keep_going: bool) -> Iterator[None]:
 
 def quiet_p50(times_ms: Sequence[float], n_inputs: int = 1) -> float:
     """p50 of the quietest quarter of blocks, in milliseconds; see the top of this file."""
-    return statistics.median(times_ms) * _level(_blocks(times_ms, n_inputs))
+    return statistics.median(_usual(times_ms, n_inputs)) * _level(_blocks(times_ms, n_inputs))
 
 
 def is_stable(times_ms: Sequence[float], n_inputs: int = 1) -> bool:
@@ -145,9 +145,14 @@ def is_stable(times_ms: Sequence[float], n_inputs: int = 1) -> bool:
     return max(levels) <= (1 + AGREE) * min(levels)
 
 
+def _usual(times_ms: Sequence[float], n_inputs: int) -> list[float]:
+    """Median time of each input."""
+    return [statistics.median(times_ms[i::n_inputs]) for i in range(min(n_inputs, len(times_ms)))]
+
+
 def _blocks(times_ms: Sequence[float], n_inputs: int) -> list[list[float]]:
     """Times over the median time of their input, in blocks as they were run; a last block that is cut short is left."""
-    usual = [statistics.median(times_ms[i::n_inputs]) for i in range(min(n_inputs, len(times_ms)))]
+    usual = _usual(times_ms, n_inputs)
     ratios = [took / usual[k % n_inputs] for k, took in enumerate(times_ms)]
     blocks = [ratios[i : i + BLOCK - 1] for i in range(0, len(ratios), BLOCK - 1)]
     return blocks[:-1] if len(blocks) > 1 and len(blocks[-1]) < BLOCK - 1 else blocks
@@ -416,7 +421,8 @@ class Results:
                 beside.write_text(json.dumps(state), encoding="utf-8")
                 beside.replace(self.path)
                 return
-            found = [_news(*pair) for pair in zip(self._sent or [{}] * len(state["found"]), state["found"])]  # noqa: B905
+            sent = self._sent or [{}] * len(state["found"])
+            found = [_news(*pair) for pair in zip(sent, state["found"])]  # noqa: B905
             self._stream.write(json.dumps({**state, "found": found}) + "\n")
             self._stream.flush()
             self._sent = [{**one, "times_ms": len(one["times_ms"])} for one in state["found"]]

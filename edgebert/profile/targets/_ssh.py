@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import shutil
 import subprocess
 import tempfile
@@ -34,7 +35,8 @@ VENV = ".local/share/edgebert/venv"
 KEEPER = (
     "umask 077; "
     'd=$(mktemp -d "${TMPDIR:-/tmp}/edgebert.XXXXXX") || exit 97; '
-    'c() { if [ -s "$d/pid" ]; then n=$(cat "$d/pid"); kill -9 "-$n" 2>/dev/null || kill -9 "$n" 2>/dev/null; fi; rm -rf -- "$d"; }; '
+    'c() { if [ -s "$d/pid" ]; then n=$(cat "$d/pid"); kill -9 "-$n" 2>/dev/null || kill -9 "$n" 2>/dev/null; fi; '
+    'rm -rf -- "$d"; }; '
     'trap c EXIT; trap "exit 0" HUP INT TERM; '
     f'p="$HOME/{VENV}/bin/python"; [ -x "$p" ] || p=$(command -v python3) || p=; '
     f'echo "{MARK}"; echo "$d"; echo "$p"; '
@@ -77,9 +79,10 @@ class Connection:
         self.folder = self.python = ""
 
     def __enter__(self) -> Connection:
-        self._sockets = tempfile.mkdtemp(prefix="eb", dir="/tmp" if Path("/tmp").is_dir() else None)  # paths are short
+        place = "/tmp" if Path("/tmp").is_dir() else tempfile.gettempdir()  # such paths have to be short
+        self.socket = f"{place}/eb-{secrets.token_hex(8)}"  # ssh makes it for us alone, and removes it
         self._errors = tempfile.TemporaryFile()
-        shared = [] if os.name == "nt" else ["-S", f"{self._sockets}/s"]
+        shared = [] if os.name == "nt" else ["-S", self.socket]
         master = [*shared, *(["-M", "-o", "ControlPersist=no"] if shared else [])]
         self._shared = [*shared, *(["-o", "ControlMaster=no"] if shared else [])]
         script = f"exec sh -c {quote(KEEPER)}"
@@ -126,7 +129,7 @@ class Connection:
         self._keeper.wait()
         self._keeper.stdout.close()
         self._errors.close()
-        shutil.rmtree(self._sockets, ignore_errors=True)
+        Path(self.socket).unlink(missing_ok=True)
 
     def command(self, script: str, *words: str) -> list[str]:
         """The local command that has sh on the device run the script with these words as $1, $2, …"""

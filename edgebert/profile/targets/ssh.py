@@ -26,8 +26,8 @@ PACKAGES = {"onnxruntime": "onnxruntime", "ai_edge_litert": "ai-edge-litert", "t
 OLDEST = (3, 9)
 LITERT_FROM, TFLITE_UNTIL = (3, 10), (3, 11)  # Pythons that ai-edge-litert and tflite-runtime have wheels for
 ON_32_BIT = (
-    "On such a system tflite-runtime runs .tflite files of fp32 and int8-weights (Python 3.8 to 3.11); other int8 files "
-    "come out wrong there. A 64-bit system on the same board runs everything."
+    "On such a system tflite-runtime runs .tflite files of fp32 and int8-weights (Python 3.8 to 3.11); "
+    "other int8 files come out wrong there. A 64-bit system on the same board runs everything."
 )
 PREPARE = (
     'b="$HOME/.local/share/edgebert"; n="$b/venv.new"; mkdir -p "$b" && rm -rf -- "$n" || exit 94; '
