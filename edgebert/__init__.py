@@ -10,6 +10,7 @@ Importing this package loads neither torch nor transformers.
 from __future__ import annotations
 
 import importlib
+import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
         show_run,
     )
     from edgebert.errors import EdgebertError
+
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # ONNX Runtime reports home unless it is told not to
 
 __all__ = [
     "EdgebertError",

@@ -82,5 +82,5 @@ def test_the_wheel_works_from_another_folder(tmp_path: Path) -> None:
     )
     told = run_python(code, cwd=tmp_path, PYTHONPATH=str(tmp_path / "site"))
     assert str(tmp_path) in told
-    assert told.endswith("7 ['atis', 'atis-intents', 'movie-reviews', 'wnut16']")
+    assert told.endswith("18 ['atis', 'atis-intents', 'movie-reviews', 'wnut16']")
     assert list((tmp_path / "site" / "edgebert").rglob("*.jinja"))
