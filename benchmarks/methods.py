@@ -256,6 +256,8 @@ def write(corpora: Iterable[str], runs: Path, path: Path) -> None:
     ]
     for corpus, results in known.items():
         text += ["", *_table(corpus, results)]
+    if missing := [name for name in CORPORA if name not in known]:
+        text += ["", f"Not run yet: {', '.join(missing)}."]
     seconds = sum(s["seconds"] for results in known.values() for one in results.values() if isinstance(one, dict)
                   for s in (one.get("seeds") or {}).values())  # fmt: skip
     environment = next(iter(known.values()))["environment"]
