@@ -88,7 +88,7 @@ def resolve(request: FitRequest, command: str, on_event: Callable[[dict[str, Any
     student = find_teacher(request.student, allow_pickle=request.allow_pickle) if request.student else None
     max_length = min(_max_length(request.max_length, one) for one in (source, student) if one)
     teacher_config, student_config = (_config(task, dataset.labels, one) for one in (source, student or source))
-    check_methods(recipe, task.head, _why_own_tokenizer(student, source, dataset) if student else "")
+    check_methods(recipe, task.head, alignment(student, source, dataset)[1] if student else "")
     check_shapes(student_config, recipe, teacher_config)
     tokenizer = load_tokenizer((student or source).folder)
     unlabelled = read_unlabelled(request.unlabelled, task, tokenizer, encoding=request.encoding)
@@ -140,12 +140,10 @@ def _config(task: Task, labels: tuple[str, ...], source: TeacherSource) -> Any:
 
 def alignment(student: TeacherSource, source: TeacherSource, dataset: Dataset) -> tuple[tuple[int, ...] | None, str]:
     """`teacher_ids` of a student's checkpoint and its teacher's, tried on training rows."""
-    texts = [" ".join(row.words) if row.words else row.text or "" for row in dataset.splits["train"][:ALIGNED_ON]]
+    rows = dataset.splits["train"][:ALIGNED_ON]
+    firsts = [" ".join(row.words) if row.words else row.text or "" for row in rows]
+    texts = [(first,) if row.second is None else (first, row.second) for first, row in zip(firsts, rows, strict=True)]
     return teacher_ids(load_tokenizer(student.folder), load_tokenizer(source.folder), texts)
-
-
-def _why_own_tokenizer(student: TeacherSource, source: TeacherSource, dataset: Dataset) -> str:
-    return alignment(student, source, dataset)[1]
 
 
 def _text_notes(recipe: Recipe, unlabelled: Unlabelled) -> list[str]:

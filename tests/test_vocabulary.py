@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 
-from tokenizers import Tokenizer
+from tokenizers import Tokenizer, processors
 
 from edgebert.modeling.vocabulary import teacher_ids
 from tests.conftest import make_tokenizer
 
-TEXTS = ["fly from aville to new bton", "zebras"]
+TEXTS = [("fly from aville to new bton",), ("zebras",)]
 
 
 def changed(**vocabulary: str) -> Tokenizer:
@@ -51,5 +51,16 @@ def test_another_way_of_splitting_is_told() -> None:
     """The same pieces, but one tokenizer keeps capitals."""
     state = json.loads(make_tokenizer().to_str())
     state["normalizer"]["lowercase"] = False
-    _, why = teacher_ids(Tokenizer.from_str(json.dumps(state)), make_tokenizer(), ["Fly"])
+    _, why = teacher_ids(Tokenizer.from_str(json.dumps(state)), make_tokenizer(), [("Fly",)])
     assert why == "it splits 'Fly' in another way than the teacher"
+
+
+def test_pairs_that_are_joined_in_another_way_are_told() -> None:
+    """RoBERTa puts two separators between texts; alone, both read every text alike."""
+    other = make_tokenizer()
+    other.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] [SEP] $B [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+    )
+    assert teacher_ids(make_tokenizer(), other, TEXTS) == (None, "")
+    _, why = teacher_ids(make_tokenizer(), other, [("fly", "far")])
+    assert why == "it splits 'fly and far' in another way than the teacher"

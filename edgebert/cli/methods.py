@@ -34,7 +34,7 @@ def command(ctx: click.Context, as_json: bool) -> None:
         return
     print_table(
         ("name", "stage", "what it does", "paper", "tasks", "formats"),
-        [(m.name, m.stage, m.title, m.paper.place if m.paper else "", _tasks(m), ", ".join(m.formats)) for m in found],
+        [(m.name, m.stage, m.title, m.paper.place if m.paper else "", _tasks(m), _formats(m)) for m in found],
     )
 
 

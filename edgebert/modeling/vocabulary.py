@@ -12,11 +12,12 @@ ROLES = (("[PAD]", "<pad>"), ("[UNK]", "<unk>"), ("[CLS]", "<s>"), ("[SEP]", "</
 
 
 def teacher_ids(
-    student: Tokenizer, teacher: Tokenizer, texts: Sequence[str | tuple[str, str]]
+    student: Tokenizer, teacher: Tokenizer, texts: Sequence[tuple[str, ...]]
 ) -> tuple[tuple[int, ...] | None, str]:
     """For each id of the student the teacher's id of the same piece, None where they are equal; and "" or why not.
 
-    Special tokens go by their role, whatever they are called. That both split text alike is tried on `texts`.
+    Special tokens go by their role, whatever they are called. That both split text alike is tried on `texts`, one or a pair
+    each: where two texts are joined, RoBERTa and its kin put two separators.
     """
     ours, theirs = student.get_vocab(), teacher.get_vocab()
     roles = {name: next((one for one in names if one in theirs), "") for names in ROLES for name in names}
@@ -28,7 +29,8 @@ def teacher_ids(
     for piece, number in ours.items():
         ids[number] = found[piece] or 0
     for text in texts:
-        mine, other = student.encode(text).ids, teacher.encode(text).ids
+        first, second = text[0], text[1] if len(text) > 1 else None
+        mine, other = student.encode(first, second).ids, teacher.encode(first, second).ids
         if [ids[number] for number in mine] != other:
-            return None, f"it splits '{text if isinstance(text, str) else text[0]}' in another way than the teacher"
+            return None, f"it splits '{' and '.join(text)}' in another way than the teacher"
     return (None if all(number == i for i, number in enumerate(ids)) else tuple(ids)), ""
