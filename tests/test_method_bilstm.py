@@ -23,7 +23,7 @@ from edgebert.modeling.rebuild import config_like, narrowed
 from edgebert.search.cost import predict_bytes
 from edgebert.search.operators import operators
 from edgebert.training.loop import collate
-from edgebert.training.run import read_rows
+from edgebert.training.run import answered, read_rows
 from edgebert.types import Row, Student, TrainSettings
 from edgebert.verify.edges import edge_batches
 from tests.families import HEADS, tiny
@@ -230,3 +230,21 @@ def test_other_formats_equal_torch(fmt: str, extra: str, tmp_path: Path) -> None
     int8 = converter.reduce(ours, made, "int8", converter.precisions["int8"].trials[0], tmp_path / "8")
     assert worst(model, converter.open(int8.path, 1), 8) < 0.05
     assert set(METHOD.formats) >= {fmt, "onnx"}
+
+
+@pytest.mark.parametrize("trimmed", [False, True])
+def test_a_teacher_that_is_asked_beforehand_says_what_it_would_say_in_the_batch(
+    trimmed: bool, teacher: Student, toy_rows: list[Row], toy_labels: tuple[str, ...], tmp_path: Path
+) -> None:
+    shop = replace(workshop(teacher, toy_rows, toy_labels, tmp_path), teacher_tokenizer=teacher.tokenizer)
+    student = copy_student(teacher.model, teacher.tokenizer)
+    if trimmed:  # the student's piece i is the teacher's n - 1 - i
+        student.teacher_ids = tuple(reversed(range(teacher.tokenizer.get_vocab_size())))
+    windows = shop.task.encode(toy_rows[:5], student.tokenizer, shop.labels, 32)
+    objective = logit_objective(student, shop, 0.0).eval()
+    batch = collate(windows)
+    told = collate(answered(windows, toy_rows[:5], student, shop))
+    asked, given = objective.ask_teacher(batch), objective.ask_teacher(told)
+    real = batch["attention_mask"].bool()
+    assert torch.allclose(given["logits"][real], asked["logits"][real], atol=1e-5)
+    assert torch.allclose(objective(**told)["loss"], objective(**batch)["loss"], atol=1e-5)

@@ -67,6 +67,8 @@ def prediction_objective(
     replace = 0.0 if student.own_tokenizer else replace
 
     class Prediction(DistillationObjective):
+        asks_once = not replace
+
         def loss(self, batch: dict[str, Tensor]) -> Tensor:
             counts = batch["attention_mask"].bool()
             if replace:

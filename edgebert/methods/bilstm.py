@@ -59,6 +59,8 @@ def logit_objective(student: Student, workshop: Workshop, hard: float) -> Object
     others = [part for part in parts if part.kind not in WITH_LOGITS]
 
     class Logits(DistillationObjective):
+        asks_once = True
+
         def loss(self, batch: dict[str, Tensor]) -> Tensor:
             theirs, ours = self.ask_teacher(batch), self.answer(batch)
             real = batch["attention_mask"].bool()

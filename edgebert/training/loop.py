@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from edgebert.converters import per_token
 from edgebert.distributed import is_main, wait_for_everyone, world_size
 from edgebert.errors import EdgebertError
 from edgebert.infer import pad_batch
@@ -76,6 +77,8 @@ class DistillationObjective(Objective):
             student's own pieces, so that positions match one to one.
     """
 
+    asks_once = False  # it reads the teacher's answers alone, and rows as they are: they can be had before the training
+
     def __init__(
         self,
         student: nn.Module,
@@ -122,8 +125,8 @@ Item = Feature | tuple[Feature, ...]  # what the loop draws: a window, or window
 def collate(items: Sequence[Item], pad_id: int = 0) -> dict[str, Tensor]:
     """`pad_batch` as tensors, and the targets of each head under `HEAD_NAME`, or `NAME` where there is one head.
 
-    Token labels (batch, seq) are padded with IGNORED. A row without a target that others have gets IGNORED, or NaN where
-    the target is a float: shapes (batch,) or (batch, n).
+    Token labels (batch, seq) are padded with IGNORED, a teacher's answers of a piece each with 0. A row without a target
+    that others have gets IGNORED, or NaN where the target is a float: shapes (batch,) or (batch, n).
     """
     features = [feature for item in items for feature in _windows(item)]
     batch = {name: torch.from_numpy(array) for name, array in pad_batch(features, pad_id).items()}
@@ -134,12 +137,22 @@ def collate(items: Sequence[Item], pad_id: int = 0) -> dict[str, Tensor]:
             labels[i, : len(feature.labels)] = torch.tensor(feature.labels)
         for name, value in feature.targets.items():
             target = torch.as_tensor(value)
+            if name.startswith(ANSWERED):  # of every head, whichever the row is for
+                answers = batch.setdefault(name, _blank(name, target, batch["input_ids"]))
+                answers[i][: len(target)] = target
+                continue
             empty = float("nan") if target.is_floating_point() else IGNORED
             rows = batch.setdefault(
                 prefix + name, torch.full((len(features), *target.shape), empty, dtype=target.dtype)
             )
             rows[i] = target
     return batch
+
+
+def _blank(name: str, answer: Tensor, ids: Tensor) -> Tensor:
+    """Zeros for the batch's answers of one output; those of a piece each are as long as the batch."""
+    n = ids.shape[1] if per_token(name, answer.dim() + 1) else len(answer)
+    return answer.new_zeros((len(ids), n, *answer.shape[1:]))
 
 
 def _windows(item: Item) -> tuple[Feature, ...]:

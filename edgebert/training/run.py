@@ -46,8 +46,8 @@ def train_student(
         settings = replace(settings, learning_rate=learning_rate)
     rows = workshop.train if rows is None else rows
     windows = workshop.task.encode(rows, student.tokenizer, workshop.labels, settings.max_length)
-    if student.own_tokenizer and isinstance(objective, DistillationObjective):
-        windows = _answered(windows, rows, workshop)
+    if isinstance(objective, DistillationObjective) and (student.own_tokenizer or (objective.asks_once and epochs > 1)):
+        windows = answered(windows, rows, student, workshop)
     items: Sequence[Item] = windows
     if workshop.task.paired:  # a pair's two windows must meet in one batch
         items = [tuple(pair) for _, pair in groupby(windows, lambda feature: feature.row)]
@@ -69,18 +69,31 @@ def train_student(
     )
 
 
-def _answered(windows: Sequence[Feature], rows: Sequence[Row], workshop: Workshop) -> list[Feature]:
-    """The windows with what the teacher, through its own tokenizer, says of each: one answer a window.
+def answered(
+    windows: Sequence[Feature], rows: Sequence[Row], student: Student, workshop: Workshop
+) -> list[Feature]:
+    """The windows with what the teacher says of each: of the student's own pieces where it can read them.
 
-    Raises RequestError where answers are a token each, or the two cut rows into windows of other numbers.
+    Raises RequestError where it cannot, and answers are a token each or the two cut rows into windows of other numbers.
     """
     teacher = Student(workshop.teacher, workshop.teacher_tokenizer)
+    if not student.own_tokenizer:
+        ids = student.teacher_ids
+        features = [replace(one, input_ids=tuple(ids[i] for i in one.input_ids)) for one in windows] if ids else windows
+        outputs = run_features(
+            TorchSession(teacher.model), features, batch_size=EVALUATION_BATCH, pad_id=pad_id(teacher)
+        )
+        return _with_answers(windows, outputs)
     features, outputs = read_rows(teacher, workshop.task, workshop.labels, rows, workshop.settings.max_length)
     if [one.row for one in features] != [one.row for one in windows] or any(
         per_token(name, array.ndim + 1) for name, array in outputs[0].items()
     ):
         what = "a student with a tokenizer of its own can learn one answer a text, and this task has one a token"
         raise RequestError(what, where="--student", hint="Choose a student of the teacher's tokenizer.")
+    return _with_answers(windows, outputs)
+
+
+def _with_answers(windows: Sequence[Feature], outputs: Sequence[Outputs]) -> list[Feature]:
     return [
         replace(window, targets={**window.targets, **{ANSWERED + name: array for name, array in answer.items()}})
         for window, answer in zip(windows, outputs, strict=True)
