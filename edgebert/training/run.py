@@ -69,9 +69,7 @@ def train_student(
     )
 
 
-def answered(
-    windows: Sequence[Feature], rows: Sequence[Row], student: Student, workshop: Workshop
-) -> list[Feature]:
+def answered(windows: Sequence[Feature], rows: Sequence[Row], student: Student, workshop: Workshop) -> list[Feature]:
     """The windows with what the teacher says of each: of the student's own pieces where it can read them.
 
     Raises RequestError where it cannot, and answers are a token each or the two cut rows into windows of other numbers.
