@@ -1,7 +1,8 @@
 """Every method on real rows: what a student of each keeps of one teacher, how small and how fast its int8 file is.
 
-Reads ../shared/data where it is present and writes benchmarks/methods.md. Stages resume, so a killed benchmark goes on
-where it was; the table is made of every row that is done, and says which are not.
+Reads ../shared/data where it is present and writes benchmarks/methods.md and, beside it, what the table is made of:
+benchmarks/results/methods-CORPUS.json. Stages resume, so a killed benchmark goes on where it was; rows that are not run
+again stay as they were, and the table says which were never run.
 
     python -m benchmarks.methods [--only btc,snips] [--rows kd-3,pkd-3] [--seeds 1] [--runs runs] [--write]
 """
@@ -38,20 +39,20 @@ from edgebert.stages import compress_stage, convert_stage, teacher_stage, verify
 from edgebert.training.run import evaluate
 from edgebert.types import Budget, FitRequest
 
-DATA = Path("../shared/data")
-CAPS = {"train": 800, "dev": 200, "test": 700}  # rows of the students; drawn once, with seed 0
-EPOCHS, BATCH = 6.0, 16
+DATA, RESULTS = Path("../shared/data"), Path("benchmarks/results")
+CAPS = {"train": 1600, "dev": 200, "test": 700}  # rows of the students; drawn once, with seed 0
+EPOCHS, BATCH = 4.0, 16
 CORPORA: dict[str, dict[str, Any]] = {
-    "banking77": {"task": "classify", "data": ("banking77",), "teacher_epochs": 4},
+    "banking77": {"task": "classify", "data": ("banking77",), "teacher_epochs": 10},
     "snips": {
         "task": "ner",
         "data": ("train=snips/train.conll", "test=snips/validate.conll"),
-        "teacher_epochs": 1,
+        "teacher_epochs": 6,
     },
     "btc": {
         "task": "ner",
         "data": (*(f"train=btc/{section}.conll" for section in "abeg"), "dev=btc/h.conll", "test=btc/f.conll"),
-        "teacher_epochs": 3,
+        "teacher_epochs": 6,
     },
 }
 
@@ -67,27 +68,42 @@ class Line:
     corpora: tuple[str, ...] = tuple(CORPORA)
 
 
-def _dropped(method: str, layers: int, why: str = "", corpora: tuple[str, ...] = tuple(CORPORA), **more: Any) -> Line:
-    """A student of the teacher's lowest layers, trained by the method."""
-    params = {"drop-layers.n_layers": layers, **{f"{method}.{key}": value for key, value in more.items()}}
-    return Line(f"{method}-{layers}", f"drop-layers+{method}", params, why, corpora)
+EVENLY = {"drop-layers.strategy": "uniform"}
+ASIS, REPLACED = "predictions alone, rows as they are", "the training of fit's default: some pieces replaced"
+OWN_TEXT = "first on the rows' own text"
 
 
-STACKED = {"drop-layers.n_layers": 2}  # a depth that can be halved
+def _dropped(
+    methods: str, layers: int, why: str = "", *, name: str = "", corpora: tuple[str, ...] = tuple(CORPORA), **more: Any
+) -> Line:
+    """A student of the teacher's layers, spread evenly, trained by the methods; `more` is of the first."""
+    first = methods.partition("+")[0]
+    params = {"drop-layers.n_layers": layers, **EVENLY, **{f"{first}.{key}": value for key, value in more.items()}}
+    return Line(f"{name or methods}-{layers}", f"drop-layers+{methods}", params, why, corpora)
+
+
+def _of_depth(layers: int) -> tuple[Line, ...]:
+    """The distillations and their control on one shape."""
+    return (
+        _dropped("finetune", layers, "the control: no teacher"),
+        _dropped("kd", layers, ASIS, replace=0),
+        _dropped("kd", layers, REPLACED, name="kd+replace"),
+        _dropped("pkd", layers),
+        _dropped("minilm", layers),
+        _dropped("tinybert", layers),
+    )
+
+
 LINES = (
-    _dropped("finetune", 3, "the control: no teacher"),
-    Line("kd-3", "drop-layers+kd", {"drop-layers.n_layers": 3, "kd.replace": 0}, "predictions alone, rows as they are"),
-    Line("kd+replace-3", "drop-layers+kd", {"drop-layers.n_layers": 3}, "the default of fit: some pieces replaced"),
-    _dropped("pkd", 3),
-    _dropped("minilm", 3),
-    _dropped("tinybert", 3),
-    _dropped("finetune", 2, "the control: no teacher"),
-    Line("kd-2", "drop-layers+kd", {"drop-layers.n_layers": 2, "kd.replace": 0}, "predictions alone, rows as they are"),
-    Line("kd+replace-2", "drop-layers+kd", {"drop-layers.n_layers": 2}, "the default of fit: some pieces replaced"),
-    _dropped("pkd", 2),
-    _dropped("minilm", 2),
-    _dropped("tinybert", 2),
-    Line("bilstm", "bilstm", {"bilstm.augment": 2}, "a BiLSTM, with augmented rows"),
+    *_of_depth(3),
+    *_of_depth(2),
+    Line(
+        "kd-lowest-3",
+        "drop-layers+kd",
+        {"drop-layers.n_layers": 3, "kd.replace": 0},
+        "the lowest layers, not every other",
+    ),
+    Line("bilstm", "bilstm", {"bilstm.augment": 10}, "a BiLSTM, with augmented rows"),
     Line("theseus-3", "theseus", {"theseus.n_layers": 3}),
     Line("distilbert-3", "distilbert", {"distilbert.n_layers": 3}),
     Line("layerdrop-3", "layerdrop", {"layerdrop.n_layers": 3}),
@@ -100,11 +116,8 @@ LINES = (
     _dropped("freelb", 3, "labels, adversarial"),
     _dropped("multi-teacher", 3),
     _dropped("mtdnn-kd", 3),
-    *(
-        Line(f"{method}+kd-3", f"drop-layers+{method}+kd", {"drop-layers.n_layers": 3}, "first on the rows' own text")
-        for method in ("whole-word", "dynamic-masking", "electra")
-    ),
-    Line("stacking+kd-2", "drop-layers+stacking+kd", STACKED, "first on the rows' own text"),
+    *(_dropped(f"{method}+kd", 3, OWN_TEXT) for method in ("whole-word", "dynamic-masking", "electra")),
+    _dropped("stacking+kd", 2, OWN_TEXT),
 )
 
 
@@ -119,13 +132,13 @@ def open_job(corpus: str, runs: Path) -> tuple[Fit, Stage]:
     )  # fmt: skip
     job = resolve(request, f"python -m benchmarks.methods --only {corpus}", None)
     job.budget = Budget()
-    teacher = teacher_stage(job)
-    job.request = replace(job.request, batch_size=BATCH)
     splits = {
         split: tuple(random.Random(0).sample(list(rows), min(CAPS[split], len(rows))))
         for split, rows in job.dataset.splits.items()
     }
     job.dataset = replace(job.dataset, splits=splits)
+    teacher = teacher_stage(job)
+    job.request = replace(job.request, batch_size=BATCH)
     return job, teacher
 
 
@@ -167,8 +180,9 @@ def int8_of(converted: Stage) -> Any:
 def corpus_rows(corpus: str, lines: Sequence[Line], seeds: int, runs: Path) -> None:
     """Runs what is not done yet, then times all of the corpus's files in turns; results go to a file beside the runs."""
     job, teacher = open_job(corpus, runs)
-    place = runs / f"methods-{corpus}.json"
-    results: dict[str, Any] = json.loads(place.read_text()) if place.exists() else {}
+    results = results_of(corpus)
+    place = RESULTS / f"methods-{corpus}.json"
+    place.parent.mkdir(exist_ok=True)
     try:
         score = evaluate(load_student(teacher.path), job.task, job.dataset.labels, job.dataset.splits["test"], "test",
                          job.max_length)  # fmt: skip
@@ -201,8 +215,10 @@ def corpus_rows(corpus: str, lines: Sequence[Line], seeds: int, runs: Path) -> N
                 print(f"{corpus} {line.name} seed {seed}: {found['seeds'][str(seed)]} "
                       f"({time.monotonic() - started:.0f} s)", flush=True)  # fmt: skip
                 write_atomic(place, json.dumps(results, indent=1))
-        for name, timed in measure(job, files, teacher).items():
-            results.setdefault(name, {})["latency"] = timed
+        latencies = measure(job, files, teacher)
+        for name, timed in latencies.items():
+            ratio = latencies["teacher, torch"]["p50_ms"] / timed["p50_ms"]
+            results.setdefault(name, {}).update(latency=timed, times_as_fast=round(ratio, 2))
         results["environment"] = describe_environment()
         results["n"] = {split: len(rows) for split, rows in job.dataset.splits.items()}
         write_atomic(place, json.dumps(results, indent=1))
@@ -239,9 +255,13 @@ Read of banking77, one seed, standard error 1.3 points; so gaps below three poin
 """
 
 
-def write(corpora: Iterable[str], runs: Path, path: Path) -> None:
-    known = {name: json.loads((runs / f"methods-{name}.json").read_text()) for name in corpora
-             if (runs / f"methods-{name}.json").exists()}  # fmt: skip
+def results_of(corpus: str) -> dict[str, Any]:
+    place = RESULTS / f"methods-{corpus}.json"
+    return dict(json.loads(place.read_text())) if place.exists() else {}
+
+
+def write(corpora: Iterable[str], path: Path) -> None:
+    known = {name: found for name in corpora if (found := results_of(name))}
     text = [
         "# Every method on the same teacher",
         "",
@@ -307,8 +327,8 @@ def _cells(line: Line, found: dict[str, Any], results: dict[str, Any], teacher: 
 
 
 def _speed(name: str, results: dict[str, Any]) -> str:
-    own, torch = results.get(name, {}).get("latency"), results.get("teacher, torch", {}).get("latency")
-    return f"{torch['p50_ms'] / own['p50_ms']:.1f}" if own and torch else ""
+    ratio = results.get(name, {}).get("times_as_fast")
+    return f"{ratio:.1f}" if ratio else ""
 
 
 def main() -> None:
@@ -323,8 +343,8 @@ def main() -> None:
     if not options.write:
         for corpus in options.only.split(","):
             corpus_rows(corpus, wanted, options.seeds, options.runs)
-            write(CORPORA, options.runs, Path("benchmarks/methods.md"))
-    write(CORPORA, options.runs, Path("benchmarks/methods.md"))
+            write(CORPORA, Path("benchmarks/methods.md"))
+    write(CORPORA, Path("benchmarks/methods.md"))
 
 
 if __name__ == "__main__":

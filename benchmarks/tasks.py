@@ -1,7 +1,8 @@
 """Every task on real rows: what a 3-layer int8 student keeps of its teacher, all-MiniLM-L6-v2.
 
 Reads ../shared/data where it is present and writes benchmarks/tasks.md. Every fit resumes, so a killed benchmark goes on
-where it was; `--only` fits some, and the table is made of every run that is done.
+where it was; `--only` fits some. The table is made of every run that is done; where a corpus has no run here, what the
+table said of it before stays.
 
     python -m benchmarks.tasks [--only banking77,stsb] [--runs runs]
 """
@@ -26,7 +27,7 @@ COMMON: dict[str, Any] = {
 }  # fmt: skip
 LAYERS = {"drop-layers.n_layers": 3}
 SNIPS = {"teacher_epochs": 1, "epochs": 2}
-SQUAD_TRAIN, SQUAD_OTHER = 1000, 400  # questions; the whole of it would train for hours on 2 cores
+SQUAD_TRAIN, SQUAD_OTHER = 8000, 800  # questions: of the articles to train on, all
 CORPORA: dict[str, dict[str, Any]] = {
     "banking77": {"task": "classify", "data": ("banking77",), "teacher_epochs": 4, "epochs": 5},
     "stsb": {"task": "similarity", "data": ("stsb",), "epochs": 4, "params": {"kd.hard": 0.5}},  # people's scores count too
@@ -42,7 +43,10 @@ CORPORA: dict[str, dict[str, Any]] = {
         ),
         **SNIPS,
     },
-    "squad": {"task": "qa", "data": ("squad",), "max_length": 192, "teacher_epochs": 2, "epochs": 2},
+    "squad": {
+        "task": "qa", "data": ("squad",), "max_length": 192, "teacher_epochs": 2, "epochs": 4,
+        "params": {"kd.replace": 0, "drop-layers.strategy": "uniform"},
+    },
 }  # fmt: skip
 
 
@@ -129,8 +133,27 @@ def _line(name: str, metric: str, teacher: Score, own: Score, theirs: float, our
     return "| " + " | ".join(str(cell) for cell in cells) + " |"
 
 
+def kept(path: Path) -> dict[str, list[list[str]]]:
+    """Lines of both tables that are there already, by corpus."""
+    tables: list[dict[str, list[str]]] = []
+    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
+        if line.startswith("| corpus "):
+            tables.append({})
+        elif line.startswith("| ") and not line.startswith("| ---") and tables:
+            tables[-1].setdefault(line[2:].partition(" ")[0].rstrip(","), []).append(line)
+    return {name: [table.get(name, []) for table in tables] for name in CORPORA}
+
+
+def _made(name: str, report: Report) -> str:
+    seconds = sum(report.environment["seconds"].values())
+    epochs = f"{CORPORA[name].get('teacher_epochs', '-')}, {CORPORA[name]['epochs']}"
+    return f"| {name} | {epochs} | {seconds:.0f} | {report.created} |"
+
+
 def write(reports: dict[str, Report], path: Path) -> None:
     versions = next(iter(reports.values())).environment["versions"]
+    before = kept(path)
+    known = [name for name in CORPORA if name in reports or any(before[name])]
     text = [
         "# Every task on real rows",
         "",
@@ -141,7 +164,7 @@ def write(reports: dict[str, Report], path: Path) -> None:
         "| corpus | metric | n | teacher | int8 student | kept | MB | teacher fp32 MB | parity |",
         "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
-    text += [line for name, report in reports.items() for line in lines_of(name, report)]
+    text += [line for name in known for line in (lines_of(name, reports[name]) if name in reports else before[name][0])]
     text += [
         "",
         f"squad: {SQUAD_TRAIN} questions of 36 articles to train on, {SQUAD_OTHER} of 6 others for dev and of 6 others for test;",
@@ -151,13 +174,10 @@ def write(reports: dict[str, Report], path: Path) -> None:
         "| corpus | epochs: teacher, student | seconds of training, converting, proving and timing | made |",
         "| --- | --- | --- | --- |",
     ]
-    for name, report in reports.items():
-        seconds = sum(report.environment["seconds"].values())
-        epochs = f"{CORPORA[name].get('teacher_epochs', '-')}, {CORPORA[name]['epochs']}"
-        text.append(f"| {name} | {epochs} | {seconds:.0f} | {report.created} |")
+    text += [line for name in known for line in ([_made(name, reports[name])] if name in reports else before[name][1])]
     names = ("python", "edgebert", "torch", "transformers", "onnxruntime", "tokenizers")
     listed = ", ".join(f"{name} {versions[name]}" for name in names if name in versions)
-    missing = [name for name in CORPORA if name not in reports]
+    missing = [name for name in CORPORA if name not in known]
     text += ["", f"Not run yet: {', '.join(missing)}."] if missing else []
     text += ["", f"- {datetime.now(timezone.utc):%Y-%m-%d}; {platform.platform()}; 2 cores; {listed}", ""]
     path.write_text("\n".join(text), encoding="utf-8")
