@@ -8,7 +8,7 @@ fit: .venv/.demo
 	$(BIN)/edgebert fit --device pixel6 --task ner
 
 test: lint types
-	$(BIN)/python -m pytest -m "not slow"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
 
 test-slow: .venv/.test
 	$(BIN)/python -m pytest -m slow
