@@ -188,7 +188,7 @@ def corpus_rows(corpus: str, lines: Sequence[Line], seeds: int, runs: Path) -> N
                          job.max_length)  # fmt: skip
         converted = convert_stage(job, "teacher", teacher)
         files = {"teacher, int8": int8_of(converted).path}
-        results["teacher"] = {"test": plain(score), "n_parameters": teacher.result["n_parameters"],
+        results["teacher"] = {"test": plain(score) | {"per_type": []}, "n_parameters": teacher.result["n_parameters"],
                               "bytes": int8_of(converted).size_bytes}  # fmt: skip
         for seed in range(seeds):
             for line in (one for one in lines if corpus in one.corpora):
