@@ -2,8 +2,8 @@
 
     python -m tests.aarch64        makes it in the user's cache, where it is not there yet, and prints its python3
 
-It needs mmdebstrap and qemu-user-static, no root and no binfmt: `python3` is a script that starts qemu. Each combination
-of versions has a folder of its own, about 260 MB; made beside and renamed, so that what is there is whole.
+It needs Debian's mmdebstrap and qemu-user-static, and no binfmt: `python3` is a script that starts qemu. Each combination
+of versions has a folder of its own, about 230 MB; made beside and renamed, so that what is there is whole.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class CannotBeHad(Exception):
 def python3() -> Path:
     """The user-space's Python, a script; makes the user-space first where it is not there. Raises CannotBeHad."""
     if missing := [tool for tool in TOOLS if shutil.which(tool) is None]:
-        raise CannotBeHad(f"needs {' and '.join(missing)}")
+        raise CannotBeHad(f"needs {' and '.join(missing)} (Debian: mmdebstrap, qemu-user-static)")
     wheels = [f"{name}=={version(name)}" for name in RUNTIMES]
     recipe = repr((wheels, SUITE, PACKAGES, PLATFORMS, CPUINFO, WRAPPER))
     folder = cache_home() / f"aarch64-{hashlib.sha256(recipe.encode()).hexdigest()[:12]}"
