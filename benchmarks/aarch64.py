@@ -32,7 +32,7 @@ from tests.sshd import board
 
 NUDGE = 1e-7
 SAYS = """An int8 file cuts its activations to 8 bits as it runs, so the last bit of a float can move one by a whole step: most
-texts differ by the rounding of float32, a few by such steps. The models: banking77-3-layers is a student of
+texts differ by the rounding of float32 (the median), others by such steps. The models: banking77-3-layers is a student of
 77 labels, trained (drop-layers and kd; 83 % of dev right), all-MiniLM-L6-v2 the pretrained sentence encoder; the texts are
 of banking77's test split, drawn by chance; TFLite files are of one length, 64 tokens.
 
