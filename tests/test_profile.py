@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -395,6 +396,17 @@ def test_the_command_prints_what_it_measured(bundle: Path, tmp_path: Path, capsy
                    "quietest quarter", "padded to 16 tokens", "raw times:"):  # fmt: skip
         assert wanted in out
     assert json.loads(Path(output).read_text())["results"][0]["times_ms"]
+
+
+def test_the_command_says_that_emulated_times_say_nothing(
+    bundle: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    emulated = replace(here.TARGET, measure=lambda *job: replace(here.measure(*job), how="emulated"))
+    monkeypatch.setattr("edgebert.registry.target", lambda name: emulated)
+    code, out, _ = run_command(
+        capsys, "profile", str(bundle), "--on", "here", "--length", "8", "--max-seconds", "0.1", "--quiet"
+    )
+    assert code == 0 and "here: emulated, so its times and memory say nothing" in out and "measured" not in out
 
 
 def test_the_command_prints_json(bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:

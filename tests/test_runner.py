@@ -258,6 +258,19 @@ def test_instructions_of_one_inference_by_hand(tmp_path: Path, monkeypatch: pyte
     assert json.loads((tmp_path / "r.json").read_text())["found"][0]["instructions"] == 7
 
 
+def test_an_emulator_is_told_by_the_machine_that_it_is_built_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An aarch64 Python, run by a program that is not; then a Python of this machine, and one that is no ELF file."""
+    assert not runner.is_translated()
+    head = bytearray(Path(sys.executable).read_bytes()[:64])
+    head[18:20] = b"\xb7\0" if head[18] != 0xB7 else b"\x3e\0"
+    for content, expected in ((head, True), (Path(sys.executable).read_bytes()[:64], False), (b"#!/bin/sh\n", False)):
+        (tmp_path / "python3").write_bytes(content)
+        monkeypatch.setattr(sys, "executable", str(tmp_path / "python3"))
+        assert runner.is_translated() == expected
+
+
 def test_clock_and_temperature(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for i, (kind, temp) in enumerate((("battery", "31000"), ("cpu-thermal", "48300"), ("soc-thermal", "52100"))):
         zone = tmp_path / f"thermal_zone{i}"

@@ -87,6 +87,8 @@ def _print(result: Measurement) -> None:
     print_table(columns, [_row(one, several) for one in result.results if one.n_runs or not one.failure])
     for line in dict.fromkeys(_basis(one) for one in result.results if one.n_runs):
         click.echo(line)
+    for on in dict.fromkeys(one.target for one in result.results if one.n_runs and one.how == "emulated"):
+        click.echo(f"{on}: emulated, so its times and memory say nothing of such a device; its outputs do")
     click.echo("ms. " + result.statistic)
     for on, facts in result.facts.items():
         if said := _facts(facts):

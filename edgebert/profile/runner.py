@@ -378,6 +378,25 @@ def temperature_c() -> float | None:
 ZONES = "/sys/class/thermal"
 
 
+def is_translated() -> bool:
+    """Whether an emulator runs this Python: the program that the kernel runs is built for another machine than Python is.
+
+    qemu answers /proc/self/exe with what it emulates, and leaves /proc/thread-self/exe to the kernel.
+    """
+    running, own = _built_for("/proc/thread-self/exe"), _built_for(sys.executable)
+    return bool(running and own) and running != own
+
+
+def _built_for(path: str) -> bytes:
+    """Width, byte order and machine of an ELF program; b"" where it is none."""
+    try:
+        with Path(path).open("rb") as stream:
+            head = stream.read(20)
+    except OSError:
+        return b""
+    return head[4:6] + head[18:20] if head[:4] == b"\x7fELF" else b""
+
+
 def describe() -> dict[str, Any]:
     """This machine, its Python, and the runtimes that are installed. Imports none of them."""
     lines = [line.partition(":") for line in read_text("/proc/cpuinfo").splitlines()]
@@ -457,7 +476,7 @@ class Runner:
         self.facts = {**about, "clock_mhz": [clock_mhz()], "temperature_c": [temperature_c()]}
         self.state = {
             "device": about["device"],
-            "emulated": False,
+            "emulated": is_translated(),
             "facts": self.facts,
             "found": self.found,
             "done": False,
@@ -534,7 +553,7 @@ class Runner:
 
     def _count(self) -> None:
         """Instructions of one inference: those of three rounds less those of one, over two rounds."""
-        if not shutil.which("perf"):
+        if not shutil.which("perf") or self.state["emulated"]:  # an emulator's own
             return
         for index in self.turns:
             counts = [self._instructions(index, rounds) for rounds in (1, 3)]

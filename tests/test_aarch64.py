@@ -1,0 +1,79 @@
+"""int8 files on another processor: a real sshd whose python3 is an aarch64 one under qemu. The times of it say nothing."""
+
+from __future__ import annotations
+
+import random
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import edgebert
+from edgebert.profile import inputs
+from edgebert.profile.measure import Request, measure
+from edgebert.profile.targets import Job
+from tests import aarch64
+from tests.conftest import sentence
+from tests.sshd import PROGRAM, Board, board
+from tests.test_convert import save
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(PROGRAM is None or shutil.which("ssh") is None, reason="needs OpenSSH's client and server"),
+]
+N = 24
+
+
+@pytest.fixture(scope="module")
+def python() -> Path:
+    try:
+        return aarch64.python3()
+    except aarch64.CannotBeHad as error:
+        pytest.skip(f"an aarch64 user-space cannot be had here: {error}")
+
+
+@pytest.fixture
+def far(python: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Board]:
+    (tmp_path / "far").mkdir()
+    with board(tmp_path / "far") as one:
+        (one.folder / "bin" / "python3").unlink()
+        (one.folder / "bin" / "python3").symlink_to(python)
+        monkeypatch.setenv("EDGEBERT_SSH_CONFIG", str(one.config))
+        yield one
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
+    """int8 ONNX and TFLite of a tagger of random weights, three labels."""
+    folder = tmp_path_factory.mktemp("files")
+    made = edgebert.convert(
+        str(save(folder / "model", "token-classification")), ("onnx", "tflite"), precisions=("int8",),
+        output=str(folder / "out"), lengths=(32,),
+    )  # fmt: skip
+    shutil.copy(folder / "model" / "tokenizer.json", folder / "out")
+    paths = {one.format: str(one.artifact.path) for one in made.conversions if one.artifact and one.precision == "int8"}
+    return paths["onnx"], paths["tflite"]
+
+
+def test_int8_files_predict_on_arm_what_they_predict_here(
+    far: Board, files: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The whole path of `edgebert profile --on ssh:…`, with the outputs of all texts sent back."""
+    rng = random.Random(0)
+    lines = rng.sample(sorted({" ".join(sentence(rng)[0]) for _ in range(200)}), N)
+    (tmp_path / "texts").write_text("\n".join(lines), encoding="utf-8")
+    monkeypatch.setattr(inputs, "N_INPUTS", N)
+    monkeypatch.setattr(Job, "n_outputs", N)
+    found = measure(Request(files, ("ssh:board",), texts=str(tmp_path / "texts"), max_seconds=0))
+    assert found.exit_code == 0 and not found.notes
+    facts = found.facts["ssh:board"]
+    assert (facts["machine"], facts["bits"]) == ("aarch64", 64)
+    assert {one.how for one in found.results} == {pad.how for pad in found.padding} == {"emulated"}
+    assert all(one.device == "aarch64" and one.instructions is None for one in found.results)
+    compared = [one for one in found.results if one.lengths == "data"]
+    assert [one.runtime for one in compared] == ["onnxruntime", "ai_edge_litert"]
+    for one in compared:
+        assert (one.compared, one.equal_predictions) == (N, 1.0)
+        assert one.max_difference is not None and one.max_difference < 0.05
+    assert far.left_behind() == []
