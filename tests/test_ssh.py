@@ -442,7 +442,7 @@ def test_prepare_installs_into_a_folder_of_ours_and_measuring_uses_it(
     assert far.left_behind() == []
     with Connection("board") as device:
         assert device.python == f"{far.home}/.local/share/edgebert/venv/bin/python"
-        assert ssh.look(device)["runtimes"]["onnxruntime"] == "7.0"
+        assert ssh.ask(device)["runtimes"]["onnxruntime"] == "7.0"
     shutil.rmtree(wheels)
     with pytest.raises(EdgebertError, match="pip cannot install there") as caught:
         ssh.prepare("board", quietly)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from edgebert.types import Artifact, ArtifactResult, Latency, ModelResult, Report, Score
+from edgebert import selection
+from edgebert.types import Artifact, ArtifactResult, Latency, ModelResult, Padding, Report, Score
 
 FIXED_TOKENS = 128  # the fixed length at which every file is timed beside the data's own lengths
 TORCH = "torch"  # what stands for a precision where a model runs in torch and has no file
@@ -116,6 +117,27 @@ def predicted(entry: Entry, report: Report) -> Latency | None:
     return next(
         (latency for latency in found if latency.seq_len == report.plan.length_p95), found[0] if found else None
     )
+
+
+def on_device(entry: Entry, report: Report) -> Latency | None:
+    """The latency on the target device by which the budget is judged: measured there where it was, else predicted."""
+    return selection.on_device(entry.latencies, report.device, report.plan.length_p95) or predicted(entry, report)
+
+
+def on_target(entry: Entry) -> tuple[Latency, ...]:
+    """What a target of `edgebert profile` measured of a file, or emulated."""
+    return tuple(latency for latency in entry.latencies if latency.called)
+
+
+def elsewhere(entry: Entry, report: Report) -> Latency | None:
+    """What was measured on a target and does not count as the device, at the budget's length."""
+    found = [one for one in on_target(entry) if one.how != "measured" or one.device != report.device.name]
+    return next((one for one in found if one.lengths == "fixed" and one.seq_len == report.plan.length_p95), None)
+
+
+def padding(report: Report, entry: Entry) -> list[Padding]:
+    """What padding to a fixed length costs a file, here and on the target."""
+    return [one for one in report.padding if one.file == entry.name]
 
 
 def drop(entry: Entry, report: Report) -> float:
