@@ -59,7 +59,7 @@ def _named(on: str, device: DeviceProfile, formats: Sequence[str]) -> Place:
     is_device = is_device_of(kind, device)
     if not is_device:
         notes.append(
-            f"what --on {on} measures is not measured on {device.name}: the budget is judged by the prediction"
+            f"{on} is not the {device.name}: its figures are shown, and the latency budget is judged by the prediction"
         )
     return Place(on, target, tuple(name for name in wanted if name not in left), seen.called, is_device, tuple(notes))
 
@@ -85,7 +85,7 @@ def _own(device: DeviceProfile, formats: Sequence[str]) -> tuple[Place | None, l
         seen = _seen(target, "", wanted)
     except EdgebertError:
         return None, []
-    there = f"{target.title} answers" + (f" and is called {seen.called}" if seen.called else "")
+    there = f"{kind} answers ({target.title})" + (f" and is called {seen.called}" if seen.called else "")
     if target.look and seen.called.casefold().split() != device.title.casefold().split():
         return None, [f"{there}: --on {kind} measures on it"]
     if len(seen.lacks) == len(wanted):

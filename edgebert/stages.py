@@ -261,16 +261,14 @@ def sound_files(converted: dict[str, Stage], verified: dict[str, Stage]) -> dict
 def profile_stage(
     job: Fit, models: dict[str, Stage], converted: dict[str, Stage], verified: dict[str, Stage], n_budget: int
 ) -> Stage:
-    """The teacher in torch and every sound file, timed in turns on this machine; where this machine is the device, also
-    at the length that the budget is about."""
+    """The teacher in torch and every sound file, timed in turns on this machine: at the rows' own lengths, at 128 tokens,
+    and at the length that the budget is about."""
     sound = {
         key: pair
         for key, pair in sound_files(converted, verified).items()
         if registry.converter(pair[1].format).is_timed()
     }
-    lengths_of = {"data": 0, "fixed": min(FIXED_LENGTH, job.max_length)}
-    if job.device.name == HERE and n_budget != lengths_of["fixed"]:
-        lengths_of["budget"] = n_budget
+    lengths_of = {"data": 0} | {f"{n} tokens": n for n in (min(FIXED_LENGTH, job.max_length), n_budget)}
 
     def make(folder: Path) -> dict[str, Any]:
         inputs = {name: _timing_inputs(job, stage, lengths_of) for name, stage in models.items()}
@@ -283,7 +281,7 @@ def profile_stage(
             sessions["teacher/torch"] = TorchSession(load_student(models["teacher"].path).model, threads)
             for lengths in lengths_of:
                 entries = [Entry(key, session, inputs[key.split("/")[0]][lengths]) for key, session in sessions.items()]
-                job.run.log(event="timing", files=len(entries), threads=threads, lengths=lengths)
+                job.run.log(event="timing", files=len(entries), threads=threads, lengths=lengths.replace("data", "data lengths"))
                 interleave(entries)
                 for entry in entries:
                     latencies[entry.name].append(latency(entry, device=HERE, threads=threads, lengths=lengths))
@@ -295,9 +293,8 @@ def profile_stage(
         footprints["teacher/torch"] = measure_footprint("torch", models["teacher"].path, n_tokens)
         return plain({"latencies": latencies, "footprints": footprints})
 
-    keys: dict[str, Any] = {"converted": {name: stage.key for name, stage in converted.items()}, "sound": sorted(sound)}
-    keys |= {"budget": n_budget} if "budget" in lengths_of else {}
-    return job.run.stage("profile", {**keys, "hardware": describe_hardware()}, make)
+    keys = {"converted": {name: stage.key for name, stage in converted.items()}, "sound": sorted(sound)}
+    return job.run.stage("profile", {**keys, "lengths": lengths_of, "hardware": describe_hardware()}, make)
 
 
 def _timing_inputs(job: Fit, model: Stage, lengths_of: Mapping[str, int]) -> dict[str, list[Batch]]:
@@ -327,8 +324,8 @@ def profile_on_stage(
     """The sound files that the place can run, measured there: at the rows' own lengths, at the length that the budget
     is about, and at 128. Files that read the same pieces take turns.
 
-    What was measured is returned whatever happens there; only when nothing is missing it is kept as a stage, so that the
-    same command measures again what a device that went away still owes.
+    What was measured is returned whatever happens there; only when nothing is missing it is kept as a stage of this run,
+    so that the same command measures again when a device went away, and another run does so in any case.
     """
     place = job.place
     assert place is not None, "there is a place to measure on"
@@ -355,6 +352,7 @@ def profile_on_stage(
         return plain(told)
 
     keys = {
+        "run": job.run.folder.name,
         "files": {key: artifact.sha256 for key, (_, artifact) in sound.items()},
         "rows": data_key(job),
         "lengths": (n_budget, FIXED_LENGTH, job.max_length),
