@@ -281,7 +281,12 @@ def profile_stage(
             sessions["teacher/torch"] = TorchSession(load_student(models["teacher"].path).model, threads)
             for lengths in lengths_of:
                 entries = [Entry(key, session, inputs[key.split("/")[0]][lengths]) for key, session in sessions.items()]
-                job.run.log(event="timing", files=len(entries), threads=threads, lengths=lengths.replace("data", "data lengths"))
+                job.run.log(
+                    event="timing",
+                    files=len(entries),
+                    threads=threads,
+                    lengths="data lengths" if lengths == "data" else lengths,
+                )
                 interleave(entries)
                 for entry in entries:
                     latencies[entry.name].append(latency(entry, device=HERE, threads=threads, lengths=lengths))

@@ -124,6 +124,8 @@ def test_what_a_login_shell_prints_does_not_confuse(far: Board, model: Path) -> 
 
 def test_it_answers(far: Board) -> None:
     assert ssh.answers("board") == ""
+    seen = ssh.look("board", ("onnx",))
+    assert seen.called and seen.lacks == {} and far.left_behind() == []
     assert registry.target("ssh") is ssh.TARGET
 
 

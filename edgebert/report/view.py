@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from edgebert import selection
 from edgebert.types import Artifact, ArtifactResult, Latency, ModelResult, Padding, Report, Score
 
-FIXED_TOKENS = 128  # the fixed length at which every file is timed beside the data's own lengths
 TORCH = "torch"  # what stands for a precision where a model runs in torch and has no file
 
 
@@ -89,21 +88,25 @@ def this_machine(report: Report) -> str | None:
     return next((latency.device for latency in timed if latency.how == "measured"), None)
 
 
-def measured(latencies: Sequence[Latency], device: str | None, *, one_thread: bool, fixed: bool) -> Latency | None:
-    """The measurement on `device` with one thread or more, at the data's lengths or at FIXED_TOKENS, batch 1."""
+def measured(
+    latencies: Sequence[Latency], device: str | None, *, one_thread: bool, n_tokens: int = 0
+) -> Latency | None:
+    """The measurement on `device` with one thread or more, at a fixed length or (0) at the data's lengths, batch 1."""
     for latency in latencies:
-        length_fits = latency.lengths == ("fixed" if fixed else "data") and (
-            not fixed or latency.seq_len == FIXED_TOKENS
-        )
         here = latency.how == "measured" and latency.device == device and latency.batch == 1
-        if here and length_fits and (latency.threads == 1) == one_thread:
+        if here and length_of(latency) == n_tokens and (latency.threads == 1) == one_thread:
             return latency
     return None
 
 
+def length_of(latency: Latency) -> int:
+    """Tokens, or 0 for the data's own lengths."""
+    return latency.seq_len if latency.lengths == "fixed" else 0
+
+
 def main_latency(entry: Entry, report: Report) -> Latency | None:
     """The latency that names a file: measured here, 1 thread, the data's lengths."""
-    return measured(entry.latencies, this_machine(report), one_thread=True, fixed=False)
+    return measured(entry.latencies, this_machine(report), one_thread=True)
 
 
 def predicted(entry: Entry, report: Report) -> Latency | None:
