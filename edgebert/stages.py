@@ -345,7 +345,7 @@ def profile_on_stage(
     def make(folder: Path) -> dict[str, Any]:
         gathered, failure = Gathered(), ""
         try:
-            for names in _by_tokenizer(models, sound):
+            for names in by_tokenizer(models, sound):
                 group = [Subject(File(key, sound[key][1].format, sound[key][1].path), None) for key in names]
                 inputs = _target_inputs(job, models[sound[names[0]][0]], n_budget)
                 on_target(settings, place.on, place.target, group, inputs, gathered, job.run.log)
@@ -370,7 +370,7 @@ def profile_on_stage(
         return dict(plain(told))
 
 
-def _by_tokenizer(models: dict[str, Stage], sound: Mapping[str, tuple[str, Artifact]]) -> list[list[str]]:
+def by_tokenizer(models: dict[str, Stage], sound: Mapping[str, tuple[str, Artifact]]) -> list[list[str]]:
     """Files that read the same pieces can take turns on the same inputs."""
     groups: dict[str, list[str]] = {}
     for key, (name, _) in sound.items():

@@ -22,8 +22,10 @@ from edgebert.profile.targets import Found, Job, Outcome, Seen, Target, here
 from edgebert.report import read_report, view
 from edgebert.report.html import render
 from edgebert.report.terminal import print_report
+from edgebert.run import Stage
 from edgebert.selection import choose
-from edgebert.types import FitResult, Latency, Report
+from edgebert.stages import by_tokenizer
+from edgebert.types import Artifact, FitResult, Latency, Report
 from tests.report_factory import CANDIDATES, make_report, student, teacher
 
 QUICK: dict[str, Any] = {
@@ -190,6 +192,16 @@ def test_the_fastest_of_equals_is_the_one_measured_as_fastest() -> None:
     assert chosen(with_time(slow, 3.0, "emulated"), with_time(fast, 4.0, "emulated"))[0] == "2-layers"
     assert chosen(with_time(slow, 99.0), fast)[0] == "2-layers", "over the budget of 8 ms as measured"
     assert chosen(slow, with_time(fast, 99.0))[0] == "3-layers"
+
+
+def test_only_files_that_read_the_same_pieces_take_turns(tmp_path: Path) -> None:
+    models, sound = {}, {}
+    for name, tokenizer in (("teacher", "a"), ("big", "a"), ("small", "b")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "tokenizer.json").write_text(tokenizer)
+        models[name] = Stage(name, "", tmp_path / name, {}, 0.0, False)
+        sound |= {f"{name}/{file}": (name, Artifact(file, "onnx", "int8", tmp_path, 1, "")) for file in ("x", "y")}
+    assert by_tokenizer(models, sound) == [["teacher/x", "teacher/y", "big/x", "big/y"], ["small/x", "small/y"]]
 
 
 # ---------------------------------------------------------------- what goes wrong

@@ -89,7 +89,9 @@ are measured there and the latency budget is judged by that; else by the predict
     help="Beside fp32, by comma or repeated; the first is planned for.  [default: int8]",
 )
 @click.option(
-    "--on", metavar="TARGET", help="Measure the files there too: adb, ssh:user@host, browser, …  [default: see below]"
+    "--on",
+    metavar="TARGET",
+    help="Measure there too: adb, ssh:user@host, browser, …  [default: the device's own, where it answers]",
 )
 @click.option("--twins", is_flag=True, help="Of several heads: also fit each alone, and compare.")
 @click.option("--allow-pickle", is_flag=True, help="Read pickled weights; only of authors that you trust.")
