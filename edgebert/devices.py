@@ -33,6 +33,7 @@ DEVICE: Schema = {
     "threads": int,
     "dispatch_us": float,
     "notes": str,
+    "target": str,
 }
 CORES: Schema = {
     "name": str,
@@ -97,7 +98,7 @@ def _built_in() -> dict[str, DeviceProfile]:
 def read_profile(table: Mapping[str, Any], where: str) -> DeviceProfile:
     """The profile of a TOML document. Raises RequestError that names `where`, the table and the key."""
     flat = {key: value for key, value in table.items() if key not in TABLES}
-    flat = _checked(flat, DEVICE, where, "", optional=("notes",))
+    flat = _checked(flat, DEVICE, where, "", optional=("notes", "target"))
     cores = table.get("cores")
     if not isinstance(cores, list) or not cores:
         raise _broken("no [[cores]] table", where, "cores", "Write one [[cores]] a cluster, the fastest first.")

@@ -15,6 +15,7 @@ from edgebert.errors import RequestError, unknown
 from edgebert.modeling.checkpoint import load_config, load_tokenizer, set_labels
 from edgebert.modeling.heads import HEADS, SEVERAL
 from edgebert.modeling.vocabulary import teacher_ids
+from edgebert.place import Place, find_place
 from edgebert.recipes import PACKED_RECIPE, check_methods, formats_of, read_recipe
 from edgebert.run import Run, digest, plain
 from edgebert.search.plan import check_shapes, percentile
@@ -66,6 +67,7 @@ class Fit:
     student: TeacherSource | None  # a checkpoint of its own that the student starts from
     student_config: Any  # that it starts with
     unlabelled: Unlabelled
+    place: Place | None  # where files are measured beside this machine
     lengths: tuple[int, ...] = ()  # of files that fix them; known once the teacher's tokenizer has read the rows
 
     @property
@@ -83,6 +85,8 @@ def resolve(request: FitRequest, command: str, on_event: Callable[[dict[str, Any
     recipe, notes = read_recipe(request.recipe or (PACKED_RECIPE if packed else None), params)
     formats, without = formats_of(recipe, formats, request.formats)
     notes += without
+    place, untaken = find_place(request.on, device, formats)
+    notes += untaken
     dataset = load_data(request.data, task, encoding=request.encoding, columns=request.columns)
     source = find_teacher(request.teacher, allow_pickle=request.allow_pickle)
     student = find_teacher(request.student, allow_pickle=request.allow_pickle) if request.student else None
@@ -104,7 +108,7 @@ def resolve(request: FitRequest, command: str, on_event: Callable[[dict[str, Any
     )
     run.log(event="request", device=device.name, task=task.name, data=dataset.source.name, teacher=source.name)
     run.log(event="teacher-found", origin=source.origin, sha256=source.sha256)
-    for note in (*dataset.source.notes, *notes):
+    for note in (*dataset.source.notes, *notes, *(place.notes if place else ())):
         run.log(event="note", text=note)
     return Fit(
         request,
@@ -124,6 +128,7 @@ def resolve(request: FitRequest, command: str, on_event: Callable[[dict[str, Any
         student,
         student_config,
         unlabelled,
+        place,
     )
 
 

@@ -16,16 +16,26 @@ from edgebert.distributed import is_main
 from edgebert.environment import describe_environment
 from edgebert.job import Fit, pick_lengths, planned, resolve
 from edgebert.modeling.checkpoint import load_student, load_tokenizer
+from edgebert.place import Place
+from edgebert.profile.protocol import FIXED_LENGTH
 from edgebert.recipes import recipe_text
 from edgebert.report import write_report
-from edgebert.results import model_result
+from edgebert.results import model_result, paddings
 from edgebert.run import Stage, link_tree, now, plain, write_atomic
 from edgebert.search.plan import make_plan
 from edgebert.selection import choose
-from edgebert.stages import compress_stage, convert_stage, profile_stage, teacher_stage, tuned_task, verify_stage
+from edgebert.stages import (
+    compress_stage,
+    convert_stage,
+    profile_on_stage,
+    profile_stage,
+    teacher_stage,
+    tuned_task,
+    verify_stage,
+)
 from edgebert.tasks._several import Several
 from edgebert.teachers.fitting import taught
-from edgebert.types import FitRequest, FitResult, Plan, Report, Twin
+from edgebert.types import FitRequest, FitResult, MeasuredOn, Plan, Report, Twin
 
 GOLDEN_ROWS = 8  # of the test split, packed with the bundle
 
@@ -57,8 +67,9 @@ def _stages(job: Fit) -> FitResult:
     verified = {name: verify_stage(job, name, models[name], converted[name]) for name in models}
     if not is_main():
         raise SystemExit(0)  # the others were here to train
-    profiled = profile_stage(job, models, converted, verified)
-    report = replace(_report(job, plan, models, converted, verified, profiled), twins=_twins(job))
+    profiled = profile_stage(job, models, converted, verified, plan.length_p95)
+    there = profile_on_stage(job, models, converted, verified, plan.length_p95) if job.place else None
+    report = replace(_report(job, plan, models, converted, verified, profiled, there), twins=_twins(job))
     return _finish(job, report, models)
 
 
@@ -126,12 +137,16 @@ def _report(
     converted: dict[str, Stage],
     verified: dict[str, Stage],
     profiled: Stage,
+    there: dict[str, Any] | None,
 ) -> Report:
+    on_target = there["latencies"] if there else {}
     results = {
-        name: model_result(job, name, models[name], converted[name], verified[name], profiled, plan) for name in models
+        name: model_result(job, name, models[name], converted[name], verified[name], profiled, on_target, plan)
+        for name in models
     }
+    padding = tuple(paddings(results, n_fixed=min(FIXED_LENGTH, job.max_length)))
     teacher, students = results.pop("teacher"), tuple(results.values())
-    winner, verdict, failures = choose(teacher, students, job.budget, job.device)
+    winner, verdict, failures = choose(teacher, students, job.budget, job.device, plan.length_p95)
     return Report(
         run=job.run.folder.name,
         command=job.command,
@@ -155,7 +170,14 @@ def _report(
             "seconds": {stage.path.name: stage.seconds for stage in job.run.stages},
         },
         created=now(),
+        measured_on=_measured_on(job.place, there) if job.place and there else None,
+        padding=padding,
     )
+
+
+def _measured_on(place: Place, there: dict[str, Any]) -> MeasuredOn:
+    notes = (*place.notes, *there["notes"])
+    return MeasuredOn(place.on, there["called"], place.is_device, notes, there["facts"])
 
 
 def _finish(job: Fit, report: Report, models: dict[str, Stage]) -> FitResult:
@@ -218,6 +240,8 @@ def _bundle(job: Fit, report: Report, models: dict[str, Stage]) -> Path | None:
             "teacher_score": report.teacher.test,
             "parity": result.parity,
             "latencies": result.latencies,
+            "padding": [one for one in report.padding if one.file == report.winner],
+            "measured_on": report.measured_on,
             "footprint": result.footprint,
             "versions": report.environment["versions"],
         },

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from edgebert import registry
 from edgebert.job import Fit
 from edgebert.modeling.checkpoint import load_config
+from edgebert.profile.figures import padding_of
 from edgebert.profile.protocol import FIXED_LENGTH
 from edgebert.run import Stage
 from edgebert.search.cost import predict_latency
@@ -16,6 +18,7 @@ from edgebert.types import (
     Footprint,
     Latency,
     ModelResult,
+    Padding,
     Parity,
     Plan,
     Score,
@@ -49,15 +52,17 @@ def model_result(
     converted: Stage,
     verified: Stage,
     profiled: Stage,
+    on_target: Mapping[str, Any],
     plan: Plan,
 ) -> ModelResult:
-    """Everything known of one model, from the records of its stages."""
+    """Everything known of one model, from the records of its stages and the latencies measured on a target."""
     config = load_config(model.path)
     candidate = next((c for c in plan.candidates if c.name == name), None)
     results = []
     for artifact in artifacts_of(converted):
         key = f"{name}/{artifact.name}"
-        measured = tuple(Latency(**item) for item in profiled.result["latencies"].get(key, ()))
+        timed = (*profiled.result["latencies"].get(key, ()), *on_target.get(key, ()))
+        measured = tuple(Latency(**item) for item in timed)
         found = profiled.result["footprints"].get(key)
         results.append(
             ArtifactResult(
@@ -89,3 +94,16 @@ def _predictions(job: Fit, config: Any, artifact: Artifact, length_p95: int) -> 
     compute = registry.precision(artifact.format, artifact.precision).compute
     lengths = sorted({length_p95, min(FIXED_LENGTH, job.source.max_length)})
     return [predict_latency(config, job.device, precision=compute, seq_len=n, runtime=runtime) for n in lengths]
+
+
+def paddings(models: Mapping[str, ModelResult], n_fixed: int) -> list[Padding]:
+    """What padding to `n_fixed` tokens costs each file: on one thread of this machine, and on the target."""
+    timed = [
+        (f"{name}/{result.artifact.name}", one)
+        for name, model in models.items()
+        for result in model.artifacts
+        for one in result.latencies
+        if one.how != "predicted" and (one.called or one.threads == 1)
+        if one.lengths == "data" or one.seq_len == n_fixed
+    ]
+    return padding_of(timed)

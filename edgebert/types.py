@@ -134,6 +134,25 @@ class Latency:
     n_runs: int = 0
     low_ms: float | None = None
     high_ms: float | None = None
+    called: str = ""  # what the device calls itself, where a target of `edgebert profile` measured it there
+
+
+@dataclass(frozen=True)
+class Padding:
+    """What running every text padded to a fixed length costs, from two timings of one file under equal conditions."""
+
+    file: str
+    target: str  # where: a target of `edgebert profile`, or a device
+    how: How
+    own_tokens: int  # median
+    own_ms: float
+    fixed_tokens: int
+    fixed_ms: float
+    factor: float  # fixed over own
+    runtime: str
+    runtime_version: str
+    threads: int
+    called: str = ""  # see Latency.called
 
 
 @dataclass(frozen=True)
@@ -221,6 +240,7 @@ class DeviceProfile:
     sources: Mapping[str, str]  # figure -> where it comes from
     notes: str = ""
     path: Path | None = None
+    target: str = ""  # by which `edgebert profile` reaches it without an address; "" where there is none
 
 
 @dataclass(frozen=True)
@@ -342,6 +362,17 @@ class Twin:
 
 
 @dataclass(frozen=True)
+class MeasuredOn:
+    """The target on which a fit's files were measured, beside this machine."""
+
+    on: str  # as `edgebert profile --on` takes it
+    called: str  # what it calls itself; "" where it never came to measuring
+    is_device: bool  # it counts as the device of the fit, so that the budget is judged by what was measured there
+    notes: tuple[str, ...] = ()  # what was left out, and what went wrong
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Report:
     """Everything that the terminal, the HTML page, report.json and report.png show."""
 
@@ -362,6 +393,8 @@ class Report:
     twins: Mapping[str, Twin] = field(
         default_factory=dict
     )  # of each head, where there are several and it was asked for
+    measured_on: MeasuredOn | None = None
+    padding: tuple[Padding, ...] = ()  # of every file that was timed, on one thread here and on the target
 
 
 @dataclass(frozen=True)
@@ -395,6 +428,7 @@ class FitRequest:
     formats: tuple[str, ...] = ()  # () is the device's own
     precisions: tuple[str, ...] = ("int8",)  # beside fp32, which is always written; the first is planned for
     twins: bool = False  # of several heads, each also fitted alone, to be compared
+    on: str | None = None  # a target that the files are measured on; None is the device's own, where one answers
 
 
 @dataclass(frozen=True)

@@ -282,6 +282,14 @@ def test_no_phone(server: None, onnx_file: Path) -> None:
     assert adb.answers("") == "no phone is connected"
 
 
+def test_a_look_at_a_phone(device: Device, binaries: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    assert adb.look("", ("tflite", "onnx")).lacks == {}
+    monkeypatch.delenv(tools.ONNX.variable)
+    seen = adb.look(device.serial, ("tflite", "onnx"))
+    assert seen.called == "Google Pixel 6" and list(seen.lacks) == ["onnx"]
+    assert "no onnxruntime_perf_test for the phone. Set it to the path" in seen.lacks["onnx"]
+
+
 def test_several_phones(device: Device, tmp_path: Path) -> None:
     other = Device(tmp_path / "other")
     connect(other)

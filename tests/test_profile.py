@@ -21,11 +21,12 @@ from edgebert.errors import DataError, EdgebertError, RequestError
 from edgebert.profile import measure as measuring
 from edgebert.profile.artifacts import find_subjects
 from edgebert.profile.compare import compare
-from edgebert.profile.figures import Measured, measured, padding_of
+from edgebert.profile.figures import Measured, as_latency, measured, padding_of
 from edgebert.profile.inputs import N_INPUTS, encode, fixed_tokens, golden_texts, of_length, own_lengths, read_texts
 from edgebert.profile.measure import Request, make_inputs, measure
 from edgebert.profile.protocol import Entry, interleave
 from edgebert.profile.targets import File, Found, Job, Outcome, Target, here
+from edgebert.report import format as fmt
 from edgebert.types import Row, Student
 from tests.sshd import PROGRAM, board
 from tests.test_bundle import LABELS, MAX_LENGTH, make_model, make_student, weights
@@ -213,12 +214,16 @@ def test_nothing_measured_has_no_figures(bundle: Path) -> None:
 
 
 def test_what_padding_costs_by_hand() -> None:
-    def one(lengths: Any, tokens: tuple[int, ...], p50: float | None, target: str = "here") -> Measured:
+    def one(lengths: Any, tokens: tuple[int, ...], p50: float, target: str = "here") -> Measured:
         return Measured("f", Path("f"), target, "d", "measured", "r", "1", 1, (), lengths, tokens, "", p50_ms=p50)
 
-    (pad,) = padding_of([one("data", (8, 12, 40), 2.0), one("fixed", (128,), 9.0), one("data", (8,), 1.0, "ssh:x")])
+    timed = [one("data", (8, 12, 40), 2.0), one("fixed", (128,), 9.0), one("data", (8,), 1.0, "ssh:x")]
+    (pad,) = padding_of([("f", as_latency(each, each.target)) for each in timed])
     assert (pad.own_tokens, pad.fixed_tokens, pad.factor) == (12, 128, 4.5)
-    assert padding_of([one("data", (8,), 1.0), one("fixed", (128,), None)]) == []
+    assert fmt.padding(pad) == (
+        "padded to 128 tokens a text takes 4.5 times as long (9.00 ms against 2.00 ms at own lengths, "
+        "median 12 tokens; measured on this machine, r 1, 1 thread)"
+    )
 
 
 def test_fit_measures_by_the_same_turns() -> None:

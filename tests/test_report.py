@@ -23,7 +23,7 @@ from edgebert.report.labels import Box, place
 from edgebert.report.scale import Scale, linear_scale, log_scale
 from edgebert.report.serial import dump_report, to_plain
 from edgebert.report.terminal import print_report
-from edgebert.types import Budget, Latency, Report, TypeScore
+from edgebert.types import Budget, Latency, MeasuredOn, Padding, Report, TypeScore
 from tests.report_factory import CANDIDATES, make_empty_report, make_report, predicted
 
 
@@ -280,7 +280,10 @@ def test_the_page_escapes_what_others_wrote() -> None:
     types = (TypeScore(evil, 0.5, 0.5, 0.5, 7),)
     test = replace(report.teacher.test, per_type=types)
     parity = replace(winner.parity, failures=(evil,), score=replace(winner.parity.score, per_type=types))
-    bad = replace(winner, artifact=replace(winner.artifact, options={evil: evil}), parity=parity)
+    there = Latency("measured", "pixel6", evil, evil, 2, 23, 1, 3.0, n_runs=60, called=evil)
+    pad = Padding(f"{evil}/onnx-int8", "pixel6", "measured", 12, 1.0, 128, 3.0, 3.0, evil, evil, 2, evil)
+    artifact = replace(winner.artifact, options={evil: evil})
+    bad = replace(winner, artifact=artifact, parity=parity, latencies=(*winner.latencies, there))
     student = replace(report.students[0], name=evil, artifacts=(bad,), notes=(evil,))
     page_text = render(
         replace(
@@ -288,6 +291,7 @@ def test_the_page_escapes_what_others_wrote() -> None:
             students=(student,), environment={evil: {"deep": evil}}, plan=replace(report.plan, notes=(evil,)),
             data=replace(report.data, name=evil, licence=evil, origin=evil, notes=(evil,)),
             device=replace(report.device, title=evil, notes=evil, sources={evil: evil}),
+            measured_on=MeasuredOn(evil, evil, True, (evil,), {evil: evil}), padding=(pad,), winner=f"{evil}/onnx-int8",
         )
     )  # fmt: skip
     page = Page(page_text)

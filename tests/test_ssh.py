@@ -124,6 +124,8 @@ def test_what_a_login_shell_prints_does_not_confuse(far: Board, model: Path) -> 
 
 def test_it_answers(far: Board) -> None:
     assert ssh.answers("board") == ""
+    seen = ssh.look("board", ("onnx",))
+    assert seen.called and seen.lacks == {} and far.left_behind() == []
     assert registry.target("ssh") is ssh.TARGET
 
 
@@ -442,7 +444,7 @@ def test_prepare_installs_into_a_folder_of_ours_and_measuring_uses_it(
     assert far.left_behind() == []
     with Connection("board") as device:
         assert device.python == f"{far.home}/.local/share/edgebert/venv/bin/python"
-        assert ssh.look(device)["runtimes"]["onnxruntime"] == "7.0"
+        assert ssh.ask(device)["runtimes"]["onnxruntime"] == "7.0"
     shutil.rmtree(wheels)
     with pytest.raises(EdgebertError, match="pip cannot install there") as caught:
         ssh.prepare("board", quietly)

@@ -19,7 +19,7 @@ LINES = {
     "candidate": "candidate {name}: {reason}",
     "parity": "  {artifact}: {outcome} {reasons}",
     "converted": "  {name}: written in {seconds:.1f} s {reasons}",
-    "timing": "  timing {files} models in turns, {threads} thread(s), {lengths} lengths",
+    "timing": "  timing {files} models in turns, {threads} thread(s), {lengths}",
     "done": "{stage}: done in {seconds:.0f} s",
 }
 TELL_EVERY_S = 2.0

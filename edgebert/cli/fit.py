@@ -32,9 +32,13 @@ Examples:
   edgebert fit --device pixel6 --format onnx --precision int4-embedding
   edgebert fit --device pixel6 --recipe trim-vocab+drop-layers+tinybert --set tinybert.temperature=1
   edgebert fit --device rpi4 --recipe drop-layers+minilm --unlabelled texts.txt
+  edgebert fit --device rpi5 --on ssh:pi@raspberrypi
 
 The run folder keeps every finished stage: the same command goes on where it was stopped, and another request in the
-same place reuses what it can. Ends with 1 when a budget or parity failed.""",
+same place reuses what it can. Ends with 1 when a budget or parity failed.
+
+Where a target answers (--on, see edgebert profile; without it the device's own, such as the phone on the cable), files
+are measured there and the latency budget is judged by that; else by the prediction.""",
 )
 @click.option("--device", required=True, help="A profile's name (edgebert devices), or a TOML file.")
 @click.option(
@@ -83,6 +87,11 @@ same place reuses what it can. Ends with 1 when a budget or parity failed.""",
     "precisions",
     multiple=True,
     help="Beside fp32, by comma or repeated; the first is planned for.  [default: int8]",
+)
+@click.option(
+    "--on",
+    metavar="TARGET",
+    help="Measure there too: adb, ssh:user@host, browser, …  [default: the device's own, where it answers]",
 )
 @click.option("--twins", is_flag=True, help="Of several heads: also fit each alone, and compare.")
 @click.option("--allow-pickle", is_flag=True, help="Read pickled weights; only of authors that you trust.")

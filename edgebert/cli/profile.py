@@ -93,11 +93,10 @@ def _print(result: Measurement) -> None:
     for on, facts in result.facts.items():
         if said := _facts(facts):
             click.echo(f"{on}: {said}")
+    from edgebert.report import format as fmt
+
     for pad in result.padding:
-        click.echo(
-            f"{pad.file} on {pad.target}: padded to {pad.fixed_tokens} tokens a text takes {pad.factor:.2f} times "
-            f"as long ({pad.fixed_ms:.3g} ms against {pad.own_ms:.3g} ms at own lengths, median {pad.own_tokens}; {pad.how})"
-        )
+        click.echo(f"{pad.file} on {pad.target}: {fmt.padding(pad)}")
     for one in result.results:
         if one.compared:
             click.echo(

@@ -12,7 +12,7 @@ import numpy as np
 from edgebert.profile.inputs import Inputs
 from edgebert.profile.runner import is_stable, quiet_p50
 from edgebert.profile.targets import File, Found, Job, Outcome
-from edgebert.types import How
+from edgebert.types import How, Latency, Padding
 
 STATISTIC = (
     "p50 is that of the quietest quarter of blocks (edgebert.profile.runner.quiet_p50); "
@@ -57,23 +57,6 @@ class Measured:
     def seq_len(self) -> int:
         """Median tokens of the inputs."""
         return int(np.median(self.n_tokens))
-
-
-@dataclass(frozen=True)
-class Padding:
-    """What running every text padded to a fixed length costs, from the two measurements of one file."""
-
-    file: str
-    target: str
-    how: How
-    own_tokens: int  # median
-    own_ms: float
-    fixed_tokens: int
-    fixed_ms: float
-
-    @property
-    def factor(self) -> float:
-        return self.fixed_ms / self.own_ms
 
 
 @dataclass(frozen=True)
@@ -128,11 +111,47 @@ def _percentile(times: Sequence[float], share: float) -> float | None:
     return round(float(np.percentile(times, share)), 4) if times else None
 
 
-def padding_of(results: Sequence[Measured]) -> list[Padding]:
-    """For each file that was measured at both."""
-    fixed = {(one.file, one.target): one for one in results if one.lengths == "fixed" and one.p50_ms}
+def as_latency(one: Measured, device: str) -> Latency:
+    """What was measured as a Latency of this device; it must have been."""
+    assert one.p50_ms is not None, "as_latency is for what was measured"
+    return Latency(
+        how=one.how,
+        device=device,
+        runtime=one.runtime,
+        runtime_version=one.runtime_version,
+        threads=one.threads,
+        seq_len=one.seq_len,
+        batch=1,
+        p50_ms=one.p50_ms,
+        lengths=one.lengths,
+        p90_ms=one.p90_ms,
+        n_runs=one.n_runs,
+        called=one.device,
+    )
+
+
+def padding_of(timed: Sequence[tuple[str, Latency]]) -> list[Padding]:
+    """For each file (name, latency) that was timed at its own lengths and at a fixed one under equal conditions."""
+
+    def conditions(file: str, at: Latency) -> tuple[object, ...]:
+        return file, at.device, at.called, at.how, at.runtime, at.runtime_version, at.threads
+
+    fixed = {conditions(file, at): at for file, at in timed if at.lengths == "fixed"}
     return [
-        Padding(own.file, own.target, own.how, own.seq_len, own.p50_ms, at.seq_len, at.p50_ms)
-        for own in results
-        if own.lengths == "data" and own.p50_ms and (at := fixed.get((own.file, own.target))) and at.p50_ms
+        Padding(
+            file=file,
+            target=own.device,
+            how=own.how,
+            own_tokens=own.seq_len,
+            own_ms=own.p50_ms,
+            fixed_tokens=at.seq_len,
+            fixed_ms=at.p50_ms,
+            factor=round(at.p50_ms / own.p50_ms, 3),
+            runtime=own.runtime,
+            runtime_version=own.runtime_version,
+            threads=own.threads,
+            called=own.called,
+        )
+        for file, own in timed
+        if own.lengths == "data" and own.p50_ms and (at := fixed.get(conditions(file, own)))
     ]

@@ -55,7 +55,11 @@ def golden_texts(path: Path) -> Texts:
 
 def own_lengths(subject: Subject, texts: Texts, limit: int, origin: str) -> Inputs:
     """Ten of the texts, evenly spread over the lengths that the file's tokenizer gives them."""
-    features = encode(subject, texts, limit)
+    return own_lengths_of(encode(subject, texts, limit), origin)
+
+
+def own_lengths_of(features: Sequence[Feature], origin: str) -> Inputs:
+    """Ten of them, evenly spread over their lengths."""
     chosen = [features[i] for i in spread_by_length(features, N_INPUTS)]
     return Inputs("data", tuple(_input(feature) for feature in chosen), origin)
 
@@ -64,8 +68,13 @@ def of_length(subject: Subject, n_tokens: int, texts: Texts) -> Inputs:
     """One input of `n_tokens`: pieces of the texts, or the same token again and again where there are none."""
     if not texts:
         return Inputs("fixed", (_input(Feature(0, (1,) * n_tokens, (0,) * n_tokens)),), "one token, repeated")
-    batch = fixed_length(encode(subject, texts, n_tokens), n_tokens)
-    return Inputs("fixed", ({name: array.tolist() for name, array in batch.items()},), "pieces of the texts")
+    return at_length(encode(subject, texts, n_tokens), n_tokens, "the texts")
+
+
+def at_length(features: Sequence[Feature], n_tokens: int, origin: str) -> Inputs:
+    """One input of `n_tokens`, made of their pieces."""
+    batch = fixed_length(features, n_tokens)
+    return Inputs("fixed", ({name: array.tolist() for name, array in batch.items()},), f"pieces of {origin}")
 
 
 def encode(subject: Subject, texts: Texts, limit: int) -> list[Feature]:

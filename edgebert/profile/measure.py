@@ -13,7 +13,7 @@ from edgebert import registry
 from edgebert.errors import EdgebertError, RequestError
 from edgebert.profile.artifacts import Subject, find_subjects, golden_of
 from edgebert.profile.compare import compare
-from edgebert.profile.figures import Measured, Measurement, measured, padding_of
+from edgebert.profile.figures import Measured, Measurement, as_latency, measured, padding_of
 from edgebert.profile.inputs import (
     Inputs,
     Texts,
@@ -49,7 +49,9 @@ class Request:
 
 
 @dataclass
-class _Gathered:
+class Gathered:
+    """What came of the targets so far."""
+
     results: list[Measured] = field(default_factory=list)
     facts: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     failures: dict[str, EdgebertError] = field(default_factory=dict)
@@ -72,7 +74,7 @@ def measure(request: Request, on_event: Callable[[dict[str, Any]], None] | None 
     targets = [(on, registry.target(parse_address(on)[0])) for on in dict.fromkeys(request.on)]
     subjects = find_subjects(request.artifacts)
     groups = [(group, make_inputs(request, group)) for group in by_tokenizer(request, subjects)]
-    gathered = _Gathered()
+    gathered = Gathered()
     if len(groups) > 1:
         gathered.notes.append(
             f"{len(groups)} tokenizers among the files: each one's files were timed in turns by themselves"
@@ -80,7 +82,7 @@ def measure(request: Request, on_event: Callable[[dict[str, Any]], None] | None 
     for on, target in targets:
         try:
             for group, inputs in groups:
-                _on_target(request, on, target, group, inputs, gathered, log)
+                on_target(request, on, target, group, inputs, gathered, log)
         except EdgebertError as error:
             if len(targets) == 1:
                 raise
@@ -88,7 +90,7 @@ def measure(request: Request, on_event: Callable[[dict[str, Any]], None] | None 
             log(event="note", text=f"{on}: {error.what}")
     return Measurement(
         results=tuple(gathered.results),
-        padding=tuple(padding_of(gathered.results)),
+        padding=tuple(padding_of([(one.file, as_latency(one, one.target)) for one in gathered.results if one.p50_ms])),
         facts=gathered.facts,
         failures={on: str(error) for on, error in gathered.failures.items()},
         notes=tuple(dict.fromkeys(gathered.notes)),
@@ -156,15 +158,21 @@ def _texts(request: Request, subject: Subject) -> Texts:
 # ---------------------------------------------------------------- on a target
 
 
-def _on_target(
+def on_target(
     request: Request,
     on: str,
     target: Target,
     group: Sequence[Subject],
     inputs: Sequence[Inputs],
-    into: _Gathered,
+    into: Gathered,
     log: Log,
 ) -> None:
+    """Measures one group's files at each of the inputs; what was measured joins `into`, also when the target then fails.
+
+    Raises:
+        RequestError: the target runs none of the files.
+        EdgebertError: what the target raises.
+    """
     files = tuple(subject.file for subject in group if subject.file.format in target.formats)
     left = [subject.file.name for subject in group if subject.file.format not in target.formats]
     if left:
@@ -201,7 +209,7 @@ def _said(inputs: Inputs) -> str:
     return f"{len(inputs.rows)} texts' own lengths, {min(inputs.n_tokens)} to {max(inputs.n_tokens)} tokens"
 
 
-def _compared(one: Measured, file: File, found: Found, job: Job, into: _Gathered) -> Measured:
+def _compared(one: Measured, file: File, found: Found, job: Job, into: Gathered) -> Measured:
     """With the outputs held against a run here, where the target sent some and they are not our own."""
     if not found.outputs or one.target == "here" or file.format == "torch":
         return one

@@ -1,7 +1,7 @@
 """The accuracy-latency picture as positions, drawn alike by the page (SVG) and by report.png (matplotlib).
 
-Two panels share the score axis: latency measured on this machine, and latency predicted for the device with its
-interval and the budget. Units are pixels, y downwards.
+Two panels share the score axis: latency measured on this machine, and latency on the device with the budget, measured
+there or predicted with its interval. Units are pixels, y downwards.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from edgebert.report import view
 from edgebert.report.labels import CHARACTER, Box, Label, place
 from edgebert.report.scale import Scale, linear_scale, log_scale
 from edgebert.report.view import Entry
-from edgebert.types import Latency, Report
+from edgebert.types import How, Latency, Report
 
 WIDTH, HEIGHT = 460, 380
 LEFT, RIGHT, TOP, BOTTOM = 40, 448, 34, 288  # the plot's frame
@@ -35,6 +35,10 @@ class Mark:
     low_x: float | None = None  # ends of a prediction's whisker
     high_x: float | None = None
 
+    @property
+    def predicted(self) -> bool:
+        return self.latency.how == "predicted"
+
 
 @dataclass(frozen=True)
 class Panel:
@@ -48,20 +52,18 @@ class Panel:
     sizes: tuple[tuple[float, float, str], ...]  # legend of areas: x, radius, text
     budget: tuple[float, Label] | None  # x of the line, and its text beside it
     floor: tuple[float, str] | None  # y and text
-    predicted: bool
+    predicted: bool  # all of it
 
 
 def panels(report: Report) -> list[Panel]:
     """The panel of this machine and that of the device, each only if it has a point."""
     found = view.entries(report)
     here = [(entry, latency) for entry in found if (latency := view.main_latency(entry, report))]
-    there = [(entry, latency) for entry in found if (latency := view.predicted(entry, report))]
+    there = [(entry, latency) for entry in found if (latency := view.on_device(entry, report))]
     scores = [entry.score.value for entry, _ in here + there]
     floor = view.score_floor(report)
     y = linear_scale([100 * s for s in scores + ([floor] if floor is not None else [])] or [0], BOTTOM, TOP, 0.5)
-    return [
-        _panel(report, points, y, is_prediction) for points, is_prediction in ((here, False), (there, True)) if points
-    ]
+    return [_panel(report, points, y, is_device) for points, is_device in ((here, False), (there, True)) if points]
 
 
 def details(entry: Entry, report: Report) -> tuple[str, ...]:
@@ -74,22 +76,24 @@ def details(entry: Entry, report: Report) -> tuple[str, ...]:
     if here := view.main_latency(entry, report):
         lines.append(f"p50 {fmt.milliseconds(here.p50_ms)} ms, p90 {fmt.milliseconds(here.p90_ms)} ms here")
         lines.append(fmt.latency_basis(here))
-    if there := view.predicted(entry, report):
-        lines.append(f"predicted {fmt.milliseconds(there.p50_ms)} ms ({fmt.interval(there)}) on {report.device.title}")
+    if there := view.on_device(entry, report):
+        bounds = f" ({fmt.interval(there)})" if fmt.interval(there) else ""
+        lines.append(f"{there.how} {fmt.milliseconds(there.p50_ms)} ms{bounds} on {report.device.title}")
     return (*lines, view.state(entry))
 
 
-def _panel(report: Report, points: list[tuple[Entry, Latency]], y: Scale, is_prediction: bool) -> Panel:
-    budget_ms = report.plan.budget.latency_ms if is_prediction else None
+def _panel(report: Report, points: list[tuple[Entry, Latency]], y: Scale, is_device: bool) -> Panel:
+    budget_ms = report.plan.budget.latency_ms if is_device else None
     reach = [ms for _, t in points for ms in (t.p50_ms, t.low_ms, t.high_ms) if ms] + ([budget_ms] if budget_ms else [])
     x = log_scale(reach, LEFT, RIGHT)
     largest = max((entry.artifact.size_bytes for entry in view.entries(report) if entry.artifact), default=1)
-    marks = [_mark(report, entry, latency, x, y, largest, is_prediction) for entry, latency in points]
+    marks = [_mark(report, entry, latency, x, y, largest) for entry, latency in points]
     marks.sort(key=lambda mark: -mark.radius)
+    hows = {latency.how for _, latency in points}
     floor, limit = _floor(report, y), _limit(budget_ms, x)
     return Panel(
-        title=f"Predicted for {report.device.title}" if is_prediction else "Measured on this machine",
-        x_title=_x_title(points[0][1], is_prediction),
+        title=_title(report, hows) if is_device else "Measured on this machine",
+        x_title=_x_title(points[0][1], hows, is_device),
         y_title=f"{points[0][0].score.metric} on {points[0][0].score.split}, %",
         x=x,
         y=y,
@@ -98,15 +102,12 @@ def _panel(report: Report, points: list[tuple[Entry, Latency]], y: Scale, is_pre
         sizes=_sizes(largest),
         budget=limit,
         floor=floor,
-        predicted=is_prediction,
+        predicted=hows == {"predicted"},
     )
 
 
-def _mark(
-    report: Report, entry: Entry, latency: Latency, x: Scale, y: Scale, largest: int, is_prediction: bool
-) -> Mark:
+def _mark(report: Report, entry: Entry, latency: Latency, x: Scale, y: Scale, largest: int) -> Mark:
     size = entry.artifact.size_bytes if entry.artifact else None
-    bounds = (latency.low_ms, latency.high_ms) if is_prediction else (None, None)
     return Mark(
         entry=entry,
         latency=latency,
@@ -114,8 +115,8 @@ def _mark(
         y=y(100 * entry.score.value),
         radius=TORCH_RADIUS if size is None else _radius(size, largest),
         details=details(entry, report),
-        low_x=x(bounds[0]) if bounds[0] else None,
-        high_x=x(bounds[1]) if bounds[1] else None,
+        low_x=x(latency.low_ms) if latency.low_ms else None,
+        high_x=x(latency.high_ms) if latency.high_ms else None,
     )
 
 
@@ -123,9 +124,17 @@ def _radius(size: float, largest: int) -> float:
     return LARGEST_RADIUS * sqrt(size / largest)
 
 
-def _x_title(latency: Latency, is_prediction: bool) -> str:
-    if is_prediction:
-        return f"predicted p50, ms (log), {latency.seq_len} tokens, batch {latency.batch}"
+def _title(report: Report, hows: set[How]) -> str:
+    """Of the device's panel."""
+    if hows == {"predicted"}:
+        return f"Predicted for {report.device.title}"
+    return f"Measured on {report.device.title}" + (", or predicted" if "predicted" in hows else "")
+
+
+def _x_title(latency: Latency, hows: set[How], is_device: bool) -> str:
+    if is_device:
+        words = " or ".join(sorted(hows))
+        return f"{words} p50, ms (log), {latency.seq_len} tokens, batch {latency.batch}"
     return f"measured p50, ms (log), 1 thread, data lengths (median {latency.seq_len} tokens)"
 
 

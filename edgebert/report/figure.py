@@ -56,7 +56,7 @@ def _draw(axes: Any, panel: Panel) -> None:
     _draw_axes(axes, panel)
     _draw_limits(axes, panel)
     for mark in panel.marks:
-        _draw_mark(axes, mark, panel.predicted)
+        _draw_mark(axes, mark)
     for label in panel.labels:
         weight = "bold" if label.strong else "normal"
         axes.text(
@@ -94,7 +94,8 @@ def _draw_limits(axes: Any, panel: Panel) -> None:
         axes.text(label.x, label.y, label.text, fontsize=8.5, ha="center", va="center", color=LIMIT)
 
 
-def _draw_mark(axes: Any, mark: Mark, predicted: bool) -> None:
+def _draw_mark(axes: Any, mark: Mark) -> None:
+    predicted = mark.predicted
     ink = colours.LIGHT[colours.rank_colour(mark.entry.rank)]
     if mark.low_x is not None and mark.high_x is not None:
         axes.plot([mark.low_x, mark.high_x], [mark.y, mark.y], "|-", color=ink, lw=1.2, ms=8, zorder=2)

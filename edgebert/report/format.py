@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edgebert.types import Latency, Score
+from edgebert.types import Latency, Padding, Score
 
 NONE = "—"
 
@@ -61,15 +61,33 @@ def score_basis(score: Score) -> str:
     return f"{score.metric}, {score.split}, n = {count(score.n)}"
 
 
+def padding(pad: Padding) -> str:
+    """What padding costs, in a sentence that says how it was found."""
+    where = {"here": "this machine", "this-machine": "this machine"}.get(pad.target, pad.called or pad.target)
+    times_ms = f"{_three_digits(pad.fixed_ms)} ms against {_three_digits(pad.own_ms)} ms"
+    own = f"at own lengths, median {pad.own_tokens} tokens"
+    how = f"{pad.how} on {where}, {_runtime(pad.runtime, pad.runtime_version)}, {threads(pad.threads)}"
+    return f"padded to {pad.fixed_tokens} tokens a text takes {pad.factor:.1f} times as long ({times_ms} {own}; {how})"
+
+
+def threads(n: int) -> str:
+    """1 -> '1 thread', 0 -> 'all cores'."""
+    return "all cores" if n == 0 else f"{n} thread{'' if n == 1 else 's'}"
+
+
 def latency_basis(latency: Latency) -> str:
     """How a latency was obtained: 'measured, onnxruntime 1.20, 1 thread, batch 1, 128 tokens, 50 runs'."""
-    threads = "all cores" if latency.threads == 0 else f"{latency.threads} thread{'' if latency.threads == 1 else 's'}"
+    how = f"{latency.how} on {latency.called}" if latency.called else latency.how
     length = f"{latency.seq_len} tokens"
     if latency.lengths == "data":
         length = f"data lengths (median {length})"
-    runtime = f"{latency.runtime} {latency.runtime_version}".strip()
-    parts = [latency.how, runtime, threads, f"batch {latency.batch}", length]
+    runtime = _runtime(latency.runtime, latency.runtime_version)
+    parts = [how, runtime, threads(latency.threads), f"batch {latency.batch}", length]
     return ", ".join(parts + ([f"{count(latency.n_runs)} runs"] if latency.n_runs else []))
+
+
+def _runtime(name: str, version: str) -> str:
+    return f"{name} {version}".strip()
 
 
 def _three_digits(value: float) -> str:

@@ -49,6 +49,9 @@ def render(report: Report) -> str:
         latencies=tables.conditions(report),
         environment=list(flatten(to_plain(report.environment))),
         budget=tables.budget_lines(report),
+        padding=[fmt.padding(one) for one in view.padding(report, best)] if best else [],
+        facts=list(flatten(to_plain(report.measured_on.facts))) if report.measured_on else [],
+        on_target=any(view.on_target(entry) for entry in view.entries(report)),
     )
 
 
@@ -103,14 +106,16 @@ def _latency_card(report: Report, best: Entry) -> Card | None:
 
 
 def _device_card(report: Report, best: Entry) -> Card | None:
-    latency = view.predicted(best, report)
+    latency, guess = view.on_device(best, report), view.predicted(best, report)
     if not latency:
         return None
     limit = report.plan.budget.latency_ms
+    is_guess = latency.how == "predicted"
     lines = [f"interval {fmt.interval(latency)} ms"] if fmt.interval(latency) else []
+    lines += [f"{fmt.prediction(guess)} ms"] if guess and not is_guess else []
     lines += [f"budget: at most {limit:g} ms"] if limit is not None else []
     title = f"Latency on {report.device.title}"
-    return Card(title, fmt.milliseconds(latency.p50_ms), "ms p50", tuple(lines), fmt.latency_basis(latency), True)
+    return Card(title, fmt.milliseconds(latency.p50_ms), "ms p50", tuple(lines), fmt.latency_basis(latency), is_guess)
 
 
 def flatten(value: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:

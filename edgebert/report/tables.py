@@ -51,7 +51,11 @@ def file_table(report: Report) -> list[Group]:
         Group("Score", lines(*_score_cells(report))),
         Group("Size", lines(*_size_cells(report))),
         Group("Latency measured here, ms: p50 / p90, batch 1", lines(*_latency_cells(report))),
-        Group(f"Latency on {report.device.title}, ms", lines(("p50 (interval)", _device_cell(report)), predicted=True)),
+        *(Group(title, lines(*cells)) for title, cells in _target_cells(report, entries)),
+        Group(
+            f"Latency predicted for {report.device.title}, ms",
+            lines(("p50 (interval)", _device_cell(report)), predicted=True),
+        ),
         Group("Loading, measured here in a process of its own", lines(*_FOOTPRINT_CELLS)),
         Group("Parity with the student in torch, on real rows", lines(*_PARITY_CELLS)),
         Group("What keeps it off an accelerator, count", lines(*_accelerator_cells(report))),
@@ -117,20 +121,64 @@ def _size_cells(report: Report) -> list[tuple[str, Cell]]:
 def _latency_cells(report: Report) -> list[tuple[str, Cell]]:
     device = view.this_machine(report)
 
-    def timed(one_thread: bool, fixed: bool) -> Cell:
-        return lambda e: _pair(view.measured(e.latencies, device, one_thread=one_thread, fixed=fixed))
+    timed = [t for entry in view.entries(report) for t in entry.latencies if (t.how, t.device) == ("measured", device)]
+
+    def cell(one_thread: bool, n_tokens: int) -> Cell:
+        return lambda e: _pair(view.measured(e.latencies, device, one_thread=one_thread, n_tokens=n_tokens))
 
     def faster(entry: Entry) -> str:
         ratio = view.speedup(entry, view.baseline(report, view.TORCH), report)
         return fmt.times(ratio) if ratio else fmt.NONE
 
     return [
-        ("data lengths, 1 thread", timed(True, False)),
-        ("data lengths, all cores", timed(False, False)),
-        (f"{view.FIXED_TOKENS} tokens, 1 thread", timed(True, True)),
-        (f"{view.FIXED_TOKENS} tokens, all cores", timed(False, True)),
+        *(
+            (f"{_length(n)}, {threads}", cell(threads == "1 thread", n))
+            for n in sorted({view.length_of(one) for one in timed})
+            for threads in ("1 thread", "all cores")
+        ),
         ("speed against the teacher in torch", faster),
+        *_padding_cells(report, ""),
     ]
+
+
+def _padding_cells(report: Report, called: str) -> list[tuple[str, Cell]]:
+    """How many times as long texts take when they are padded, here ("") or on the target that calls itself so."""
+
+    def cell(n_tokens: int) -> Cell:
+        def found(entry: Entry) -> str:
+            own = [one for one in view.padding(report, entry) if one.called == called and one.fixed_tokens == n_tokens]
+            return fmt.times(own[0].factor) if own else fmt.NONE
+
+        return found
+
+    lengths = sorted({one.fixed_tokens for one in report.padding if one.called == called})
+    return [(f"padded to {n} tokens against own lengths", cell(n)) for n in lengths]
+
+
+def _target_cells(report: Report, entries: list[Entry]) -> list[tuple[str, list[tuple[str, Cell]]]]:
+    """A group for what was measured on the target, or emulated there: each length that was run."""
+    timed = [latency for entry in entries for latency in view.on_target(entry)]
+    groups = []
+    for how, called, threads in dict.fromkeys((one.how, one.called, one.threads) for one in timed):
+        ran = sorted({view.length_of(one) for one in timed})
+        title = f"Latency {how} on {called}, ms: p50 / p90, batch 1, {fmt.threads(threads)}"
+        cells = [(_length(n), _target_cell(how, called, n)) for n in ran]
+        groups.append((title, [*cells, *_padding_cells(report, called)]))
+    return groups
+
+
+def _target_cell(how: str, called: str, n_tokens: int) -> Cell:
+    def cell(entry: Entry) -> str:
+        for one in view.on_target(entry):
+            if (one.how, one.called, view.length_of(one)) == (how, called, n_tokens):
+                return _pair(one)
+        return fmt.NONE
+
+    return cell
+
+
+def _length(n_tokens: int) -> str:
+    return f"{n_tokens} tokens" if n_tokens else "data lengths"
 
 
 def _pair(latency: Latency | None) -> str:

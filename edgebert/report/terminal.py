@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from edgebert.report import format as fmt
 from edgebert.report import view
 from edgebert.report.view import Entry
-from edgebert.types import Report
+from edgebert.types import Latency, Report
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -32,6 +32,10 @@ def print_report(report: Report, console: Console, folder: Path | None = None) -
     console.print(head + Text(f"{best.label}. " if best else "", style="bold") + Text(report.verdict, style="default"))
     for line in _others(report, best):
         console.print(Text(line))
+    for pad in view.padding(report, best) if best else ():
+        console.print(Text(f"  {fmt.padding(pad)}"))
+    for note in report.measured_on.notes if report.measured_on else ():
+        console.print(Text("note: ", style="yellow") + Text(note, style="default"))
     for failure in report.failures:
         console.print(Text("failed: ", style="red") + Text(failure, style="default"))
     _print_places(console, str(folder) if folder else report.run, packaged=best is not None)
@@ -66,6 +70,8 @@ def _table(report: Report) -> Table:
     for name in (f"{_short(score.metric)}\n{score.split}", "vs\nteacher", "size\nMB", "here\nms", "speed-up\nvs torch"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column(f"{report.device.name}\nms", justify="right")
+    if _has_elsewhere(report):
+        table.add_column(f"{_elsewhere(report)}\nms", justify="right")
     for entry in _shown(report):
         table.add_row(*_cells(entry, report), style="bold" if entry.packaged else None)
     return table
@@ -79,7 +85,7 @@ def _shown(report: Report) -> list[Entry]:
 def _cells(entry: Entry, report: Report) -> list[Text]:
     from rich.text import Text
 
-    here, there = view.main_latency(entry, report), view.predicted(entry, report)
+    here, there = view.main_latency(entry, report), view.on_device(entry, report)
     ratio = view.speedup(entry, view.baseline(report, view.TORCH), report)
     rejected = " rejected" if entry.result and entry.result.parity.failures else ""
     plain = (
@@ -91,18 +97,42 @@ def _cells(entry: Entry, report: Report) -> list[Text]:
         fmt.milliseconds(here.p50_ms) if here else "-",
         fmt.times(ratio) if ratio else "-",
     )
-    device = Text(fmt.prediction(there), style="italic") if there else Text("-")
-    return [*(Text(cell) for cell in plain), device]
+    shown = [there, *([view.elsewhere(entry, report)] if _has_elsewhere(report) else [])]
+    return [*(Text(cell) for cell in plain), *map(_labelled, shown)]
+
+
+def _labelled(latency: Latency | None) -> Text:
+    """With the word that says how it was obtained."""
+    from rich.text import Text
+
+    if latency is None:
+        return Text("-")
+    return Text(fmt.prediction(latency), style="" if latency.how == "measured" else "italic")
+
+
+def _has_elsewhere(report: Report) -> bool:
+    return any(view.elsewhere(entry, report) for entry in view.entries(report))
+
+
+def _elsewhere(report: Report) -> str:
+    """The column of a target that does not count as the device."""
+    return f"on {report.measured_on.on.partition(':')[0]}" if report.measured_on else "on a target"
 
 
 def _bases(report: Report) -> list[str]:
     """How the columns were obtained."""
     here = [latency for e in _shown(report) if (latency := view.main_latency(e, report))]
-    there = [latency for e in _shown(report) if (latency := view.predicted(e, report))]
+    there = [latency for e in _shown(report) if (latency := view.on_device(e, report))]
+    elsewhere = [latency for e in _shown(report) if (latency := view.elsewhere(e, report))]
     lines = [f"{_short(report.teacher.test.metric)}: {fmt.score_basis(report.teacher.test)}, %; vs teacher: in points"]
     lines += dict.fromkeys(f"here: p50, {fmt.latency_basis(latency)}" for latency in here)
-    lines += dict.fromkeys(f"{report.device.name}: p50 (interval), {fmt.latency_basis(latency)}" for latency in there)
+    lines += dict.fromkeys(f"{report.device.name}: {_statistic(one)}, {fmt.latency_basis(one)}" for one in there)
+    lines += dict.fromkeys(f"{_elsewhere(report)}: p50, {fmt.latency_basis(latency)}" for latency in elsewhere)
     return lines
+
+
+def _statistic(latency: Latency) -> str:
+    return "p50 (interval)" if latency.how == "predicted" else "p50"
 
 
 def _print_places(console: Console, run: str, *, packaged: bool) -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from edgebert.types import Artifact, ArtifactResult, Latency, ModelResult, Report, Score
+from edgebert import selection
+from edgebert.types import Artifact, ArtifactResult, Latency, ModelResult, Padding, Report, Score
 
-FIXED_TOKENS = 128  # the fixed length at which every file is timed beside the data's own lengths
 TORCH = "torch"  # what stands for a precision where a model runs in torch and has no file
 
 
@@ -88,21 +88,25 @@ def this_machine(report: Report) -> str | None:
     return next((latency.device for latency in timed if latency.how == "measured"), None)
 
 
-def measured(latencies: Sequence[Latency], device: str | None, *, one_thread: bool, fixed: bool) -> Latency | None:
-    """The measurement on `device` with one thread or more, at the data's lengths or at FIXED_TOKENS, batch 1."""
+def measured(
+    latencies: Sequence[Latency], device: str | None, *, one_thread: bool, n_tokens: int = 0
+) -> Latency | None:
+    """The measurement on `device` with one thread or more, at a fixed length or (0) at the data's lengths, batch 1."""
     for latency in latencies:
-        length_fits = latency.lengths == ("fixed" if fixed else "data") and (
-            not fixed or latency.seq_len == FIXED_TOKENS
-        )
         here = latency.how == "measured" and latency.device == device and latency.batch == 1
-        if here and length_fits and (latency.threads == 1) == one_thread:
+        if here and length_of(latency) == n_tokens and (latency.threads == 1) == one_thread:
             return latency
     return None
 
 
+def length_of(latency: Latency) -> int:
+    """Tokens, or 0 for the data's own lengths."""
+    return latency.seq_len if latency.lengths == "fixed" else 0
+
+
 def main_latency(entry: Entry, report: Report) -> Latency | None:
     """The latency that names a file: measured here, 1 thread, the data's lengths."""
-    return measured(entry.latencies, this_machine(report), one_thread=True, fixed=False)
+    return measured(entry.latencies, this_machine(report), one_thread=True)
 
 
 def predicted(entry: Entry, report: Report) -> Latency | None:
@@ -116,6 +120,27 @@ def predicted(entry: Entry, report: Report) -> Latency | None:
     return next(
         (latency for latency in found if latency.seq_len == report.plan.length_p95), found[0] if found else None
     )
+
+
+def on_device(entry: Entry, report: Report) -> Latency | None:
+    """The latency on the target device by which the budget is judged: measured there where it was, else predicted."""
+    return selection.on_device(entry.latencies, report.device, report.plan.length_p95) or predicted(entry, report)
+
+
+def on_target(entry: Entry) -> tuple[Latency, ...]:
+    """What a target of `edgebert profile` measured of a file, or emulated."""
+    return tuple(latency for latency in entry.latencies if latency.called)
+
+
+def elsewhere(entry: Entry, report: Report) -> Latency | None:
+    """What was measured on a target and does not count as the device, at the budget's length."""
+    found = [one for one in on_target(entry) if one.how != "measured" or one.device != report.device.name]
+    return next((one for one in found if one.lengths == "fixed" and one.seq_len == report.plan.length_p95), None)
+
+
+def padding(report: Report, entry: Entry) -> list[Padding]:
+    """What padding to a fixed length costs a file, here and on the target."""
+    return [one for one in report.padding if one.file == entry.name]
 
 
 def drop(entry: Entry, report: Report) -> float:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from edgebert.errors import EdgebertError
 from edgebert.types import How
 
 Input = Mapping[str, Sequence[Sequence[int]]]  # input_ids, attention_mask, token_type_ids -> (1, seq)
@@ -81,6 +82,14 @@ class Outcome:
 
 
 @dataclass(frozen=True)
+class Seen:
+    """What a device that answers says before anything is measured."""
+
+    called: str  # what it calls itself
+    lacks: Mapping[str, str] = field(default_factory=dict)  # a format that it cannot run as it is -> why not
+
+
+@dataclass(frozen=True)
 class Target:
     """A kind of device; the declaration `TARGET` of each module of this package.
 
@@ -90,6 +99,7 @@ class Target:
         answers: (address) -> "" where a device is there and ready, else why not; takes at most a few seconds.
         prepare: (address, log) -> what it installed; None where there is nothing to install.
         formats: that its runtimes can run.
+        look: (address, formats) -> Seen, in a few seconds, of a device that answers. None: it tells only when it measures.
         example: an address for the documents: "ssh:pi@raspberrypi".
     """
 
@@ -100,6 +110,18 @@ class Target:
     measure: Callable[[str, Job, Log], Outcome]
     answers: Callable[[str], str]
     prepare: Callable[[str, Log], str] | None = None
+    look: Callable[[str, Sequence[str]], Seen] | None = None
+
+
+def lacking(formats: Sequence[str], check: Callable[[str], object]) -> dict[str, str]:
+    """The formats for which `check` raises an EdgebertError, and what it says."""
+    found = {}
+    for name in formats:
+        try:
+            check(name)
+        except EdgebertError as error:
+            found[name] = f"{error.what}. {error.hint}" if error.hint else error.what
+    return found
 
 
 def parse_address(text: str) -> tuple[str, str]:

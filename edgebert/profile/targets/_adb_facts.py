@@ -16,17 +16,21 @@ CLOCKS = f"grep -H . {CPUS}/cpu[0-9]*/cpufreq/"  # the pattern is expanded by th
 
 def of_phone(phone: Phone) -> dict[str, Any]:
     """device, processor, system, and each core's highest clock in MHz; without what the phone does not tell."""
-    model = _property(phone, "ro.product.model")
-    maker = _property(phone, "ro.product.manufacturer")
     android = _property(phone, "ro.build.version.release")
     found = {
-        "device": " ".join(part for part in (maker, model) if part) or phone.serial,
+        "device": name_of(phone),
         "serial": phone.serial,
         "processor": _property(phone, "ro.soc.model") or _property(phone, "ro.board.platform"),
         "system": f"Android {android}" if android else "",
         "core_clocks_mhz": _clocks(phone, MOST),
     }
     return {key: value for key, value in found.items() if value}
+
+
+def name_of(phone: Phone) -> str:
+    """Maker and model: "Google Pixel 6"; the serial number where it tells neither."""
+    told = (_property(phone, f"ro.product.{name}") for name in ("manufacturer", "model"))
+    return " ".join(part for part in told if part) or phone.serial
 
 
 def now(phone: Phone) -> dict[str, float]:

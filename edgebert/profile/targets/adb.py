@@ -32,7 +32,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
@@ -40,7 +40,7 @@ from typing import Any
 
 from edgebert.errors import EdgebertError, RequestError, first_line
 from edgebert.profile.runner import is_stable
-from edgebert.profile.targets import File, Found, Job, Log, Outcome, Target
+from edgebert.profile.targets import File, Found, Job, Log, Outcome, Seen, Target, lacking
 from edgebert.profile.targets import _adb_client as client
 from edgebert.profile.targets import _adb_facts as facts
 from edgebert.profile.targets import _adb_tools as tools
@@ -110,6 +110,13 @@ def answers(address: str) -> str:
     except EdgebertError as error:
         return error.what
     return ""
+
+
+def look(address: str, formats: Sequence[str]) -> Seen:
+    """The phone's maker and model, and the formats whose benchmark is not given. Raises as `measure` does."""
+    phone = client.select(client.find(), address)
+    machine = client.machine(phone)
+    return Seen(facts.name_of(phone), lacking(formats, lambda name: tools.TOOLS[name].find(machine)))
 
 
 def _binaries(job: Job, machine: str) -> dict[str, Path]:
@@ -223,4 +230,5 @@ TARGET = Target(
     example="adb:R58M12ABCDE",
     measure=measure,
     answers=answers,
+    look=look,
 )

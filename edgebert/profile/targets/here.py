@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from edgebert.errors import RequestError
-from edgebert.profile.runner import OPENERS, Opener, main
-from edgebert.profile.targets import Job, Log, Outcome, Target
+from edgebert.profile.runner import OPENERS, Opener, describe, main
+from edgebert.profile.targets import Job, Log, Outcome, Seen, Target
 from edgebert.profile.targets._follow import follow, job_json, outcome
 
 MODULE = "edgebert.profile.targets.here"
+NO_COREML = "Core ML runs on a Mac; edgebert's interpreter is not timed"
 
 
 def measure(address: str, job: Job, log: Log) -> Outcome:
@@ -40,6 +41,12 @@ def measure(address: str, job: Job, log: Log) -> Outcome:
 def answers(address: str) -> str:
     """This machine is always there; it has no address."""
     return "this machine has no address" if address else ""
+
+
+def look(address: str, formats: Sequence[str]) -> Seen:
+    """Core ML files are timed on a Mac only."""
+    lacks = {} if is_coreml_timed() else {"coreml": NO_COREML}
+    return Seen(describe()["device"], {name: why for name, why in lacks.items() if name in formats})
 
 
 def check_cores(cores: Sequence[int]) -> None:
@@ -78,13 +85,18 @@ def _load_torch() -> None:
     import edgebert.modeling.graph  # noqa: F401
 
 
+def is_coreml_timed() -> bool:
+    from edgebert import registry
+
+    return registry.converter("coreml").is_timed()
+
+
 def _coreml(path: str, threads: int) -> Wrapped:
     from edgebert import registry
 
-    converter = registry.converter("coreml")
-    if not converter.is_timed():
-        raise RuntimeError("Core ML runs on a Mac; edgebert's interpreter is not timed")
-    return Wrapped(converter.open(Path(path), threads))
+    if not is_coreml_timed():
+        raise RuntimeError(NO_COREML)
+    return Wrapped(registry.converter("coreml").open(Path(path), threads))
 
 
 def _load_coreml() -> None:
@@ -98,6 +110,7 @@ TARGET = Target(
     example="here",
     measure=measure,
     answers=answers,
+    look=look,
 )
 
 if __name__ == "__main__":

@@ -12,13 +12,13 @@ from __future__ import annotations
 import json
 import subprocess
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from edgebert.errors import EdgebertError, RequestError
 from edgebert.profile import runner
-from edgebert.profile.targets import Job, Log, Outcome, Target
+from edgebert.profile.targets import Job, Log, Outcome, Seen, Target, lacking
 from edgebert.profile.targets._follow import follow, job_json, outcome
 from edgebert.profile.targets._ssh import CONNECT_S, RUN, VENV, Connection, check_address, refusal, ssh_command
 
@@ -47,7 +47,7 @@ def measure(address: str, job: Job, log: Log) -> Outcome:
         EdgebertError: the host is unreachable, unknown or refuses; or it died before anything was measured.
     """
     with Connection(address) as device:
-        probe = look(device)
+        probe = ask(device)
         check_runtimes(probe, {file.format for file in job.files}, address)
         paths = [f"file{i}/model{_suffix(file.path)}" for i, file in enumerate(job.files)]
         for file, path in zip(job.files, paths, strict=True):
@@ -65,7 +65,7 @@ def _suffix(path: Path) -> str:
     return "" if path.is_dir() else "".join(c for c in path.suffix if c.isalnum() or c == ".")
 
 
-def look(device: Connection) -> Mapping[str, Any]:
+def ask(device: Connection) -> Mapping[str, Any]:
     """What the device says of itself, see `runner.describe`. Copies the runner there.
 
     Raises:
@@ -113,6 +113,13 @@ def answers(address: str) -> str:
     return refusal(address, done.returncode, said).what if done.returncode else ""
 
 
+def look(address: str, formats: Sequence[str]) -> Seen:
+    """What the board calls itself, and the formats whose runtime is not installed. Raises as `measure` does."""
+    with Connection(address) as device:
+        probe = ask(device)
+    return Seen(probe["device"], lacking(formats, lambda name: check_runtimes(probe, {name}, address)))
+
+
 def prepare(address: str, log: Log) -> str:
     """Makes a virtual environment with numpy and the runtimes in a folder of ours; an older one stays until then.
 
@@ -123,7 +130,7 @@ def prepare(address: str, log: Log) -> str:
     with Connection(address) as device:
         python = device.ask("command -v python3 || true").strip()  # not our own, which is to be replaced
         device.python = python or device.python
-        packages = wanted(look(device), address)
+        packages = wanted(ask(device), address)
         log(event="measuring", text=f"installing {', '.join(packages)} on {address}")
         command = device.command(PREPARE, device.python, *packages)
         try:
@@ -135,7 +142,7 @@ def prepare(address: str, log: Log) -> str:
         if done.returncode:
             raise _not_prepared(address, done.returncode, done.stderr.decode(errors="replace"))
         device.python = device.ask(f'echo "$HOME/{VENV}/bin/python"').strip()
-        found = look(device)
+        found = ask(device)
     versions = ", ".join(f"{name} {version}" for name, version in found["runtimes"].items())
     return f"{found['device']}: Python {found['python']}, {versions}, in ~/{VENV}"
 
@@ -170,4 +177,5 @@ TARGET = Target(
     measure=measure,
     answers=answers,
     prepare=prepare,
+    look=look,
 )
