@@ -91,6 +91,7 @@ class Target:
         prepare: (address, log) -> what it installed; None where there is nothing to install.
         formats: that its runtimes can run.
         example: an address for the documents: "ssh:pi@raspberrypi".
+        profile: the device profile that it is without an address; "" where it can be any.
     """
 
     name: str
@@ -100,6 +101,7 @@ class Target:
     measure: Callable[[str, Job, Log], Outcome]
     answers: Callable[[str], str]
     prepare: Callable[[str, Log], str] | None = None
+    profile: str = ""
 
 
 def parse_address(text: str) -> tuple[str, str]:

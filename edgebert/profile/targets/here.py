@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from edgebert.devices import HERE
 from edgebert.errors import RequestError
 from edgebert.profile.runner import OPENERS, Opener, main
 from edgebert.profile.targets import Job, Log, Outcome, Target
@@ -98,6 +99,7 @@ TARGET = Target(
     example="here",
     measure=measure,
     answers=answers,
+    profile=HERE,
 )
 
 if __name__ == "__main__":
