@@ -32,7 +32,7 @@ import numpy as np
 from edgebert import registry
 from edgebert.profile.calibrate import Request, calibrate, time_shapes
 from edgebert.profile.probes import PROBES, Shape, files_of, shape
-from edgebert.profile.runner import Turn, describe, quiet_p50, read_count, take_turns
+from edgebert.profile.runner import Turn, describe, read_count, take_turns
 from edgebert.profile.targets import parse_address
 from edgebert.search.calibration import Calibration, read_calibrations
 from edgebert.search.cost import SPREAD
@@ -150,7 +150,7 @@ def compared(on: str, cases: Sequence[Case], runs: Path) -> tuple[tuple[Calibrat
             ms, said = first[key]["p50_ms"], fit.predict_ms(case.shape.config(), case.length)
             inside = fit.low * said <= ms <= fit.high * said
             twice = again[key]["p50_ms"] if key in again else 0.0
-            results.append(Result(*key[:1], case.shape.family, case.length, precision, ms, said, inside, twice))
+            results.append(Result(case.shape.name, case.shape.family, case.length, precision, ms, said, inside, twice))
     return fits, results
 
 
@@ -169,7 +169,7 @@ def overhead() -> tuple[float, float]:
     started = time.perf_counter()
     take_turns([turn], min_runs=400, max_seconds=2.0)
     wall = time.perf_counter() - started
-    return wall / sum(took) - 1, quiet_p50(turn.times_ms) / (1e3 * float(np.median(took))) - 1
+    return wall / sum(took) - 1, float(np.median(turn.times_ms)) / (1e3 * float(np.median(took))) - 1
 
 
 def counters() -> str:

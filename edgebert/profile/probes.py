@@ -50,7 +50,7 @@ class Shape:
 
         from edgebert.modeling.families import families
 
-        known = {
+        known: dict[str, Any] = {
             "vocab_size": VOCABULARY,
             "num_labels": LABELS,
             "max_position_embeddings": POSITIONS,

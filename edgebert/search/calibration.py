@@ -38,6 +38,7 @@ BYTES = {"fp32": 4, "fp16": 2, "int8": 1}  # of one weight
 TILE = 16  # rows and columns of the kernels' tiles, about: AVX-512 and NEON work in 12 x 32, 6 x 16, 8 x 8 …
 STREAM = (0.5, 1, 2, 4, 8, 16, 32, 64)  # MB: sizes that caches have; which of them count is found by the fit
 HIDDEN_BY = (16, 64)  # rows
+FULL = 1.25  # times a cache's size, from which nothing is found in it again
 STEP = (0.1, 0.25, 0.5, 1, 2)  # MB
 ACTIVATIONS = {"gelu": "gelu", "relu": "relu"}  # by a config's hidden_act; the others are polynomials of tanh
 ELEMENTS = ("softmax", "layer norm", "norm", "relu", "scale and mask")  # priced by themselves
@@ -147,9 +148,9 @@ def _product(found: dict[str, float], op: Operator, held: float, megabytes: floa
     read = op.count * op.weights * megabytes
     for size in STREAM:
         beyond = read * _ramp(held, size)
-        found[f"{kind} weights beyond {size} MB"] += beyond
+        found[f"weights beyond {size} MB"] += beyond
         for rows in HIDDEN_BY:
-            found[f"{kind} weights beyond {size} MB, under {rows} rows"] += beyond * max(0.0, 1 - m / rows)
+            found[f"weights beyond {size} MB, under {rows} rows"] += beyond * max(0.0, 1 - m / rows)
 
 
 def _steps(found: dict[str, float], op: Operator, seq_len: int, megabytes: float) -> None:
@@ -182,8 +183,9 @@ def _whole(n: int) -> int:
 
 
 def _ramp(size: float, cache: float) -> float:
-    """0 up to the cache's size, 1 from twice that on."""
-    return min(1.0, max(0.0, size / cache - 1))
+    """0 up to the cache's size, 1 from FULL times that on. A long ramp would let one probe at its foot set the price of
+    all that lies above."""
+    return min(1.0, max(0.0, (size / cache - 1) / (FULL - 1)))
 
 
 # ---------------------------------------------------------------- the fit
