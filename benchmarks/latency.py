@@ -7,7 +7,7 @@ interval holds. Seed 0 was looked at while the terms of the model were chosen; t
 
     python -m benchmarks.latency [--on here,browser] [--runs runs/latency] [--limit 48]
 
-Nothing else should run meanwhile. Files are kept in the user's cache (about 5 GB), times and fits in --runs: a killed run
+Nothing else should run meanwhile; it takes about three quarters of an hour. Files are kept in the user's cache (about 5 GB), times and fits in --runs: a killed run
 goes on where it was. Remove --runs to measure anew.
 """
 
