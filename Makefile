@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: fit test test-slow lint types bench bench-methods clean
+.PHONY: fit test test-slow lint types bench bench-methods bench-latency clean
 
 fit: .venv/.demo
 	$(BIN)/edgebert fit --device pixel6 --task ner
@@ -30,6 +30,10 @@ bench: .venv/.test
 
 bench-methods: .venv/.test
 	$(BIN)/python -m benchmarks.methods
+
+# With nothing else running: it compares times.
+bench-latency: .venv/.test
+	$(BIN)/python -m benchmarks.latency
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv

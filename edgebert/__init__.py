@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from edgebert.api import (
         Predictor,
+        calibrate,
         check,
         compress,
         convert,
@@ -37,6 +38,7 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # ONNX Runtime reports home
 __all__ = [
     "EdgebertError",
     "Predictor",
+    "calibrate",
     "check",
     "compress",
     "convert",

@@ -12,10 +12,12 @@ from edgebert.types import CompressResult, ConvertResult, DeviceProfile, FitRequ
 
 if TYPE_CHECKING:
     from edgebert.methods import Method
+    from edgebert.profile.calibrate import Calibrated
     from edgebert.profile.figures import Measurement
 
 __all__ = [
     "Predictor",
+    "calibrate",
     "check",
     "compress",
     "convert",
@@ -184,6 +186,30 @@ def profile(
     if output is not None:
         write_atomic(Path(output), json.dumps(plain(result), ensure_ascii=False) + "\n")
     return result
+
+
+def calibrate(
+    on: str = "here",
+    device: str | None = None,
+    *,
+    on_event: Callable[[dict[str, Any]], None] | None = None,
+    **options: Any,
+) -> Calibrated:
+    """Fits the cost model of a device to times measured on it, and keeps it; the command `edgebert calibrate`.
+
+    Args:
+        on: "here", "browser", "ssh:user@host", …
+        device: the profile that the target is; here and browser tell by themselves.
+        on_event: told of what is under way.
+        **options: the other fields of `edgebert.profile.calibrate.Request`, such as `threads`, `precisions`, `lengths`.
+
+    Raises:
+        EdgebertError: the request cannot be, the target cannot be used, or a probe does not run there.
+    """
+    from edgebert.profile.calibrate import Request
+    from edgebert.profile.calibrate import calibrate as run_calibration
+
+    return run_calibration(Request(on=on, device=device, **options), on_event)
 
 
 def prepare_device(on: str, *, on_event: Callable[[dict[str, Any]], None] | None = None) -> str:

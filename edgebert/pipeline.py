@@ -116,6 +116,7 @@ def plan_stage(job: Fit, teacher: Stage) -> Plan:
         lengths,
         precision=registry.precision(*shipped),
         runtime=registry.converter(shipped[0]).runtime,
+        format=shipped[0],
         n_candidates=job.request.candidates or job.level.candidates,
         teacher=job.teacher_config,
     )

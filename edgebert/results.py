@@ -93,7 +93,10 @@ def _predictions(job: Fit, config: Any, artifact: Artifact, length_p95: int) -> 
     runtime = registry.converter(artifact.format).runtime
     compute = registry.precision(artifact.format, artifact.precision).compute
     lengths = sorted({length_p95, min(FIXED_LENGTH, job.source.max_length)})
-    return [predict_latency(config, job.device, precision=compute, seq_len=n, runtime=runtime) for n in lengths]
+    return [
+        predict_latency(config, job.device, precision=compute, seq_len=n, runtime=runtime, format=artifact.format)
+        for n in lengths
+    ]
 
 
 def paddings(models: Mapping[str, ModelResult], n_fixed: int) -> list[Padding]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,14 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     if lost := [why for why in skipped if not any(mark in why for mark in MAY_SKIP_IN_CI)]:
         reporter.write_line(f"{len(lost)} tests were skipped, which CI does not allow: {lost[0]}", red=True)
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_calibrations(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What the user has calibrated would change predictions."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_DATA_HOME", str(tmp_path_factory.mktemp("data-home")))
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -45,10 +45,16 @@ def command(ctx: click.Context, as_json: bool) -> None:
 def show(name: str, as_json: bool) -> None:
     """Explains the profile NAME, or that of a TOML file."""
     from edgebert.api import get_device
+    from edgebert.run import plain
+    from edgebert.search.calibration import calibrations_of
+    from edgebert.search.cost import SPREAD
 
     profile = get_device(name)
+    calibrations = calibrations_of(profile)
     if as_json:
-        print_json(profile)
+        print_json(
+            {**plain(profile), "calibrations": [{**plain(one), "probes": len(one.probes)} for one in calibrations]}
+        )
         return
     budget = profile.budget
     rows = [
@@ -68,7 +74,9 @@ def show(name: str, as_json: bool) -> None:
         ("formats", ", ".join(profile.formats)),
         ("budget", f"{budget.latency_ms} ms, {budget.size_mb} MB, memory {budget.memory_mb} MB, "
                    f"{budget.drop_points} points under the teacher"),
-        ("latency", "predicted by the analytic cost model; measured only where the model runs"),
+        *(("latency", f"predicted: {one.said}") for one in calibrations),
+        ("latency", f"{'anything else is ' if calibrations else ''}predicted by a roofline fitted to published latencies, "
+                    f"interval ×/÷ {SPREAD:g}; edgebert calibrate fits it to the device"),
         *(("source", f"{figure}: {source}") for figure, source in profile.sources.items()),
         ("notes", profile.notes),
     ]  # fmt: skip

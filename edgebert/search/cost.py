@@ -14,7 +14,8 @@ fails when they drift apart):
   0.5, both about 4 times slower than predicted, and a point of bolt, 3 times faster. Three more points lie close to
   the edge because they beat what their cores can do at the length or with the model that they name.
 
-It is wide because it spans engines and phones of eight years; calibrating on one device narrows it.
+It is wide because it spans engines and phones of eight years. A device that was calibrated (`edgebert calibrate`,
+`edgebert.search.calibration`) is predicted by what was measured on it instead, with the interval of that fit.
 """
 
 from __future__ import annotations
@@ -23,10 +24,10 @@ from typing import Any
 
 from edgebert.converters import Precision
 from edgebert.errors import RequestError, unknown
+from edgebert.search.calibration import BYTES, calibrations_of, find_calibration
 from edgebert.search.operators import Operator, embedding_width, operators
 from edgebert.types import DeviceProfile, Latency
 
-BYTES = {"fp32": 4, "fp16": 2, "int8": 1}  # of one weight
 EFFICIENCY = {"fp32": 0.62, "fp16": 0.62, "int8": 0.42}  # share of the peak that a product reaches
 SPREAD = 3.0  # a prediction p is given as [p / SPREAD, p * SPREAD]
 MEMORY_SHARE = 0.5  # ours, not fitted: share of the memory's bandwidth that one process reaches
@@ -47,15 +48,18 @@ def predict_latency(
     seq_len: int,
     threads: int | None = None,
     runtime: str | None = None,
+    format: str | None = None,
 ) -> Latency:
     """One inference of batch 1 over `seq_len` tokens, in ms, with the interval in which it may lie.
 
     Args:
         precision: fp32, fp16 or int8. int8 is weights and their products; attention stays in fp32, as in dynamic int8.
         threads: cores used, the fastest first; None takes the profile's, 0 all of them.
-        runtime: a name for the label, by default the device's first; the prediction is the same for all.
+        runtime: a name for the label, by default the device's first; a calibration knows its own.
+        format: of the file, by default the device's first: a device is calibrated for each by itself.
 
-    Raises RequestError for an unknown precision, more threads than cores, or a config that cannot be read.
+    Raises RequestError for an unknown precision, more threads than cores, a config that cannot be read, or a damaged
+    calibration.
     """
     if precision not in BYTES:
         raise unknown("precision", precision, BYTES)
@@ -63,18 +67,37 @@ def predict_latency(
     threads = device.threads if threads is None else threads or n_cores
     if not 1 <= threads <= n_cores:
         raise RequestError(f"{device.name} has {n_cores} cores, not {threads}", where="--threads", hint="Ask for less.")
-    p50 = estimate_ms(config, device, precision, seq_len, threads, EFFICIENCY)
+    found = find_calibration(device, precision=precision, threads=threads, format=format)
+    if found is not None:
+        p50 = found.predict_ms(config, seq_len)
+        low, high, runtime, version = found.low, found.high, found.runtime, found.runtime_version
+    else:
+        p50 = estimate_ms(config, device, precision, seq_len, threads, EFFICIENCY)
+        low, high, version = 1 / SPREAD, SPREAD, ""
     return Latency(
         how="predicted",
         device=device.name,
         runtime=runtime or device.runtimes[0],
-        runtime_version="",
+        runtime_version=version,
         threads=threads,
         seq_len=seq_len,
         batch=1,
         p50_ms=p50,
-        low_ms=p50 / SPREAD,
-        high_ms=p50 * SPREAD,
+        low_ms=p50 * low,
+        high_ms=p50 * high,
+    )
+
+
+def basis(device: DeviceProfile, *, precision: str, threads: int | None = None, format: str | None = None) -> str:
+    """Which model `predict_latency` uses for these, in a sentence."""
+    threads = threads or device.threads
+    if found := find_calibration(device, precision=precision, threads=threads, format=format):
+        return f"{device.name} is {found.said}."
+    others = sorted({f"{one.format} {one.precision}, {one.threads} thread(s)" for one in calibrations_of(device)})
+    known = f"; it is calibrated for {'; '.join(others)} alone" if others else ""
+    return (
+        f"{device.name} is not calibrated for {precision} with {threads} thread(s){known}: times are by a roofline "
+        f"fitted to published latencies, interval ×/÷ {SPREAD:g}. edgebert calibrate narrows it."
     )
 
 

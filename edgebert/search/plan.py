@@ -19,7 +19,7 @@ from edgebert.converters import Precision
 from edgebert.errors import BudgetError, RequestError, unknown
 from edgebert.methods import unchanged
 from edgebert.modeling.rebuild import auto_model_of
-from edgebert.search.cost import count_parameters, predict_bytes, predict_latency
+from edgebert.search.cost import basis, count_parameters, predict_bytes, predict_latency
 from edgebert.search.limits import Limit, admits, broken, limits_of, miss, over, overrun, predicted_ms
 from edgebert.search.operators import embedding_width
 from edgebert.types import Budget, Candidate, DeviceProfile, MethodCall, Plan, Recipe
@@ -49,6 +49,7 @@ def make_plan(
     methods: Mapping[str, Method] | None = None,
     precision: Precision = INT8,
     runtime: str | None = None,
+    format: str | None = None,
     teacher: Any = None,
 ) -> Plan:
     """Every shape of the recipe with its verdict; at most `n_candidates` are taken.
@@ -60,6 +61,7 @@ def make_plan(
         methods: by name; by default the registry's.
         precision: what is shipped, so what is planned for; by default int8.
         runtime: label of the predictions; by default the device's first.
+        format: of the file; by default the device's first.
         teacher: the teacher's config; by default the student's.
 
     Raises:
@@ -75,12 +77,12 @@ def make_plan(
     for full, group, shape in possible_shapes(config, recipe, methods, teacher or config):
         key = shape.to_json_string()  # parameters that the user fixed may leave an open one without effect
         if key not in shapes:
-            shapes[key] = _shape(full, group, shape, device, long, precision, runtime)
+            shapes[key] = _shape(full, group, shape, device, long, precision, runtime, format)
     limits = limits_of(budget)
     candidates = _judge(_named(list(shapes.values())), n_candidates, limits)
     if not any(candidate.fits for candidate in candidates):
         raise _nothing_fits(candidates, limits, device)
-    return Plan(candidates, budget, middle, long, _notes(budget, device, long, precision))
+    return Plan(candidates, budget, middle, long, _notes(budget, device, long, precision, format))
 
 
 def percentile(lengths: Sequence[int], share: int) -> int:
@@ -182,6 +184,7 @@ def _shape(
     seq_len: int,
     precision: Precision,
     runtime: str | None,
+    format: str | None,
 ) -> _Shape:
     """The shape of a full recipe, whose student has this config, without a verdict."""
     auto_model = auto_model_of(config)
@@ -192,7 +195,9 @@ def _shape(
         vocab_size=config.vocab_size,
         n_parameters=count_parameters(config, auto_model),
         size_bytes=predict_bytes(config, auto_model, precision),
-        latency=predict_latency(config, device, precision=precision.compute, seq_len=seq_len, runtime=runtime),
+        latency=predict_latency(
+            config, device, precision=precision.compute, seq_len=seq_len, runtime=runtime, format=format
+        ),
         fits=False,
         taken=False,
         reason="",
@@ -271,10 +276,13 @@ def _nothing_fits(candidates: Sequence[Candidate], limits: Sequence[Limit], devi
     )
 
 
-def _notes(budget: Budget, device: DeviceProfile, seq_len: int, precision: Precision) -> tuple[str, ...]:
+def _notes(
+    budget: Budget, device: DeviceProfile, seq_len: int, precision: Precision, format: str | None
+) -> tuple[str, ...]:
     notes = [
         f"Sizes and times are predicted for {precision.title}, times at {seq_len} tokens and {device.threads} threads; a "
-        "shape is refused by its predicted p50, whatever its interval."
+        "shape is refused by its predicted p50, whatever its interval.",
+        basis(device, precision=precision.compute, format=format),
     ]
     if budget.memory_mb is not None:
         notes.append("Memory is estimated from the file's size alone: see edgebert.search.cost.predict_memory_bytes.")

@@ -101,6 +101,7 @@ class Target:
         formats: that its runtimes can run.
         look: (address, formats) -> Seen, in a few seconds, of a device that answers. None: it tells only when it measures.
         example: an address for the documents: "ssh:pi@raspberrypi".
+        profile: the device profile that it is without an address; "" where it can be any.
     """
 
     name: str
@@ -111,6 +112,7 @@ class Target:
     answers: Callable[[str], str]
     prepare: Callable[[str, Log], str] | None = None
     look: Callable[[str, Sequence[str]], Seen] | None = None
+    profile: str = ""
 
 
 def lacking(formats: Sequence[str], check: Callable[[str], object]) -> dict[str, str]:

@@ -191,4 +191,5 @@ TARGET = Target(
     measure=measure,
     answers=answers,
     prepare=prepare,
+    profile="chrome-desktop",
 )

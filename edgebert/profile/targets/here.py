@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from edgebert.devices import HERE
 from edgebert.errors import RequestError
 from edgebert.profile.runner import OPENERS, Opener, describe, main
 from edgebert.profile.targets import Job, Log, Outcome, Seen, Target
@@ -111,6 +112,7 @@ TARGET = Target(
     measure=measure,
     answers=answers,
     look=look,
+    profile=HERE,
 )
 
 if __name__ == "__main__":

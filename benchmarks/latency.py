@@ -1,0 +1,334 @@
+"""How near predicted latencies come once a device is calibrated: writes benchmarks/latency.md.
+
+Calibrates each target (`edgebert calibrate`, 1 thread), then draws 48 architectures by a fixed seed, none of them a probe,
+exports each in fp32 and int8 with random weights, measures it at one length, and compares. Beside that: whether two
+measuring runs of one file agree, what the runner itself costs, and how many published points the uncalibrated model's
+interval holds. Seed 0 was looked at while the terms of the model were chosen; the benchmark draws with another.
+
+    python -m benchmarks.latency [--on here,browser] [--runs runs/latency] [--limit 48]
+
+Nothing else should run meanwhile; it takes about three quarters of an hour. Files are kept in the user's cache (about 5 GB), times and fits in --runs: a killed run
+goes on where it was. Remove --runs to measure anew.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import shutil
+import subprocess
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from datetime import date
+from importlib.metadata import version
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgebert import registry
+from edgebert.profile.calibrate import Request, calibrate, time_shapes
+from edgebert.profile.probes import PROBES, Shape, files_of, shape
+from edgebert.profile.runner import Turn, describe, read_count, take_turns
+from edgebert.profile.targets import parse_address
+from edgebert.search.calibration import Calibration, read_calibrations
+from edgebert.search.cost import SPREAD
+from edgebert.search.published import coverage
+
+SEED = 1
+WIDTHS = (128, 160, 192, 224, 256, 288, 312, 320, 352, 384, 448, 512, 576, 640, 704, 768)
+COUNTS = {"bert": 20, "albert": 7, "squeezebert": 7, "mobilebert": 7, "bilstm": 7}
+GROUP = 4  # architectures at one length
+PRECISIONS = ("int8", "fp32")
+BLOCKS, MAX_SECONDS = 4, 2.0  # of each file
+BUSY_MS = 5.0
+AGREE_ON = 8  # architectures that are measured a second time
+OUTPUT = Path(__file__).with_name("latency.md")
+
+
+@dataclass(frozen=True)
+class Case:
+    shape: Shape
+    length: int
+
+
+@dataclass(frozen=True)
+class Result:
+    """One file: what was measured, and what was said before. `again_ms` is of a second measuring run; 0 without one."""
+
+    name: str
+    family: str
+    length: int
+    precision: str
+    measured_ms: float
+    predicted_ms: float
+    inside: bool
+    again_ms: float = 0.0
+
+    @property
+    def ratio(self) -> float:
+        return self.predicted_ms / self.measured_ms
+
+
+# ---------------------------------------------------------------- what is held out
+
+
+def held_out(seed: int = SEED) -> list[Case]:
+    """The architectures, none of them a probe, each at a length from 16 to 256: four at the same."""
+    rng = np.random.default_rng(seed)
+    probes = {probe.name for probe in PROBES}
+    found: list[Shape] = []
+    for family, count in COUNTS.items():
+        while sum(one.family == family for one in found) < count:
+            one = _drawn(family, rng)
+            if one.name not in probes and one not in found:
+                found.append(one)
+    order = rng.permutation(len(found))
+    lengths = np.exp(rng.uniform(np.log(17), np.log(256), len(found) // GROUP - 2)).astype(int)
+    lengths = [16, *sorted(map(int, lengths)), 256]
+    return [Case(found[i], lengths[k // GROUP]) for k, i in enumerate(order)]
+
+
+def _drawn(family: str, rng: np.random.Generator) -> Shape:
+    width, layers = int(rng.choice(WIDTHS)), int(rng.integers(1, 13))
+    if family == "bilstm":
+        return shape(family, int(rng.integers(1, 4)), width, int(rng.choice((64, 128, 200, 256))))
+    if family == "mobilebert":
+        heads = int(rng.choice([n for n in (2, 4, 8, 12) if (width // 4) % n == 0]))
+        return shape(family, layers, width, heads, width // 4, int(rng.choice((1, 2, 4))), 128)
+    heads = int(rng.choice([n for n in (2, 3, 4, 6, 8, 10, 12, 16) if width % n == 0 and 16 <= width // n <= 96]))
+    inner = 4 * int(width * rng.choice((1, 2, 3, 4)) // 4)
+    more = {"bert": (), "albert": (128,), "squeezebert": (int(rng.choice((2, 4))),)}[family]
+    return shape(family, layers, width, heads, inner, *more)
+
+
+# ---------------------------------------------------------------- measuring
+
+
+def calibrated(on: str, runs: Path) -> tuple[Calibration, ...]:
+    path = runs / f"{_safe(on)}-calibration.json"
+    if not path.exists():
+        calibrate(Request(on, threads=(1,), output=str(path)), _tell)
+    return read_calibrations(path)
+
+
+def measured(on: str, cases: Sequence[Case], path: Path) -> dict[tuple[str, str], dict[str, Any]]:
+    """Times of every case in both precisions, by name and precision; each is written down as it comes."""
+    found = {(one["name"], one["precision"]): one for one in _lines(path)}
+    kind, address = parse_address(on)
+    left = [
+        (case.shape, precision, (case.length,))
+        for case in cases
+        for precision in PRECISIONS
+        if (case.shape.name, precision) not in found
+    ]
+    timed = time_shapes(
+        registry.target(kind), address, left, lambda **event: _tell(event), blocks=BLOCKS, max_seconds=MAX_SECONDS
+    )
+    with path.open("a", encoding="utf-8") as stream:
+        for one in timed:
+            line = {"name": one.shape.name, "precision": one.precision, "length": one.lengths[0], "p50_ms": one.p50_ms[0],
+                    "times_ms": [round(took, 4) for took in one.times_ms]}  # fmt: skip
+            stream.write(json.dumps(line) + "\n")
+            stream.flush()
+            found[one.shape.name, one.precision] = line
+    return found
+
+
+def compared(on: str, cases: Sequence[Case], runs: Path) -> tuple[tuple[Calibration, ...], list[Result]]:
+    fits = calibrated(on, runs)
+    by_precision = {one.precision: one for one in fits}
+    first = measured(on, cases, runs / f"{_safe(on)}-times.jsonl")
+    again = measured(on, cases[:: max(1, len(cases) // AGREE_ON)], runs / f"{_safe(on)}-again.jsonl")
+    results = []
+    for case in cases:
+        for precision in PRECISIONS:
+            fit, key = by_precision[precision], (case.shape.name, precision)
+            ms, said = first[key]["p50_ms"], fit.predict_ms(case.shape.config(), case.length)
+            inside = fit.low * said <= ms <= fit.high * said
+            twice = again[key]["p50_ms"] if key in again else 0.0
+            results.append(Result(case.shape.name, case.shape.family, case.length, precision, ms, said, inside, twice))
+    return fits, results
+
+
+def overhead() -> tuple[float, float]:
+    """Of the runner's loop with a run that computes for BUSY_MS: the time between runs, as a share of the runs, and how
+    far the p50 that it tells is from what the runs took by their own clock."""
+    took: list[float] = []
+
+    def busy(_: int) -> None:
+        started = time.perf_counter()
+        while time.perf_counter() - started < BUSY_MS / 1e3:
+            pass
+        took.append(time.perf_counter() - started)
+
+    turn = Turn(busy, 1)
+    started = time.perf_counter()
+    take_turns([turn], min_runs=400, max_seconds=2.0)
+    wall = time.perf_counter() - started
+    return wall / sum(took) - 1, float(np.median(turn.times_ms)) / (1e3 * float(np.median(took))) - 1
+
+
+def counters() -> str:
+    """Whether instructions can be counted here."""
+    if not shutil.which("perf"):
+        return "there is no `perf` here"
+    command = ["perf", "stat", "-x", ",", "--log-fd", "1", "-e", "instructions:u", "--", "true"]
+    ran = subprocess.run(command, capture_output=True, text=True, check=False)
+    n = read_count(ran.stdout)
+    return f"`perf` counts them ({n:,} for `true`)" if n else "`perf` is there, but this machine counts none (virtual)"
+
+
+def _lines(path: Path) -> Iterable[dict[str, Any]]:
+    if not path.exists():
+        return []
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.endswith("}")]
+
+
+def _safe(on: str) -> str:
+    return "".join(char if char.isalnum() else "-" for char in on)
+
+
+def _tell(event: dict[str, Any]) -> None:
+    if event["event"] in ("begin", "note"):
+        print(f"{time.strftime('%T')}  {event.get('stage') or event.get('text')}", flush=True)
+
+
+# ---------------------------------------------------------------- the report
+
+
+def ordered(results: Sequence[Result], *, same_length: bool = False) -> tuple[float, int]:
+    """Share of pairs that differ by more than 10 % as measured and are predicted in the right order, and their number."""
+    right = [
+        (a.measured_ms < b.measured_ms) == (a.predicted_ms < b.predicted_ms)
+        for a, b in combinations(results, 2)
+        if max(a.measured_ms, b.measured_ms) > 1.1 * min(a.measured_ms, b.measured_ms)
+        and (a.length == b.length or not same_length)
+    ]
+    return sum(right) / max(1, len(right)), len(right)
+
+
+def within(results: Sequence[Result], share: float) -> float:
+    return sum(abs(one.ratio - 1) <= share for one in results) / len(results)
+
+
+def summary(on: str, results: Sequence[Result]) -> list[str]:
+    all_pairs, n_pairs = ordered(results)
+    same, n_same = ordered(results, same_length=True)
+    twice = [one.again_ms / one.measured_ms for one in results if one.again_ms]
+    agree = sum(abs(ratio - 1) <= 0.05 for ratio in twice) / len(twice)
+    worst = max(results, key=lambda one: abs(one.ratio - 1))
+    n = len({one.name for one in results})
+    rows = [
+        ("held-out architectures (times)", "at least 40", f"{n} ({len(results)})"),
+        ("p50 within 10 %", "90 %", f"{100 * within(results, 0.1):.1f} %"),
+        ("p50 within 20 %", "100 %", f"{100 * within(results, 0.2):.1f} %"),
+        ("largest error", "", f"{100 * (worst.ratio - 1):+.0f} % ({worst.name} {worst.precision}, {worst.length} tokens)"),
+        ("order of two that differ by more than 10 %", "97 %", f"{100 * all_pairs:.2f} % of {n_pairs:,} pairs"),
+        ("the same, both of one length", "", f"{100 * same:.2f} % of {n_same:,} pairs"),
+        ("measured p50 inside the stated interval", "", f"{100 * sum(one.inside for one in results) / len(results):.1f} %"),
+        ("two measuring runs within 5 % at p50", "100 %", f"{100 * agree:.1f} % of {len(twice)} (worst {100 * max(abs(r - 1) for r in twice):.1f} %)"),
+    ]  # fmt: skip
+    for name in PRECISIONS:
+        its = [one for one in results if one.precision == name]
+        rows.append(
+            (f"{name}: within 10 %, 20 %", "", f"{100 * within(its, 0.1):.1f} %, {100 * within(its, 0.2):.1f} %")
+        )
+    for name in COUNTS:
+        if its := [one for one in results if one.family == name]:
+            rows.append(
+                (f"{name}: within 10 %, 20 %", "", f"{100 * within(its, 0.1):.1f} %, {100 * within(its, 0.2):.1f} %")
+            )
+    return [
+        f"## --on {on}",
+        "",
+        "| | asked | found |",
+        "|---|---|---|",
+        *(f"| {' | '.join(row)} |" for row in rows),
+        "",
+    ]
+
+
+def page(found: dict[str, tuple[tuple[Calibration, ...], list[Result]]], command: str) -> str:
+    loop, told = overhead()
+    lines = [
+        "# Predicted against measured latency",
+        "",
+        "Architectures that the fit has not seen: layers 1 to 12, widths 128 to 768, random weights, exported by edgebert's",
+        "converter; batch 1, 1 thread. p50 is that of the quietest blocks, as everywhere (edgebert.profile.runner).",
+        "",
+    ]
+    for on, (_, results) in found.items():
+        lines += summary(on, results)
+    lines += [
+        "## Beside",
+        "",
+        "| | asked | found |",
+        "|---|---|---|",
+        f"| published points inside the uncalibrated interval (×/÷ {SPREAD:g}) | 80 % | "
+        f"{100 * coverage(how=('published',)):.0f} % of the published, {100 * coverage():.0f} % with ours |",
+        f"| the runner between runs of {BUSY_MS:g} ms | under 1 % | {100 * loop:.2f} % of their time |",
+        f"| p50 that it tells against the run's own clock | | {100 * told:+.2f} % |",
+        f"| instructions | | {counters()} |",
+        "",
+    ]
+    for on, (fits, results) in found.items():
+        lines += [f"## Every time, --on {on}", ""]
+        lines += [f"- {one.said}" for one in fits]
+        lines += [
+            "",
+            "| architecture | tokens | precision | measured ms | predicted ms | ratio |",
+            "|---|---|---|---|---|---|",
+        ]
+        lines += [
+            f"| {one.name} | {one.length} | {one.precision} | {one.measured_ms:.3f} | {one.predicted_ms:.3f} | "
+            f"{one.ratio:.2f} |"
+            for one in results
+        ]
+        lines.append("")
+    about = describe()
+    packages = ", ".join(f"{name} {version(name)}" for name in ("onnxruntime", "torch", "transformers", "onnx"))
+    names = ", ".join(f"{family}: {', '.join(sizes)}" for family, sizes in _sizes().items())
+    return "\n".join([
+        *lines,
+        f"- sizes in the names are, for {names}",
+        f"- command: `{command}`",
+        f"- date: {date.today().isoformat()}",
+        f"- machine: {about['processor']}, {about['cores']} cores, {platform.platform()}",
+        f"- python {platform.python_version()}, {packages}",
+        "",
+    ])  # fmt: skip
+
+
+def _sizes() -> dict[str, tuple[str, ...]]:
+    from edgebert.profile.probes import SIZES
+
+    return SIZES
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--on", default="here,browser")
+    parser.add_argument("--runs", type=Path, default=Path("runs/latency"))
+    parser.add_argument("--limit", type=int, default=sum(COUNTS.values()), help="architectures, to try it out")
+    options = parser.parse_args()
+    options.runs.mkdir(parents=True, exist_ok=True)
+    cases = held_out()[: options.limit]
+    print(f"{time.strftime('%T')}  writing {len(cases)} architectures", flush=True)
+    for case in cases:
+        files_of(case.shape, "onnx", PRECISIONS)
+    found = {}
+    for on in options.on.split(","):
+        found[on] = compared(on, cases, options.runs)
+        (options.runs / f"{_safe(on)}-results.json").write_text(json.dumps([asdict(one) for one in found[on][1]]))
+    text = page(found, f"python -m benchmarks.latency --on {options.on}")
+    output = OUTPUT if options.limit >= sum(COUNTS.values()) else options.runs / OUTPUT.name
+    output.write_text(text, encoding="utf-8")
+    print(output)
+
+
+if __name__ == "__main__":
+    main()
