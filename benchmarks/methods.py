@@ -265,14 +265,14 @@ def write(corpora: Iterable[str], path: Path) -> None:
     text = [
         "# Every method on the same teacher",
         "",
-        "Written by `make bench-methods`. One teacher a corpus, all-MiniLM-L6-v2 with the task's head, which learnt from all",
-        "training rows; students see few of them, as on a task where labels are dear. Each student has the",
-        f"same rows and the same {EPOCHS:g} epochs in batches of {BATCH}, whatever its phases. Rows are capped: {CAPS['train']} to train on,",
-        f"{CAPS['dev']} for development (the variant of int8 is chosen on them) and {CAPS['test']} to test on, drawn with seed",
-        "0. The score is of the int8 ONNX file, run one row at a time; the mean over seeds where there are several, with their",
-        "standard deviation. Trained in bf16. `x` is the p50 of the teacher in torch over that of the file: all files of a",
-        "corpus in turns in one process, 1 thread, batch 1, the test rows' own lengths, 50 runs. One seed says little about",
-        "differences below a point and a half: with 700 rows the standard error of a share of 85 % is 1.3 points.",
+        "Written by `make bench-methods`. One teacher a corpus, all-MiniLM-L6-v2 with the task's head; students and teacher",
+        f"learn from the same rows, students in {EPOCHS:g} epochs of batches of {BATCH}, whatever their phases. Rows are capped and",
+        f"drawn with seed 0: {CAPS['train']} to train on, {CAPS['dev']} for development (the variant of int8 is chosen on them) and",
+        f"{CAPS['test']} to test on. The score is of the int8 ONNX file, run one row at a time; the mean over seeds where there are",
+        "several, with their standard deviation. Trained in bf16. `x` is the p50 of the teacher in torch over that of the file:",
+        "all files of a corpus in turns in one process, 1 thread, batch 1, the test rows' own lengths, 50 runs. One seed says",
+        "little about differences below a point and a half: with 700 rows the standard error of a share of 85 % is 1.3 points.",
+        "`s` is the training, also where other work ran beside it.",
     ]
     for corpus, results in known.items():
         text += ["", *_table(corpus, results)]
