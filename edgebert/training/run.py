@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import groupby
@@ -74,28 +75,42 @@ def answered(windows: Sequence[Feature], rows: Sequence[Row], student: Student, 
 
     Raises RequestError where it cannot, and answers are a token each or the two cut rows into windows of other numbers.
     """
-    teacher = Student(workshop.teacher, workshop.teacher_tokenizer)
-    if not student.own_tokenizer:
+    teacher, settings = Student(workshop.teacher, workshop.teacher_tokenizer), workshop.settings
+    if student.own_tokenizer:
+        features = workshop.task.encode(rows, teacher.tokenizer, workshop.labels, settings.max_length)
+    else:
         ids = student.teacher_ids
-        features = [replace(one, input_ids=tuple(ids[i] for i in one.input_ids)) for one in windows] if ids else windows
-        outputs = run_features(
-            TorchSession(teacher.model), features, batch_size=EVALUATION_BATCH, pad_id=pad_id(teacher)
-        )
-        return _with_answers(windows, outputs)
-    features, outputs = read_rows(teacher, workshop.task, workshop.labels, rows, workshop.settings.max_length)
-    if [one.row for one in features] != [one.row for one in windows] or any(
-        per_token(name, array.ndim + 1) for name, array in outputs[0].items()
+        features = [replace(one, input_ids=tuple(ids[i] for i in one.input_ids)) if ids else one for one in windows]
+    outputs = _asked(teacher, features, workshop)
+    if student.own_tokenizer and (
+        [one.row for one in features] != [one.row for one in windows]
+        or any(per_token(name, array.ndim + 1) for name, array in outputs[0].items())
     ):
         what = "a student with a tokenizer of its own can learn one answer a text, and this task has one a token"
         raise RequestError(what, where="--student", hint="Choose a student of the teacher's tokenizer.")
-    return _with_answers(windows, outputs)
-
-
-def _with_answers(windows: Sequence[Feature], outputs: Sequence[Outputs]) -> list[Feature]:
     return [
         replace(window, targets={**window.targets, **{ANSWERED + name: array for name, array in answer.items()}})
         for window, answer in zip(windows, outputs, strict=True)
     ]
+
+
+def _asked(teacher: Student, features: Sequence[Feature], workshop: Workshop) -> list[Outputs]:
+    """The teacher's outputs of each window, in the precision of the training."""
+    import torch
+
+    done, told = 0, time.monotonic()
+
+    def step(n: int) -> None:
+        nonlocal done, told
+        done += n
+        if time.monotonic() - told > 2:
+            told = time.monotonic()
+            workshop.log(event="step", training="teacher's answers", step=done, steps=len(features))
+
+    device = next(teacher.model.parameters()).device.type
+    with torch.autocast(device, torch.bfloat16, enabled=workshop.settings.mixed_precision == "bf16"):
+        session = TorchSession(teacher.model)
+        return run_features(session, features, batch_size=EVALUATION_BATCH, pad_id=pad_id(teacher), step=step)
 
 
 def evaluate(
