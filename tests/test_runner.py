@@ -89,8 +89,7 @@ def test_a_session_of_five_milliseconds_is_measured_right() -> None:
     turn = Turn(lambda i: spin(5.0), 1)
     take_turns([turn], min_runs=50)
     assert len(turn.times_ms) == 50
-    assert min(turn.times_ms) >= 5.0
-    assert quiet_p50(turn.times_ms) < 5.05
+    assert 5.0 <= min(turn.times_ms) < 5.05  # the least: what else runs on the machine is no cost of the runner
 
 
 def test_measuring_goes_on_until_stable_and_no_longer_than_allowed() -> None:
