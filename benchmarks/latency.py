@@ -7,8 +7,9 @@ interval holds. Seed 0 was looked at while the terms of the model were chosen; t
 
     python -m benchmarks.latency [--on here,browser] [--runs runs/latency] [--limit 48]
 
-Nothing else should run meanwhile; it takes about three quarters of an hour. Files are kept in the user's cache (about 5 GB), times and fits in --runs: a killed run
-goes on where it was. Remove --runs to measure anew.
+Nothing else should run meanwhile. `here` takes about 8 minutes, the browser perhaps 30, and the first time writing the
+files 10 more. Files are kept in the user's cache (about 5 GB), times and fits in --runs: a killed run goes on where it was.
+Remove --runs to measure anew.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ from edgebert.search.cost import SPREAD
 from edgebert.search.published import coverage
 
 SEED = 1
+TARGETS = "here,browser"
 WIDTHS = (128, 160, 192, 224, 256, 288, 312, 320, 352, 384, 448, 512, 576, 640, 704, 768)
 COUNTS = {"bert": 20, "albert": 7, "squeezebert": 7, "mobilebert": 7, "bilstm": 7}
 GROUP = 4  # architectures at one length
@@ -289,6 +291,8 @@ def page(found: dict[str, tuple[tuple[Calibration, ...], list[Result]]], command
             for one in results
         ]
         lines.append("")
+    if left := [on for on in TARGETS.split(",") if on not in found]:
+        lines += [f"Not run: {', '.join(f'--on {on}' for on in left)}.", ""]
     about = describe()
     packages = ", ".join(f"{name} {version(name)}" for name in ("onnxruntime", "torch", "transformers", "onnx"))
     names = ", ".join(f"{family}: {', '.join(sizes)}" for family, sizes in _sizes().items())
@@ -311,7 +315,7 @@ def _sizes() -> dict[str, tuple[str, ...]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--on", default="here,browser")
+    parser.add_argument("--on", default=TARGETS)
     parser.add_argument("--runs", type=Path, default=Path("runs/latency"))
     parser.add_argument("--limit", type=int, default=sum(COUNTS.values()), help="architectures, to try it out")
     options = parser.parse_args()
