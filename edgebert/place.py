@@ -11,7 +11,8 @@ from edgebert.errors import EdgebertError, RequestError
 from edgebert.profile.targets import Seen, Target, parse_address
 from edgebert.types import DeviceProfile
 
-WITHOUT = "Without --on the latency on the device is predicted."
+NOWHERE = "none"
+WITHOUT = f"--on {NOWHERE} predicts the latency on the device instead."
 
 
 @dataclass(frozen=True)
@@ -31,14 +32,14 @@ class Place:
 
 
 def find_place(on: str | None, device: DeviceProfile, formats: Sequence[str]) -> tuple[Place | None, list[str]]:
-    """The place to measure on, and what a user should know of one that is not taken.
+    """The place to measure on, and what a user should know of one that is not taken. `none` asks no device.
 
     Raises:
         RequestError: a target was named that is unknown, does not answer, or runs none of the files.
     """
-    if on is not None:
+    if on is not None and on != NOWHERE:
         return _named(on, device, formats), []
-    if device.target:
+    if device.target and on is None:
         return _own(device, formats)
     return None, []
 

@@ -215,7 +215,7 @@ def test_a_target_that_does_not_answer_is_an_error_before_any_training(
     with pytest.raises(SystemExit) as ended:
         main([*arguments, "--format", "onnx", "--run", str(tmp_path / "r"), "--on", "far:x"])
     told = capsys.readouterr().err
-    assert ended.value.code == 2 and "--on far:x: nobody is at x" in told and "is predicted" in told
+    assert ended.value.code == 2 and "--on far:x: nobody is at x" in told and "--on none predicts" in told
     assert not (tmp_path / "r").exists()
 
 
@@ -291,6 +291,7 @@ def phone(called: str, answer: str = "", lacks: dict[str, str] | None = None) ->
 def test_the_devices_own_target_is_taken_when_it_is_that_device(monkeypatch: pytest.MonkeyPatch) -> None:
     pixel6 = load_device("pixel6")
     know(monkeypatch, phone("Google Pixel 6"))
+    assert find_place("none", pixel6, ("tflite", "onnx")) == (None, []), "and nobody is asked"
     place, notes = find_place(None, pixel6, ("tflite", "onnx"))
     assert place is not None and (place.on, place.called, place.formats) == ("adb", "Google Pixel 6", ("onnx",))
     assert notes == [] and "adb answers (a phone) and is called Google Pixel 6" in place.notes[0]

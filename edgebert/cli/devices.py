@@ -72,6 +72,7 @@ def show(name: str, as_json: bool) -> None:
         ("memory", f"{profile.ram_mb:,} MB, {profile.memory_gb_per_s:g} GB/s"),
         ("runtimes", ", ".join(profile.runtimes)),
         ("formats", ", ".join(profile.formats)),
+        ("target", profile.target and f"{profile.target}: fit measures there by itself where it answers"),
         ("budget", f"{budget.latency_ms} ms, {budget.size_mb} MB, memory {budget.memory_mb} MB, "
                    f"{budget.drop_points} points under the teacher"),
         *(("latency", f"predicted: {one.said}") for one in calibrations),

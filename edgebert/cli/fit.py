@@ -91,7 +91,7 @@ are measured there and the latency budget is judged by that; else by the predict
 @click.option(
     "--on",
     metavar="TARGET",
-    help="Measure there too: adb, ssh:user@host, browser, …  [default: the device's own, where it answers]",
+    help="Measure there too: adb, ssh:user@host, browser, …; or none.  [default: the device's own, where it answers]",
 )
 @click.option("--twins", is_flag=True, help="Of several heads: also fit each alone, and compare.")
 @click.option("--allow-pickle", is_flag=True, help="Read pickled weights; only of authors that you trust.")
