@@ -91,10 +91,15 @@ class Source:
 
 @dataclass(frozen=True)
 class Trial:
-    """One recipe of a reduced precision that a converter may try: a name and the options that make it."""
+    """One recipe of a reduced precision that a converter may try: a name and the options that make it.
+
+    Attributes:
+        spare: slower or less portable than the others, and tried only where none of them keeps the predictions.
+    """
 
     name: str
     options: Mapping[str, Any] = field(default_factory=dict)
+    spare: bool = False
 
 
 @dataclass(frozen=True)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
 from edgebert.converters import Source, Trial
+from edgebert.converters._onnx_blocks import in_blocks
 from edgebert.converters._onnx_embedding import per_row
 from edgebert.converters._onnx_export import sample, silence, values
 from edgebert.converters._onnx_int8 import products
@@ -67,40 +65,11 @@ def int4(source: Source, model: Any, trial: Trial) -> Any:
     Raises:
         EdgebertError: the quantizer found no product that it can take.
     """
-    with _logging_kept():
-        from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
-
-        per_row(model)
-        with silence():
-            quantizer = MatMulNBitsQuantizer(
-                model,
-                bits=4,
-                block_size=trial.options["block_size"],
-                is_symmetric=trial.options["symmetric"],
-                accuracy_level=trial.options["accuracy_level"],
-                nodes_to_exclude=[
-                    node.name for node in products(model)[-1:]
-                ],  # the head: small, and the most sensitive
-            )
-            quantizer.process()
-    made = quantizer.model.model
-    once = {item.name: item for item in made.graph.initializer}  # weights shared by layers were written for each
-    del made.graph.initializer[:]
-    made.graph.initializer.extend(once.values())
+    per_row(model)
+    head = [node.name for node in products(model)[-1:]]  # small, and the most sensitive
+    made = in_blocks(model, bits=4, leave=head, **trial.options)
     if not Counter(node.op_type for node in made.graph.node)["MatMulNBits"]:
         raise EdgebertError(
             f"{source.family} has no matrix product that ONNX Runtime takes in 4 bits", hint="Use precision int8."
         )
     return made
-
-
-@contextmanager
-def _logging_kept() -> Iterator[None]:
-    """Importing ONNX Runtime's 4-bit module sets up the program's log; this puts it back as it was."""
-    root = logging.getLogger()
-    handlers, level = list(root.handlers), root.level
-    try:
-        yield
-    finally:
-        root.handlers[:] = handlers
-        root.setLevel(level)

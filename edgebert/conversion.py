@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgebert import registry
 from edgebert.convert_request import ConvertRequest, check_names, check_output, exists, lengths_of
-from edgebert.converters import CALIBRATION_ROWS, Batch, Session, Source
+from edgebert.converters import CALIBRATION_ROWS, Batch, Source
 from edgebert.errors import DataError, RequestError
 from edgebert.modeling.checkpoint import TOKENIZER, load_config, load_model, load_tokenizer
 from edgebert.modeling.graph import TorchSession, make_source, position_limit
@@ -21,7 +21,7 @@ from edgebert.modeling.heads import Head, find_head, parts_of
 from edgebert.profile.footprint import peak_bytes
 from edgebert.run import copy_tree, write_atomic
 from edgebert.teachers import find_teacher
-from edgebert.trials import TRIAL_ROWS, choose_trial
+from edgebert.trials import TRIAL_ROWS, Judge, choose_trial
 from edgebert.types import Artifact, Conversion, ConvertResult, Feature, Likeness, Row
 from edgebert.verify.edges import batch_of, edge_batches
 from edgebert.verify.parity import Reference, compare, compare_task, make_reference, row_batches, unbatched
@@ -154,7 +154,7 @@ def _convert_format(
                 exported,
                 precision,
                 work,
-                score=lambda session: _agreement(session, reference),
+                judge=_judge_of(reference),
                 timed_on=rows.batches[:N_TIMED],
                 log=log,
             )
@@ -228,8 +228,8 @@ def _keep(one: Conversion, output: Path, force: bool) -> Conversion:
     return replace(one, artifact=replace(one.artifact, path=place))
 
 
-def _agreement(session: Session, reference: Reference) -> float:
-    """Share of equal predictions, and the least cosine where there is nothing to predict: what variants are chosen by."""
+def _judge_of(reference: Reference) -> Judge:
+    """Variants by the share of equal predictions, and by the least cosine where there is nothing to predict."""
     some = replace(
         reference,
         batches=reference.batches[:TRIAL_ROWS],
@@ -237,8 +237,11 @@ def _agreement(session: Session, reference: Reference) -> float:
         edges={},
         edge_outputs={},
     )
-    likeness, _ = compare(session, some, "int4")
-    return min(likeness.equal_predictions, max(0.0, likeness.min_cosine))
+    return Judge(
+        predict=lambda session: compare(session, some, "int4")[0],
+        score=lambda likeness: min(likeness.equal_predictions, max(0.0, likeness.min_cosine)),
+        same=lambda likeness, _: likeness.equal_predictions,
+    )
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from edgebert import registry
-from edgebert.converters import CALIBRATION_ROWS, Runner, Session, Source
+from edgebert.converters import CALIBRATION_ROWS, Runner, Source
 from edgebert.devices import HERE
 from edgebert.environment import describe_hardware, usable_cores
 from edgebert.errors import EdgebertError
@@ -52,10 +52,10 @@ from edgebert.run import Stage, plain, sha256_file
 from edgebert.tasks import Task
 from edgebert.teachers.fitting import fit_teacher, teacher_settings
 from edgebert.training.run import judge, pad_id
-from edgebert.trials import TRIAL_ROWS, choose_trial
+from edgebert.trials import TRIAL_ROWS, Judge, choose_trial
 from edgebert.types import Artifact, Candidate, Feature, Latency, Student
 from edgebert.verify.edges import edge_batches
-from edgebert.verify.parity import TOLERANCES, compare_task, make_reference, row_batches
+from edgebert.verify.parity import TOLERANCES, compare_task, make_reference, row_batches, share_equal
 
 
 def teacher_stage(job: Fit) -> Stage:
@@ -154,9 +154,11 @@ def convert_stage(job: Fit, name: str, model: Stage) -> Stage:
         timed_on = row_batches([features[i] for i in spread_by_length(features)], source.pad_id)
         made = []
 
-        def score(session: Session) -> float:
-            predictions = task.decode(rows, features, run_features(session, features), job.dataset.labels)
-            return task.score(rows, predictions, "dev").value
+        judge = Judge(
+            predict=lambda session: task.decode(rows, features, run_features(session, features), job.dataset.labels),
+            score=lambda found: task.score(rows, found, "dev").value,
+            same=lambda found, aim: share_equal(task, found, aim),
+        )
 
         for format in formats:
             converter = registry.converter(format)
@@ -167,7 +169,7 @@ def convert_stage(job: Fit, name: str, model: Stage) -> Stage:
             for precision in (p for p in precisions if p in converter.precisions):
                 chosen, table = choose_trial(
                     converter, source, exported, precision, folder,
-                    score=score, timed_on=timed_on, log=job.run.log,
+                    judge=judge, timed_on=timed_on, log=job.run.log,
                 )  # fmt: skip
                 made.append(_describe(chosen, folder) | {"trials": table})
         return made
@@ -180,7 +182,7 @@ def convert_stage(job: Fit, name: str, model: Stage) -> Stage:
         "rows": (TRIAL_ROWS, CALIBRATION_ROWS),
         "lengths": job.lengths,
     }
-    return job.run.stage(f"convert-{name}", inputs, make, version=2)
+    return job.run.stage(f"convert-{name}", inputs, make, version=3)
 
 
 def _source(job: Fit, student: Student, folder: Path) -> Source:

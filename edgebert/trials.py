@@ -4,21 +4,48 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from edgebert.converters import Batch, Converter, Session, Source
+from edgebert.converters import Batch, Converter, Session, Source, Trial
 from edgebert.profile.protocol import Entry, interleave
 from edgebert.types import Artifact
+from edgebert.verify.parity import TOLERANCES
 
 TRIAL_ROWS = 300  # on which the variants of a precision are compared
 TRIAL_RUNS = 30
 # Of a score from 0 to 1: variants nearer than this are equal, the faster wins. A variant that scores above the float file
 # does so by chance, so its score counts as the float file's.
 SCORE_TIE = 0.0025
+# A variant keeps the predictions if this many more of them are equal than parity will ask for, on rows of its own.
+ROOM = 0.01
+
+
+@dataclass(frozen=True)
+class Judge:
+    """What variants are chosen by.
+
+    Attributes:
+        predict: of an opened file, on the rows of the trial.
+        score: of predictions, 0 to 1.
+        same: the share, 0 to 1, of a file's predictions (first) that are those of the float file (second).
+    """
+
+    predict: Callable[[Session], Any]
+    score: Callable[[Any], float]
+    same: Callable[[Any, Any], float]
+
+
+@dataclass(frozen=True)
+class _Tried:
+    trial: Trial
+    artifact: Artifact
+    score: float | None = None
+    same: float | None = None
+    p50_ms: float | None = None
 
 
 def choose_trial(
@@ -28,57 +55,77 @@ def choose_trial(
     precision: str,
     folder: Path,
     *,
-    score: Callable[[Session], float],
+    judge: Judge,
     timed_on: Sequence[Batch],
     log: Callable[..., None],
 ) -> tuple[Artifact, list[dict[str, Any]]]:
     """Writes every variant of a precision and keeps one at folder/FORMAT/PRECISION.
 
-    The best score, but none above the float file's, wins; of variants within SCORE_TIE of it, the fastest. A single
-    variant is written and not scored: verification does that.
+    Of the variants that keep the float file's predictions, or the one that keeps most of them where none does, the best
+    score, but none above the float file's, wins; of variants within SCORE_TIE of it, the fastest. Spare variants are
+    written only where no other keeps the predictions. A single variant is written and not scored: verification does that.
 
     Args:
-        score: of an opened file, 0 to 1.
         timed_on: inputs that the variants are timed on.
 
     Returns:
         The file, and a table of what was tried.
     """
-    trials = converter.precisions[precision].trials
+    declared = converter.precisions[precision]
     work = folder / "work" / f"{converter.name}-{precision}"
-    artifacts = []
-    for trial in trials:
-        log(event="trial", name=f"{converter.name} {precision} {trial.name}")
-        place = work / trial.name
-        place.mkdir(parents=True)
-        artifacts.append(converter.reduce(source, exported, precision, trial, place))
-    scores: list[float | None] = [None]
-    times: list[float | None] = [None]
-    if len(trials) > 1:
-        scores, times = _measured(converter, artifacts, score, timed_on)
-    found = [value for value in scores if value is not None]
-    aim = min(max(found), score(converter.open(exported.path, 1))) - SCORE_TIE if found else 0.0
-    best = min((i for i, value in enumerate(scores) if value is None or value >= aim), key=lambda i: times[i] or 0.0)
+    enough = min(1.0, TOLERANCES[declared.kind].equal_predictions + ROOM)
+    aim = judge.predict(converter.open(exported.path, 1)) if len(declared.trials) > 1 else None
+
+    def attempt(spare: bool) -> list[_Tried]:
+        made = []
+        for trial in (one for one in declared.trials if one.spare == spare):
+            log(event="trial", name=f"{converter.name} {precision} {trial.name}")
+            place = work / trial.name
+            place.mkdir(parents=True)
+            one = _Tried(trial, converter.reduce(source, exported, precision, trial, place))
+            if aim is not None:
+                found = judge.predict(converter.open(one.artifact.path, 1))
+                one = replace(one, score=round(judge.score(found), 5), same=round(judge.same(found, aim), 5))
+            made.append(one)
+        return made
+
+    tried = attempt(spare=False)
+    if not any(_keeps(one, enough) for one in tried):
+        tried += attempt(spare=True)
+    if aim is not None:
+        tried = _timed(converter, tried, timed_on)
+    best = _best(tried, enough, judge.score(aim) if aim is not None else 0.0)
     place = folder / converter.name / precision
     place.mkdir(parents=True)
-    target = place / artifacts[best].path.name
-    shutil.move(artifacts[best].path, target)
+    target = place / best.artifact.path.name
+    shutil.move(best.artifact.path, target)
     table = [
-        {"trial": trial.name, "dev_score": scores[i], "p50_ms": times[i], "bytes": artifacts[i].size_bytes}
-        | {"chosen": i == best}
-        for i, trial in enumerate(trials)
-    ]
+        {"trial": one.trial.name, "dev_score": one.score, "equal": one.same, "p50_ms": one.p50_ms,
+         "bytes": one.artifact.size_bytes, "chosen": one is best}
+        for one in tried
+    ]  # fmt: skip
     shutil.rmtree(work)
-    return replace(artifacts[best], path=target), table
+    return replace(best.artifact, path=target), table
 
 
-def _measured(
-    converter: Converter, artifacts: Sequence[Artifact], score: Callable[[Session], float], timed_on: Sequence[Batch]
-) -> tuple[list[float | None], list[float | None]]:
-    sessions = [converter.open(artifact.path, 1) for artifact in artifacts]
-    scores: list[float | None] = [round(score(session), 5) for session in sessions]
-    if not converter.is_timed():
-        return scores, [None] * len(scores)
-    entries = [Entry(str(i), session, timed_on) for i, session in enumerate(sessions)]
+def _keeps(one: _Tried, enough: float) -> bool:
+    return one.same is None or one.same >= enough
+
+
+def _best(tried: Sequence[_Tried], enough: float, aim: float) -> _Tried:
+    most = max(one.same or 0.0 for one in tried)
+    sound = [one for one in tried if _keeps(one, min(enough, most))]
+    least = min(max(one.score or 0.0 for one in sound), aim) - SCORE_TIE
+    return min((one for one in sound if (one.score or 0.0) >= least), key=lambda one: one.p50_ms or 0.0)
+
+
+def _timed(converter: Converter, tried: Sequence[_Tried], timed_on: Sequence[Batch]) -> list[_Tried]:
+    """In turns, where the time of a run here says anything."""
+    if not converter.is_timed() or len(tried) < 2:
+        return list(tried)
+    entries = [Entry(one.trial.name, converter.open(one.artifact.path, 1), timed_on) for one in tried]
     interleave(entries, TRIAL_RUNS)
-    return scores, [round(float(np.median(entry.times_ms)), 3) for entry in entries]
+    return [
+        replace(one, p50_ms=round(float(np.median(entry.times_ms)), 3))
+        for one, entry in zip(tried, entries, strict=True)
+    ]

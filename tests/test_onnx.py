@@ -200,7 +200,7 @@ def test_dynamic_int8_keeps_the_head_in_float_where_a_trial_says_so(
     bert: Source, exported: Artifact, tmp_path: Path
 ) -> None:
     grid = CONVERTER.precisions["int8"].trials
-    assert len({trial.name for trial in grid}) == len(grid) == 4
+    assert len({trial.name for trial in grid}) == len(grid) == 5
     counts = {}
     for trial in (0, 1):  # all in 8 bits; with the head in float
         made = reduced(bert, exported, "int8", tmp_path / str(trial), trial)
@@ -211,6 +211,25 @@ def test_dynamic_int8_keeps_the_head_in_float_where_a_trial_says_so(
         counts[trial] = Counter(node.op_type for node in model.graph.node)["MatMulInteger"]
         assert not tables(model)
     assert counts == {0: 13, 1: 12}  # six products a layer, two layers, the head
+
+
+def test_int8_in_blocks_stays_near_float_where_one_activation_is_far_larger_than_the_others(tmp_path: Path) -> None:
+    ours = source(hidden_size=128, intermediate_size=1024)
+    with torch.no_grad():
+        for layer in ours.graph.model.bert.encoder.layer:  # one of 1024 inner values is large, and counts for little
+            layer.intermediate.dense.weight[3] *= 30
+            layer.output.dense.weight[:, 3] /= 30
+    exported = CONVERTER.export(ours, tmp_path)
+    grid = CONVERTER.precisions["int8"].trials
+    assert [trial.name for trial in grid if trial.spare] == ["s8-blocks"]
+    plain, blocks = (reduced(ours, exported, "int8", tmp_path / str(i), i) for i in (1, len(grid) - 1))
+    rows = batch(1, 13)
+    assert worst(ours, blocks.path, rows) < 0.04
+    assert worst(ours, blocks.path, rows) < 0.5 * worst(ours, plain.path, rows)
+    model = onnx.load(blocks.path)
+    assert Counter(node.op_type for node in model.graph.node)["MatMulNBits"] == 12  # the head stays in float
+    assert not tables(model)
+    assert blocks.size_bytes < 1.1 * plain.size_bytes
 
 
 def test_static_int8_takes_the_ranges_of_the_calibration_rows(bert: Source, exported: Artifact, tmp_path: Path) -> None:

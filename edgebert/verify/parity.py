@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -148,14 +148,19 @@ def compare_task(
     labels = reference.labels
     predicted = task.decode(rows, features, unbatched(outputs, features), labels)
     expected = task.decode(rows, features, unbatched(reference.outputs, features), labels)
-    same = [agree for ours, theirs in zip(predicted, expected, strict=True) for agree in task.same(ours, theirs)]
+    equal = share_equal(task, predicted, expected)
     score, aim = task.score(rows, predicted, split), task.score(rows, expected, split)
     allowed, failures = TOLERANCES[kind], list(likeness.failures)
     drop = 100 * (aim.value - score.value)
     if drop > allowed.drop_points:
         failures.append(f"{score.metric} falls by {drop:.2f} points, {allowed.drop_points:g} are allowed")
-    facts = {**vars(likeness), "n_rows": len(rows), "equal_predictions": _share(same), "failures": tuple(failures)}
+    facts = {**vars(likeness), "n_rows": len(rows), "equal_predictions": equal, "failures": tuple(failures)}
     return Parity(**facts, score=score, reference_score=aim)
+
+
+def share_equal(task: Task, ours: Sequence[Any], theirs: Sequence[Any]) -> float:
+    """The share of answers of two lists of predictions of the same rows that are equal, 0 to 1; 1 without any."""
+    return _share([agree for a, b in zip(ours, theirs, strict=True) for agree in task.same(a, b)])
 
 
 def unbatched(outputs: Sequence[Outputs], features: Sequence[Feature]) -> list[Outputs]:

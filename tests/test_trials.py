@@ -1,0 +1,84 @@
+"""Which variant of a precision is chosen: files that are made up, so that every figure is known."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edgebert.converters import Converter, Precision, Source, Trial, describe
+from edgebert.trials import Judge, choose_trial
+
+FLOAT = "float"
+
+
+class Played:
+    """A file of whom only the name counts."""
+
+    def __init__(self, path: Path, threads: int) -> None:
+        self.name = path.stem
+
+
+def played(trials: Sequence[Trial], kind: str = "int8") -> Converter:
+    def reduce(source: Any, exported: Any, precision: str, trial: Trial, folder: Path) -> Any:
+        path = folder / f"{trial.name}.bin"
+        path.write_text(trial.name)
+        return describe(path, "made-up", precision, trial.options)
+
+    return Converter(
+        name="made-up", title="", extra="", needs=(), runtime="", export=None, reduce=reduce, open=Played,  # type: ignore
+        precisions={"int8": Precision("", trials, kind=kind)}, leaves_accelerator=lambda path: {}, is_timed=lambda: False,
+    )  # fmt: skip
+
+
+def chosen(folder: Path, trials: Sequence[Trial], figures: dict[str, tuple[float, float]], kind: str = "int8") -> Any:
+    """The table of trials whose score and share of equal predictions are given."""
+    (folder / "float.bin").write_text("")
+    exported = describe(folder / "float.bin", "made-up", "fp32")
+    judge = Judge(
+        predict=lambda session: session.name,  # type: ignore[attr-defined]
+        score=lambda name: figures[name][0],
+        same=lambda name, aim: figures[name][1] if aim == FLOAT else 0.0,
+    )
+    source: Source = None  # type: ignore[assignment]
+    artifact, table = choose_trial(
+        played(trials, kind), source, exported, "int8", folder, judge=judge, timed_on=(), log=lambda **event: None
+    )
+    assert artifact.path == folder / "made-up" / "int8" / artifact.path.name
+    assert artifact.path.exists()
+    assert not any((folder / "work").rglob("*.bin"))
+    [one] = [line["trial"] for line in table if line["chosen"]]
+    assert artifact.path.stem == one
+    return one, [line["trial"] for line in table]
+
+
+A, B, SPARE = Trial("a"), Trial("b"), Trial("spare", spare=True)
+
+
+@pytest.mark.parametrize(
+    ("figures", "kind", "expected"),
+    [
+        # Both keep the predictions: the better score; the spare one is not even written.
+        ({"a": (0.90, 0.99), "b": (0.95, 0.985)}, "int8", ("b", ["a", "b"])),
+        # A score above the float file's is luck: the first of equals.
+        ({"a": (0.96, 0.99), "b": (0.99, 0.99)}, "int8", ("a", ["a", "b"])),
+        # One keeps them: it wins, whatever the scores.
+        ({"a": (0.96, 0.95), "b": (0.93, 0.98)}, "int8", ("b", ["a", "b"])),
+        # Enough for parity on these rows, but with no room for others: the spare one.
+        ({"a": (0.96, 0.975), "b": (0.96, 0.90), "spare": (0.95, 0.99)}, "int8", ("spare", ["a", "b", "spare"])),
+        # None keeps them, the spare one neither: the one that keeps most.
+        ({"a": (0.96, 0.975), "b": (0.96, 0.90), "spare": (0.96, 0.97)}, "int8", ("a", ["a", "b", "spare"])),
+        # What is enough is the kind's.
+        ({"a": (0.96, 0.965), "b": (0.90, 0.99)}, "int4", ("a", ["a", "b"])),
+    ],
+)
+def test_variants_that_keep_the_predictions_come_first(
+    tmp_path: Path, figures: dict[str, tuple[float, float]], kind: str, expected: Any
+) -> None:
+    assert chosen(tmp_path, (A, B, SPARE), figures | {FLOAT: (0.955, 1.0)}, kind) == expected
+
+
+def test_a_single_variant_is_written_and_not_judged(tmp_path: Path) -> None:
+    assert chosen(tmp_path, (A,), {}) == ("a", ["a"])
