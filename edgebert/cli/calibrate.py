@@ -93,5 +93,5 @@ def _print(found: Calibrated) -> None:
         for one in found.calibrations
     ]
     print_table(("precision", "threads", "runtime", "fitted to", "error p50", "error p90", "interval"), rows)
-    click.echo("Errors are of each architecture when it is left out of the fit; the interval holds 95 % of them.")
+    click.echo("Errors are of each architecture when it is left out of the fit; the interval holds them all.")
     click.echo(f"{found.device}: {found.path}, in {found.seconds:.0f} s")
