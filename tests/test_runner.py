@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from edgebert.profile import runner
-from edgebert.profile.runner import Opener, Results, Runner, Turn, is_stable, quiet_p50, read_count, take_turns
+from edgebert.profile.runner import BLOCK, Opener, Results, Runner, Turn, is_stable, quiet_p50, read_count, take_turns
 from tests.test_bundle import make_model, weights
 
 
@@ -86,10 +86,19 @@ def test_turns_are_blocks_and_the_first_run_of_each_is_not_counted() -> None:
 
 def test_a_session_of_five_milliseconds_is_measured_right() -> None:
     """And with it the runner's own cost: under 1 % of 5 ms."""
-    turn = Turn(lambda i: spin(5.0), 1)
+    took: list[float] = []  # ms of each run, by its own clock: what else runs on the machine is no cost of the runner
+
+    def run(i: int) -> None:
+        started = time.perf_counter()
+        spin(5.0)
+        took.append(1e3 * (time.perf_counter() - started))
+
+    turn = Turn(run, 1)
     take_turns([turn], min_runs=50)
     assert len(turn.times_ms) == 50
-    assert 5.0 <= min(turn.times_ms) < 5.05  # the least: what else runs on the machine is no cost of the runner
+    counted = [own for i, own in enumerate(took[1:]) if i % BLOCK]  # after one to warm up
+    more = [told - own for told, own in zip(turn.times_ms, counted, strict=True)]
+    assert 0 <= min(more) < 0.05
 
 
 def test_measuring_goes_on_until_stable_and_no_longer_than_allowed() -> None:
