@@ -21,6 +21,7 @@ import numpy as np
 
 from edgebert.converters import Batch, Source, per_token
 from edgebert.converters._onnx_file import EXTERNAL_FROM, NAME, first_line, load, scratch, write
+from edgebert.converters._onnx_pointwise import pointwise_as_products
 from edgebert.errors import EdgebertError
 from edgebert.types import Artifact
 
@@ -42,7 +43,7 @@ def export(source: Source, folder: Path, *, external_from: int = EXTERNAL_FROM) 
     for exporter in ("torchscript", "dynamo"):
         with scratch(folder) as work:
             try:
-                with silence():
+                with silence(), pointwise_as_products():
                     _EXPORTERS[exporter](source, work / NAME)
                 check(source, work / NAME)
             except Exception as error:

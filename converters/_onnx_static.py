@@ -18,7 +18,7 @@ import numpy as np
 from edgebert.converters import Batch, Source, Trial
 from edgebert.converters._onnx_embedding import per_row, tables
 from edgebert.converters._onnx_export import silence, values
-from edgebert.converters._onnx_int8 import LSTM, PRODUCTS, dynamic_nodes, products
+from edgebert.converters._onnx_int8 import LSTM, PRODUCTS, dynamic_nodes, products, without_shapes
 from edgebert.errors import EdgebertError, RequestError
 
 NOISY_DB = 28.0  # signal to rounding noise of an 8-bit scale; plain tensors of a BERT have 30 dB and more
@@ -106,7 +106,7 @@ def _quantize(model: Any, nodes: Sequence[str], rows: Sequence[Batch], reduce_ra
                 "OpTypesToExcludeOutputQuantization": list(PRODUCTS),
             },
         )
-        return onnx.load(str(path))
+        return without_shapes(onnx.load(str(path)))
 
 
 def _usable(rows: Sequence[Batch]) -> list[Batch]:

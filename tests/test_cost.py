@@ -80,16 +80,18 @@ def test_grouped_products_by_hand() -> None:
         **dict.fromkeys(names, 2),
     )  # fmt: skip
     found = {operator.name: operator for operator in operators(config, 3)}
-    shapes = {name: (op.shape, op.flops, op.weights, op.activations) for name, op in found.items() if op.weights}
+    shapes = {name: (op.count, op.shape, op.flops, op.weights) for name, op in found.items() if op.weights}
     del shapes["head"]
     assert shapes == {
-        "query": ((3, 2, 2), 48, 8, 24),  # two groups of 2·3·2·2; all 12 inputs are read and 12 outputs written
-        "key": ((3, 2, 2), 48, 8, 24),
-        "value": ((3, 2, 2), 48, 8, 24),
-        "attention output": ((3, 4, 4), 96, 16, 24),
-        "feed-forward in": ((3, 2, 4), 96, 16, 36),
-        "feed-forward out": ((3, 4, 2), 96, 16, 36),
+        "query": (2, (3, 2, 2), 24, 4),
+        "key": (2, (3, 2, 2), 24, 4),
+        "value": (2, (3, 2, 2), 24, 4),
+        "attention output": (1, (3, 4, 4), 96, 16),
+        "feed-forward in": (2, (3, 2, 4), 48, 8),
+        "feed-forward out": (2, (3, 4, 2), 48, 8),
     }
+    moved = [(op.name[:5], op.activations // 2) for op in operators(config, 3) if op.name.endswith("groups")]
+    assert moved == [("split", 12), ("join ", 12)] * 3 + [("split", 12), ("join ", 24), ("split", 24), ("join ", 12)]
     assert found["attention scores"].flops == 72
 
 

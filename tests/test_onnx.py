@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnxruntime as ort
 import pytest
 import torch
 from onnx import TensorProto, helper, numpy_helper
@@ -18,6 +19,7 @@ from onnx import TensorProto, helper, numpy_helper
 from edgebert.converters import Source, Trial, _onnx_export, _onnx_static
 from edgebert.converters._onnx_embedding import per_row, quantize_rows, tables
 from edgebert.converters._onnx_file import graph_file
+from edgebert.converters._onnx_pointwise import pointwise_as_products
 from edgebert.converters.onnx import CONVERTER, OnnxSession
 from edgebert.errors import EdgebertError, RequestError
 from edgebert.modeling.graph import TorchSession, make_source
@@ -315,7 +317,7 @@ def test_half_precision_refuses_what_it_cannot_hold(tmp_path: Path) -> None:
         assert not list((tmp_path / "16").iterdir())
 
 
-@pytest.mark.parametrize("family", ["bert", "albert"])
+@pytest.mark.parametrize("family", ["bert", "albert", "squeezebert"])
 def test_four_bit_weights_stay_near_torch(family: str, tmp_path: Path) -> None:
     ours, handlers = source(family), list(logging.getLogger().handlers)
     made = CONVERTER.export(ours, tmp_path)
@@ -323,7 +325,9 @@ def test_four_bit_weights_stay_near_torch(family: str, tmp_path: Path) -> None:
     model = onnx.load(small.path)
     names = [item.name for item in model.graph.initializer]
     assert len(names) == len(set(names))  # ALBERT's layers share their weights
-    assert Counter(node.op_type for node in model.graph.node)["MatMulNBits"] == (13 if family == "albert" else 12)
+    assert Counter(node.op_type for node in model.graph.node)["MatMulNBits"] == {"albert": 13, "squeezebert": 42}.get(
+        family, 12
+    )
     assert not tables(model)
     assert worst(ours, small.path, batch(1, 13)) < 0.15
     assert small.size_bytes < made.size_bytes
@@ -331,10 +335,56 @@ def test_four_bit_weights_stay_near_torch(family: str, tmp_path: Path) -> None:
 
 
 def test_four_bit_weights_are_refused_where_nothing_can_take_them(tmp_path: Path) -> None:
-    ours = source("squeezebert")  # all its products are convolutions
+    ours = replace(source(), graph=OneHead().eval())  # and the head stays in float
     made = CONVERTER.export(ours, tmp_path)
-    with pytest.raises(EdgebertError, match="squeezebert has no matrix product"):
+    with pytest.raises(EdgebertError, match="bert has no matrix product"):
         reduced(ours, made, "int4", tmp_path / "4")
+
+
+class OneHead(torch.nn.Module):
+    """Nothing but a table and a product."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table, self.head = torch.nn.Embedding(100, 8), torch.nn.Linear(8, len(LABELS))
+
+    def forward(self, ids: torch.Tensor, mask: torch.Tensor, types: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        return (self.head(self.table(ids)) * mask[..., None] + types[..., None],)
+
+
+def test_convolutions_of_width_one_become_a_product_a_group(tmp_path: Path) -> None:
+    """Of squeezebert's two layers: query, key, value and both of the feed-forward in four groups, one in a single one."""
+    made = CONVERTER.export(source("squeezebert"), tmp_path)
+    kinds = Counter(node.op_type for node in onnx.load(made.path).graph.node)
+    assert (kinds["Conv"], kinds["MatMul"]) == (0, 2 * (5 * 4 + 1) + 2 * 2 + 1)  # attention's own, and the head
+
+
+def test_another_convolution_stays_one() -> None:
+    wide, x = torch.nn.Conv1d(4, 6, 3, groups=2), torch.randn(2, 4, 9)
+    expected = wide(x)
+    with pointwise_as_products():
+        assert torch.equal(wide(x), expected)
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_a_grouped_convolution_as_products_by_its_value(bias: bool) -> None:
+    one, x = torch.nn.Conv1d(6, 4, 1, groups=2, bias=bias), torch.randn(3, 6, 5)
+    expected = one(x)
+    with pointwise_as_products():
+        assert torch.allclose(one(x), expected, atol=1e-6)
+
+
+def test_onnx_runtime_does_not_merge_norms_into_its_slow_kernel(
+    bert: Source, exported: Artifact, tmp_path: Path
+) -> None:
+    made = reduced(bert, exported, "int8", tmp_path / "8")
+    options = ort.SessionOptions()
+    options.optimized_model_filepath = str(tmp_path / "optimized.onnx")
+    options.log_severity_level = 4
+    ort.InferenceSession(str(made.path), options, providers=["CPUExecutionProvider"])
+    kinds = Counter(node.op_type for node in onnx.load(tmp_path / "optimized.onnx").graph.node)
+    assert kinds["LayerNormalization"] == 5
+    assert not kinds["SkipLayerNormalization"]
 
 
 def test_an_unknown_precision_is_refused(bert: Source, exported: Artifact, tmp_path: Path) -> None:

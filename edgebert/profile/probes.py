@@ -18,7 +18,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from edgebert import registry
+from edgebert import converters, registry
 from edgebert.profile.targets import File, Input
 
 VOCABULARY, LABELS, POSITIONS = 2000, 9, 256
@@ -170,8 +170,9 @@ def cache_folder(format: str) -> Path:
 
 @cache
 def _key() -> str:
-    """Of the versions of the libraries that write files, and of ours."""
-    said = [f"{name} {version(name)}" for name in ("edgebert", "torch", "transformers", "onnx", "onnxruntime")]
+    """Of the versions of the libraries that write files, and of our converters as they are."""
+    said = [f"{name} {version(name)}" for name in ("torch", "transformers", "onnx", "onnxruntime")]
+    said += [path.read_text(encoding="utf-8") for path in sorted(Path(converters.__path__[0]).glob("*.py"))]
     return hashlib.sha256("\n".join(said).encode()).hexdigest()[:8]
 
 

@@ -2,7 +2,7 @@
 
 The time of a pass is a sum of terms, each a count that follows from the config and the length, times a price in ms:
 
-- of each kind of product (dense; grouped; of attention, `inner`; of an LSTM's input): multiply-adds, the same with rows
+- of each kind of product (dense; of attention, `inner`; of an LSTM's input): multiply-adds, the same with rows
   and columns filled up to tiles of 16, elements read, written and kept, runs of it, and products within a run;
 - of softmax, activations and norms: elements and rows; of all element-wise operators together: elements and runs;
 - weights that no cache holds: megabytes read in a pass, once the model's own weights are larger than `STREAM`, fading
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from edgebert.types import DeviceProfile
 
-TERMS = 1  # version of what `terms` counts; prices of another are not read
+TERMS = 2  # version of what `terms` counts; prices of another are not read
 BYTES = {"fp32": 4, "fp16": 2, "int8": 1}  # of one weight
 TILE = 16  # rows and columns of the kernels' tiles, about: AVX-512 and NEON work in 12 x 32, 6 x 16, 8 x 8 …
 STREAM = (0.5, 1, 2, 4, 8, 16, 32, 64)  # MB: sizes that caches have; which of them count is found by the fit
@@ -128,10 +128,8 @@ def terms(config: Any, seq_len: int, precision: str) -> dict[str, float]:
 def _product(found: dict[str, float], op: Operator, held: float, megabytes: float) -> None:
     assert op.shape is not None
     m, k, n = op.shape
-    together = max(1, round(op.flops / (2 * m * k * n)))  # products in one run: heads, groups
-    kind = "lstm" if op.name.startswith("lstm") else "dense" if together == 1 else "grouped"
-    if not op.weights:
-        kind = "inner"
+    together = max(1, round(op.flops / (2 * m * k * n)))  # products in one run: heads
+    kind = "inner" if not op.weights else "lstm" if op.name.startswith("lstm") else "dense"
     runs = op.count * together
     found[f"{kind} multiply-adds"] += runs * m * k * n
     found[f"{kind} multiply-adds, whole rows"] += runs * _whole(m) * k * n
@@ -141,9 +139,8 @@ def _product(found: dict[str, float], op: Operator, held: float, megabytes: floa
     found[f"{kind} written"] += runs * m * n
     found[f"{kind} right side"] += runs * k * n
     found[f"{kind} runs"] += op.count
-    if kind in ("inner", "grouped"):
-        found[f"{kind} products"] += runs
-    if not op.weights:
+    if kind == "inner":
+        found["inner products"] += runs
         return
     read = op.count * op.weights * megabytes
     for size in STREAM:

@@ -127,13 +127,20 @@ GROUPS = {"query": "q_groups", "key": "k_groups", "value": "v_groups", "attentio
 
 
 def _squeezebert_layer(config: Any, s: int) -> list[Operator]:
-    """SqueezeBERT (Iandola et al. 2020, arXiv 2006.11316): BERT's layer, its products cut into groups of channels."""
+    """SqueezeBERT (Iandola et al. 2020, arXiv 2006.11316): BERT's layer, its products cut into groups of channels.
+
+    A group's product is counted as one of its own, between a split and a join.
+    """
     found = []
     for operator in _bert_layer(config, s):
-        if operator.name in GROUPS and operator.shape:
-            groups, (m, k, n) = getattr(config, GROUPS[operator.name]), operator.shape
-            operator = _product(operator.name, operator.count, m, k // groups, n // groups, heads=groups)
-        found.append(operator)
+        groups = getattr(config, GROUPS[operator.name]) if operator.name in GROUPS and operator.shape else 1
+        if groups > 1 and operator.shape:
+            m, k, n = operator.shape
+            found.append(_each("split groups", 1, m * k, MOVE))
+            found.append(_product(operator.name, groups, m, k // groups, n // groups))
+            found.append(_each("join groups", 1, m * n, MOVE))
+        else:
+            found.append(operator)
     return found
 
 
