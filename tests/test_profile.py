@@ -195,12 +195,12 @@ def job_of(bundle: Path, n_inputs: int = 1) -> tuple[Job, Any]:
 
 
 def test_figures_of_given_times_by_hand(bundle: Path) -> None:
-    """100 times 1 … 100: 20 blocks, the five quietest are 1 … 25, whose median is 13; percentiles of all by
+    """100 times 1 … 100: 20 blocks, the two quietest are 1 … 10, whose median is 5.5; percentiles of all by
     interpolation: 50.5, 90.1, 99.01."""
     job, inputs = job_of(bundle)
     found, outcome = outcome_of([float(k) for k in range(1, 101)])
     one = measured(job.files[0], found, outcome, "ssh:x", job, inputs)
-    assert (one.p50_ms, one.p50_all_ms, one.p90_ms, one.p99_ms) == (13.0, 50.5, 90.1, 99.01)
+    assert (one.p50_ms, one.p50_all_ms, one.p90_ms, one.p99_ms) == (5.5, 50.5, 90.1, 99.01)
     assert (one.n_runs, one.how, one.device, one.threads, one.stable) == (100, "emulated", "Board", 3, False)
     assert (one.load_ms, one.first_run_ms, one.peak_memory_bytes, one.seq_len) == (10.0, 2.0, 1000, 8)
 
@@ -239,7 +239,7 @@ def test_fit_measures_by_the_same_turns() -> None:
     rounds = []
     interleave(entries, 50, step=lambda: rounds.append(1))
     assert [len(entry.times_ms) for entry in entries] == [50, 50] and len(rounds) == 10
-    assert [entry.session.n for entry in entries] == [3 + 60] * 2  # type: ignore[attr-defined]
+    assert [entry.session.n for entry in entries] == [3 + 10 * (8 + 5)] * 2  # type: ignore[attr-defined]
 
 
 # ---------------------------------------------------------------- here
@@ -254,7 +254,7 @@ def test_here_measures_a_bundle_at_its_own_lengths_and_at_a_fixed_one(bundle: Pa
     assert own.load_ms and own.first_run_ms and own.peak_memory_bytes
     assert result.exit_code == 0 and len(result.padding) == 1 and result.facts["here"]["cores"] >= 1
     written = json.loads((tmp_path / "out.json").read_text())
-    assert written["results"][0]["times_ms"] == list(own.times_ms) and "quietest quarter" in written["statistic"]
+    assert written["results"][0]["times_ms"] == list(own.times_ms) and "quietest tenth" in written["statistic"]
     assert {"begin", "done", "measuring"} <= {event["event"] for event in events}
 
 
@@ -398,7 +398,7 @@ def test_the_command_prints_what_it_measured(bundle: Path, tmp_path: Path, capsy
     )  # fmt: skip
     assert code == 0, err
     for wanted in ("run onnx-fp32", "5–7", "p50", "p99", "peak MB", "here: measured", "onnxruntime", "1 thread",
-                   "quietest quarter", "padded to 16 tokens", "raw times:"):  # fmt: skip
+                   "quietest tenth", "padded to 16 tokens", "raw times:"):  # fmt: skip
         assert wanted in out
     assert json.loads(Path(output).read_text())["results"][0]["times_ms"]
 

@@ -386,6 +386,9 @@ def test_a_board_that_loses_its_power_leaves_what_it_measured(
     (found,) = kept[0].found
     assert len(found.times_ms) >= 20 and found.failure == "the connection was lost while it measured"
     assert far.left_behind() == []
+    ends = time.monotonic() + 20  # it looks once a second whether anybody still reads
+    while runners() and time.monotonic() < ends:
+        time.sleep(0.1)
     assert not runners(), "the runner outlived its connection"
 
 

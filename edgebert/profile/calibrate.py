@@ -239,7 +239,7 @@ def _timed(
         files=files,
         inputs=_in_blocks(lengths),
         threads=threads,
-        min_runs=blocks * (BLOCK - 1) * len(lengths),
+        min_runs=blocks * BLOCK * len(lengths),
         max_seconds=max_seconds,
         timeout_s=timeout_s,
         n_outputs=0,
@@ -258,13 +258,12 @@ def _timed(
 
 
 def _in_blocks(lengths: Sequence[int]) -> tuple[Input, ...]:
-    """Each length as often as a block has timed runs: then a block is of one length, and its first run, which is not
-    counted, has filled the caches for that length. A length between others would find them full of the others' work."""
-    return tuple(one for one in token_inputs(lengths) for _ in range(BLOCK - 1))
+    """Each length as often as a block has timed runs: then a block is of one length, and its first runs, which are not
+    counted, have filled the caches for that length. A length between others would find them full of the others' work."""
+    return tuple(one for one in token_inputs(lengths) for _ in range(BLOCK))
 
 
 def p50s(times_ms: Sequence[float], n_lengths: int) -> tuple[float, ...]:
     """p50 of each length, each from its own quietest blocks, as a measurement of that length alone would give it."""
-    size = BLOCK - 1
-    blocks = [times_ms[start : start + size] for start in range(0, len(times_ms) - size + 1, size)]
+    blocks = [times_ms[start : start + BLOCK] for start in range(0, len(times_ms) - BLOCK + 1, BLOCK)]
     return tuple(quiet_p50([one for block in blocks[i::n_lengths] for one in block]) for i in range(n_lengths))

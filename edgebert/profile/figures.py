@@ -15,7 +15,7 @@ from edgebert.profile.targets import File, Found, Job, Outcome
 from edgebert.types import How, Latency, Padding
 
 STATISTIC = (
-    "p50 is that of the quietest quarter of blocks (edgebert.profile.runner.quiet_p50); "
+    "p50 is that of the quietest tenth of blocks (edgebert.profile.runner.quiet_p50); "
     "p50_all, p90 and p99 are of all timed runs"
 )
 Lengths = Literal["data", "fixed"]

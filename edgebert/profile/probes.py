@@ -104,6 +104,9 @@ PROBES = (
     shape("bert", 1, 640, 10, 2560),
     shape("bert", 2, 768, 12, 3072),
     shape("bert", 1, 768, 12, 1536),
+    shape("bert", 3, 224, 7, 896),
+    shape("bert", 4, 320, 8, 1280),
+    shape("bert", 2, 448, 8, 1792),
     shape("bert", 8, 256, 4, 1024),
     shape("bert", 12, 384, 12, 1536),
     shape("bert", 6, 768, 12, 3072),
@@ -122,6 +125,9 @@ PROBES = (
     shape("squeezebert", 1, 512, 8, 2048, 2),
     shape("squeezebert", 6, 512, 8, 2048, 4),
     shape("squeezebert", 2, 768, 12, 3072, 4),
+    shape("squeezebert", 10, 256, 8, 1024, 4),
+    shape("squeezebert", 3, 448, 8, 1792, 2),
+    shape("squeezebert", 4, 704, 8, 2816, 4),
     shape("squeezebert", 8, 640, 10, 2560, 2),
     shape("mobilebert", 1, 128, 4, 32, 4, 128),
     shape("mobilebert", 3, 160, 4, 40, 4, 128),
@@ -139,6 +145,8 @@ PROBES = (
     shape("bilstm", 2, 512, 300),
     shape("bilstm", 2, 640, 256),
     shape("bilstm", 3, 192, 128),
+    shape("bilstm", 1, 384, 200),
+    shape("bilstm", 3, 448, 128),
 )
 
 

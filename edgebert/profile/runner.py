@@ -9,10 +9,10 @@ of its own (load time, first run, peak memory; a crash there costs this file onl
 
 Which times make p50. On a machine with other work, whole blocks are slow, and two medians over all runs differ by more
 than the models do. So p50 is taken from the quiet blocks: each time is divided by the median of its own input, blocks
-are ranked by the median of their runs, and the quietest quarter is kept. `quiet_p50` is the median over the inputs of
-those medians, times the median of what was kept; with one input that is the median of the times in the quietest quarter
-of blocks. It is never called anything else. Measuring ends when that level is the same within 2 % in each third of the blocks, so that
-neither chance nor a slow spell decides; at least six seconds of clock go by, for spells last seconds.
+are ranked by the median of their runs, and the quietest tenth is kept. `quiet_p50` is the median over the inputs of
+those medians, times the median of what was kept; with one input that is the median of the times in the quietest tenth
+of blocks. It is never called anything else. Measuring ends when that level is the same within 2 % in each third of the
+blocks, so that neither chance nor a slow spell decides; at least half a minute of clock goes by, for spells last as long.
 """
 
 from __future__ import annotations
@@ -37,11 +37,12 @@ from importlib import metadata, util
 from pathlib import Path
 from typing import Any
 
-BLOCK = 6  # runs in a row of one file, the first not counted
+BLOCK = 5  # timed runs in a row of one file
+WARM_RUNS, WARM_S = 8, 0.025  # before them, not counted: as many, or as long, whichever is reached first
 WARM_UP = 3  # inputs
-QUIET = 0.25  # share of blocks that p50 is taken from
+QUIET = 0.1  # share of blocks that p50 is taken from
 AGREE = 0.02  # between the thirds of a stable measurement
-SETTLE_S = 6.0
+SETTLE_S = 30.0
 SAVE_EVERY_S = 1.0
 GRACE_S = 5.0  # after the time limit, before a call that hangs is cut off with its process
 RUNTIMES = {
@@ -81,8 +82,8 @@ def take_turns(
 ) -> None:
     """Times everything in turns, in blocks, until each has `min_runs` and is stable or has had `max_seconds`.
 
-    A machine that slows down slows all of them. The first run of a block is not counted: another file's work has just
-    filled the caches.
+    A machine that slows down slows all of them. A block's first runs are not counted: another file's work has just filled
+    the caches, and weights of 10 MB were seen to take eight runs until they were back.
 
     Args:
         max_seconds: of one file's timed runs, after its `min_runs`; 0 takes exactly `min_runs`, in whole blocks.
@@ -103,21 +104,24 @@ def take_turns(
                 if max_seconds and len(turn.times_ms) >= max(min_runs, turn.check_at):
                     turn.stable = is_stable(turn.times_ms, turn.n_inputs)
                     turn.check_at = int(len(turn.times_ms) * 1.2)
-        position += BLOCK - 1
+        position += BLOCK
         if step:
             step()
 
 
 def _block(turn: Turn, position: int) -> None:
     clock = time.perf_counter
+    began = clock()
+    for _ in range(WARM_RUNS):
+        turn.run(position % turn.n_inputs)
+        if clock() - began >= WARM_S:
+            break
     for i in range(BLOCK):
-        index = (position + max(i - 1, 0)) % turn.n_inputs
         start = clock()
-        turn.run(index)
+        turn.run((position + i) % turn.n_inputs)
         took = clock() - start
-        if i:
-            turn.times_ms.append(took * 1e3)
-            turn.seconds += took
+        turn.times_ms.append(took * 1e3)
+        turn.seconds += took
 
 
 @contextlib.contextmanager
@@ -131,7 +135,7 @@ def _noted(turn: Turn, keep_going: bool) -> Iterator[None]:
 
 
 def quiet_p50(times_ms: Sequence[float], n_inputs: int = 1) -> float:
-    """p50 of the quietest quarter of blocks, in milliseconds; see the top of this file."""
+    """p50 of the quietest tenth of blocks, in milliseconds; see the top of this file."""
     return statistics.median(_usual(times_ms, n_inputs)) * _level(_blocks(times_ms, n_inputs))
 
 
@@ -154,8 +158,8 @@ def _blocks(times_ms: Sequence[float], n_inputs: int) -> list[list[float]]:
     """Times over the median time of their input, in blocks as they were run; a last block that is cut short is left."""
     usual = _usual(times_ms, n_inputs)
     ratios = [took / usual[k % n_inputs] for k, took in enumerate(times_ms)]
-    blocks = [ratios[i : i + BLOCK - 1] for i in range(0, len(ratios), BLOCK - 1)]
-    return blocks[:-1] if len(blocks) > 1 and len(blocks[-1]) < BLOCK - 1 else blocks
+    blocks = [ratios[i : i + BLOCK] for i in range(0, len(ratios), BLOCK)]
+    return blocks[:-1] if len(blocks) > 1 and len(blocks[-1]) < BLOCK else blocks
 
 
 def _level(blocks: Sequence[Sequence[float]]) -> float:

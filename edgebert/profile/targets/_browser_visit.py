@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from edgebert.errors import EdgebertError
-from edgebert.profile.runner import BLOCK, INPUTS, SETTLE_S, Turn, is_stable
+from edgebert.profile.runner import BLOCK, INPUTS, SETTLE_S, WARM_RUNS, WARM_S, Turn, is_stable
 from edgebert.profile.targets import Found, Input, Job, Outcome
 from edgebert.profile.targets._browser_assets import PACKAGE
 from edgebert.profile.targets._browser_server import TwicePage
@@ -179,6 +179,8 @@ def _job(job: Job) -> dict[str, Any]:
         "inputs": [_filled(one) for one in job.inputs],
         "threads": job.threads,
         "block": BLOCK,
+        "warm_runs": WARM_RUNS,
+        "warm_ms": 1e3 * WARM_S,
         "n_outputs": job.n_outputs,
     }
 

@@ -95,14 +95,18 @@ async function prepare(ort, file) {
   return entry;
 }
 
-// The first run of a block is not counted: another file's work has just filled the caches.
+// A block's first runs are not counted: another file's work has just filled the caches.
 async function block({ session, inputs }, position) {
+  const began = performance.now();
+  for (let i = 0; i < job.warm_runs && (!i || performance.now() - began < job.warm_ms); i++) {
+    await run(session, inputs[position % inputs.length]);
+  }
   const times = [];
   for (let i = 0; i < job.block; i++) {
-    const input = inputs[(position + Math.max(i - 1, 0)) % inputs.length];
+    const input = inputs[(position + i) % inputs.length];
     const start = performance.now();
     await run(session, input);
-    if (i) times.push(performance.now() - start);
+    times.push(performance.now() - start);
   }
   return times;
 }
@@ -120,7 +124,7 @@ async function time(files) {
     const started = performance.now();
     do {
       for (const entry of running) times[entry.file].push(...await block(entry, position));
-      position += job.block - 1;
+      position += job.block;
     } while (performance.now() - started < TELL_MS);
   }
 }
