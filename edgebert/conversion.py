@@ -114,6 +114,8 @@ def convert(request: ConvertRequest, on_event: Callable[[dict[str, Any]], None] 
     ]
     if request.tokenizer_inside:
         made = [_add_tokenizer(one, source, SAMPLE, request.force) for one in made]
+    if source.tokenizer is not None:  # which profile --texts and an app need beside the files
+        shutil.copyfile(source.tokenizer, output / TOKENIZER)
     rejected = any(_failures(one) for one in made)
     return ConvertResult(output, head.name, source.family, len(rows.batches), rows.origin, tuple(made), int(rejected))
 

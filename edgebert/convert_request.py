@@ -11,6 +11,7 @@ from typing import Any
 from edgebert import registry
 from edgebert.converters import Shape
 from edgebert.errors import RequestError
+from edgebert.modeling.checkpoint import TOKENIZER
 
 LENGTHS = (32, 64, 128)
 N_ROWS = 200
@@ -108,6 +109,9 @@ def check_output(output: Path, request: ConvertRequest, checkpoint: Path) -> Non
             place = output / format / precision
             if place.exists() and any(place.iterdir()) and not request.force:
                 raise exists(place)
+    given, there = checkpoint / TOKENIZER, output / TOKENIZER
+    if there.exists() and not request.force and not (given.exists() and given.read_bytes() == there.read_bytes()):
+        raise exists(there)
     weights = sum(path.stat().st_size for path in checkpoint.glob("*.safetensors")) or 1
     parent = next(folder for folder in (output.absolute(), *output.absolute().parents) if folder.exists())
     free = shutil.disk_usage(parent).free

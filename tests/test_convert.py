@@ -16,7 +16,9 @@ import pytest
 import edgebert
 from edgebert import registry
 from edgebert.cli import main
-from edgebert.errors import EdgebertError
+from edgebert.errors import EdgebertError, RequestError
+from edgebert.profile.artifacts import find_subjects
+from edgebert.profile.inputs import tokenizer_of
 from edgebert.types import ConvertResult, Parity
 from tests.conftest import make_tokenizer
 from tests.families import tiny
@@ -56,7 +58,19 @@ def test_every_file_is_written_and_proven(converted: ConvertResult) -> None:
     assert fp32 and int8 and fp16
     assert fp32.max_logit_difference < 1e-5 < fp16.max_logit_difference < int8.max_logit_difference
     assert set(fp32.edges) >= {"one token", "full length", "all padding but one", "unknown words", "emoji"}
-    assert not [path for path in converted.folder.iterdir() if path.name.startswith(".")]
+    assert sorted(path.name for path in converted.folder.iterdir()) == ["onnx", "tokenizer.json"]
+
+
+def test_the_tokenizer_lies_where_profile_finds_it(converted: ConvertResult, tagger: Path) -> None:
+    (subject,) = find_subjects([str(converted.folder / "onnx" / "int8" / "model.onnx")])
+    assert tokenizer_of(subject) == (tagger / "tokenizer.json").read_text(encoding="utf-8")
+
+
+def test_a_tokenizer_of_another_model_is_not_written_over(tagger: Path, tmp_path: Path) -> None:
+    (tmp_path / "tokenizer.json").write_text("{}")
+    with pytest.raises(RequestError, match="this exists"):
+        edgebert.convert(str(tagger), "onnx", precisions=("fp32",), output=str(tmp_path))
+    assert (tmp_path / "tokenizer.json").read_text() == "{}" and not (tmp_path / "onnx").exists()
 
 
 def test_the_file_computes_what_transformers_computes(converted: ConvertResult, tagger: Path) -> None:

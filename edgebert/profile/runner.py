@@ -11,8 +11,8 @@ Which times make p50. On a machine with other work, whole blocks are slow, and t
 than the models do. So p50 is taken from the quiet blocks: each time is divided by the median of its own input, blocks
 are ranked by the median of their runs, and the quietest tenth is kept. `quiet_p50` is the median over the inputs of
 those medians, times the median of what was kept; with one input that is the median of the times in the quietest tenth
-of blocks. It is never called anything else. Measuring ends when that level is the same within 2 % in each third of the
-blocks, so that neither chance nor a slow spell decides; at least half a minute of clock goes by, for spells last as long.
+of blocks. It is never called anything else. Measuring ends when two of three thirds of the blocks reach that level within
+2 %, so that chance does not decide; at least half a minute of clock goes by, for slow spells were seen to last as long.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ BLOCK = 5  # timed runs in a row of one file
 WARM_RUNS, WARM_S = 8, 0.025  # before them, not counted: as many, or as long, whichever is reached first
 WARM_UP = 3  # inputs
 QUIET = 0.1  # share of blocks that p50 is taken from
-AGREE = 0.02  # between the thirds of a stable measurement
+AGREE = 0.02  # between thirds of a stable measurement
 SETTLE_S = 30.0
 SAVE_EVERY_S = 1.0
 GRACE_S = 5.0  # after the time limit, before a call that hangs is cut off with its process
@@ -61,7 +61,7 @@ class Turn:
     run: Callable[[int], Any]
     n_inputs: int
     times_ms: list[float] = field(default_factory=list)
-    seconds: float = 0.0  # of the timed runs
+    seconds: float = 0.0  # of its blocks
     stable: bool = False
     failure: str = ""
     check_at: int = 0
@@ -86,7 +86,7 @@ def take_turns(
     the caches, and weights of 10 MB were seen to take eight runs until they were back.
 
     Args:
-        max_seconds: of one file's timed runs, after its `min_runs`; 0 takes exactly `min_runs`, in whole blocks.
+        max_seconds: of one file's blocks, after its `min_runs`; 0 takes exactly `min_runs`, in whole blocks.
         settle_s: seconds of clock before stable times are trusted.
         step: called after each round; what it raises ends the measurement.
         keep_going: a file that fails is left out and says why in `failure`; else the error is raised.
@@ -121,7 +121,7 @@ def _block(turn: Turn, position: int) -> None:
         turn.run((position + i) % turn.n_inputs)
         took = clock() - start
         turn.times_ms.append(took * 1e3)
-        turn.seconds += took
+    turn.seconds += clock() - began
 
 
 @contextlib.contextmanager
@@ -140,13 +140,13 @@ def quiet_p50(times_ms: Sequence[float], n_inputs: int = 1) -> float:
 
 
 def is_stable(times_ms: Sequence[float], n_inputs: int = 1) -> bool:
-    """Whether the quiet level of the first, the second and the last third of the blocks is the same within 2 %."""
+    """Whether two of three thirds of the blocks reach the same quiet level within 2 %, and the other none below."""
     blocks = _blocks(times_ms, n_inputs)
     third = len(blocks) // 3
     if third < 2:
         return False
-    levels = [_level(blocks[:third]), _level(blocks[third : 2 * third]), _level(blocks[2 * third :])]
-    return max(levels) <= (1 + AGREE) * min(levels)
+    levels = sorted([_level(blocks[:third]), _level(blocks[third : 2 * third]), _level(blocks[2 * third :])])
+    return levels[1] <= (1 + AGREE) * levels[0]
 
 
 def _usual(times_ms: Sequence[float], n_inputs: int) -> list[float]:
@@ -496,8 +496,6 @@ class Runner:
                 self.save()
             self._open()
             limits = {"min_runs": self.job["min_runs"], "max_seconds": self.job["max_seconds"], "settle_s": SETTLE_S}
-            if self.job["max_seconds"] < SETTLE_S:
-                limits["settle_s"] = self.job["max_seconds"]
             take_turns(list(self.turns.values()), step=self._step, keep_going=True, **limits)
             self._collect()
             self._count()

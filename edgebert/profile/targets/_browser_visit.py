@@ -123,7 +123,7 @@ class Visit:
     def _next(self, loaded: Mapping[int, _Entry]) -> list[int]:
         """The files of the next round: all whose time is not over, until each of them has been run enough."""
         job = self.job
-        settled = time.monotonic() - self._started >= min(SETTLE_S, job.max_seconds)
+        settled = time.monotonic() - self._started >= SETTLE_S
         for one in loaded.values():
             one.complete = one.turn.done(job.min_runs, job.max_seconds, settled)
         if all(one.complete for one in loaded.values()):
@@ -167,7 +167,11 @@ def _new_entry(n_inputs: int) -> _Entry:
 def _take(turn: Turn, times_ms: Sequence[float], job: Job) -> None:
     """A block's times, as `edgebert.profile.runner.take_turns` takes them."""
     turn.times_ms += times_ms
-    turn.seconds += sum(times_ms) / 1e3
+    seconds = sum(times_ms) / 1e3
+    if times_ms:  # and what warmed its blocks up, which the page does not tell
+        one = seconds / len(times_ms)
+        seconds += len(times_ms) / BLOCK * min(WARM_RUNS * one, max(one, WARM_S))
+    turn.seconds += seconds
     if len(turn.times_ms) >= max(job.min_runs, turn.check_at):
         turn.stable = is_stable(turn.times_ms, turn.n_inputs)
         turn.check_at = int(len(turn.times_ms) * 1.2)
