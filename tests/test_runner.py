@@ -22,6 +22,7 @@ from edgebert.profile.runner import (
     Results,
     Runner,
     Turn,
+    is_calm,
     is_stable,
     quiet_p50,
     read_count,
@@ -59,6 +60,19 @@ def test_stable_is_when_two_thirds_agree_within_two_per_cent() -> None:
     assert not is_stable(thirds(1.0, 1.021, 1.5))
     assert not is_stable(thirds(1.5, 1.5, 1.0)), "the quiet level was reached once"
     assert not is_stable([1.0] * 25), "five blocks have no thirds of two"
+
+
+def test_calm_is_when_the_usual_block_is_near_the_quiet_ones() -> None:
+    """Of twenty blocks two are at the quiet level of 1; the others' median decides."""
+    assert is_calm([1.0] * 10 + [1.019] * 90)
+    assert not is_calm([1.0] * 10 + [1.021] * 90)
+
+
+def test_a_noisy_machine_is_measured_for_longer() -> None:
+    turn = Turn(lambda i: None, 1, [1.0] * 50, stable=True)
+    assert not turn.done(50, 10.0, 2.9) and turn.done(50, 10.0, 3.0)
+    turn.calm = True
+    assert not turn.done(50, 10.0, 0.9) and turn.done(50, 10.0, 1.0)
 
 
 def test_a_noisy_machine_gives_the_same_p50_twice() -> None:

@@ -33,8 +33,8 @@ ends with 2 when something that was asked for could not be measured.""",
 @click.option("--texts", metavar="FILE", help="A text a line, run at their own lengths and at 128 tokens.")
 @click.option("--run", metavar="RUN", help="A run or bundle whose texts are taken.  [default: the artifact's own]")
 @click.option(
-    "--max-seconds", type=click.FloatRange(min=0), default=30, show_default=True,
-    help="Of each file's timed runs, after the first 50, while p50 is not stable.",
+    "--max-seconds", type=click.FloatRange(min=0), default=60, show_default=True,
+    help="Of each file's runs, after the first 50 timed ones, while p50 is not stable.",
 )  # fmt: skip
 @click.option(
     "--timeout", "timeout_s", type=click.FloatRange(min=1), default=600, show_default=True,

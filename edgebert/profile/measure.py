@@ -44,7 +44,7 @@ class Request:
     texts: str | None = None
     run: str | None = None
     min_runs: int = 50
-    max_seconds: float = 30.0
+    max_seconds: float = Job.max_seconds
     timeout_s: float = 600.0
 
 

@@ -12,7 +12,8 @@ than the models do. So p50 is taken from the quiet blocks: each time is divided 
 are ranked by the median of their runs, and the quietest tenth is kept. `quiet_p50` is the median over the inputs of
 those medians, times the median of what was kept; with one input that is the median of the times in the quietest tenth
 of blocks. It is never called anything else. Measuring ends when two of three thirds of the blocks reach that level within
-2 %, so that chance does not decide; at least half a minute of clock goes by, for slow spells were seen to last as long.
+2 %, so that chance does not decide, and half a minute of clock has gone by; three times as long where the usual block is
+more than 2 % above that level, which a machine of one's own is not: slow spells of others' work were seen to last a minute.
 """
 
 from __future__ import annotations
@@ -42,7 +43,8 @@ WARM_RUNS, WARM_S = 8, 0.025  # before them, not counted: as many, or as long, w
 WARM_UP = 3  # inputs
 QUIET = 0.1  # share of blocks that p50 is taken from
 AGREE = 0.02  # between thirds of a stable measurement
-SETTLE_S = 30.0
+SETTLE_S = 30.0  # of clock; on a noisy machine NOISY times as long
+NOISY = 3
 SAVE_EVERY_S = 1.0
 GRACE_S = 5.0  # after the time limit, before a call that hangs is cut off with its process
 RUNTIMES = {
@@ -63,12 +65,20 @@ class Turn:
     times_ms: list[float] = field(default_factory=list)
     seconds: float = 0.0  # of its blocks
     stable: bool = False
+    calm: bool = False
     failure: str = ""
     check_at: int = 0
 
-    def done(self, min_runs: int, max_seconds: float, settled: bool) -> bool:
+    def check(self) -> None:
+        """Looks at the times again."""
+        self.stable, self.calm = is_stable(self.times_ms, self.n_inputs), is_calm(self.times_ms, self.n_inputs)
+        self.check_at = int(len(self.times_ms) * 1.2)
+
+    def done(self, min_runs: int, max_seconds: float, settled: float) -> bool:
+        """`settled`: seconds of clock, over those after which stable times of a calm machine are trusted."""
         enough = len(self.times_ms) >= min_runs
-        return bool(self.failure) or (enough and ((self.stable and settled) or self.seconds >= max_seconds))
+        trusted = self.stable and settled >= (1 if self.calm else NOISY)
+        return bool(self.failure) or (enough and (trusted or self.seconds >= max_seconds))
 
 
 def take_turns(
@@ -87,7 +97,7 @@ def take_turns(
 
     Args:
         max_seconds: of one file's blocks, after its `min_runs`; 0 takes exactly `min_runs`, in whole blocks.
-        settle_s: seconds of clock before stable times are trusted.
+        settle_s: seconds of clock before stable times are trusted; NOISY times as long where they are not calm.
         step: called after each round; what it raises ends the measurement.
         keep_going: a file that fails is left out and says why in `failure`; else the error is raised.
     """
@@ -96,17 +106,20 @@ def take_turns(
             for i in range(min(WARM_UP, turn.n_inputs)):
                 turn.run(i)
     started, position = time.monotonic(), 0
-    while not all(turn.done(min_runs, max_seconds, time.monotonic() - started >= settle_s) for turn in turns):
+    while not all(turn.done(min_runs, max_seconds, _settled(started, settle_s)) for turn in turns):
         for turn in turns:
             if not turn.failure and (len(turn.times_ms) < min_runs or turn.seconds < max_seconds):
                 with _noted(turn, keep_going):
                     _block(turn, position)
                 if max_seconds and len(turn.times_ms) >= max(min_runs, turn.check_at):
-                    turn.stable = is_stable(turn.times_ms, turn.n_inputs)
-                    turn.check_at = int(len(turn.times_ms) * 1.2)
+                    turn.check()
         position += BLOCK
         if step:
             step()
+
+
+def _settled(started: float, settle_s: float) -> float:
+    return (time.monotonic() - started) / settle_s if settle_s else math.inf
 
 
 def _block(turn: Turn, position: int) -> None:
@@ -147,6 +160,12 @@ def is_stable(times_ms: Sequence[float], n_inputs: int = 1) -> bool:
         return False
     levels = sorted([_level(blocks[:third]), _level(blocks[third : 2 * third]), _level(blocks[2 * third :])])
     return levels[1] <= (1 + AGREE) * levels[0]
+
+
+def is_calm(times_ms: Sequence[float], n_inputs: int = 1) -> bool:
+    """Whether the usual block is within 2 % of the quiet level."""
+    blocks = _blocks(times_ms, n_inputs)
+    return statistics.median(map(statistics.median, blocks)) <= (1 + AGREE) * _level(blocks)
 
 
 def _usual(times_ms: Sequence[float], n_inputs: int) -> list[float]:
@@ -573,7 +592,7 @@ class Runner:
         for index, found in enumerate(self.found):
             turn = self.turns.get(index)
             if not found["failure"] and (
-                turn is None or not turn.done(self.job["min_runs"], self.job["max_seconds"], True)
+                turn is None or not turn.done(self.job["min_runs"], self.job["max_seconds"], math.inf)
             ):
                 found["failure"] = f"stopped after {self.job['timeout_s']:g} s, the time limit"
 

@@ -43,7 +43,7 @@ class Job:
     inputs: tuple[Input, ...]
     threads: int = 1
     min_runs: int = 50
-    max_seconds: float = 30.0
+    max_seconds: float = 60.0
     timeout_s: float = 600.0
     n_outputs: int = 4
     cores: tuple[int, ...] = ()

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from edgebert.errors import EdgebertError
-from edgebert.profile.runner import BLOCK, INPUTS, SETTLE_S, WARM_RUNS, WARM_S, Turn, is_stable
+from edgebert.profile.runner import BLOCK, INPUTS, SETTLE_S, WARM_RUNS, WARM_S, Turn
 from edgebert.profile.targets import Found, Input, Job, Outcome
 from edgebert.profile.targets._browser_assets import PACKAGE
 from edgebert.profile.targets._browser_server import TwicePage
@@ -123,7 +123,7 @@ class Visit:
     def _next(self, loaded: Mapping[int, _Entry]) -> list[int]:
         """The files of the next round: all whose time is not over, until each of them has been run enough."""
         job = self.job
-        settled = time.monotonic() - self._started >= SETTLE_S
+        settled = (time.monotonic() - self._started) / SETTLE_S
         for one in loaded.values():
             one.complete = one.turn.done(job.min_runs, job.max_seconds, settled)
         if all(one.complete for one in loaded.values()):
@@ -173,8 +173,7 @@ def _take(turn: Turn, times_ms: Sequence[float], job: Job) -> None:
         seconds += len(times_ms) / BLOCK * min(WARM_RUNS * one, max(one, WARM_S))
     turn.seconds += seconds
     if len(turn.times_ms) >= max(job.min_runs, turn.check_at):
-        turn.stable = is_stable(turn.times_ms, turn.n_inputs)
-        turn.check_at = int(len(turn.times_ms) * 1.2)
+        turn.check()
 
 
 def _job(job: Job) -> dict[str, Any]:
