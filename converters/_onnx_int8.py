@@ -33,7 +33,7 @@ def dynamic(source: Source, model: Any, trial: Trial) -> Any:
     head = [node.name for node in products(model)[-1:]] if options.pop("float_head") else []
     if size := options.pop("block_size", 0):
         model = in_blocks(model, bits=8, block_size=size, leave=head)
-    return _quantize(model, nodes_to_exclude=head, **options)
+    return without_shapes(_quantize(model, nodes_to_exclude=head, **options))
 
 
 def packed(source: Source, model: Any, trial: Trial) -> Any:
@@ -72,7 +72,7 @@ def _quantize(model: Any, **options: Any) -> Any:
             use_external_data_format=True,
             **options,
         )
-        return without_shapes(onnx.load(str(path)))
+        return onnx.load(str(path))
 
 
 def without_shapes(model: Any) -> Any:
