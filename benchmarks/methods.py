@@ -282,7 +282,7 @@ Where there is one seed, gaps below two points are no finding; three seeds of th
   32 %. ALBERT has 26 % of the teacher's, where its paper has 12 of 110 M: our teacher's word table is half of it, and
   ALBERT's narrow one is 3.9 of 6.0 M.
 - SqueezeBERT's files of this table are slow because ONNX Runtime computes 8-bit convolutions slowly. The converter
-  has since learnt to write them as products, a sixth of the time at width 768 (converters/_onnx_pointwise.py), and to
+  has since learnt to write them as products, under a fifth of the time at width 768 (converters/_onnx_pointwise.py), and to
   keep ONNX Runtime from a slow norm, a tenth of an int8 BERT's time. None of the rows was timed again since: their
   `x` is that of the older files.
 - stacking trains one layer, doubles it and trains on: on banking77 it falls to 67.0, where two of the teacher's

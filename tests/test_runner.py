@@ -236,7 +236,7 @@ def test_a_call_that_hangs_is_cut_off_with_what_was_measured(tmp_path: Path) -> 
     job = write_job(tmp_path, files=files, timeout_s=1.0, n_outputs=0)
     code = (
         "import sys; from edgebert.profile import runner; from tests.test_runner import Slow\n"
-        "class Hang(Slow): hang_at = 30\n"
+        "class Hang(Slow): hang_at = 60\n"
         "runner.GRACE_S = 0.5\n"
         "one = runner.Runner(sys.argv[1], runner.Results(sys.argv[2]), {'hang': runner.Opener(lambda: 0, Hang)}, [])\n"
         "one._alone = lambda index: {}\n"
@@ -247,7 +247,7 @@ def test_a_call_that_hangs_is_cut_off_with_what_was_measured(tmp_path: Path) -> 
     subprocess.run([sys.executable, "-c", code, str(job), str(tmp_path / "r.json")], cwd=root, check=True, timeout=60)
     (found,) = json.loads((tmp_path / "r.json").read_text())["found"]
     assert time.monotonic() - began < 30
-    assert found["times_ms"] and len(found["times_ms"]) < 30 and "the time limit" in found["failure"]
+    assert 20 <= len(found["times_ms"]) < 60 and "the time limit" in found["failure"]
 
 
 @pytest.mark.parametrize(
