@@ -101,6 +101,8 @@ def test_steps_of_an_lstm_by_hand() -> None:
     assert found["steps"] == 10
     assert found["steps, weights"] == pytest.approx(10 * 4 * 128 * 128 * 4 / 1e6)
     assert found["steps, weights beyond 0.25 MB"] == pytest.approx(10 * 0.262144 * (0.262144 / 0.25 - 1) / 0.25)
+    assert found["steps, weights of aliased rows"] == found["steps, weights"]
+    assert "steps, weights of aliased rows" not in terms(shape("bilstm", 1, 384, 64).config(), 5, "fp32")
     assert found["lstm multiply-adds"] == 2 * 5 * 64 * 512
 
 

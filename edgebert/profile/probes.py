@@ -147,6 +147,13 @@ PROBES = (
     shape("bilstm", 3, 192, 128),
     shape("bilstm", 1, 384, 200),
     shape("bilstm", 3, 448, 128),
+    shape("bilstm", 1, 192, 96),
+    shape("bilstm", 1, 320, 160),
+    shape("bilstm", 1, 448, 96),
+    shape("bilstm", 1, 576, 160),
+    shape("bilstm", 1, 640, 96),
+    shape("bilstm", 1, 704, 300),
+    shape("bilstm", 2, 576, 96),
 )
 
 

@@ -7,7 +7,8 @@ The time of a pass is a sum of terms, each a count that follows from the config 
 - of softmax, activations and norms: elements and rows; of all element-wise operators together: elements and runs;
 - weights that no cache holds: megabytes read in a pass, once the model's own weights are larger than `STREAM`, fading
   out where there are rows enough to hide behind arithmetic (`HIDDEN_BY` rows);
-- of an LSTM: steps, and the weights read in each, once they are larger than `STEP` megabytes.
+- of an LSTM: steps, and the weights read in each; again once they are larger than `STEP` megabytes, and where a direction's
+  width is a multiple of `ALIAS`, so that rows share the sets of a cache (int8 in Chromium: a quarter more, on two machines).
 
 Prices are at least zero (non-negative least squares), chosen for the least relative error. An architecture's own error
 is told by leaving it out of the fit, one after the other: from these come the errors that are stored, and the interval,
@@ -34,13 +35,14 @@ if TYPE_CHECKING:
 
     from edgebert.types import DeviceProfile
 
-TERMS = 2  # version of what `terms` counts; prices of another are not read
+TERMS = 3  # version of what `terms` counts; prices of another are not read
 BYTES = {"fp32": 4, "fp16": 2, "int8": 1}  # of one weight
 TILE = 16  # rows and columns of the kernels' tiles, about: AVX-512 and NEON work in 12 x 32, 6 x 16, 8 x 8 …
 STREAM = (0.5, 1, 2, 4, 8, 16, 32, 64)  # MB: sizes that caches have; which of them count is found by the fit
 HIDDEN_BY = (16, 64)  # rows
 FULL = 1.25  # times a cache's size, from which nothing is found in it again
 STEP = (0.1, 0.25, 0.5, 1, 2)  # MB
+ALIAS = 128
 ACTIVATIONS = {"gelu": "gelu", "relu": "relu"}  # by a config's hidden_act; the others are polynomials of tanh
 ELEMENTS = ("softmax", "layer norm", "norm", "relu", "scale and mask")  # priced by themselves
 
@@ -156,6 +158,8 @@ def _steps(found: dict[str, float], op: Operator, seq_len: int, megabytes: float
     found["steps"] += steps
     found["steps, weights"] += steps * weights
     found["steps, width"] += steps * op.weights**0.5
+    if round((op.weights / 4) ** 0.5) % ALIAS == 0:  # width of one direction
+        found["steps, weights of aliased rows"] += steps * weights
     for size in STEP:
         found[f"steps, weights beyond {size} MB"] += steps * weights * _ramp(weights, size)
 
