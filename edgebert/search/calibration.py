@@ -8,7 +8,7 @@ The time of a pass is a sum of terms, each a count that follows from the config 
 - weights that no cache holds: megabytes read in a pass, once the model's own weights are larger than `STREAM`, fading
   out where there are rows enough to hide behind arithmetic (`HIDDEN_BY` rows);
 - of an LSTM: steps, and the weights read in each; again once they are larger than `STEP` megabytes, and where a direction's
-  width is a multiple of `ALIAS`, so that rows share the sets of a cache (int8 in Chromium: a quarter more, on two machines).
+  width is a multiple of `ALIAS` (int8 in Chromium: a quarter more, seen on two machines; rows may share a cache's sets).
 
 Prices are at least zero (non-negative least squares), chosen for the least relative error. An architecture's own error
 is told by leaving it out of the fit, one after the other: from these come the errors that are stored, and the interval,
@@ -42,7 +42,7 @@ STREAM = (0.5, 1, 2, 4, 8, 16, 32, 64)  # MB: sizes that caches have; which of t
 HIDDEN_BY = (16, 64)  # rows
 FULL = 1.25  # times a cache's size, from which nothing is found in it again
 STEP = (0.1, 0.25, 0.5, 1, 2)  # MB
-ALIAS = 128
+ALIAS = 128  # see the module
 ACTIVATIONS = {"gelu": "gelu", "relu": "relu"}  # by a config's hidden_act; the others are polynomials of tanh
 ELEMENTS = ("softmax", "layer norm", "norm", "relu", "scale and mask")  # priced by themselves
 
