@@ -21,6 +21,7 @@ def print_report(report: Report, console: Console, folder: Path | None = None) -
 
     `folder` is the run folder as the reader should see it; without it, the run's name stands there.
     """
+    from rich.padding import Padding
     from rich.text import Text
 
     console.print(_table(report))
@@ -33,7 +34,7 @@ def print_report(report: Report, console: Console, folder: Path | None = None) -
     for line in _others(report, best):
         console.print(Text(line))
     for pad in view.padding(report, best) if best else ():
-        console.print(Text(f"  {fmt.padding(pad)}"))
+        console.print(Padding.indent(Text(fmt.padding(pad)), 2))
     for note in report.measured_on.notes if report.measured_on else ():
         console.print(Text("note: ", style="yellow") + Text(note, style="default"))
     for failure in report.failures:
