@@ -23,8 +23,9 @@ Examples:
   edgebert calibrate --on ssh:pi@raspberrypi --device rpi5 --threads 4
   edgebert calibrate --on adb --device ./my-phone.toml
 
-Small models of random weights are written once (about 1.5 GB in the user's cache), then timed for some minutes with
-nothing else running. What is fitted is kept beside a profile of your own, and for a built-in one in the user's data
+Small models of random weights are written once (about 1.5 GB in the user's cache; TFLite files take more than an hour,
+for an LSTM's steps are written out one by one for each length), then timed for some minutes with nothing else running.
+What is fitted is kept beside a profile of your own, and for a built-in one in the user's data
 folder; from then on predictions for the device use it. edgebert devices show NAME tells.""",
 )
 @click.option("--on", required=True, metavar="TARGET", help="here, browser, ssh:user@host, adb …")
