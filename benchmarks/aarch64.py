@@ -23,10 +23,10 @@ import numpy as np
 
 from edgebert import registry
 from edgebert.errors import EdgebertError
-from edgebert.profile.artifacts import find_subjects
-from edgebert.profile.inputs import encode, limit_of, read_texts, tokenizer_key
-from edgebert.profile.runner import describe, make_batches
-from edgebert.profile.targets import File, Found, Input, Job, ssh
+from edgebert.measure.artifacts import find_subjects
+from edgebert.measure.inputs import encode, limit_of, read_texts, tokenizer_key
+from edgebert.measure.runner import describe, make_batches
+from edgebert.measure.targets import File, Found, Input, Job, ssh
 from tests import aarch64
 from tests.sshd import board
 

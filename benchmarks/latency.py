@@ -32,12 +32,12 @@ from typing import Any
 import numpy as np
 
 from edgebert import registry
-from edgebert.profile.calibrate import Request, calibrate, time_shapes
-from edgebert.profile.measure import Request as ProfileRequest
-from edgebert.profile.measure import measure as profile
-from edgebert.profile.probes import PROBES, SIZES, Shape, files_of, shape
-from edgebert.profile.runner import Turn, describe, read_count, take_turns
-from edgebert.profile.targets import parse_address
+from edgebert.measure.calibrate import Request, calibrate, time_shapes
+from edgebert.measure.measure import Request as ProfileRequest
+from edgebert.measure.measure import measure as profile
+from edgebert.measure.probes import PROBES, SIZES, Shape, files_of, shape
+from edgebert.measure.runner import Turn, describe, read_count, take_turns
+from edgebert.measure.targets import parse_address
 from edgebert.search.calibration import Calibration, read_calibrations
 from edgebert.search.cost import SPREAD
 from edgebert.search.published import coverage
@@ -319,7 +319,7 @@ def page(found: Sequence[Found]) -> str:
         "",
         "Architectures that the fit has not seen: layers 1 to 12, widths 128 to 768, random weights, exported by edgebert's",
         "converter; batch 1, 1 thread. Seed 3 was looked at before the model's last change, seed 4 was not (below).",
-        "p50 is that of the quietest blocks, as everywhere (edgebert.profile.runner).",
+        "p50 is that of the quietest blocks, as everywhere (edgebert.measure.runner).",
         "",
     ]
     for one in found:

@@ -28,10 +28,10 @@ from edgebert.environment import describe_environment
 from edgebert.errors import EdgebertError
 from edgebert.infer import pad_batch
 from edgebert.job import Fit, resolve
+from edgebert.measure.protocol import Entry, interleave, latency, spread_by_length
 from edgebert.modeling.checkpoint import load_student
 from edgebert.modeling.graph import TorchSession
 from edgebert.pipeline import plan_stage
-from edgebert.profile.protocol import Entry, interleave, latency, spread_by_length
 from edgebert.recipes import check_methods, read_recipe
 from edgebert.results import artifacts_of, read_score
 from edgebert.run import Stage, plain, write_atomic

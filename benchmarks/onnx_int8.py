@@ -25,9 +25,9 @@ from edgebert.converters import Runner
 from edgebert.converters.onnx import OnnxSession
 from edgebert.environment import describe_environment
 from edgebert.infer import pad_batch, run_features
+from edgebert.measure.protocol import Entry, fixed_length, interleave, spread_by_length
 from edgebert.modeling.checkpoint import load_student
 from edgebert.modeling.graph import TorchSession, make_source
-from edgebert.profile.protocol import Entry, fixed_length, interleave, spread_by_length
 from edgebert.trials import choose_trial
 
 HERE = Path(__file__).parent

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         load,
         predict,
         prepare_device,
+        profile,
         show_run,
     )
     from edgebert.errors import EdgebertError
@@ -51,6 +52,7 @@ __all__ = [
     "load",
     "predict",
     "prepare_device",
+    "profile",
     "show_run",
 ]
 

@@ -11,9 +11,9 @@ from edgebert.bundle.predictor import Predictor
 from edgebert.types import CompressResult, ConvertResult, DeviceProfile, FitRequest, FitResult
 
 if TYPE_CHECKING:
+    from edgebert.measure.calibrate import Calibrated
+    from edgebert.measure.figures import Measurement
     from edgebert.methods import Method
-    from edgebert.profile.calibrate import Calibrated
-    from edgebert.profile.figures import Measurement
 
 __all__ = [
     "Predictor",
@@ -168,14 +168,14 @@ def profile(
         on: "here", "ssh:user@host", …
         output: a JSON file for everything, raw times included.
         on_event: told of what is under way.
-        **options: the other fields of `edgebert.profile.measure.Request`, such as `threads`, `cores`, `texts`.
+        **options: the other fields of `edgebert.measure.measure.Request`, such as `threads`, `cores`, `texts`.
 
     Raises:
         EdgebertError: the request cannot be, or the only target gave nothing.
     """
     import json
 
-    from edgebert.profile.measure import Request, check_output, measure
+    from edgebert.measure.measure import Request, check_output, measure
     from edgebert.run import plain, write_atomic
 
     names = (artifacts,) if isinstance(artifacts, (str, Path)) else tuple(artifacts)
@@ -201,13 +201,13 @@ def calibrate(
         on: "here", "browser", "ssh:user@host", …
         device: the profile that the target is; here and browser tell by themselves.
         on_event: told of what is under way.
-        **options: the other fields of `edgebert.profile.calibrate.Request`, such as `threads`, `precisions`, `lengths`.
+        **options: the other fields of `edgebert.measure.calibrate.Request`, such as `threads`, `precisions`, `lengths`.
 
     Raises:
         EdgebertError: the request cannot be, the target cannot be used, or a probe does not run there.
     """
-    from edgebert.profile.calibrate import Request
-    from edgebert.profile.calibrate import calibrate as run_calibration
+    from edgebert.measure.calibrate import Request
+    from edgebert.measure.calibrate import calibrate as run_calibration
 
     return run_calibration(Request(on=on, device=device, **options), on_event)
 
@@ -219,7 +219,7 @@ def prepare_device(on: str, *, on_event: Callable[[dict[str, Any]], None] | None
         EdgebertError: there is nothing to install for such a target, or it cannot be done.
     """
     from edgebert.errors import RequestError
-    from edgebert.profile.targets import parse_address
+    from edgebert.measure.targets import parse_address
 
     kind, address = parse_address(on)
     found = registry.target(kind)

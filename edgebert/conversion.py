@@ -15,10 +15,10 @@ from edgebert import registry
 from edgebert.convert_request import ConvertRequest, check_names, check_output, exists, lengths_of
 from edgebert.converters import CALIBRATION_ROWS, Batch, Source
 from edgebert.errors import DataError, RequestError
+from edgebert.measure.footprint import peak_bytes
 from edgebert.modeling.checkpoint import TOKENIZER, load_config, load_model, load_tokenizer
 from edgebert.modeling.graph import TorchSession, make_source, position_limit
 from edgebert.modeling.heads import Head, find_head, parts_of
-from edgebert.profile.footprint import peak_bytes
 from edgebert.run import copy_tree, write_atomic
 from edgebert.teachers import find_teacher
 from edgebert.trials import TRIAL_ROWS, Judge, choose_trial

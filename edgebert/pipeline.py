@@ -15,9 +15,9 @@ from edgebert.data.several import specs_by_head
 from edgebert.distributed import is_main
 from edgebert.environment import describe_environment
 from edgebert.job import Fit, pick_lengths, planned, resolve
+from edgebert.measure.protocol import FIXED_LENGTH
 from edgebert.modeling.checkpoint import load_student, load_tokenizer
 from edgebert.place import Place
-from edgebert.profile.protocol import FIXED_LENGTH
 from edgebert.recipes import recipe_text
 from edgebert.report import write_report
 from edgebert.results import model_result, paddings

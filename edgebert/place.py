@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from edgebert import registry
 from edgebert.devices import HERE
 from edgebert.errors import EdgebertError, RequestError
-from edgebert.profile.targets import Seen, Target, parse_address
+from edgebert.measure.targets import Seen, Target, parse_address
 from edgebert.types import DeviceProfile
 
 NOWHERE = "none"

@@ -17,8 +17,8 @@ from edgebert.errors import RequestError, unknown
 
 if TYPE_CHECKING:
     from edgebert.converters import Converter, Precision
+    from edgebert.measure.targets import Target
     from edgebert.methods import Method
-    from edgebert.profile.targets import Target
     from edgebert.tasks import Task
 
 

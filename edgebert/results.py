@@ -7,9 +7,9 @@ from typing import Any
 
 from edgebert import registry
 from edgebert.job import Fit
+from edgebert.measure.figures import padding_of
+from edgebert.measure.protocol import FIXED_LENGTH
 from edgebert.modeling.checkpoint import load_config
-from edgebert.profile.figures import padding_of
-from edgebert.profile.protocol import FIXED_LENGTH
 from edgebert.run import Stage
 from edgebert.search.cost import predict_latency
 from edgebert.types import (

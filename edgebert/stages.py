@@ -16,6 +16,22 @@ from edgebert.environment import describe_hardware, usable_cores
 from edgebert.errors import EdgebertError
 from edgebert.infer import pad_batch, run_features
 from edgebert.job import Fit, alignment, data_key, train_settings
+from edgebert.measure.artifacts import Subject
+from edgebert.measure.figures import as_latency
+from edgebert.measure.footprint import measure_footprint
+from edgebert.measure.inputs import Inputs, at_length, own_lengths_of
+from edgebert.measure.measure import Gathered, Request, on_target
+from edgebert.measure.protocol import (
+    FIXED_LENGTH,
+    MIN_RUNS,
+    Batch,
+    Entry,
+    fixed_length,
+    interleave,
+    latency,
+    spread_by_length,
+)
+from edgebert.measure.targets import File
 from edgebert.methods import Workshop
 from edgebert.modeling.checkpoint import (
     TOKENIZER,
@@ -31,22 +47,6 @@ from edgebert.modeling.checkpoint import (
 from edgebert.modeling.graph import TorchSession, make_source
 from edgebert.modeling.heads import HEADS
 from edgebert.place import Place
-from edgebert.profile.artifacts import Subject
-from edgebert.profile.figures import as_latency
-from edgebert.profile.footprint import measure_footprint
-from edgebert.profile.inputs import Inputs, at_length, own_lengths_of
-from edgebert.profile.measure import Gathered, Request, on_target
-from edgebert.profile.protocol import (
-    FIXED_LENGTH,
-    MIN_RUNS,
-    Batch,
-    Entry,
-    fixed_length,
-    interleave,
-    latency,
-    spread_by_length,
-)
-from edgebert.profile.targets import File
 from edgebert.results import artifacts_of
 from edgebert.run import Stage, plain, sha256_file
 from edgebert.tasks import Task

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from edgebert.converters import Batch, Converter, Session, Source, Trial
-from edgebert.profile.protocol import Entry, interleave
+from edgebert.measure.protocol import Entry, interleave
 from edgebert.types import Artifact
 from edgebert.verify.parity import TOLERANCES
 

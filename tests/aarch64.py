@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
-from edgebert.profile.targets._browser_assets import cache_home
+from edgebert.measure.targets._browser_assets import cache_home
 
 TOOLS = ("mmdebstrap", "qemu-aarch64-static", "tar")
 RUNTIMES = ("numpy", "onnxruntime", "ai-edge-litert")

@@ -109,7 +109,7 @@ def toy_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def onnxruntime_web() -> Path:
     """The folder of onnxruntime-web's files: the user's cache, or what npm fetches into it."""
     from edgebert.errors import EdgebertError
-    from edgebert.profile.targets import _browser_assets
+    from edgebert.measure.targets import _browser_assets
 
     try:
         return _browser_assets.fetch(lambda **event: None)

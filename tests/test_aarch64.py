@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 import edgebert
-from edgebert.profile import inputs
-from edgebert.profile.measure import Request, measure
-from edgebert.profile.targets import Job
+from edgebert.measure import inputs
+from edgebert.measure.measure import Request, measure
+from edgebert.measure.targets import Job
 from tests import aarch64
 from tests.conftest import sentence
 from tests.sshd import PROGRAM, Board, board

@@ -1,7 +1,7 @@
 """An Android phone by adb's real client and server, against a device that speaks adb's protocol (tests/adb_device.py).
 
 Proven here: which bytes a phone would receive, where and with which mode; which command lines, run by a real sh; that
-nothing of ours is left; each message. What only a phone can prove stands in edgebert/profile/targets/adb.py, with the
+nothing of ours is left; each message. What only a phone can prove stands in edgebert/measure/targets/adb.py, with the
 command.
 """
 
@@ -22,10 +22,10 @@ import pytest
 
 from edgebert import registry
 from edgebert.errors import EdgebertError, RequestError
-from edgebert.profile.targets import File, Job, Outcome, adb
-from edgebert.profile.targets import _adb_client as client
-from edgebert.profile.targets import _adb_tools as tools
-from edgebert.profile.targets._adb_litert import Tflite, three
+from edgebert.measure.targets import File, Job, Outcome, adb
+from edgebert.measure.targets import _adb_client as client
+from edgebert.measure.targets import _adb_tools as tools
+from edgebert.measure.targets._adb_litert import Tflite, three
 from tests import adb_programs
 from tests.adb_device import PLACE, Device
 

@@ -15,11 +15,11 @@ from edgebert import api, registry
 from edgebert.cli import main
 from edgebert.devices import load_device
 from edgebert.errors import EdgebertError, RequestError
-from edgebert.profile import calibrate as calibrating
-from edgebert.profile import probes
-from edgebert.profile.calibrate import Request, calibrate, p50s
-from edgebert.profile.probes import PROBES, shape
-from edgebert.profile.targets import Found, Job, Outcome, Target
+from edgebert.measure import calibrate as calibrating
+from edgebert.measure import probes
+from edgebert.measure.calibrate import Request, calibrate, p50s
+from edgebert.measure.probes import PROBES, shape
+from edgebert.measure.targets import Found, Job, Outcome, Target
 from edgebert.search import calibration
 from edgebert.search.calibration import (
     Calibration,

@@ -17,8 +17,8 @@ import edgebert
 from edgebert import registry
 from edgebert.cli import main
 from edgebert.errors import EdgebertError, RequestError
-from edgebert.profile.artifacts import find_subjects
-from edgebert.profile.inputs import tokenizer_of
+from edgebert.measure.artifacts import find_subjects
+from edgebert.measure.inputs import tokenizer_of
 from edgebert.types import ConvertResult, Parity
 from tests.conftest import make_tokenizer
 from tests.families import tiny

@@ -17,8 +17,8 @@ from edgebert import registry
 from edgebert.cli import main
 from edgebert.devices import load_device
 from edgebert.errors import EdgebertError, RequestError
+from edgebert.measure.targets import Found, Job, Outcome, Seen, Target, here
 from edgebert.place import find_place
-from edgebert.profile.targets import Found, Job, Outcome, Seen, Target, here
 from edgebert.report import read_report, view
 from edgebert.report.html import render
 from edgebert.report.terminal import print_report

@@ -84,3 +84,15 @@ def test_the_wheel_works_from_another_folder(tmp_path: Path) -> None:
     assert str(tmp_path) in told
     assert told.endswith("18 ['atis', 'atis-intents', 'movie-reviews', 'wnut16']")
     assert list((tmp_path / "site" / "edgebert").rglob("*.jinja"))
+
+
+def test_the_package_offers_every_function_of_the_api() -> None:
+    code = (
+        "import importlib, pkgutil, edgebert, edgebert.api as api; "
+        "assert set(edgebert.__all__) == {*api.__all__, 'EdgebertError'}; "
+        "shadowed = {m.name for m in pkgutil.iter_modules(edgebert.__path__)} & set(edgebert.__all__); "
+        "assert not shadowed, shadowed; "
+        "import edgebert.measure.targets; "
+        "assert all(callable(getattr(edgebert, name)) for name in edgebert.__all__)"
+    )
+    run_python(code)

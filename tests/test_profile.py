@@ -18,14 +18,14 @@ from edgebert import api, registry
 from edgebert.bundle.write import write_bundle
 from edgebert.cli import main
 from edgebert.errors import DataError, EdgebertError, RequestError
-from edgebert.profile import measure as measuring
-from edgebert.profile.artifacts import find_subjects
-from edgebert.profile.compare import compare
-from edgebert.profile.figures import Measured, as_latency, measured, padding_of
-from edgebert.profile.inputs import N_INPUTS, encode, fixed_tokens, golden_texts, of_length, own_lengths, read_texts
-from edgebert.profile.measure import Request, make_inputs, measure
-from edgebert.profile.protocol import Entry, interleave
-from edgebert.profile.targets import File, Found, Job, Outcome, Target, here
+from edgebert.measure import measure as measuring
+from edgebert.measure.artifacts import find_subjects
+from edgebert.measure.compare import compare
+from edgebert.measure.figures import Measured, as_latency, measured, padding_of
+from edgebert.measure.inputs import N_INPUTS, encode, fixed_tokens, golden_texts, of_length, own_lengths, read_texts
+from edgebert.measure.measure import Request, make_inputs, measure
+from edgebert.measure.protocol import Entry, interleave
+from edgebert.measure.targets import File, Found, Job, Outcome, Target, here
 from edgebert.report import format as fmt
 from edgebert.types import Row, Student
 from tests.sshd import PROGRAM, board

@@ -25,14 +25,14 @@ from onnx import TensorProto, helper
 from edgebert import registry
 from edgebert.converters.onnx import CONVERTER
 from edgebert.errors import EdgebertError, RequestError
+from edgebert.measure.compare import compare
+from edgebert.measure.runner import make_batches
+from edgebert.measure.targets import File, Found, Job, Outcome
+from edgebert.measure.targets import _browser_assets as assets
+from edgebert.measure.targets import _browser_process as process
+from edgebert.measure.targets._browser_server import HEADERS, serving
+from edgebert.measure.targets._browser_visit import Visit
 from edgebert.modeling.graph import make_source
-from edgebert.profile.compare import compare
-from edgebert.profile.runner import make_batches
-from edgebert.profile.targets import File, Found, Job, Outcome
-from edgebert.profile.targets import _browser_assets as assets
-from edgebert.profile.targets import _browser_process as process
-from edgebert.profile.targets._browser_server import HEADERS, serving
-from edgebert.profile.targets._browser_visit import Visit
 from tests.families import tiny
 
 LABELS = ("O", "B-A", "I-A", "B-B", "I-B")

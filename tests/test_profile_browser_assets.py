@@ -11,7 +11,7 @@ import pytest
 
 from edgebert import registry
 from edgebert.errors import EdgebertError, RequestError
-from edgebert.profile.targets import _browser_assets as assets
+from edgebert.measure.targets import _browser_assets as assets
 
 TARGET = registry.target("browser")
 

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgebert.profile import runner
-from edgebert.profile.runner import (
+from edgebert.measure import runner
+from edgebert.measure.runner import (
     WARM_RUNS,
     Opener,
     Results,
@@ -235,7 +235,7 @@ def test_a_call_that_hangs_is_cut_off_with_what_was_measured(tmp_path: Path) -> 
     files = [{"name": "one", "format": "hang", "path": "m.onnx"}]
     job = write_job(tmp_path, files=files, timeout_s=1.0, n_outputs=0)
     code = (
-        "import sys; from edgebert.profile import runner; from tests.test_runner import Slow\n"
+        "import sys; from edgebert.measure import runner; from tests.test_runner import Slow\n"
         "class Hang(Slow): hang_at = 60\n"
         "runner.GRACE_S = 0.5\n"
         "one = runner.Runner(sys.argv[1], runner.Results(sys.argv[2]), {'hang': runner.Opener(lambda: 0, Hang)}, [])\n"

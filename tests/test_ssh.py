@@ -17,9 +17,9 @@ import pytest
 
 from edgebert import registry
 from edgebert.errors import EdgebertError, RequestError
-from edgebert.profile.compare import compare
-from edgebert.profile.targets import File, Job, Outcome, ssh
-from edgebert.profile.targets._ssh import Connection, check_address, refusal
+from edgebert.measure.compare import compare
+from edgebert.measure.targets import File, Job, Outcome, ssh
+from edgebert.measure.targets._ssh import Connection, check_address, refusal
 from tests.sshd import PROGRAM, Board, board, make_key, write_config, write_program
 from tests.test_bundle import make_model, weights
 
@@ -132,7 +132,7 @@ def test_it_answers(far: Board) -> None:
 def test_nothing_is_left_when_the_program_here_is_killed(far: Board, tmp_path: Path) -> None:
     """SIGKILL: no finally runs on this side."""
     code = (
-        "import sys, time; from edgebert.profile.targets._ssh import Connection\n"
+        "import sys, time; from edgebert.measure.targets._ssh import Connection\n"
         "device = Connection('board').__enter__()\n"
         "device.ask('echo x > \"$1/y\"', device.folder)\n"
         "print(device.socket, flush=True); time.sleep(60)\n"

@@ -9,7 +9,7 @@ import click
 from edgebert.cli._show import json_option, print_json, print_table
 
 if TYPE_CHECKING:
-    from edgebert.profile.figures import Measured, Measurement
+    from edgebert.measure.figures import Measured, Measurement
 
 
 @click.command(

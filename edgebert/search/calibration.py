@@ -13,7 +13,7 @@ The time of a pass is a sum of terms, each a count that follows from the config 
 Prices are at least zero (non-negative least squares), chosen for the least relative error. An architecture's own error
 is told by leaving it out of the fit, one after the other: from these come the errors that are stored, and the interval,
 which holds them all: of architectures like the n probes, it holds the next with a chance of about (n - 1) / (n + 1).
-What lies far outside the probes (edgebert.profile.probes) is an extrapolation, and not covered by them.
+What lies far outside the probes (edgebert.measure.probes) is an extrapolation, and not covered by them.
 """
 
 from __future__ import annotations

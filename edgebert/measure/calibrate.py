@@ -11,10 +11,10 @@ from typing import Any
 from edgebert import registry
 from edgebert.devices import HERE, load_device
 from edgebert.errors import EdgebertError, RequestError, unknown
-from edgebert.profile.measure import check_output
-from edgebert.profile.probes import LENGTHS, PROBES, Shape, files_of, token_inputs
-from edgebert.profile.runner import BLOCK, quiet_p50
-from edgebert.profile.targets import File, Input, Job, Log, Target, parse_address
+from edgebert.measure.measure import check_output
+from edgebert.measure.probes import LENGTHS, PROBES, Shape, files_of, token_inputs
+from edgebert.measure.runner import BLOCK, quiet_p50
+from edgebert.measure.targets import File, Input, Job, Log, Target, parse_address
 from edgebert.run import now
 from edgebert.search.calibration import BYTES, Calibration, Point, calibration_file, fit, write_calibrations
 from edgebert.types import DeviceProfile

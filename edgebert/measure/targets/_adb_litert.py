@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from edgebert.errors import EdgebertError
-from edgebert.profile.targets import File, Input
-from edgebert.profile.targets._adb_client import Said
-from edgebert.profile.targets._adb_tools import LITERT, RUNS, WARM_SECONDS, Round, ids, not_understood, parent, refused
+from edgebert.measure.targets import File, Input
+from edgebert.measure.targets._adb_client import Said
+from edgebert.measure.targets._adb_tools import LITERT, RUNS, WARM_SECONDS, Round, ids, not_understood, parent, refused
 
 
 @dataclass

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from edgebert import converters, registry
-from edgebert.profile.targets import File, Input
+from edgebert.measure.targets import File, Input
 
 VOCABULARY, LABELS, POSITIONS = 2000, 9, 256
 LENGTHS = (8, 17, 32, 59, 111, 176, 253)  # tokens, of the inputs that each probe is run on: whole tiles and odd ones

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from edgebert.profile.targets._adb_client import SECONDS, Phone
+from edgebert.measure.targets._adb_client import SECONDS, Phone
 
 MOST = "cpuinfo_max_freq"
 NOW = "scaling_cur_freq"

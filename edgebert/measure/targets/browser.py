@@ -22,12 +22,12 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from edgebert.errors import EdgebertError, RequestError
-from edgebert.profile import runner
-from edgebert.profile.targets import File, Job, Log, Outcome, Target
-from edgebert.profile.targets import _browser_assets as assets
-from edgebert.profile.targets import _browser_process as process
-from edgebert.profile.targets._browser_server import serving
-from edgebert.profile.targets._browser_visit import Visit
+from edgebert.measure import runner
+from edgebert.measure.targets import File, Job, Log, Outcome, Target
+from edgebert.measure.targets import _browser_assets as assets
+from edgebert.measure.targets import _browser_process as process
+from edgebert.measure.targets._browser_server import serving
+from edgebert.measure.targets._browser_visit import Visit
 
 START_SECONDS = 60  # for a browser of ours to open the page
 LARGEST = 2_000_000_000  # bytes; a tab's buffer ends at 2 GiB
@@ -36,7 +36,7 @@ PAGES = {"": "browser.html", "browser.js": "browser.js", "browser_worker.js": "b
 
 
 def measure(address: str, job: Job, log: Log) -> Outcome:
-    """Runs the job in a browser; see the module and `edgebert.profile.targets.Target`.
+    """Runs the job in a browser; see the module and `edgebert.measure.targets.Target`.
 
     Raises:
         RequestError: no browser, no npm, a port that is taken, a file that a tab cannot hold.

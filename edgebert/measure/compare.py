@@ -10,8 +10,8 @@ import numpy as np
 
 from edgebert import registry
 from edgebert.errors import EdgebertError
-from edgebert.profile.runner import make_batches
-from edgebert.profile.targets import File, Found, Job
+from edgebert.measure.runner import make_batches
+from edgebert.measure.targets import File, Found, Job
 
 
 @dataclass(frozen=True)

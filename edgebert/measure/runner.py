@@ -4,7 +4,7 @@
     python3 runner.py JOB.json -             the same; prints a line of JSON a second, with what is new since the last
     python3 runner.py --probe                what this machine is and which runtimes it has
 
-JOB is `edgebert.profile.targets.Job` as JSON; paths are relative to it. Each file is first loaded and run in a process
+JOB is `edgebert.measure.targets.Job` as JSON; paths are relative to it. Each file is first loaded and run in a process
 of its own (load time, first run, peak memory; a crash there costs this file only). Then the files take turns in blocks.
 
 Which times make p50. On a machine with other work, whole blocks are slow, and two medians over all runs differ by more

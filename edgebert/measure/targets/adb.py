@@ -39,13 +39,13 @@ from statistics import median
 from typing import Any
 
 from edgebert.errors import EdgebertError, RequestError, first_line
-from edgebert.profile.runner import is_stable
-from edgebert.profile.targets import File, Found, Job, Log, Outcome, Seen, Target, lacking
-from edgebert.profile.targets import _adb_client as client
-from edgebert.profile.targets import _adb_facts as facts
-from edgebert.profile.targets import _adb_tools as tools
-from edgebert.profile.targets._adb_litert import Tflite
-from edgebert.profile.targets._adb_onnx import Onnx
+from edgebert.measure.runner import is_stable
+from edgebert.measure.targets import File, Found, Job, Log, Outcome, Seen, Target, lacking
+from edgebert.measure.targets import _adb_client as client
+from edgebert.measure.targets import _adb_facts as facts
+from edgebert.measure.targets import _adb_tools as tools
+from edgebert.measure.targets._adb_litert import Tflite
+from edgebert.measure.targets._adb_onnx import Onnx
 
 KINDS: Mapping[str, type[Tflite] | type[Onnx]] = {"tflite": Tflite, "onnx": Onnx}
 

@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from edgebert.errors import EdgebertError, RequestError
-from edgebert.profile import runner
-from edgebert.profile.targets import Job, Log, Outcome, Seen, Target, lacking
-from edgebert.profile.targets._follow import follow, job_json, outcome
-from edgebert.profile.targets._ssh import CONNECT_S, RUN, VENV, Connection, check_address, refusal, ssh_command
+from edgebert.measure import runner
+from edgebert.measure.targets import Job, Log, Outcome, Seen, Target, lacking
+from edgebert.measure.targets._follow import follow, job_json, outcome
+from edgebert.measure.targets._ssh import CONNECT_S, RUN, VENV, Connection, check_address, refusal, ssh_command
 
 PACKAGES = {"onnxruntime": "onnxruntime", "ai_edge_litert": "ai-edge-litert", "tflite_runtime": "tflite-runtime"}
 OLDEST = (3, 9)

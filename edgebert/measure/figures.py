@@ -9,13 +9,13 @@ from typing import Any, Literal
 
 import numpy as np
 
-from edgebert.profile.inputs import Inputs
-from edgebert.profile.runner import is_stable, quiet_p50
-from edgebert.profile.targets import File, Found, Job, Outcome
+from edgebert.measure.inputs import Inputs
+from edgebert.measure.runner import is_stable, quiet_p50
+from edgebert.measure.targets import File, Found, Job, Outcome
 from edgebert.types import How, Latency, Padding
 
 STATISTIC = (
-    "p50 is that of the quietest tenth of blocks (edgebert.profile.runner.quiet_p50); "
+    "p50 is that of the quietest tenth of blocks (edgebert.measure.runner.quiet_p50); "
     "p50_all, p90 and p99 are of all timed runs"
 )
 Lengths = Literal["data", "fixed"]

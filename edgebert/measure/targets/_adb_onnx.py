@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from edgebert.errors import EdgebertError
-from edgebert.profile.targets import File, Input
-from edgebert.profile.targets._adb_client import Said, last_line
-from edgebert.profile.targets._adb_tools import ONNX, RUNS, WARM_SECONDS, Round, ids, not_understood, parent, refused
+from edgebert.measure.targets import File, Input
+from edgebert.measure.targets._adb_client import Said, last_line
+from edgebert.measure.targets._adb_tools import ONNX, RUNS, WARM_SECONDS, Round, ids, not_understood, parent, refused
 
 MOST_WARM = 100  # runs
 DTYPES = {6: "int32", 7: "int64"}  # ONNX's number of an element type

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from edgebert.errors import EdgebertError, RequestError
-from edgebert.profile.targets import Log
+from edgebert.measure.targets import Log
 
 PACKAGE = "onnxruntime-web"
 VERSION = "1.30.0"

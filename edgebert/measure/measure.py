@@ -11,10 +11,10 @@ from typing import Any
 
 from edgebert import registry
 from edgebert.errors import EdgebertError, RequestError
-from edgebert.profile.artifacts import Subject, find_subjects, golden_of
-from edgebert.profile.compare import compare
-from edgebert.profile.figures import Measured, Measurement, as_latency, measured, padding_of
-from edgebert.profile.inputs import (
+from edgebert.measure.artifacts import Subject, find_subjects, golden_of
+from edgebert.measure.compare import compare
+from edgebert.measure.figures import Measured, Measurement, as_latency, measured, padding_of
+from edgebert.measure.inputs import (
     Inputs,
     Texts,
     fixed_tokens,
@@ -26,7 +26,7 @@ from edgebert.profile.inputs import (
     tokenizer_key,
     tokenizer_of,
 )
-from edgebert.profile.targets import File, Found, Job, Log, Target, parse_address
+from edgebert.measure.targets import File, Found, Job, Log, Target, parse_address
 from edgebert.run import now
 
 LONGEST = 512  # tokens, of a text whose file says no limit

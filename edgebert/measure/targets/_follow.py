@@ -1,4 +1,4 @@
-"""Starts `edgebert.profile.runner` somewhere, reads what it says line by line, and keeps what came."""
+"""Starts `edgebert.measure.runner` somewhere, reads what it says line by line, and keeps what came."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 from edgebert.errors import EdgebertError
-from edgebert.profile.targets import Found, Job, Log, Outcome
+from edgebert.measure.targets import Found, Job, Log, Outcome
 
 MARGIN_S = 30.0  # for the runner to end by itself after its own limit
 KEPT = frozenset(Found.__dataclass_fields__)

@@ -12,11 +12,11 @@ from typing import Any
 
 from edgebert.devices import HERE
 from edgebert.errors import RequestError
-from edgebert.profile.runner import OPENERS, Opener, describe, main
-from edgebert.profile.targets import Job, Log, Outcome, Seen, Target
-from edgebert.profile.targets._follow import follow, job_json, outcome
+from edgebert.measure.runner import OPENERS, Opener, describe, main
+from edgebert.measure.targets import Job, Log, Outcome, Seen, Target
+from edgebert.measure.targets._follow import follow, job_json, outcome
 
-MODULE = "edgebert.profile.targets.here"
+MODULE = "edgebert.measure.targets.here"
 NO_COREML = "Core ML runs on a Mac; edgebert's interpreter is not timed"
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from edgebert.bundle.manifest import GOLDEN, MANIFEST, TOKENIZER, read_manifest
 from edgebert.errors import RequestError
-from edgebert.profile.targets import File
+from edgebert.measure.targets import File
 from edgebert.run import RECORD
 
 SUFFIXES = {".onnx": "onnx", ".tflite": "tflite", ".mlpackage": "coreml"}

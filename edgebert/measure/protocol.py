@@ -1,6 +1,6 @@
 """The measuring protocol inside a process, on sessions that are open already: what `fit`, trials and benchmarks use.
 
-The loop is `edgebert.profile.runner.take_turns`, which every target runs: files and the teacher take turns in blocks,
+The loop is `edgebert.measure.runner.take_turns`, which every target runs: files and the teacher take turns in blocks,
 so that a machine that slows down slows all of them. Inputs are real rows, evenly spread over the sorted lengths, so
 that p50 is the latency at the median length; and one input of 128 tokens, made of the same rows.
 """
@@ -14,7 +14,7 @@ import numpy as np
 
 from edgebert.converters import Runner
 from edgebert.infer import pad_batch
-from edgebert.profile.runner import Turn, take_turns
+from edgebert.measure.runner import Turn, take_turns
 from edgebert.types import Feature, Latency
 
 MIN_RUNS = 50

@@ -19,8 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgebert.errors import EdgebertError, RequestError
-from edgebert.profile.targets import File, Input
-from edgebert.profile.targets._adb_client import Said, last_line
+from edgebert.measure.targets import File, Input
+from edgebert.measure.targets._adb_client import Said, last_line
 
 RUNS = 3  # timed in a round: as many as LiteRT's summary tells apart
 WARM_SECONDS = 0.2  # of runs that are not counted, before them

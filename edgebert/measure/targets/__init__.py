@@ -1,6 +1,6 @@
 """Where files are measured: one module a kind of device, found by the registry. `--on KIND` or `--on KIND:ADDRESS`.
 
-Every target does the same job by the same protocol (`edgebert.profile.protocol`): load, first run, warm-up, then the files
+Every target does the same job by the same protocol (`edgebert.measure.protocol`): load, first run, warm-up, then the files
 take turns in blocks until p50 is stable. A target gives back raw times; what is made of them is made in one place.
 """
 

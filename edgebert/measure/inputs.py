@@ -13,9 +13,9 @@ from typing import Literal
 from edgebert.bundle.golden import EDGE_TEXTS, read_golden
 from edgebert.data.text import lines
 from edgebert.errors import DataError, RequestError
-from edgebert.profile.artifacts import Subject
-from edgebert.profile.protocol import FIXED_LENGTH, fixed_length, spread_by_length
-from edgebert.profile.targets import Input
+from edgebert.measure.artifacts import Subject
+from edgebert.measure.protocol import FIXED_LENGTH, fixed_length, spread_by_length
+from edgebert.measure.targets import Input
 from edgebert.types import Feature
 
 N_INPUTS = 10  # spread over the lengths; few, so that each is run at least five times and noise can be told from length

@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 
 from edgebert.errors import EdgebertError
-from edgebert.profile.runner import BLOCK, INPUTS, SETTLE_S, WARM_RUNS, WARM_S, Turn
-from edgebert.profile.targets import Found, Input, Job, Outcome
-from edgebert.profile.targets._browser_assets import PACKAGE
-from edgebert.profile.targets._browser_server import TwicePage
+from edgebert.measure.runner import BLOCK, INPUTS, SETTLE_S, WARM_RUNS, WARM_S, Turn
+from edgebert.measure.targets import Found, Input, Job, Outcome
+from edgebert.measure.targets._browser_assets import PACKAGE
+from edgebert.measure.targets._browser_server import TwicePage
 
 
 @dataclass
@@ -165,7 +165,7 @@ def _new_entry(n_inputs: int) -> _Entry:
 
 
 def _take(turn: Turn, times_ms: Sequence[float], job: Job) -> None:
-    """A block's times, as `edgebert.profile.runner.take_turns` takes them."""
+    """A block's times, as `edgebert.measure.runner.take_turns` takes them."""
     turn.times_ms += times_ms
     seconds = sum(times_ms) / 1e3
     if times_ms:  # and what warmed its blocks up, which the page does not tell

@@ -1,6 +1,6 @@
 """Load time, first run and peak memory of one file, in a process of its own.
 
-Run as a program (`python -m edgebert.profile.footprint FORMAT PATH TOKENS`) it prints one JSON object.
+Run as a program (`python -m edgebert.measure.footprint FORMAT PATH TOKENS`) it prints one JSON object.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 
 from edgebert.converters import Runner
 from edgebert.errors import EdgebertError
-from edgebert.profile import runner
+from edgebert.measure import runner
 from edgebert.types import Footprint
 
 
@@ -29,7 +29,7 @@ def measure_footprint(format: str, path: Path, n_tokens: int, *, timeout_s: floa
     Raises:
         EdgebertError: the process failed or ran out of time.
     """
-    command = [sys.executable, "-m", "edgebert.profile.footprint", format, str(path), str(n_tokens)]
+    command = [sys.executable, "-m", "edgebert.measure.footprint", format, str(path), str(n_tokens)]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, check=True)
     except subprocess.TimeoutExpired:
