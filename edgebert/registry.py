@@ -57,7 +57,7 @@ def converters() -> dict[str, Converter]:
 
 def targets() -> dict[str, Target]:
     """Places to measure by name."""
-    return _found("profile.targets", "TARGET")
+    return _found("measure.targets", "TARGET")
 
 
 def target(name: str) -> Target:
