@@ -18,7 +18,7 @@ CONLLU_COLUMNS = 10
 LINES = "#lines"  # a name that no column of a table is likely to have
 
 
-def read_conll(content: bytes, place: str, encoding: str = "utf-8") -> list[Record]:
+def read_conll(content: bytes, place: str, encoding: str = "utf-8", notes: list[str] | None = None) -> list[Record]:
     """One record a sentence: first column the word, last column the tag, a blank line between sentences.
 
     Columns are separated by tabs if the first line of words has one, else by spaces. Raises DataError with file:line
@@ -47,7 +47,7 @@ def read_conll(content: bytes, place: str, encoding: str = "utf-8") -> list[Reco
     return records
 
 
-def read_conllu(content: bytes, place: str, encoding: str = "utf-8") -> list[Record]:
+def read_conllu(content: bytes, place: str, encoding: str = "utf-8", notes: list[str] | None = None) -> list[Record]:
     """One record a sentence of CoNLL-U: FORM (column 2) and UPOS (column 4) of each word.
 
     Ranges of surface tokens (1-2) and empty nodes (1.1) are no words. https://universaldependencies.org/format.html
@@ -73,7 +73,7 @@ def read_conllu(content: bytes, place: str, encoding: str = "utf-8") -> list[Rec
     return records
 
 
-def read_atis(content: bytes, place: str, encoding: str = "utf-8") -> list[Record]:
+def read_atis(content: bytes, place: str, encoding: str = "utf-8", notes: list[str] | None = None) -> list[Record]:
     """One record a line of `word:TAG word:TAG … <=> intent`; a pair is split at its last colon."""
     records: list[Record] = []
     for number, line in enumerate(lines(content, place, encoding), 1):

@@ -17,7 +17,7 @@ from edgebert.data.text import decode
 from edgebert.errors import DataError
 from edgebert.types import Record, Split
 
-Reader = Callable[[bytes, str, str], list[Record]]  # (content, place, encoding)
+Reader = Callable[[bytes, str, str, list[str]], list[Record]]  # (content, place, encoding, notes to add to)
 READERS: dict[str, Reader] = {
     "conll": read_conll,
     "conllu": read_conllu,
@@ -60,7 +60,9 @@ def read_parts(
     nested = _nested(content, place, encoding) if reader == "json" else None
     if nested is not None:
         return _nested_parts(nested, split, place, content)
-    return (_part(READERS[reader](content, place, encoding), split, place, content),), ()
+    notes: list[str] = []  # what the reader guessed from what, and what it left out
+    records = READERS[reader](content, place, encoding, notes)
+    return (_part(records, split, place, content),), tuple(f"{path.name}: {note}" for note in notes)
 
 
 def _part(records: Sequence[Record], split: Split | None, place: str, content: bytes) -> Part:

@@ -14,7 +14,7 @@ from edgebert.errors import DataError, first_line
 from edgebert.types import Record
 
 
-def read_json(content: bytes, place: str, encoding: str = "utf-8") -> list[Record]:
+def read_json(content: bytes, place: str, encoding: str = "utf-8", notes: list[str] | None = None) -> list[Record]:
     """One record an object: of a list, or of a line each. Raises DataError with the line that is not JSON."""
     text = decode(content, place, encoding)
     if text.lstrip().startswith("["):
@@ -46,12 +46,12 @@ def _object(row: Any, where: str) -> Record:
     return Record(row, where)
 
 
-def read_tsv(content: bytes, place: str, encoding: str = "utf-8") -> list[Record]:
+def read_tsv(content: bytes, place: str, encoding: str = "utf-8", notes: list[str] | None = None) -> list[Record]:
     """`read_csv` with tabs between the cells, where a quote is a character like any other."""
-    return read_csv(content, place, encoding, delimiter="\t", quoting=csv.QUOTE_NONE)
+    return read_csv(content, place, encoding, notes, delimiter="\t", quoting=csv.QUOTE_NONE)
 
 
-def read_lines(content: bytes, place: str, encoding: str = "utf-8") -> list[Record]:
+def read_lines(content: bytes, place: str, encoding: str = "utf-8", notes: list[str] | None = None) -> list[Record]:
     """One record a line that is not blank: its `text`."""
     return [
         Record({"text": line}, f"{place}:{number}")
@@ -60,7 +60,9 @@ def read_lines(content: bytes, place: str, encoding: str = "utf-8") -> list[Reco
     ]
 
 
-def read_csv(content: bytes, place: str, encoding: str = "utf-8", **dialect: Any) -> list[Record]:
+def read_csv(
+    content: bytes, place: str, encoding: str = "utf-8", notes: list[str] | None = None, **dialect: Any
+) -> list[Record]:
     """One record a row, columns named by the header line; column1, column2 and so on where a cell of the first line is a
     number, which no header has. Raises DataError with file:line for a short or long row."""
     reader = csv.reader(io.StringIO(decode(content, place, encoding), newline=""), strict=True, **dialect)
@@ -88,7 +90,7 @@ def read_csv(content: bytes, place: str, encoding: str = "utf-8", **dialect: Any
     return records
 
 
-def read_parquet(content: bytes, place: str, encoding: str = "utf-8") -> list[Record]:
+def read_parquet(content: bytes, place: str, encoding: str = "utf-8", notes: list[str] | None = None) -> list[Record]:
     """One record a row; numbers whose names the file carries (as `datasets` writes them) become those names."""
     import pyarrow
     from datasets import Features
