@@ -38,7 +38,7 @@ def request_(toy_checkpoint: Path, toy_data: Path, tmp_path: Path, monkeypatch: 
         ("--task", "nre", "Did you mean ner"),
         ("--recipe", "drop-layer", "Did you mean drop-layers"),
         ("--set", "kd.hart=1", "Did you mean hard"),
-        ("--set", "kd", "is not METHOD.PARAM=VALUE"),
+        ("--set", "kd", "is not NAME.PARAM=VALUE"),
         ("--data", "nowhere.conll", "nowhere.conll"),
         ("--data", "train=nowhere.conll", "nowhere.conll"),
         ("--teacher", "./nowhere", "nowhere"),

@@ -427,7 +427,7 @@ def test_the_command_prints_json(bundle: Path, capsys: pytest.CaptureFixture[str
         (("profile", "x.onnx"), "--on"),
         (("profile", "nowhere.onnx", "--on", "here"), "no such file"),
         (("profile", "B", "--on", "hree"), "Did you mean here"),
-        (("profile", "B", "--on", "here", "--cores", "a"), "numbers by comma"),
+        (("profile", "B", "--on", "here", "--cores", "a"), "numbers separated by commas"),
         (("profile", "B", "--on", "here", "--length", "8", "--texts", "x"), "one of them says"),
         (("profile", "B", "--on", "here", "-o", "/nowhere/x.json"), "no such folder"),
         (("profile", "B", "--on", "ssh:a;b"), "is no address of a host"),

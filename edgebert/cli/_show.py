@@ -50,14 +50,14 @@ def read_params(params: Sequence[str]) -> dict[str, str]:
     pairs = [param.partition("=") for param in params]
     for name, equals, _ in pairs:
         if not equals:
-            raise click.BadParameter(f"'{name}' is not METHOD.PARAM=VALUE", param_hint="--set")
+            raise click.BadParameter(f"'{name}' is not NAME.PARAM=VALUE", param_hint="--set")
     return {name: value for name, _, value in pairs}
 
 
 def column_options(command: Any) -> Any:
     """--text-column, --second-column and --label-column, for `read_columns`."""
     for name, what in (("label", "labels, tags or scores"), ("second", "second texts"), ("text", "texts")):
-        help = f"That holds the {what}, where the usual names do not tell."
+        help = f"The column that holds the {what}.  [default: found by its name]"
         command = click.option(f"--{name}-column", metavar="NAME", help=help)(command)
     return command
 
@@ -68,4 +68,4 @@ def read_columns(options: dict[str, Any]) -> dict[str, str]:
     return {name: column for name, column in given.items() if column is not None}
 
 
-json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")

@@ -23,24 +23,48 @@ Examples:
   edgebert calibrate --on ssh:pi@raspberrypi --device rpi5 --threads 4
   edgebert calibrate --on adb --device ./my-phone.toml
 
-Small models of random weights are written once (about 1.5 GB in the user's cache; TFLite files take more than an hour,
-for an LSTM's steps are written out one by one for each length), then timed for some minutes with nothing else running.
-What is fitted is kept beside a profile of your own, and for a built-in one in the user's data
-folder; from then on predictions for the device use it. edgebert devices show NAME tells.""",
+Small models of random weights are written once (about 1.5 GB in the user's cache; writing TFLite files takes more than
+an hour, because the steps of an LSTM are unrolled for each length). They are then timed for some minutes, with nothing
+else running. The calibration is kept beside a device profile of your own, or, for a built-in profile, in the user's data
+folder. From then on it is used for predictions on that device; `edgebert devices show NAME` shows it.""",
 )
-@click.option("--on", required=True, metavar="TARGET", help="here, browser, ssh:user@host, adb …")
-@click.option("--device", metavar="NAME", help="The profile that it is.  [default: where the target tells]")
-@click.option("--threads", metavar="N,N", help="Of the runtime; one calibration each.  [default: the profile's]")
-@click.option("--cores", metavar="N,N", help="Cores to run on, by comma.  [default: the system chooses]")
-@click.option("--format", default="onnx", show_default=True, help="Of the files.")
-@click.option("--precision", "precisions", multiple=True, help="By comma or repeated.  [default: fp32,int8]")
-@click.option("--length", "lengths", type=int, multiple=True, help="Tokens; repeated.  [default: seven, 8 to 253]")
+@click.option("--on", required=True, metavar="TARGET", help="Where to measure: here, browser, adb, ssh:USER@HOST.")
+@click.option(
+    "--device", metavar="NAME", help="The device profile to calibrate.  [default: the one that the target names]"
+)
+@click.option(
+    "--threads",
+    metavar="N,N",
+    help="Numbers of threads of the runtime, separated by commas; each gets a calibration.  [default: the profile's]",
+)
+@click.option(
+    "--cores", metavar="N,N", help="Numbers of the cores to run on, separated by commas.  [default: the system chooses]"
+)
+@click.option("--format", default="onnx", show_default=True, help="Format of the timed files.")
+@click.option(
+    "--precision",
+    "precisions",
+    multiple=True,
+    help="Precisions, separated by commas, or give the option again.  [default: fp32,int8]",
+)
+@click.option(
+    "--length",
+    "lengths",
+    type=int,
+    multiple=True,
+    help="A length in tokens; may be repeated.  [default: seven lengths from 8 to 253]",
+)
 @click.option(
     "--timeout", "timeout_s", type=click.FloatRange(min=1), default=600, show_default=True,
-    help="Seconds for the eight files that take turns together.",
+    help="Seconds after which measuring a group of eight files is stopped.",
 )  # fmt: skip
-@click.option("--output", "-o", metavar="FILE", help="Write it there instead; predictions do not look there.")
-@click.option("--quiet", is_flag=True, help="No progress.")
+@click.option(
+    "--output",
+    "-o",
+    metavar="FILE",
+    help="A file to write the calibration to instead; predictions do not use it there.",
+)
+@click.option("--quiet", is_flag=True, help="Print no progress.")
 @json_option
 def command(
     threads: str | None,
@@ -51,8 +75,8 @@ def command(
     as_json: bool,
     **options: Any,
 ) -> None:
-    """Measures the cost of each kind of operator on TARGET, so that latencies of models that do not exist yet are told
-    within a known error instead of from published figures."""
+    """Measures the cost of each kind of operator on TARGET, so that the latency of a model that does not exist yet is
+    predicted within a known error, instead of from published figures."""
     from edgebert.api import calibrate
     from edgebert.cli._progress import Progress
 
@@ -77,7 +101,9 @@ def _numbers(text: str | None, option: str) -> tuple[int, ...]:
     try:
         return tuple(dict.fromkeys(int(part) for part in text.split(","))) if text else ()
     except ValueError:
-        raise click.BadParameter(f"'{text}' is not numbers by comma, such as 1,2", param_hint=option) from None
+        raise click.BadParameter(
+            f"'{text}' is no list of numbers separated by commas, such as 1,2", param_hint=option
+        ) from None
 
 
 def _print(found: Calibrated) -> None:
@@ -94,5 +120,7 @@ def _print(found: Calibrated) -> None:
         for one in found.calibrations
     ]
     print_table(("precision", "threads", "runtime", "fitted to", "error p50", "error p90", "interval"), rows)
-    click.echo("Errors are of each architecture when it is left out of the fit; the interval holds them all.")
+    click.echo(
+        "Error: of each architecture's prediction when it was left out of the fit; the interval contains all of them."
+    )
     click.echo(f"{found.device}: {found.path}, in {found.seconds:.0f} s")

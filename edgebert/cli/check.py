@@ -12,7 +12,8 @@ import click
 )
 @click.argument("path", metavar="RUN")
 def command(path: str) -> None:
-    """Compares the files of RUN (a run or bundle folder) with their sha256 and runs its golden vectors."""
+    """Compares the files of RUN (a run or bundle folder) with the sha256 in its manifest, and runs its golden vectors: texts
+    with the token ids, outputs and answers that the model gave when it was packaged."""
     from edgebert.api import check
 
     check(path)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @click.command(
     "compress",
-    short_help="A recipe applied to a checkpoint: a smaller checkpoint.",
+    short_help="Apply a recipe to a checkpoint and write the smaller checkpoint.",
     epilog="""\b
 Examples:
   edgebert compress ./my-ner --recipe drop-layers+minilm --set drop-layers.n_layers=3 --task ner --data ./my-rows
@@ -22,38 +22,92 @@ Examples:
   edgebert compress ./my-bert --recipe trim-vocab+drop-layers+tinybert --max-size-mb 8 --task ner --data ./my-rows
   edgebert compress ./my-bert --recipe well-read --task classify --data rows.csv --unlabelled texts.txt
 
-MODEL's own head is used where it fits the labels; else a new one is fine-tuned first, as in fit. What is written opens in
-transformers, and in edgebert convert. A stopped command goes on where it was when it is given again.""",
+MODEL's own head is used where it fits the labels of the data; otherwise a new head is fine-tuned first, as in `edgebert
+fit`. The student that is written opens in transformers and in `edgebert convert`. A command that was stopped goes on
+where it was when it is given again.""",
 )
 @click.argument("model", metavar="MODEL")
-@click.option("--recipe", required=True, help="Methods joined by + (edgebert methods), or a TOML file.")
-@click.option("--set", "params", multiple=True, metavar="NAME.PARAM=VALUE", help="A parameter of a method or task.")
-@click.option("--task", default="ner", show_default=True, help="What the model does (edgebert tasks).")
-@click.option("--data", multiple=True, help="Labelled rows, as in fit.  [default: the task's demo data]")
-@click.option("--student", help="A checkpoint for the student to start from.  [default: MODEL itself]")
 @click.option(
-    "--unlabelled", multiple=True, metavar="FILE", help="Texts, one a line, for methods that learn from them."
+    "--recipe",
+    required=True,
+    help="The compression methods in order, joined by + (`edgebert methods` lists them), or a TOML file.",
 )
-@click.option("--output", "-o", help="Folder of the student.  [default: MODEL-small]")
 @click.option(
-    "--max-size-mb", type=click.FloatRange(min=0, min_open=True), help="Of an int8 file: sizes left open follow."
+    "--set",
+    "params",
+    multiple=True,
+    metavar="NAME.PARAM=VALUE",
+    help="Set a parameter of a method or an option of a task.",
+)
+@click.option(
+    "--task", default="ner", show_default=True, help="What the model is for: a name that `edgebert tasks` lists."
+)
+@click.option(
+    "--data",
+    multiple=True,
+    help="Labelled rows: a file, a folder, a hub id, a name that `edgebert data` lists, or SPLIT=PATH. May be repeated.  [default: the task's demo data]",
+)
+@click.option("--student", help="The checkpoint whose weights the student starts from.  [default: MODEL]")
+@click.option(
+    "--unlabelled",
+    multiple=True,
+    metavar="FILE",
+    help="A file with one text a line, for methods that learn from unlabelled text.",
+)
+@click.option("--output", "-o", help="The folder to write the student to.  [default: MODEL-small]")
+@click.option(
+    "--max-size-mb",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Largest size of the student's int8 file, 1 MB = 10^6 bytes; parameters that --set leaves open are chosen to meet it.",
 )
 @column_options
-@click.option("--effort", type=click.Choice(["quick", "standard", "thorough"]), default="standard", show_default=True)
-@click.option("--epochs", type=click.FloatRange(min=0, min_open=True), help="Of each training of the recipe.")
-@click.option("--teacher-epochs", type=click.FloatRange(min=0, min_open=True), help="When MODEL needs a new head.")
-@click.option("--learning-rate", type=click.FloatRange(min=0, min_open=True), help="Peak.  [default: by width]")
-@click.option("--batch-size", type=click.IntRange(min=1), default=32, show_default=True)
-@click.option("--max-length", type=click.IntRange(min=8), help="Tokens of a window.  [default: 128]")
-@click.option("--mixed-precision", type=click.Choice(["no", "bf16", "fp16"]), default="no", show_default=True)
-@click.option("--seed", type=int, default=0, show_default=True)
-@click.option("--encoding", default="utf-8", show_default=True, help="Of text files.")
-@click.option("--allow-pickle", is_flag=True, help="Read pickled weights; only of authors that you trust.")
-@click.option("--force", is_flag=True, help="Replace a student that exists.")
-@click.option("--quiet", is_flag=True, help="No progress.")
+@click.option(
+    "--effort",
+    type=click.Choice(["quick", "standard", "thorough"]),
+    default="standard",
+    show_default=True,
+    help="How long to train.",
+)
+@click.option(
+    "--epochs",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Epochs of each training of the recipe.  [default: by --effort and rows]",
+)
+@click.option(
+    "--teacher-epochs",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Epochs of MODEL, where it needs a new head.  [default: by --effort and rows]",
+)
+@click.option(
+    "--learning-rate",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Peak learning rate.  [default: by the model's width]",
+)
+@click.option(
+    "--batch-size", type=click.IntRange(min=1), default=32, show_default=True, help="Rows of a training step."
+)
+@click.option(
+    "--max-length",
+    type=click.IntRange(min=8),
+    help="Tokens that the model reads at once; a longer text is read in windows or cut, as its task says.  [default: 128]",
+)
+@click.option(
+    "--mixed-precision",
+    type=click.Choice(["no", "bf16", "fp16"]),
+    default="no",
+    show_default=True,
+    help="Precision of training.",
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of every random choice.")
+@click.option("--encoding", default="utf-8", show_default=True, help="Encoding of text files.")
+@click.option(
+    "--allow-pickle", is_flag=True, help="Read pickled weights, which can run code: only for authors that you trust."
+)
+@click.option("--force", is_flag=True, help="Replace a student that is in the output folder.")
+@click.option("--quiet", is_flag=True, help="Print no progress.")
 @json_option
 def command(params: tuple[str, ...], quiet: bool, as_json: bool, **options: Any) -> int:
-    """Applies a recipe to the checkpoint MODEL (a folder or hub id) and writes the student, nothing else."""
+    """Applies a recipe to the checkpoint MODEL (a folder or hub id) and writes the student: the step between teacher and conversion of `edgebert fit`."""
     from edgebert.api import compress
     from edgebert.cli._progress import Progress
 
@@ -81,6 +135,6 @@ def _print(result: CompressResult) -> None:
     )
     for note in result.notes:
         click.echo(f"  {note}")
-    click.echo(f"measured in torch, float32, on {result.test.n} test rows; {result.recipe}")
+    click.echo(f"scores: in torch, float32; test has {result.test.n} rows; recipe: {result.recipe}")
     click.echo(f"written to {result.folder}")
     click.echo(f"next: edgebert convert {result.folder} --format onnx,tflite,coreml")

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @click.command(
     "convert",
-    short_help="A checkpoint into ONNX, TFLite or Core ML files, each proven.",
+    short_help="Convert a checkpoint to ONNX, TFLite or Core ML, and prove each file.",
     epilog="""\b
 Examples:
   edgebert convert ./my-model --format onnx,tflite,coreml --precision fp32,fp16,int8
@@ -22,33 +22,59 @@ Examples:
   edgebert convert ./my-ner --format onnx --task ner --data ./my-rows
   edgebert convert ./my-model --format tflite --runtime tflite-runtime --precision int8-weights
 
-Every file is run and compared with the model in torch, on real rows and on edge rows; one that differs is put under
-rejected/ with the reason, and the command ends with 1. fp32 is always made: the others are reduced from it.""",
+Every file is run and compared with the model in torch, on real rows and on edge rows (padding, one token, full length,
+unknown words). A file that differs is put under rejected/ with the reason, and the exit code is 1. float32 is always
+converted first, because the other precisions are made from it.""",
 )
 @click.argument("model", metavar="MODEL")
-@click.option("--format", "formats", multiple=True, required=True, help="By comma or repeated: onnx, tflite, coreml.")
-@click.option("--precision", "precisions", multiple=True, help="By comma or repeated.  [default: fp32,int8]")
-@click.option("--output", "-o", help="Folder of the files.  [default: MODEL-edge]")
-@click.option("--head", help="Instead of what config.json says, such as sentence-embedding for a bare encoder.")
 @click.option(
-    "--length", "lengths", type=int, multiple=True, help="Of files that fix it; repeated.  [default: 32 64 128]"
+    "--format",
+    "formats",
+    multiple=True,
+    required=True,
+    help="File formats: onnx, tflite, coreml; separated by commas, or give the option again.",
 )
 @click.option(
-    "--shape", type=click.Choice(["fixed", "enumerated", "ranged"]), help="Of Core ML lengths.  [default: enumerated]"
+    "--precision",
+    "precisions",
+    multiple=True,
+    help="Precisions, separated by commas, or give the option again.  [default: fp32,int8]",
 )
-@click.option("--texts", help="A text a line: to calibrate and compare on.")
-@click.option("--task", help="How --data is read, such as ner (edgebert tasks).")
-@click.option("--data", multiple=True, help="Labelled rows: to calibrate, compare and score on; as in fit.")
+@click.option("--output", "-o", help="The folder to write to.  [default: MODEL-edge]")
+@click.option(
+    "--head", help="The task head, where config.json does not tell: sentence-embedding for an encoder without a head."
+)
+@click.option(
+    "--length",
+    "lengths",
+    type=int,
+    multiple=True,
+    help="A number of tokens that a file with fixed lengths accepts; may be repeated.  [default: 32, 64 and 128]",
+)
+@click.option(
+    "--shape",
+    type=click.Choice(["fixed", "enumerated", "ranged"]),
+    help="How a Core ML file takes its lengths.  [default: enumerated]",
+)
+@click.option("--texts", help="A file with one text a line, to calibrate and to compare on.")
+@click.option("--task", help="How --data is read: a name that `edgebert tasks` lists.")
+@click.option(
+    "--data", multiple=True, help="Labelled rows to calibrate, to compare and to score on; as in `edgebert fit`."
+)
 @column_options
 @click.option(
-    "--rows", type=click.IntRange(min=1), default=200, show_default=True, help="Most real rows to compare on."
+    "--rows", type=click.IntRange(min=1), default=200, show_default=True, help="The most real rows to compare on."
 )
 @click.option("--runtime", help="An older runtime that must run the files, such as tflite-runtime.")
-@click.option("--tokenizer-inside", is_flag=True, help="Also a file that reads text; onnx only.")
+@click.option(
+    "--tokenizer-inside", is_flag=True, help="Also write a file that contains the tokenizer and reads text (ONNX only)."
+)
 @click.option("--force", is_flag=True, help="Replace files that exist.")
-@click.option("--encoding", default="utf-8", show_default=True, help="Of text files.")
-@click.option("--allow-pickle", is_flag=True, help="Read pickled weights; only of authors that you trust.")
-@click.option("--quiet", is_flag=True, help="No progress.")
+@click.option("--encoding", default="utf-8", show_default=True, help="Encoding of text files.")
+@click.option(
+    "--allow-pickle", is_flag=True, help="Read pickled weights, which can run code: only for authors that you trust."
+)
+@click.option("--quiet", is_flag=True, help="Print no progress.")
 @json_option
 def command(formats: tuple[str, ...], precisions: tuple[str, ...], quiet: bool, as_json: bool, **options: Any) -> int:
     """Converts the checkpoint MODEL (a folder or hub id) and proves that each file still computes the same."""

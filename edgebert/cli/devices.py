@@ -10,13 +10,13 @@ from edgebert.cli._show import json_option, print_json, print_table
 @click.group(
     "devices",
     invoke_without_command=True,
-    short_help="The devices that can be named.",
+    short_help="List the device profiles, show one, or prepare a device.",
     epilog="\b\nExamples:\n  edgebert devices\n  edgebert devices show pixel6\n  edgebert devices show ./my-board.toml",
 )
 @json_option
 @click.pass_context
 def command(ctx: click.Context, as_json: bool) -> None:
-    """Lists the device profiles and what they grant."""
+    """Lists the device profiles with their formats and budgets."""
     if ctx.invoked_subcommand:
         return
     from edgebert.api import list_devices
@@ -36,10 +36,10 @@ def command(ctx: click.Context, as_json: bool) -> None:
         )
         for name, profile in profiles.items()
     ]
-    print_table(("name", "device", "chip", "formats", "ms", "MB"), rows)
+    print_table(("name", "device", "chip", "formats", "budget ms", "budget MB"), rows)
 
 
-@command.command("show", short_help="One device, with the source of every figure.")
+@command.command("show", short_help="Show one profile with the source of every figure.")
 @click.argument("name")
 @json_option
 def show(name: str, as_json: bool) -> None:
@@ -86,13 +86,13 @@ def show(name: str, as_json: bool) -> None:
 
 @command.command(
     "prepare",
-    short_help="Install on a device what measuring needs there.",
+    short_help="Install on a device what measuring needs.",
     epilog="\b\nExample:\n  edgebert devices prepare ssh:pi@raspberrypi",
 )
 @click.argument("target")
-@click.option("--quiet", is_flag=True, help="No progress.")
+@click.option("--quiet", is_flag=True, help="Print no progress.")
 def prepare(target: str, quiet: bool) -> None:
-    """Installs numpy and the runtimes on TARGET, in a folder of ours, and touches nothing else there."""
+    """Installs numpy and the runtimes on TARGET, in a folder of edgebert's own, and changes nothing else there."""
     from edgebert.api import prepare_device
     from edgebert.cli._progress import Progress
 

@@ -21,7 +21,7 @@ from edgebert.cli._show import (
 
 @click.command(
     "fit",
-    short_help="Teacher in, verified and packaged student out.",
+    short_help="Make a student of a teacher that meets a device's budget, and package it.",
     epilog="""\b
 Examples:
   edgebert fit --device pixel6 --task ner
@@ -34,68 +34,126 @@ Examples:
   edgebert fit --device rpi4 --recipe drop-layers+minilm --unlabelled texts.txt
   edgebert fit --device rpi5 --on ssh:pi@raspberrypi
 
-The run folder keeps every finished stage: the same command goes on where it was stopped, and another request in the
-same place reuses what it can. Ends with 1 when a budget or parity failed.
+The run folder keeps every finished stage. The same command goes on where it was stopped, and another request in the
+same folder reuses the stages that it shares. The exit code is 1 when no file meets the budget or a file fails parity.
 
-Where a target answers (--on, see edgebert profile; without it the device's own, such as the phone on the cable), files
-are measured there and the latency budget is judged by that; else by the prediction.""",
+The latency budget is judged by a measurement on the device where one can be reached: the target of --on, or else a
+phone on the cable that is the --device. Otherwise it is judged by the predicted latency.""",
 )
-@click.option("--device", required=True, help="A profile's name (edgebert devices), or a TOML file.")
+@click.option(
+    "--device", required=True, help="The device to fit: a name that `edgebert devices` lists, or a TOML file."
+)
 @click.option(
     "--task",
     "tasks",
     multiple=True,
-    help="What the model does (edgebert tasks); repeated: one head each.  [default: ner]",
+    help="What the model is for: a name that `edgebert tasks` lists. Give it several times, as NAME=TASK, for one model with several heads.  [default: ner]",
 )
-@click.option("--teacher", help="Checkpoint folder or hub id.  [default: all-MiniLM-L6-v2]")
-@click.option("--student", help="A checkpoint for the student to start from.  [default: the teacher itself]")
+@click.option("--teacher", help="The model to compress: a checkpoint folder or a hub id.  [default: all-MiniLM-L6-v2]")
+@click.option("--student", help="The checkpoint whose weights the student starts from.  [default: the teacher]")
 @click.option(
-    "--unlabelled", multiple=True, metavar="FILE", help="Texts, one a line, for methods that learn from them."
+    "--unlabelled",
+    multiple=True,
+    metavar="FILE",
+    help="A file with one text a line, for methods that learn from unlabelled text.",
 )
-@click.option("--data", multiple=True, help="File, folder, hub id, catalogue name or split=path; may be repeated.")
-@click.option("--recipe", help="Methods joined by +, or a TOML file.  [default: trim-vocab+drop-layers+kd]")
+@click.option(
+    "--data",
+    multiple=True,
+    help="Labelled rows: a file, a folder, a hub id, a name that `edgebert data` lists, or SPLIT=PATH. May be repeated.",
+)
+@click.option(
+    "--recipe",
+    help="The compression methods in order, joined by + (`edgebert methods` lists them), or a TOML file.  [default: trim-vocab+drop-layers+kd]",
+)
 @column_options
-@click.option("--set", "params", multiple=True, metavar="NAME.PARAM=VALUE", help="A parameter of a method or task.")
-@click.option("--max-latency-ms", type=click.FloatRange(min=0, min_open=True), help="Overrides the device's budget.")
 @click.option(
-    "--max-size-mb", type=click.FloatRange(min=0, min_open=True), help="Of the model file, 1 MB = 10^6 bytes."
+    "--set",
+    "params",
+    multiple=True,
+    metavar="NAME.PARAM=VALUE",
+    help="Set a parameter of a method or an option of a task.",
 )
 @click.option(
-    "--max-drop", type=click.FloatRange(min=0), help="Points of the metric under the teacher, 1 point = 0.01."
+    "--max-latency-ms",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Largest latency on the device, at the data's 95th-percentile length.  [default: the device's budget]",
 )
-@click.option("--candidates", type=click.IntRange(min=1), help="How many student shapes to train.")
-@click.option("--effort", type=click.Choice(["quick", "standard", "thorough"]), default="standard", show_default=True)
-@click.option("--run", help="The run folder.  [default: runs/TASK-DATA-DEVICE]")
-@click.option("--seed", type=int, default=0, show_default=True)
-@click.option("--epochs", type=click.FloatRange(min=0, min_open=True), help="Of the student's last training.")
 @click.option(
-    "--teacher-epochs", type=click.FloatRange(min=0, min_open=True), help="When the teacher needs a new head."
+    "--max-size-mb",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Largest size of the model file, 1 MB = 10^6 bytes.  [default: the device's budget]",
 )
-@click.option("--learning-rate", type=click.FloatRange(min=0, min_open=True), help="Peak.  [default: by width]")
-@click.option("--batch-size", type=click.IntRange(min=1), default=32, show_default=True)
-@click.option("--max-length", type=click.IntRange(min=8), help="Tokens of a window.  [default: 128]")
-@click.option("--mixed-precision", type=click.Choice(["no", "bf16", "fp16"]), default="no", show_default=True)
-@click.option("--encoding", default="utf-8", show_default=True, help="Of text files.")
+@click.option(
+    "--max-drop",
+    type=click.FloatRange(min=0),
+    help="Largest loss of the metric against the teacher, in points (1 point = 0.01).  [default: the device's budget]",
+)
+@click.option(
+    "--candidates", type=click.IntRange(min=1), help="How many student shapes to train.  [default: by --effort]"
+)
+@click.option(
+    "--effort",
+    type=click.Choice(["quick", "standard", "thorough"]),
+    default="standard",
+    show_default=True,
+    help="How long to train, and how many student shapes.",
+)
+@click.option("--run", help="The folder that keeps stages, report and bundle.  [default: runs/TASK-DATA-DEVICE]")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of every random choice.")
+@click.option(
+    "--epochs",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Epochs of the student's last training.  [default: by --effort and rows]",
+)
+@click.option(
+    "--teacher-epochs",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Epochs of the teacher, where it needs a new head.  [default: by --effort and rows]",
+)
+@click.option(
+    "--learning-rate",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Peak learning rate.  [default: by the model's width]",
+)
+@click.option(
+    "--batch-size", type=click.IntRange(min=1), default=32, show_default=True, help="Rows of a training step."
+)
+@click.option(
+    "--max-length",
+    type=click.IntRange(min=8),
+    help="Tokens that the model reads at once; a longer text is read in windows or cut, as its task says.  [default: 128]",
+)
+@click.option(
+    "--mixed-precision",
+    type=click.Choice(["no", "bf16", "fp16"]),
+    default="no",
+    show_default=True,
+    help="Precision of training.",
+)
+@click.option("--encoding", default="utf-8", show_default=True, help="Encoding of text files.")
 @click.option(
     "--format",
     "formats",
     multiple=True,
-    help="Of files, by comma or repeated: onnx, tflite, coreml.  [default: the device's]",
+    help="File formats: onnx, tflite, coreml; separated by commas, or give the option again.  [default: the device's]",
 )
 @click.option(
     "--precision",
     "precisions",
     multiple=True,
-    help="Beside fp32, by comma or repeated; the first is planned for.  [default: int8]",
+    help="Precisions to write beside fp32, separated by commas; sizes are planned for the first.  [default: int8]",
 )
 @click.option(
     "--on",
     metavar="TARGET",
-    help="Measure there too: adb, ssh:user@host, browser, …; or none.  [default: the device's own, where it answers]",
+    help="Where to measure beside this machine: adb, ssh:USER@HOST, browser; none predicts only.  [default: the device, where it can be reached]",
 )
-@click.option("--twins", is_flag=True, help="Of several heads: also fit each alone, and compare.")
-@click.option("--allow-pickle", is_flag=True, help="Read pickled weights; only of authors that you trust.")
-@click.option("--quiet", is_flag=True, help="No progress.")
+@click.option("--twins", is_flag=True, help="With several heads: also fit a model for each task alone, to compare.")
+@click.option(
+    "--allow-pickle", is_flag=True, help="Read pickled weights, which can run code: only for authors that you trust."
+)
+@click.option("--quiet", is_flag=True, help="Print no progress.")
 @json_option
 def command(
     tasks: tuple[str, ...],

@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 @click.group(
     "methods",
     invoke_without_command=True,
-    short_help="The compression methods that a recipe can name.",
+    short_help="List the compression methods, or explain one.",
     epilog="\b\nExamples:\n  edgebert methods\n  edgebert methods show tinybert",
 )
 @json_option
 @click.pass_context
 def command(ctx: click.Context, as_json: bool) -> None:
-    """Lists the methods in the order in which a recipe may apply them."""
+    """Lists the compression methods in the order in which a recipe may apply them."""
     if ctx.invoked_subcommand:
         return
     from edgebert.api import list_methods
@@ -45,7 +45,7 @@ def _tasks(method: Method) -> str:
     return ", ".join(t.name for t in registry.tasks().values() if t.head in method.heads) or "all"
 
 
-@command.command("show", short_help="One method: paper, equations, parameters.")
+@command.command("show", short_help="Explain one method: paper, equations, parameters.")
 @click.argument("name")
 @json_option
 def show(name: str, as_json: bool) -> None:

@@ -12,20 +12,21 @@ import click
 
 @click.command(
     "predict",
-    short_help="Answers of a packaged model.",
+    short_help="Answer texts with a packaged model.",
     epilog="""\b
 Examples:
   edgebert predict runs/ner-atis-pixel6 "show me flights from boston to denver on monday"
   cat lines.txt | edgebert predict runs/ner-atis-pixel6 - --json
   edgebert predict runs/qa-mine-pixel6 "who wrote it" "The report was written by Ada."
 
-A task that reads two texts takes them in turn; in lines of standard input a tab stands between them.""",
+A task that reads two texts takes them from two arguments; in a line of standard input they are separated by a tab.""",
 )
 @click.argument("path", metavar="RUN")
 @click.argument("texts", metavar="TEXT...", nargs=-1, required=True)
-@click.option("--json", "as_json", is_flag=True, help="One JSON object a text and line.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line for each text.")
 def command(path: str, texts: tuple[str, ...], as_json: bool) -> None:
-    """Runs the packaged model of RUN (a run or bundle folder) on TEXT; - reads a text a line from standard input."""
+    """Runs the packaged model of RUN (a run or bundle folder) on TEXT; with - it reads one text a line from
+    standard input."""
     from edgebert.api import load
 
     predictor = load(path)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @click.command(
     "profile",
-    short_help="Measure files where they will run.",
+    short_help="Measure latency, load and memory of files where they will run.",
     epilog="""\b
 Examples:
   edgebert profile runs/ner-atis-pixel6 --on here
@@ -22,26 +22,34 @@ Examples:
   edgebert profile ./my-model-edge --on here --on browser --texts lines.txt
   edgebert profile model.onnx --on adb --length 128
 
-Texts are run at their own lengths and at 128 tokens. Every figure says whether it was measured or emulated. The command
-ends with 2 when something that was asked for could not be measured.""",
+Texts are run at their own lengths and padded to 128 tokens. Every figure says whether it was measured or emulated. The
+exit code is 2 when something that was asked for could not be measured.""",
 )
 @click.argument("artifacts", metavar="ARTIFACT...", nargs=-1, required=True)
-@click.option("--on", multiple=True, required=True, metavar="TARGET", help="here, ssh:user@host, …; may be repeated.")
-@click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True, help="Of the runtime.")
-@click.option("--cores", metavar="N,N", help="Cores to run on, by comma.  [default: the system chooses]")
-@click.option("--length", type=int, help="One input of this many tokens, instead of texts.")
-@click.option("--texts", metavar="FILE", help="A text a line, run at their own lengths and at 128 tokens.")
-@click.option("--run", metavar="RUN", help="A run or bundle whose texts are taken.  [default: the artifact's own]")
+@click.option(
+    "--on",
+    multiple=True,
+    required=True,
+    metavar="TARGET",
+    help="Where to measure: here, browser, adb, ssh:USER@HOST. May be repeated.",
+)
+@click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True, help="Threads of the runtime.")
+@click.option(
+    "--cores", metavar="N,N", help="Numbers of the cores to run on, separated by commas.  [default: the system chooses]"
+)
+@click.option("--length", type=int, help="Measure one input of this many tokens instead of texts.")
+@click.option("--texts", metavar="FILE", help="A file with one text a line.")
+@click.option("--run", metavar="RUN", help="A run or bundle whose texts are measured.  [default: the run of ARTIFACT]")
 @click.option(
     "--max-seconds", type=click.FloatRange(min=0), default=60, show_default=True,
-    help="Of each file's runs, after the first 50 timed ones, while p50 is not stable.",
+    help="The most seconds to go on measuring a file after its first 50 runs, while p50 is not stable.",
 )  # fmt: skip
 @click.option(
     "--timeout", "timeout_s", type=click.FloatRange(min=1), default=600, show_default=True,
-    help="Seconds for everything at one kind of lengths; what was measured by then is kept.",
+    help="Seconds after which measuring at one kind of lengths is stopped; what was measured by then is kept.",
 )  # fmt: skip
-@click.option("--output", "-o", metavar="FILE", help="Write everything, raw times included, as JSON.")
-@click.option("--quiet", is_flag=True, help="No progress.")
+@click.option("--output", "-o", metavar="FILE", help="A JSON file to write everything to, raw times included.")
+@click.option("--quiet", is_flag=True, help="Print no progress.")
 @json_option
 def command(cores: str | None, output: str | None, quiet: bool, as_json: bool, **options: Any) -> int:
     """Measures each ARTIFACT (a file, a bundle, a run folder or what edgebert convert wrote) on each TARGET."""
@@ -65,7 +73,9 @@ def _cores(text: str | None) -> tuple[int, ...]:
     except ValueError:
         cores = (-1,)
     if any(core < 0 for core in cores):
-        raise click.BadParameter(f"'{text}' is not numbers by comma, such as 4,5", param_hint="--cores")
+        raise click.BadParameter(
+            f"'{text}' is no list of numbers separated by commas, such as 4,5", param_hint="--cores"
+        )
     return cores
 
 
@@ -89,7 +99,7 @@ def _print(result: Measurement) -> None:
         click.echo(line)
     for on in dict.fromkeys(one.target for one in result.results if one.n_runs and one.how == "emulated"):
         click.echo(f"{on}: emulated, so its times and memory say nothing of such a device; its outputs do")
-    click.echo("ms. " + result.statistic)
+    click.echo("times in ms; " + result.statistic)
     for on, facts in result.facts.items():
         if said := _facts(facts):
             click.echo(f"{on}: {said}")
@@ -100,7 +110,7 @@ def _print(result: Measurement) -> None:
     for one in result.results:
         if one.compared:
             click.echo(
-                f"{one.file} on {one.target}: {100 * one.equal_predictions:.2f} % of predictions as here, largest "
+                f"{one.file} on {one.target}: {100 * one.equal_predictions:.2f} % of predictions equal those of this machine, largest "
                 f"difference {one.max_difference:.2g} ({one.compared} inputs)"
                 if one.max_difference is not None and one.equal_predictions is not None
                 else f"{one.file} on {one.target}: its outputs are not numbers"

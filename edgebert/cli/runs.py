@@ -12,14 +12,14 @@ from edgebert.cli._show import json_option, print_json, print_table, stdout_cons
 @click.group(
     "runs",
     invoke_without_command=True,
-    short_help="What was fitted here.",
+    short_help="List the runs, or show one.",
     epilog="\b\nExamples:\n  edgebert runs\n  edgebert runs show ner-atis-pixel6",
 )
-@click.option("--root", default="runs", show_default=True, help="The folder that holds the runs.")
+@click.option("--root", default="runs", show_default=True, help="The folder that contains the runs.")
 @json_option
 @click.pass_context
 def command(ctx: click.Context, root: str, as_json: bool) -> None:
-    """Lists the runs and how far they are."""
+    """Lists the runs and the stages that each has finished."""
     ctx.obj = root
     if ctx.invoked_subcommand:
         return
@@ -38,7 +38,7 @@ def command(ctx: click.Context, root: str, as_json: bool) -> None:
         click.echo(f"no runs under {root}")
 
 
-@command.command("show", short_help="One run's report, or how far it is.")
+@command.command("show", short_help="Show one run: its stages and its report.")
 @click.argument("name")
 @json_option
 @click.pass_obj

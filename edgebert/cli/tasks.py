@@ -9,7 +9,7 @@ from edgebert.cli._show import json_option, print_json, print_table
 
 @click.command(
     "tasks",
-    short_help="What a model can be made for.",
+    short_help="List the tasks and their options.",
     epilog="""\b
 Examples:
   edgebert tasks
