@@ -324,11 +324,10 @@ def test_notes_say_what_was_read(tags: str, bio: str, notes: list[str]) -> None:
 @pytest.mark.parametrize(
     ("tags", "place"),
     [
-        ("O PER", "f:1"),
-        ("B-A o", "f:1"),
+        ("B-A PER", "f:1"),
+        ("B-A O 0", "f:2"),
         ("B-", "f:0"),
-        ("A-B", "f:0"),
-        ("PER-B", "f:0"),
+        ("NN VB", "f:0"),
         ("0", "f:0"),
         ("S-A O U-A", "f:2"),
     ],

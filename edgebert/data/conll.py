@@ -8,11 +8,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from edgebert.data.layout import PREFIX, Sentence, find_layout, is_header, parted
 from edgebert.data.text import lines
 from edgebert.errors import DataError
 from edgebert.types import Record
 
 TAG_LIKE = re.compile(r"O|[A-Z]-\S+")
+COMMENT = re.compile(r"#[ \t]|#(begin|end) |#\w+ ?= ?")
 DOCUMENT = "-DOCSTART-"
 CONLLU_COLUMNS = 10
 LINES = "#lines"  # a name that no column of a table is likely to have
@@ -21,30 +23,53 @@ LINES = "#lines"  # a name that no column of a table is likely to have
 def read_conll(content: bytes, place: str, encoding: str = "utf-8", notes: list[str] | None = None) -> list[Record]:
     """One record a sentence: first column the word, last column the tag, a blank line between sentences.
 
-    Columns are separated by tabs if the first line of words has one, else by spaces. Raises DataError with file:line
-    for a line whose number of columns is not that of the first, or is 1.
+    Columns are separated by tabs if the first line of words has one, else by spaces. What `find_layout` tells of other
+    columns is added to `notes`. Raises DataError with file:line for a line whose number of columns is not that of the
+    first, or is 1.
     """
-    text = lines(content, place, encoding)
-    tabbed, width = _shape(text)
-    if width == 1:
-        number = next((number for number, line in enumerate(text, 1) if _holds_words(line)), None)
-        if number is None:
-            return []
-        raise _wrong_columns(f"{place}:{number}", 1, 2, tabbed)
+    sentences, header = _sentences(lines(content, place, encoding), place)
+    if not sentences:
+        return []
+    layout = find_layout(sentences, header)
+    if notes is not None:
+        notes += layout.notes
+    if layout.sentence is not None:
+        sentences = [own for sentence in sentences for own in parted(sentence, layout.sentence)]
+    prefix = PREFIX if layout.prefixed else None
     records: list[Record] = []
-    sentence: list[tuple[int, str, str]] = []
-    for number, line in enumerate([*text, ""], 1):
-        if not line.strip() or line.startswith(DOCUMENT):
-            records += _record(sentence, place)
-            sentence = []
-            continue
-        columns = _columns(line, tabbed)
-        if not sentence and _is_comment(line, columns, width):
-            continue
-        if len(columns) != width:
-            raise _wrong_columns(f"{place}:{number}", len(columns), width, tabbed)
-        sentence.append((number, columns[0], columns[-1]))
+    for sentence in sentences:
+        cells = [(number, own[layout.word], own[layout.tag]) for number, own in sentence]
+        if prefix:
+            cells = [(number, prefix.sub("", word, count=1), tag) for number, word, tag in cells]
+        records += _record(cells, place)
     return records
+
+
+def _sentences(text: list[str], place: str) -> tuple[list[Sentence], list[str] | None]:
+    """The lines of each sentence, and the cells of the header where there is one."""
+    tabbed, width = _shape(text)
+    tags = {cells[-1] for line in text if _holds_words(line) and len(cells := _columns(line, tabbed)) == width}
+    sentences: list[Sentence] = [[]]
+    header: list[str] | None = None
+    for number, line in enumerate(text, 1):
+        if not line.strip():
+            sentences.append([])
+            continue
+        cells = _columns(line, tabbed)
+        if DOCUMENT in cells[:2]:
+            sentences.append([])
+            continue
+        if not sentences[-1] and _is_comment(line, cells, width, tags):
+            continue
+        while len(cells) > width and not cells[-1]:
+            cells.pop()
+        if len(cells) != width or width == 1:
+            raise _wrong_columns(f"{place}:{number}", len(cells), max(width, 2), tabbed)
+        if header is None and not any(sentences) and is_header(cells):
+            header = cells
+            continue
+        sentences[-1].append((number, cells))
+    return [sentence for sentence in sentences if sentence], header
 
 
 def read_conllu(content: bytes, place: str, encoding: str = "utf-8", notes: list[str] | None = None) -> list[Record]:
@@ -117,7 +142,8 @@ def _shape(text: list[str]) -> tuple[bool, int]:
     sure = (line for line in text if _holds_words(line))
     hashed = (line for line in text if line.startswith("#"))
     line = next(sure, None) or next(hashed, "")
-    return "\t" in line, len(_columns(line, "\t" in line))
+    tabbed = "\t" in line
+    return tabbed, len(_columns(line.rstrip("\t ") if tabbed else line, tabbed))
 
 
 def _columns(line: str, tabbed: bool) -> list[str]:
@@ -127,11 +153,11 @@ def _columns(line: str, tabbed: bool) -> list[str]:
     return re.split(" +", line.strip(" "))
 
 
-def _is_comment(line: str, columns: list[str], width: int) -> bool:
+def _is_comment(line: str, columns: list[str], width: int, tags: set[str]) -> bool:
     """A line that begins with '# ' and cannot be a word and its tag; a tweet may begin with '#word' or '#'."""
-    if line != "#" and not line.startswith(("# ", "#begin ", "#end ")):
+    if not COMMENT.match(line):
         return False
-    return len(columns) != width or not TAG_LIKE.fullmatch(columns[-1])
+    return len(columns) != width or not (columns[-1] in tags or TAG_LIKE.fullmatch(columns[-1]))
 
 
 def _wrong_columns(where: str, found: int, wanted: int, tabbed: bool) -> DataError:

@@ -11,6 +11,7 @@ from typing import Any
 
 from edgebert.data.conll import CONLLU_COLUMNS, read_atis, read_conll, read_conllu
 from edgebert.data.found import Found, Part, role
+from edgebert.data.layout import is_tagged
 from edgebert.data.nested import is_splits, is_squad, row_records, squad_records
 from edgebert.data.tables import read_csv, read_json, read_lines, read_parquet, read_tsv
 from edgebert.data.text import decode
@@ -200,7 +201,8 @@ def _sniff(path: Path, content: bytes, roles: Collection[str]) -> str:
     if suffix == ".conllu" or (words and all(len(cells) == CONLLU_COLUMNS for cells in words)):
         return "conllu"
     if _is_table(words):
-        return "tsv"
+        texts = [[cell.decode(errors="replace") for cell in cells] for cells in words]
+        return "conll" if is_tagged(texts) else "tsv"
     if suffix == ".txt" and not LABELLED & set(roles):
         return "lines"
     try:

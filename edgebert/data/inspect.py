@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from edgebert.data.found import Part
 
 SHARES = (50, 95)
-ENTITY = "BIELSUMW"
 
 
 @dataclass(frozen=True)
@@ -100,10 +99,10 @@ def _guess(part: Part) -> str:
 
 
 def _is_entities(part: Part) -> bool:
+    from edgebert.data.bio import are_entities
     from edgebert.data.tagged import read_tagged
 
-    tags = {tag for record in part.records[:200] for tag in read_tagged(record).tags}
-    return all(tag == "O" or (tag[0] in ENTITY and tag[1:2] == "-") for tag in tags)
+    return are_entities(tag for record in part.records[:200] for tag in read_tagged(record).tags)
 
 
 def _number(columns: Mapping[str, Any], names: Sequence[str]) -> bool:
