@@ -1,15 +1,29 @@
-"""What a run was made with: versions and hardware, for the manifest and the report."""
+"""What a run was made with: versions and hardware, for the manifest and the report; and who else uses the machine."""
 
 from __future__ import annotations
 
 import os
 import platform
+import time
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
 LIBRARIES = (
     "edgebert", "torch", "transformers", "accelerate", "tokenizers", "datasets", "onnx", "onnxruntime", "numpy", "seqeval",
 )  # fmt: skip
+SHARED_FROM = 0.25  # cores that others keep busy; less is what any system does by itself
+# A waiting thread of OpenMP spins for milliseconds by default. Where another process computes, it spins away the very
+# core that the thread it waits for needs: a training then takes many times as long. Read when torch is loaded.
+PASSIVE_WAITING = {"OMP_WAIT_POLICY": "PASSIVE", "KMP_BLOCKTIME": "0"}
+
+
+def wait_passively() -> None:
+    """Makes torch's threads sleep while they wait for each other. To be called before torch is imported; what the
+    user set stays, and results do not depend on it."""
+    for name, value in PASSIVE_WAITING.items():
+        os.environ.setdefault(name, value)
 
 
 def describe_environment() -> dict[str, Any]:
@@ -18,8 +32,76 @@ def describe_environment() -> dict[str, Any]:
 
 
 def usable_cores() -> int:
-    """Cores that this process may run on."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Cores that this process may run on: by its affinity, and by the quota of its control group (a container's)."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(cores, _quota() or cores))
+
+
+def _quota(root: Path = Path("/sys/fs/cgroup")) -> int | None:
+    """Whole cores that the control group grants; None where it sets no limit."""
+    files = (("cpu.max",), ("cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us"))  # version 2, version 1
+    for names in files:
+        try:
+            granted, period = " ".join((root / name).read_text() for name in names).split()
+            return max(1, round(int(granted) / int(period))) if int(granted) > 0 else None
+        except (OSError, ValueError):  # another version, or "max"
+            continue
+    return None
+
+
+@dataclass(frozen=True)
+class MachineUse:
+    """Who computed on this machine over some seconds."""
+
+    others: float  # cores' worth of other processes and other virtual machines
+    cores: int  # that this process may run on
+    seconds: float
+
+    @property
+    def is_shared(self) -> bool:
+        return self.others >= SHARED_FROM
+
+    def __str__(self) -> str:
+        return f"other processes compute on {self.others:.1f} of {self.cores} core{'s' if self.cores > 1 else ''}"
+
+
+class UseMeter:
+    """Tells who computed since it was made, or since it was last asked.
+
+    A process's own use is its CPU time and that of its children; the rest of what kept its cores busy, and what the
+    hypervisor took, is others'. Costs some milliseconds a reading.
+    """
+
+    def __init__(self) -> None:
+        self._then = self._read()
+
+    def use(self) -> MachineUse:
+        now = self._read()
+        seconds, busy, own = (new - old for new, old in zip(now, self._then, strict=True))
+        self._then = now
+        others = max(0.0, busy - own) / seconds if seconds > 0 else 0.0
+        cores = usable_cores()
+        return MachineUse(round(min(others, cores), 2), cores, round(seconds, 2))
+
+    @staticmethod
+    def _read() -> tuple[float, float, float]:
+        """Seconds: of the clock, of busy time of the cores that we may use, of CPU time of our own."""
+        import psutil
+
+        times = psutil.cpu_times(percpu=True)
+        if hasattr(os, "sched_getaffinity"):
+            times = [times[core] for core in os.sched_getaffinity(0) if core < len(times)]
+        busy = sum(
+            getattr(one, name, 0.0) for one in times for name in ("user", "nice", "system", "irq", "softirq", "steal")
+        )
+        me = psutil.Process()
+        own = 0.0
+        for process in (me, *me.children(recursive=True)):
+            try:
+                own += sum(process.cpu_times()[:4])  # of those that it has waited for, too
+            except psutil.Error:  # it ended meanwhile
+                continue
+        return time.monotonic(), busy, own
 
 
 def _versions() -> dict[str, str]:
