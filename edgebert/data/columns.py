@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from edgebert.data.exports import read_exports
 from edgebert.errors import unknown
 from edgebert.types import Record
 
@@ -13,6 +14,12 @@ TEXTS = ("text", "second")
 WORDY = frozenset({"words", "tags", "spans"})  # roles whose reader knows its own names
 LABEL_ROLES = ("label", "score", "tags", "answers")  # what --label-column may name
 SAMPLE = 1000  # rows that a guess is made from
+BOOKKEEPING = frozenset(
+    "id idx index guid uid uuid split source meta user annotator annotator_id annotation_id created_at updated_at"
+    " lead_time row_id sentence_id sent_id document_id doc_id timestamp date url answer __index_level_0__ level_0"
+    " _input_hash _task_hash _session_id _view_id _annotator_id _timestamp options accept".split()
+)  # columns that say something of the row, and are never guessed to be its text or label
+_YES, _NO = frozenset({"1", "1.0", "true"}), frozenset({"0", "0.0", "false", "", "none"})
 
 
 def assign(
@@ -25,21 +32,26 @@ def assign(
         given: role -> column; `label` stands for the role among LABEL_ROLES that there is.
 
     Raises:
-        RequestError: a given column that the first record does not have.
+        RequestError: a given column that no record has.
     """
+    notes: list[str] = []
+    if not WORDY & roles.keys():
+        records, notes = read_exports(records)
     if not records:
-        return [], []
-    columns = list(records[0].columns)
+        return [], notes
+    columns = list(dict.fromkeys(column for record in records for column in record.columns))
     found = _given(columns, roles, given)
     for role, usual in roles.items():
         taken = set(found.values())
-        names = {str(column).casefold(): column for column in columns if column not in taken}
+        names = {str(column).strip().casefold(): column for column in reversed(columns) if column not in taken}
         column = next((names[name] for name in (role, *usual) if name in names), None)
         if role not in found and column is not None:
             found[role] = column
-    notes = [] if WORDY & roles.keys() else _guess(records[:SAMPLE], columns, roles, found)
+    if not WORDY & roles.keys():
+        notes += _guess(records[:SAMPLE], columns, roles, found)
+        records = _flagged(records, columns, roles, found, notes)
     renamed = {column: role for role, column in found.items()}
-    if all(column == role for column, role in renamed.items()):
+    if all(column == role for column, role in renamed.items()) and all(len(r.columns) == len(columns) for r in records):
         return list(records), notes
     return [replace(record, columns=_renamed(record.columns, renamed)) for record in records], notes
 
@@ -63,42 +75,78 @@ def _guess(
 ) -> list[str]:
     """Fills the roles that no name told, in place; the longest texts, then the column of fewest values."""
     notes = []
+    values = {
+        column: [value for record in records if (value := record.columns.get(column)) is not None] for column in columns
+    }
 
-    def take(role: str, column: str | None) -> None:
+    def take(role: str, column: str | None, why: str) -> None:
         if column is not None:
             found[role] = column
-            notes.append(f"{role}: read from the column '{column}'")
+            notes.append(f"{role}: read from the column '{column}'{why}")
 
     def free(kind: type | tuple[type, ...]) -> list[str]:
-        left = [column for column in columns if column not in found.values()]
-        return [c for c in left if all(isinstance(record.columns.get(c), kind) for record in records)]
+        left = [c for c in columns if c not in found.values() and str(c).casefold() not in BOOKKEEPING]
+        return [column for column in left if values[column] and all(isinstance(v, kind) for v in values[column])]
 
     if "score" in roles and "score" not in found:
-        take("score", next((column for column in free((str, int, float)) if _numbers(records, column)), None))
+        numbers = (column for column in free((str, int, float)) if all(map(is_number, values[column])))
+        take("score", next(numbers, None), "")
     open_texts = [role for role in TEXTS if role in roles and role not in found]
-    longest = sorted(free(str), key=lambda column: -sum(len(record.columns[column]) for record in records))
+    texts = [column for column in free(str) if not all(map(is_number, values[column]))]
+    longest = sorted(texts, key=lambda column: -sum(map(len, values[column])))
     for role, column in zip(open_texts, sorted(longest[: len(open_texts)], key=columns.index), strict=False):
-        take(role, column)
-    if "label" in roles and "label" not in found:
-        left = free((str, int, list))
-        take("label", min(left, key=lambda c: len({str(r.columns[c]) for r in records}), default=None))
+        take(role, column, ", which holds the longest texts" if len(texts) > len(open_texts) else "")
+    if "label" in roles and "label" not in found and len(_flags(records, columns, found)) < 2:
+        kinds = {column: len({str(value) for value in values[column]}) for column in free((str, int, list))}
+        several = {column: n for column, n in kinds.items() if n > 1} or kinds
+        take("label", min(several, key=lambda c: several[c], default=None), ", which has the fewest values")
     return notes
 
 
-def _numbers(records: Sequence[Record], column: str) -> bool:
-    return all(is_number(record.columns[column]) for record in records)
+def _flags(records: Sequence[Record], columns: Sequence[str], found: Mapping[str, str]) -> list[str]:
+    """Columns that say yes or no of a label, one a column; none unless there are several."""
+
+    def says(column: str) -> bool:
+        seen = {str(record.columns.get(column)).strip().casefold() for record in records}
+        return bool(seen & (_YES | {"0", "0.0", "false"})) and seen <= _YES | _NO
+
+    free = [c for c in columns if c not in found.values() and str(c).casefold() not in BOOKKEEPING]
+    flags = [column for column in free if says(column)]
+    return flags if len(flags) > 1 else []
+
+
+def _flagged(
+    records: Sequence[Record],
+    columns: Sequence[str],
+    roles: Mapping[str, tuple[str, ...]],
+    found: dict[str, str],
+    notes: list[str],
+) -> list[Record]:
+    """Records with the list of a row's labels as `label`, where the file has a column a label."""
+    if "label" not in roles or "label" in found or not (flags := _flags(records, columns, found)):
+        return list(records)
+    notes.append(f"label: the columns {', '.join(flags)}, where a row says 1 or true")
+    found["label"] = "label"
+    return [
+        replace(record, columns={**record.columns, "label": [c for c in flags if _is_yes(record.columns.get(c))]})
+        for record in records
+    ]
+
+
+def _is_yes(value: Any) -> bool:
+    return str(value).strip().casefold() in _YES
 
 
 def is_number(value: Any) -> bool:
     try:
         float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return False
     return True
 
 
 def _renamed(columns: Mapping[str, Any], renamed: Mapping[str, str]) -> dict[str, Any]:
-    """Columns that play no part keep their name, unless a role needs it."""
+    """Columns that play no part keep their name, unless a role needs it; a row without one has None there."""
     roles = set(renamed.values())
     kept = {name: value for name, value in columns.items() if name not in renamed and name not in roles}
-    return {**kept, **{role: columns.get(column) for column, role in renamed.items() if column in columns}}
+    return {**kept, **{role: columns.get(column) for column, role in renamed.items()}}

@@ -49,11 +49,11 @@ class CatalogueEntry:
 def catalogue() -> dict[str, CatalogueEntry]:
     """All entries by name."""
     folder = Path(__file__).with_name("catalogue")
-    entries = [_read(path) for path in folder.glob("*.toml")]
+    entries = [read_entry(path) for path in folder.glob("*.toml")]
     return {entry.name: entry for entry in sorted(entries, key=lambda entry: entry.name)}
 
 
-def _read(path: Path) -> CatalogueEntry:
+def read_entry(path: Path) -> CatalogueEntry:
     table = tomllib.loads(path.read_text("utf-8"))
     files = table.pop("files")
     known = {split: tuple(CatalogueFile(**file) for file in files[split]) for split in SPLITS if split in files}

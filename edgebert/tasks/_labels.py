@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
+from edgebert.data.lists import read_list
 from edgebert.errors import DataError
 from edgebert.types import Record, Row, TypeScore
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
 Ranked = tuple[tuple[str, float], ...]  # labels with their probabilities, the best first
 KEPT = 3  # labels of a ranking
+LARGEST = 10**18  # a number that is a label
 
 
 # ---------------------------------------------------------------- reading
@@ -29,23 +31,64 @@ def column_of(record: Record, role: str, option: str) -> Any:
     return record.columns[role]
 
 
+def is_missing(value: Any) -> bool:
+    """Whether a cell holds nothing: None, NaN, blank text, or how pandas writes those."""
+    if isinstance(value, str):
+        return not value.strip() or value.strip() in ("nan", "NaN", "<NA>")
+    return value is None or (isinstance(value, float) and value != value)
+
+
 def text_of(record: Record, role: str, option: str) -> str:
-    """The text of a column, "" where it holds only whitespace.
+    """The text of a column, "" where it holds nothing or only whitespace.
 
     Raises DataError with the record's place where there is no such column, or it holds no text."""
     value = column_of(record, role, option)
-    if not isinstance(value, str):
-        kind = "nothing" if value is None else f"{value!r}, a {type(value).__name__}"
-        raise DataError(f"the {role} is {kind}, not text", where=record.where, hint="Every row needs a text.")
-    return value if value.strip() else ""
+    if isinstance(value, str):
+        return value if value.strip() else ""
+    if is_missing(value):
+        return ""
+    what = f"the {role} is {short(value)}, a {type(value).__name__}, not text"
+    raise DataError(what, where=record.where, hint="Every row needs a text.")
+
+
+def short(value: Any) -> str:
+    """How a message shows a value."""
+    try:
+        shown = repr(value)
+    except (ValueError, RecursionError):  # a number of thousands of digits
+        return "a long number"
+    return shown if len(shown) <= 80 else f"{shown[:80]}…"
+
+
+def left_out(records: Sequence[Record], kept: Sequence[Row], roles: Mapping[str, str]) -> None:
+    """Raises DataError with the first record's place where no row is left because the columns of `roles` hold nothing.
+
+    Args:
+        roles: role -> what a message calls it.
+    """
+    if kept or not records:
+        return
+    for role, name in roles.items():
+        value = records[0].columns.get(role)
+        if value is None and role in ("text", "second"):
+            raise DataError(f"the {name} is nothing, not text", where=records[0].where, hint="Every row needs a text.")
+        if is_missing(value):
+            hint = "Complete the row, or name another column."
+            what = f"the {name} is empty" if isinstance(value, str) and role != "label" else f"the {name} is {value!r}"
+            raise DataError(what, where=records[0].where, hint=hint)
 
 
 def label_of(record: Record) -> str:
-    """The label of a row: text, a whole number or a truth value, as text. Raises DataError with the record's place."""
+    """The label of a row: text, a whole number or a truth value, as text; "" where there is none.
+
+    Raises DataError with the record's place."""
     value = column_of(record, "label", "label")
+    if is_missing(value):
+        return ""
     label = as_label(value)
     if not label:
-        raise DataError(f"the label is {value!r}", where=record.where, hint="A label is a text or a whole number.")
+        hint = "A label is a text or a whole number."
+        raise DataError(f"the label is {short(value)}", where=record.where, hint=hint)
     return label
 
 
@@ -58,8 +101,45 @@ def as_label(value: Any) -> str | None:
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, int) or (isinstance(value, float) and value.is_integer()):
-        return str(int(value))
+        return str(int(value)) if abs(value) < LARGEST else None
     return None
+
+
+def read_labels(records: Sequence[Record], separator: str) -> tuple[list[Any], list[str]]:
+    """What the label's column holds in each record, lists that stand there as text read as lists, and notes on both.
+
+    Args:
+        separator: between the labels of one text; "" where a text has one label.
+    """
+    values, lists, single = [], 0, 0
+    for record in records:
+        value = column_of(record, "label", "label")
+        if isinstance(value, str) and (found := read_list(value, record.where)) is not None:
+            value, lists = found, lists + 1
+        single += isinstance(value, list | tuple) and len(value) == 1
+        values.append(value)
+    notes = [f"{lists} labels that are lists written as text were read as lists"] if lists else []
+    if not separator:
+        notes += [f"label: {single} lists of one label were read as that label"] if single else []
+        return values, notes
+    texts = [value for value in values if isinstance(value, str)]
+    if not any(separator in text for text in texts):
+        other = next((one for one in (",", ";") if any(one in text for text in texts)), separator)
+        if other != separator:
+            notes.append(f"labels are taken apart at '{other}', as none holds '{separator}'")
+        separator = other
+    return [value.split(separator) if isinstance(value, str) else value for value in values], notes
+
+
+def joined_labels(labels: Iterable[str]) -> list[str]:
+    """Labels that look like several, whose parts stand alone or in others too."""
+    known = set(labels)
+    for separator in "|,;":
+        joined = sorted(label for label in known if separator in label)
+        parts = Counter(part.strip() for label in joined for part in label.split(separator))
+        if any(part in known or n > 1 for part, n in parts.items()):
+            return joined
+    return []
 
 
 def told(n: int, what: str) -> list[str]:

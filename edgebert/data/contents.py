@@ -1,0 +1,110 @@
+"""The bytes of a data file: ordinary files only, compressed ones unpacked, and no more than memory can hold."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import io
+import lzma
+import stat
+import zipfile
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO
+
+from edgebert.errors import DataError, first_line
+
+MAX_BYTES = 512 * 2**20  # of one file, unpacked
+MAX_CELLS = 50_000_000  # lines, cells, JSON values: each becomes an object of Python
+MAX_ROWS = 2_000_000  # of one table
+_OPENERS: dict[str, Callable[[IO[bytes]], IO[bytes]]] = {
+    ".gz": lambda file: gzip.GzipFile(fileobj=file),
+    ".bz2": lambda file: bz2.BZ2File(file),
+    ".xz": lambda file: lzma.LZMAFile(file),
+}
+PACKED = frozenset({*_OPENERS, ".zip"})
+_KINDS = {stat.S_ISFIFO: "a pipe", stat.S_ISSOCK: "a socket", stat.S_ISCHR: "a device", stat.S_ISBLK: "a device"}
+_SEPARATORS = (b"\n", b"\r", b",", b"\t", b";", b"|", b"{", b"[")
+_SAVE = "Save it as CSV, JSON lines or Parquet"
+_OTHER_FORMATS = {  # ending -> (what it is, how to make rows of it)
+    ".xlsx": ("an Excel workbook", f"{_SAVE} there."),
+    ".xls": ("an Excel workbook", f"{_SAVE} there."),
+    ".ods": ("a spreadsheet", f"{_SAVE} there."),
+    ".pkl": ("a pickle, which can run code when it is read", f"{_SAVE}: DataFrame.to_csv."),
+    ".pickle": ("a pickle, which can run code when it is read", f"{_SAVE}: DataFrame.to_csv."),
+    ".arrow": ("an Arrow file", f"{_SAVE}: datasets.load_from_disk(FOLDER)['train'].to_parquet('train.parquet')."),
+    ".feather": ("an Arrow file", f"{_SAVE}: pandas.read_feather(FILE).to_parquet('rows.parquet')."),
+    ".zst": ("compressed by Zstandard", "Unpack it: unzstd FILE. Read as they are: .gz .bz2 .xz .zip"),
+    **dict.fromkeys((".tar", ".tgz", ".7z", ".rar"), ("an archive", "Unpack it and name the file or the folder.")),
+}  # fmt: skip
+
+
+def bare_name(path: Path) -> Path:
+    """The path without the ending of a compression: rows.csv for rows.csv.gz."""
+    return path.with_suffix("") if path.suffix.lower() in PACKED else path
+
+
+def read_bytes(path: Path, place: str) -> bytes:
+    """The file's bytes, unpacked. Raises DataError for what is no ordinary file, or unpacks to more than MAX_BYTES."""
+    suffix = path.suffix.lower()
+    if suffix in _OTHER_FORMATS:
+        what, hint = _OTHER_FORMATS[suffix]
+        raise DataError(f"{what}, which edgebert does not read", where=place, hint=hint)
+    try:
+        _check_ordinary(path, place)
+        with path.open("rb") as file:
+            content = _unpacked(file, suffix, place) if suffix in PACKED else _bounded(file, place)
+    except OSError as error:  # gzip's BadGzipFile is one too
+        raise DataError(f"cannot be read: {error.strerror or first_line(error)}", where=place) from None
+    except (EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, ValueError, NotImplementedError) as error:
+        what = f"not a whole {suffix} file: {first_line(error)}"
+        raise DataError(what, where=place, hint="Copy or write it again.") from None
+    check_cells(content, place)
+    return content
+
+
+def _check_ordinary(path: Path, place: str) -> None:
+    mode = path.stat().st_mode
+    if stat.S_ISDIR(mode):
+        raise DataError("a folder where a file is needed", where=place, hint="Name a file of it.")
+    for test, kind in _KINDS.items():
+        if test(mode):
+            hint = "Data is read more than once: write it into a file and name that."
+            raise DataError(f"{kind}, not a file", where=place, hint=hint)
+
+
+def _unpacked(file: IO[bytes], suffix: str, place: str) -> bytes:
+    if suffix != ".zip":
+        with _OPENERS[suffix](file) as unpacked:
+            return _bounded(unpacked, place)
+    with zipfile.ZipFile(file) as archive:
+        names = [one for one in archive.namelist() if not one.endswith("/") and not one.startswith("__MACOSX/")]
+        if len(names) != 1:
+            what = f"an archive of {len(names)} files, where one is read: {', '.join(names[:5])}"
+            raise DataError(what, where=place, hint="Unpack it and name the file or the folder.")
+        if archive.getinfo(names[0]).flag_bits & 1:
+            raise DataError("an encrypted archive", where=place, hint="Unpack it and name the file.")
+        with archive.open(names[0]) as unpacked:
+            return _bounded(unpacked, place)
+
+
+def _bounded(file: IO[bytes], place: str) -> bytes:
+    """All of it. Raises DataError once there is more than MAX_BYTES, however long the file says it is."""
+    held = io.BytesIO()
+    while block := file.read(2**20):
+        held.write(block)
+        if held.tell() > MAX_BYTES:
+            raise too_large(f"more than {MAX_BYTES // 2**20} MB", place)
+    return held.getvalue()
+
+
+def check_cells(content: bytes, place: str) -> None:
+    """Raises DataError where the bytes would become more than MAX_CELLS lines, cells or values."""
+    if len(content) > MAX_CELLS and sum(map(content.count, _SEPARATORS)) > MAX_CELLS:
+        raise too_large(f"more than {MAX_CELLS:,} lines, cells or values", place)
+
+
+def too_large(what: str, place: str) -> DataError:
+    hint = "Rows are held in memory: give a sample of them, or split the file into parts."
+    return DataError(f"the file holds {what}", where=place, hint=hint)
