@@ -119,7 +119,12 @@ def as_json(rng: random.Random, rows: list[dict[str, Any]]) -> bytes:
 def _labelled(rng: random.Random) -> dict[str, Any]:
     """A result of Label Studio."""
     if rng.random() < 0.5:
-        return {"type": "choices", "from_name": "sentiment", "to_name": "text", "value": {"choices": [rng.choice(LABELS)]}}
+        return {
+            "type": "choices",
+            "from_name": "sentiment",
+            "to_name": "text",
+            "value": {"choices": [rng.choice(LABELS)]},
+        }
     value = {"start": 0, "end": 3, "text": "fly", "labels": ["LOC"]}
     return {"type": "labels", "from_name": "label", "to_name": "text", "value": value}
 
@@ -190,7 +195,9 @@ def as_lines(rng: random.Random, kind: str) -> bytes:
     def line(i: int) -> str:
         text, label = f"{sentence(rng)} {i}", rng.choice(LABELS[:5])
         several = " ".join(f"__label__{rng.choice(LABELS)}" for _ in range(rng.randint(0, 3)))
-        return (f"{several} {text}", f"ABBR:{label} {text}", f"{rng.randrange(3)} {text}", text, f"{label}\t{text}")[style]
+        return (f"{several} {text}", f"ABBR:{label} {text}", f"{rng.randrange(3)} {text}", text, f"{label}\t{text}")[
+            style
+        ]
 
     return "\n".join(line(i) for i in range(rng.choice((1, 12, 30)))).encode()
 
@@ -319,7 +326,9 @@ def brat_folder(rng: random.Random, folder: Path) -> Path:
     for i in range(rng.choice((1, 12))):
         text = sentence(rng, 12)
         end = len(text.split(" ")[0])
-        note = rng.choice((f"T1\tLOC 0 {end}\t{text[:end]}\n", "", f"T1\tLOC 0 2;3 {end}\t{text}\nR1\tX Arg1:T1 Arg2:T1\n"))
+        note = rng.choice(
+            (f"T1\tLOC 0 {end}\t{text[:end]}\n", "", f"T1\tLOC 0 2;3 {end}\t{text}\nR1\tX Arg1:T1 Arg2:T1\n")
+        )
         note += rng.choice(("", "#1\tAnnotatorNotes T1\tx\n", "E1\tLOC:T1\n", "A1\tNegation T1\n", "*\tEquiv T1 T1\n"))
         for ending, content in ((".txt", text.encode()), (".ann", note.encode())):
             damaged = mutate_bytes(rng, content) if rng.random() < 0.4 else content

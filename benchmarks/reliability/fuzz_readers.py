@@ -183,7 +183,7 @@ def fuzz(items: Iterator[Item], seed: int, n_workers: int, until: float, log: An
     workers = [Worker(seed) for _ in range(n_workers)]
     try:
         while workers:
-            for i, worker in enumerate(list(workers)):
+            for worker in list(workers):
                 if not worker.left:
                     batch = [item for _, item in zip(range(BATCH), items, strict=False)]
                     if not batch or time.monotonic() > until:

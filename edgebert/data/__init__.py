@@ -13,15 +13,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgebert.data.columns import assign
-from edgebert.data.files import SUFFIXES, from_file, from_folder, missing, near_files
+from edgebert.data.contents import bare_name
+from edgebert.data.files import SUFFIXES, exists, from_file, from_folder, missing, near_files
 from edgebert.data.found import Found, Part, role
 from edgebert.data.hub import from_hub
+from edgebert.data.labels import refuse_surrogates, whole_number_labels, without_hidden_labels
 from edgebert.data.packaged import CatalogueEntry, catalogue, from_catalogue
 from edgebert.data.problems import problems
 from edgebert.data.splits import Rows, check_shares, complete, overlap_notes, unseen_notes
 from edgebert.data.text import check_encoding
 from edgebert.errors import DataError, RequestError, unknown
-from edgebert.types import SPLITS, Dataset, DataSource
+from edgebert.types import SPLITS, Dataset, DataSource, Record, Split
 
 if TYPE_CHECKING:
     from edgebert.tasks import Task
@@ -66,32 +68,33 @@ def load(
     return Dataset({split: tuple(rows[split]) for split in SPLITS}, labels, _source(found, notes))
 
 
-def find_all(specs: Sequence[str], task: Task, encoding: str) -> list[Found]:
-    """What the specs name, each as `load` takes it."""
+def find_all(specs: Sequence[str], task: Task | None, encoding: str) -> list[Found]:
+    """What the specs name, each as `load` takes it; for no task, where that is still to be guessed."""
     return [_find(name, task, encoding, alone=len(specs) == 1) for name in specs]
 
 
-def _find(spec: str, task: Task, encoding: str, *, alone: bool) -> Found:
+def _find(spec: str, task: Task | None, encoding: str, *, alone: bool) -> Found:
     """What one spec names. A catalogue name wins over a path of the same name, which `./name` still reaches."""
+    roles = None if task is None else task.columns
     if spec in catalogue():
         return _from_entry(catalogue()[spec], task)
     prefix, mark, rest = spec.partition("=")
     path = Path(spec).expanduser()
-    if mark and not path.exists():
+    if mark and not exists(path):
         if prefix not in SPLITS:
             raise unknown("split", prefix, SPLITS, where=f"--data {spec}")
-        return from_file(Path(rest).expanduser(), prefix, encoding, task.columns)
-    if path.is_dir():
-        return from_folder(path, encoding, task.columns)
-    if path.exists():
-        return from_file(path, None if alone else role(path.name), encoding, task.columns)
+        return from_file(Path(rest).expanduser(), prefix, encoding, roles)
+    if exists(path) and path.is_dir():
+        return from_folder(path, encoding, roles)
+    if exists(path):
+        return from_file(path, None if alone else role(path.name), encoding, roles)
     if _looks_like_path(spec, path):
         raise missing(path)
     return from_hub(spec, _suggest)
 
 
-def _from_entry(entry: CatalogueEntry, task: Task) -> Found:
-    if entry.task != task.name:
+def _from_entry(entry: CatalogueEntry, task: Task | None) -> Found:
+    if task is not None and entry.task != task.name:
         fitting = [name for name, other in catalogue().items() if other.task == task.name]
         raise unknown(f"{task.name} data", entry.name, fitting, where="--data", more=f"It is made for {entry.task}.")
     found = from_catalogue(entry)
@@ -102,7 +105,7 @@ def _from_entry(entry: CatalogueEntry, task: Task) -> Found:
 
 
 def _looks_like_path(spec: str, path: Path) -> bool:
-    if spec.startswith((".", "/", "~")) or path.suffix.lower() in SUFFIXES or len(path.parts) > 2:
+    if spec.startswith((".", "/", "~")) or bare_name(path).suffix.lower() in SUFFIXES or len(path.parts) > 2:
         return True
     return len(path.parts) == 2 and path.parent.is_dir()
 
@@ -124,19 +127,24 @@ def default_names(task: Task) -> tuple[str, ...]:
 
 def read_rows(parts: Sequence[Part], task: Task, columns: Mapping[str, str]) -> tuple[Rows, list[str]]:
     """Rows by split, and the task's notes. A part that nothing assigns to a split is for training."""
-    rows: Rows = {}
-    notes: list[str] = []
+    records: dict[Split, list[Record]] = {}
     guessed: dict[str, None] = {}  # the same in every split: told once
     for split in SPLITS:
         given = [assign(part.records, task.columns, columns) for part in parts if (part.split or "train") == split]
-        records = [record for one, _ in given for record in one]
-        if records:
-            rows[split], told = task.rows(records)
-            if not rows[split]:
-                hint = f"Check the columns, or give others with --data {split}=FILE"
-                raise DataError("no row has a word", where=records[0].where, hint=hint)
-            guessed.update(dict.fromkeys(note for _, guesses in given for note in guesses))
-            notes += [f"{split}: {note}" for note in told]
+        guessed.update(dict.fromkeys(note for _, guesses in given for note in guesses))
+        if found := [record for one, _ in given for record in one]:
+            records[split] = found
+        elif given:
+            raise DataError("no row is left to read", where=split, hint=f"Give other rows: --data {split}=FILE")
+    notes = [*whole_number_labels(records), *without_hidden_labels(records, task.columns)]
+    rows: Rows = {}
+    for split, own in records.items():
+        rows[split], told = task.rows(own)
+        if not rows[split]:
+            hint = f"Check the columns, or give others with --data {split}=FILE"
+            raise DataError("no row has a word", where=own[0].where, hint=hint)
+        refuse_surrogates(rows[split])
+        notes += [f"{split}: {note}" for note in told]
     if any(part.split for part in parts):
         notes += [f"train: {part.place} named no split" for part in parts if part.split is None]
     return rows, [*guessed, *notes]

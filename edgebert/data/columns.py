@@ -14,11 +14,45 @@ TEXTS = ("text", "second")
 WORDY = frozenset({"words", "tags", "spans"})  # roles whose reader knows its own names
 LABEL_ROLES = ("label", "score", "tags", "answers")  # what --label-column may name
 SAMPLE = 1000  # rows that a guess is made from
-BOOKKEEPING = frozenset(
-    "id idx index guid uid uuid split source meta user annotator annotator_id annotation_id created_at updated_at"
-    " lead_time row_id sentence_id sent_id document_id doc_id timestamp date url answer __index_level_0__ level_0"
-    " _input_hash _task_hash _session_id _view_id _annotator_id _timestamp options accept".split()
-)  # columns that say something of the row, and are never guessed to be its text or label
+BOOKKEEPING = frozenset(  # columns that say something of the row, and are never guessed to be its text or label
+    [
+        "id",
+        "idx",
+        "index",
+        "guid",
+        "uid",
+        "uuid",
+        "split",
+        "source",
+        "meta",
+        "user",
+        "annotator",
+        "annotator_id",
+        "annotation_id",
+        "created_at",
+        "updated_at",
+        "lead_time",
+        "row_id",
+        "sentence_id",
+        "sent_id",
+        "document_id",
+        "doc_id",
+        "timestamp",
+        "date",
+        "url",
+        "answer",
+        "__index_level_0__",
+        "level_0",
+        "_input_hash",
+        "_task_hash",
+        "_session_id",
+        "_view_id",
+        "_annotator_id",
+        "_timestamp",
+        "options",
+        "accept",
+    ]
+)
 _YES, _NO = frozenset({"1", "1.0", "true"}), frozenset({"0", "0.0", "false", "", "none"})
 
 
@@ -79,10 +113,10 @@ def _guess(
         column: [value for record in records if (value := record.columns.get(column)) is not None] for column in columns
     }
 
-    def take(role: str, column: str | None, why: str) -> None:
+    def take(role: str, column: str | None) -> None:
         if column is not None:
             found[role] = column
-            notes.append(f"{role}: read from the column '{column}'{why}")
+            notes.append(f"{role}: read from the column '{column}'")
 
     def free(kind: type | tuple[type, ...]) -> list[str]:
         left = [c for c in columns if c not in found.values() and str(c).casefold() not in BOOKKEEPING]
@@ -90,16 +124,16 @@ def _guess(
 
     if "score" in roles and "score" not in found:
         numbers = (column for column in free((str, int, float)) if all(map(is_number, values[column])))
-        take("score", next(numbers, None), "")
+        take("score", next(numbers, None))
     open_texts = [role for role in TEXTS if role in roles and role not in found]
     texts = [column for column in free(str) if not all(map(is_number, values[column]))]
     longest = sorted(texts, key=lambda column: -sum(map(len, values[column])))
     for role, column in zip(open_texts, sorted(longest[: len(open_texts)], key=columns.index), strict=False):
-        take(role, column, ", which holds the longest texts" if len(texts) > len(open_texts) else "")
+        take(role, column)
     if "label" in roles and "label" not in found and len(_flags(records, columns, found)) < 2:
         kinds = {column: len({str(value) for value in values[column]}) for column in free((str, int, list))}
         several = {column: n for column, n in kinds.items() if n > 1} or kinds
-        take("label", min(several, key=lambda c: several[c], default=None), ", which has the fewest values")
+        take("label", min(several, key=lambda c: several[c], default=None))
     return notes
 
 

@@ -20,8 +20,8 @@ MAX_CELLS = 50_000_000  # lines, cells, JSON values: each becomes an object of P
 MAX_ROWS = 2_000_000  # of one table
 _OPENERS: dict[str, Callable[[IO[bytes]], IO[bytes]]] = {
     ".gz": lambda file: gzip.GzipFile(fileobj=file),
-    ".bz2": lambda file: bz2.BZ2File(file),
-    ".xz": lambda file: lzma.LZMAFile(file),
+    ".bz2": bz2.BZ2File,
+    ".xz": lzma.LZMAFile,
 }
 PACKED = frozenset({*_OPENERS, ".zip"})
 _KINDS = {stat.S_ISFIFO: "a pipe", stat.S_ISSOCK: "a socket", stat.S_ISCHR: "a device", stat.S_ISBLK: "a device"}

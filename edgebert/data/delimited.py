@@ -60,9 +60,7 @@ def read_csv(
     return list(_records(header, _fitted(header, rows, place, notes), place))
 
 
-def read_tsv(
-    content: bytes, place: str, encoding: str = "utf-8", notes: list[str] | None = None
-) -> list[Record]:
+def read_tsv(content: bytes, place: str, encoding: str = "utf-8", notes: list[str] | None = None) -> list[Record]:
     """`read_csv` with tabs between the cells; a quote is a character like any other unless all of them enclose cells."""
     return read_csv(content, place, encoding, notes, usual="\t")
 
@@ -124,7 +122,9 @@ def _rows(text: str, separator: str, place: str, notes: list[str]) -> list[Line]
         hint = "Close the quote, or double a quote that is part of the text."
         raise DataError(loose.problem, where=f"{place}:{loose.line}", hint=hint)
     if strict.problem:
-        notes.append(f"line {strict.line}: a quote closes before its cell ends; read as pandas does, without the quotes")
+        notes.append(
+            f"line {strict.line}: a quote closes before its cell ends; read as pandas does, without the quotes"
+        )
     return loose.rows
 
 
@@ -181,7 +181,7 @@ def _no_header(first: Sequence[str], below: Sequence[Line]) -> str:
     """Why the first line is none; "" where it is taken for one."""
     columns = [[cells[i] for _, cells in below if i < len(cells)] for i in range(len(first))]
     names = [cell.strip() for cell in first if cell.strip()]
-    known = {name.casefold() for name in names} & _usual_names()
+    known = {name.casefold() for name in names} & usual_names()
     if {name.casefold() for name in names} == known:
         return ""
     for i, (cell, column) in enumerate(zip(first, columns, strict=True), 1):
@@ -199,7 +199,7 @@ def _no_header(first: Sequence[str], below: Sequence[Line]) -> str:
 
 
 @cache
-def _usual_names() -> frozenset[str]:
+def usual_names() -> frozenset[str]:
     """What any task calls its columns."""
     from edgebert import registry
 
@@ -232,7 +232,9 @@ def _fitted(header: list[str], rows: list[Line], place: str, notes: list[str]) -
 
 def _without_empty_ends(rows: list[Line], width: int) -> tuple[list[Line], int]:
     long = sum(len(cells) > width and not any(cells[width:]) for _, cells in rows)
-    return ([(line, cells if any(cells[width:]) else cells[:width]) for line, cells in rows], long) if long else (rows, 0)
+    return (
+        ([(line, cells if any(cells[width:]) else cells[:width]) for line, cells in rows], long) if long else (rows, 0)
+    )
 
 
 def _named(header: list[str], rows: list[Line], notes: list[str]) -> list[Line]:

@@ -9,11 +9,17 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from edgebert.data.columns import LABEL_ROLES
 from edgebert.data.conll import CONLLU_COLUMNS, read_atis, read_conll, read_conllu
+from edgebert.data.contents import bare_name, read_bytes
+from edgebert.data.delimited import usual_names
 from edgebert.data.found import Found, Part, role
+from edgebert.data.json_rows import parse_whole, records_of
+from edgebert.data.labelled_lines import are_labelled
 from edgebert.data.layout import is_tagged
 from edgebert.data.nested import is_splits, is_squad, row_records, squad_records
-from edgebert.data.tables import read_csv, read_json, read_lines, read_parquet, read_tsv
+from edgebert.data.shapes import Shape, rows_of, split_tables
+from edgebert.data.tables import read_csv, read_json, read_labelled_lines, read_lines, read_parquet, read_tsv
 from edgebert.data.text import decode
 from edgebert.errors import DataError
 from edgebert.types import Record, Split
@@ -23,6 +29,7 @@ READERS: dict[str, Reader] = {
     "conll": read_conll,
     "conllu": read_conllu,
     "lines": read_lines,
+    "labelled lines": read_labelled_lines,
     "tsv": read_tsv,
     "atis": read_atis,
     "json": read_json,
@@ -30,17 +37,18 @@ READERS: dict[str, Reader] = {
     "parquet": read_parquet,
 }
 _TABLES = {".json": "json", ".jsonl": "json", ".ndjson": "json", ".csv": "csv", ".parquet": "parquet"}
-LABELLED = frozenset({"label", "tags", "score", "answers"})  # roles that a line of plain text cannot play
+LABELLED = frozenset(LABEL_ROLES)  # roles that a line of plain text cannot play
 SUFFIXES = frozenset({*_TABLES, ".conll", ".txt", ".bio", ".bio2", ".iob", ".iob2", ".tsv", ".annotated", ".conllu"})
 SNIFFED = 20  # lines
+WORD_NAMES = frozenset({"word", "words", "token", "tokens", "tag", "tags"})  # in the header of a file of tagged words
 _PAPERS = ("readme", "license", "licence", "copying", "notice", "citation")
 
 
-def from_file(path: Path, split: Split | None, encoding: str, roles: Collection[str] = LABELLED) -> Found:
+def from_file(path: Path, split: Split | None, encoding: str, roles: Collection[str] | None = None) -> Found:
     """One file. Raises DataError when it is missing, unreadable or without rows.
 
     Args:
-        roles: what the task reads, where the file alone does not tell what it is.
+        roles: what the task reads, where the file alone does not tell what it is; None where no task is known.
     """
     parts, notes = read_parts(path, split, str(path), encoding, roles=roles)
     return Found(path.name, "not stated", str(path), parts, notes)
@@ -53,11 +61,13 @@ def read_parts(
     encoding: str,
     *,
     reader: str | None = None,
-    roles: Collection[str] = LABELLED,
+    roles: Collection[str] | None = None,
 ) -> tuple[tuple[Part, ...], tuple[str, ...]]:
     """The parts of a file, of which a JSON file of splits has several, and notes on what was left aside."""
+    if not exists(path):
+        raise missing(path)
     content = read_bytes(path, place)
-    reader = reader or _sniff(path, content, roles)
+    reader = reader or _sniff(bare_name(path), content, place, roles)
     nested = _nested(content, place, encoding) if reader == "json" else None
     if nested is not None:
         return _nested_parts(nested, split, place, content)
@@ -75,12 +85,12 @@ def _part(records: Sequence[Record], split: Split | None, place: str, content: b
 
 
 def _nested(content: bytes, place: str, encoding: str) -> Any | None:
-    """The value of a file that is one JSON object of more than a row; None for any other."""
-    try:
-        value = json.loads(decode(content, place, encoding))
-    except (ValueError, RecursionError):
+    """The value of a file that is one JSON object of SQuAD's articles, or of splits by name; None for any other."""
+    if not content.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{"):
         return None
-    return value if is_squad(value) or is_splits(value) else None
+    value = parse_whole(decode(content, place, encoding), [])
+    known = is_squad(value) or split_tables(value) or (is_splits(value) and not rows_of(value))
+    return value if known else None
 
 
 def _nested_parts(
@@ -88,33 +98,40 @@ def _nested_parts(
 ) -> tuple[tuple[Part, ...], tuple[str, ...]]:
     if is_squad(value):
         return (_part(squad_records(value, place), split, place, content),), ()
-    named = {name: role(name) for name in value}
-    taken = {name: found for name, found in named.items() if found and split in (None, found)}
+    tables = split_tables(value) or {name: Shape(value[name]) for name in value}
+    taken = {name: found for name in tables if (found := role(name)) and split in (None, found)}
     if not taken:
         hint = "Keys such as train, val and test hold the rows of a split each."
-        raise DataError(f"no key tells a split: {', '.join(value)}", where=place, hint=hint)
+        raise DataError(
+            f"no key tells {f'the split {split}' if split else 'a split'}: {', '.join(value)}", where=place, hint=hint
+        )
     parts = [
-        _part(row_records(value[name], f"{place}:{name}"), found, f"{place}:{name}", b"")
+        _part(_split_records(tables[name].rows, f"{place}:{name}"), found, f"{place}:{name}", b"")
         for name, found in taken.items()
     ]
     parts[0] = replace(parts[0], content=content)  # hashed once
+    notes = [f"{name}: {note}" for name in taken for note in tables[name].notes]
     aside = [name for name in value if name not in taken]
-    return tuple(parts), (f"keys left aside: {', '.join(aside)}",) if aside else ()
+    return tuple(parts), (*notes, *([f"keys left aside: {', '.join(aside)}"] if aside else []))
 
 
-def read_bytes(path: Path, place: str) -> bytes:
-    if not path.exists():
-        raise missing(path)
-    if path.is_dir():
-        raise DataError("a folder where a file is needed", where=place, hint="Name a file of it.")
+def _split_records(rows: list[Any], place: str) -> list[Record]:
+    return row_records(rows, place) if rows and isinstance(rows[0], list) else records_of(rows, place)
+
+
+def exists(path: Path) -> bool:
+    """Whether there is something of this name; a name that cannot be one, and a link in a circle, are not there."""
     try:
-        return path.read_bytes()
-    except OSError as error:
-        raise DataError(f"cannot be read: {error.strerror}", where=place) from None
+        return path.exists()
+    except (OSError, ValueError):
+        return False
 
 
 def missing(path: Path) -> DataError:
     """The error for a path that is not there, with the nearest names beside it."""
+    if path.is_symlink():
+        hint = "The link leads to no file: name the file itself."
+        return DataError("a link to nothing, or to itself", where=str(path), hint=hint)
     if not path.parent.is_dir():
         return DataError("no such file", where=str(path), hint=f"The folder {path.parent} does not exist either.")
     near = near_files(path)
@@ -127,7 +144,7 @@ def near_files(path: Path) -> list[str]:
     return [str(path.parent / name) for name in get_close_matches(path.name, names, n=3, cutoff=0.6)]
 
 
-def from_folder(folder: Path, encoding: str, roles: Collection[str] = LABELLED) -> Found:
+def from_folder(folder: Path, encoding: str, roles: Collection[str] | None = None) -> Found:
     """Every data file of a folder, matched to splits by its name; one that no name tells is a file without a split."""
     files = [path for path in sorted(folder.iterdir()) if _is_data(path)]
     named = [(path, role(path.name)) for path in files]
@@ -148,9 +165,9 @@ def from_folder(folder: Path, encoding: str, roles: Collection[str] = LABELLED) 
 
 def _is_data(path: Path) -> bool:
     name = path.name.lower()
-    if not path.is_file() or name.startswith((".", *_PAPERS)):
+    if not exists(path) or not path.is_file() or name.startswith((".", *_PAPERS)):
         return False
-    suffix = path.suffix.lower()
+    suffix = bare_name(path).suffix.lower()
     return suffix in SUFFIXES or role(suffix) is not None or (not suffix and role(name) is not None)
 
 
@@ -167,17 +184,17 @@ def _no_splits(folder: Path, files: list[Path]) -> DataError:
 
 
 def _one_format(
-    folder: Path, taken: list[tuple[Path, Split | None]], roles: Collection[str]
+    folder: Path, taken: list[tuple[Path, Split | None]], roles: Collection[str] | None
 ) -> tuple[list[tuple[Path, Split | None]], tuple[str, ...]]:
     """The files of one format: where the same splits stand in two, the one that the task reads. Raises DataError where
     that does not decide."""
     formats: dict[str, list[tuple[Path, Split | None]]] = {}
     for path, split in taken:
-        formats.setdefault(_TABLES.get(path.suffix.lower(), "conll"), []).append((path, split))
+        formats.setdefault(_TABLES.get(bare_name(path).suffix.lower(), "conll"), []).append((path, split))
     if len(formats) == 1:
         return taken, ()
-    wanted = {"conll"} & formats.keys() if "words" in roles else formats.keys() - {"conll"}
-    if len(wanted) != 1 or roles == LABELLED:
+    wanted = {"conll"} & formats.keys() if "words" in (roles or ()) else formats.keys() - {"conll"}
+    if len(wanted) != 1 or roles is None:
         choice = " ".join(f"--data {split}={path}" for path, split in next(iter(formats.values())))
         what = f"the folder holds the same splits in several formats: {', '.join(formats)}"
         raise DataError(what, where=str(folder), hint=f"Name the files to read, for example: {choice}")
@@ -185,8 +202,8 @@ def _one_format(
     return formats[chosen], (f"of the formats {', '.join(formats)}, {chosen} was read, which fits the task",)
 
 
-def _sniff(path: Path, content: bytes, roles: Collection[str]) -> str:
-    """A reader's name: by the ending, else by the first lines."""
+def _sniff(path: Path, content: bytes, place: str, roles: Collection[str] | None) -> str:
+    """A reader's name: by the ending, else by the first lines, else by what the task reads."""
     suffix = path.suffix.lower()
     if suffix in _TABLES:
         return _TABLES[suffix]
@@ -200,15 +217,37 @@ def _sniff(path: Path, content: bytes, roles: Collection[str]) -> str:
     words = [line.split(b"\t") for line in head if not line.startswith(b"#")]
     if suffix == ".conllu" or (words and all(len(cells) == CONLLU_COLUMNS for cells in words)):
         return "conllu"
+    wordy, whole = roles is None or "words" in roles, roles is None or "words" not in roles
+    if whole and (found := _of_whole_texts(suffix, head, roles)):
+        return found
     if _is_table(words):
         texts = [[cell.decode(errors="replace") for cell in cells] for cells in words]
-        return "conll" if is_tagged(texts) else "tsv"
-    if suffix == ".txt" and not LABELLED & set(roles):
-        return "lines"
-    try:
-        return "json" if isinstance(json.loads(head[0]), dict) else "conll"
-    except (ValueError, RecursionError):
+        return "conll" if wordy and is_tagged(texts) else "tsv"
+    if _starts_json(head[0]):
+        return "json"
+    if wordy:
         return "conll"
+    hint = "Rows are: label, a tab, text; __label__LABEL text; a CSV with a header; or JSON lines. Tagged words: --task ner"
+    raise DataError("lines of text, in which no label can be told", where=place, hint=hint)
+
+
+def _of_whole_texts(suffix: str, head: Sequence[bytes], roles: Collection[str] | None) -> str | None:
+    """The reader of files of one text a row, where that is surely what the first lines are."""
+    cells = {cell.decode(errors="replace").strip().casefold() for cell in head[0].split(b"\t")}
+    if b"\t" in head[0] and (roles is not None or (suffix == ".tsv" and cells <= usual_names() - WORD_NAMES)):
+        return "tsv"
+    if are_labelled([line.decode(errors="replace").rstrip("\r") for line in head[:-1] or head]):
+        return "labelled lines"
+    if roles is not None and not LABELLED & set(roles) and not _starts_json(head[0]):
+        return "lines"
+    return None
+
+
+def _starts_json(line: bytes) -> bool:
+    try:
+        return isinstance(json.loads(line), dict)
+    except (ValueError, RecursionError):
+        return False
 
 
 def _is_table(lines: Sequence[Sequence[bytes]]) -> bool:

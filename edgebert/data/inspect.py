@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgebert import registry
-from edgebert.data import find_all, read_rows
+from edgebert.data import catalogue, find_all, read_rows
 from edgebert.data.conll import LINES
 from edgebert.data.problems import problems
 from edgebert.data.splits import overlap_notes, unseen_notes
@@ -61,9 +61,8 @@ def inspect(
     if not specs:
         raise RequestError("nothing to inspect", where="PATH", hint="Name a file, a folder, or data of: edgebert data")
     check_encoding(encoding)
-    first = registry.task(task or "classify")
-    if task is None:
-        first = registry.task(_guess(find_all(specs, first, encoding)[0].parts[0]))
+    name = task or next((catalogue()[spec].task for spec in specs if spec in catalogue()), None)
+    first = registry.task(name or _guess(find_all(specs, None, encoding)[0].parts[0]))
     found = find_all(specs, first, encoding)
     parts = [part for one in found for part in one.parts]
     told = [note for one in found for note in one.notes]

@@ -16,9 +16,7 @@ _FORMS = "A file is one JSON object a line, or one list of objects."
 _ROW = 'A row reads: {"text": "…", "label": "…"} or {"words": ["…"], "tags": ["…"]}'
 
 
-def read_json(
-    content: bytes, place: str, encoding: str = "utf-8", notes: list[str] | None = None
-) -> list[Record]:
+def read_json(content: bytes, place: str, encoding: str = "utf-8", notes: list[str] | None = None) -> list[Record]:
     """One record an object: of a list, of a line each, or of a table as pandas and others write it (`shapes`).
 
     Raises DataError with the line that is not JSON, or with the row that is none.
@@ -31,6 +29,8 @@ def read_json(
     if shape := rows_of(value):
         notes += shape.notes
         return records_of(shape.rows, place)
+    if isinstance(value, dict):
+        return _records([(f"{place}:1", value)])
     if value is None and text.lstrip().startswith("[") and not _list_a_line(text):
         _parse(text, place, 1, notes)  # says what is wrong with it
     numbered = [(i, line) for i, line in enumerate(lines(content, place, encoding), 1) if line.strip()]
@@ -117,4 +117,3 @@ def _check_names(columns: Mapping[str, Any], where: str) -> None:
         if not name.isprintable() and any("\ud800" <= c <= "\udfff" for c in name):
             what = f"the name of a column, {name!r}, holds half of a surrogate pair"
             raise DataError(what, where=where, hint="Write the file again as UTF-8.")
-

@@ -13,9 +13,7 @@ _TREC = re.compile(r"([A-Z]{2,}:\w+) +(\S.*)")
 _DIGIT = re.compile(r"(\d) +(\S.*)")
 
 
-def read_lines(
-    content: bytes, place: str, encoding: str = "utf-8", notes: list[str] | None = None
-) -> list[Record]:
+def read_lines(content: bytes, place: str, encoding: str = "utf-8", notes: list[str] | None = None) -> list[Record]:
     """One record a line that is not blank: its `text`."""
     return [Record({"text": line}, where) for where, line in _filled(content, place, encoding)]
 

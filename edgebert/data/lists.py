@@ -32,7 +32,7 @@ def read_list(text: str, where: str = "") -> list[Any] | None:
             pass
     found, inner = _ITEM.findall(bare[1:-1]), bare[1:-1]
     bracket = bare[0] == "["
-    if _ITEM.sub("", inner).strip(" ,\t\r\n") or (not bracket and not ("," in inner or found and found[0][0])):
+    if _ITEM.sub("", inner).strip(" ,\t\r\n") or (not bracket and not ("," in inner or (found and found[0][0]))):
         return None
     plain = [item for quoted, item in found if not quoted]
     if "..." in plain:

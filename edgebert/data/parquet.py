@@ -11,27 +11,26 @@ from edgebert.errors import DataError, first_line
 from edgebert.types import Record
 
 
-def read_parquet(
-    content: bytes, place: str, encoding: str = "utf-8", notes: list[str] | None = None
-) -> list[Record]:
+def read_parquet(content: bytes, place: str, encoding: str = "utf-8", notes: list[str] | None = None) -> list[Record]:
     """One record a row; numbers whose names the file carries (as `datasets` writes them) become those names.
 
     Raises DataError for a file that is damaged, or that unpacks to more than memory should hold.
     """
     import pyarrow
     from datasets import Features
+    from pyarrow import parquet
 
     try:
         table = _read(content, place)
         names = distinct(table.column_names, [] if notes is None else notes)
         table = table.rename_columns(names)
         rows = table.to_pylist()
-    except (pyarrow.ArrowException, OSError, ValueError, OverflowError, MemoryError) as error:
+    except (pyarrow.ArrowException, OSError, ValueError, OverflowError, KeyError, TypeError) as error:
         hint = "Write or copy it again."
         what = f"not a readable Parquet file: {first_line(error)[:200]}"
         raise DataError(what, where=place, hint=hint) from None
     try:
-        features: Mapping[str, Any] = Features.from_arrow_schema(table.schema)
+        features: Mapping[str, Any] = Features.from_arrow_schema(parquet.read_schema(pyarrow.BufferReader(content)))
     except Exception:  # columns of a kind that `datasets` does not know have no names of labels
         features = {}
     return [Record(name_labels(row, features), f"{place}:row {i}") for i, row in enumerate(rows, 1)]
@@ -44,7 +43,9 @@ def _read(content: bytes, place: str) -> Any:
 
     metadata = parquet.read_metadata(pyarrow.BufferReader(content))
     columns = [
-        metadata.row_group(group).column(i) for group in range(metadata.num_row_groups) for i in range(metadata.num_columns)
+        metadata.row_group(group).column(i)
+        for group in range(metadata.num_row_groups)
+        for i in range(metadata.num_columns)
     ]
     if metadata.num_rows > MAX_ROWS:
         raise too_large(f"{metadata.num_rows:,} rows, of which {MAX_ROWS:,} are the most", place)

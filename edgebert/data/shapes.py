@@ -71,7 +71,9 @@ def _wrapped(value: Mapping[str, Any]) -> Shape | None:
     if isinstance(schema, Mapping) and key == "data":  # pandas' orient `table`
         index = schema.get("primaryKey")
         names = index if isinstance(index, list) else ["index"]
-        return Shape([{k: v for k, v in row.items() if k not in names} if isinstance(row, Mapping) else row for row in rows])
+        return Shape(
+            [{k: v for k, v in row.items() if k not in names} if isinstance(row, Mapping) else row for row in rows]
+        )
     if all(isinstance(row, Mapping) and isinstance(row.get("row"), Mapping) for row in rows):  # the hub's viewer
         rows = [row["row"] for row in rows]
     aside = [str(name) for name in value if name != key]
@@ -139,7 +141,9 @@ def _by_label(value: Mapping[str, Any]) -> Shape | None:
     """{"greet": ["hi", "hello"], "bye": ["see you"]}: texts under their label."""
     if len(value) < 2 or {"words", "tokens", "tags", "ner_tags"} & value.keys():
         return None
-    if not all(isinstance(texts, list) and texts and all(isinstance(t, str) for t in texts) for texts in value.values()):
+    if not all(
+        isinstance(texts, list) and texts and all(isinstance(t, str) for t in texts) for texts in value.values()
+    ):
         return None
     rows = [{"text": text, "label": label} for label, texts in value.items() for text in texts]
     return Shape(rows, [f"the {len(value)} keys are read as labels, and what each holds as its texts"])
@@ -148,5 +152,3 @@ def _by_label(value: Mapping[str, Any]) -> Shape | None:
 def is_row_lists(rows: Sequence[Any]) -> bool:
     """Whether rows are lists of cells: pandas' orient `values`."""
     return bool(rows) and all(isinstance(row, list) for row in rows)
-
-

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 Ranked = tuple[tuple[str, float], ...]  # labels with their probabilities, the best first
 KEPT = 3  # labels of a ranking
+SET = "with fit, compress or data inspect: --set"  # the commands that set a task's options
+LABEL_HINT = "A label is a text or a whole number."
 LARGEST = 10**18  # a number that is a label
 
 
@@ -31,64 +33,23 @@ def column_of(record: Record, role: str, option: str) -> Any:
     return record.columns[role]
 
 
-def is_missing(value: Any) -> bool:
-    """Whether a cell holds nothing: None, NaN, blank text, or how pandas writes those."""
-    if isinstance(value, str):
-        return not value.strip() or value.strip() in ("nan", "NaN", "<NA>")
-    return value is None or (isinstance(value, float) and value != value)
-
-
 def text_of(record: Record, role: str, option: str) -> str:
-    """The text of a column, "" where it holds nothing or only whitespace.
+    """The text of a column, "" where it holds only whitespace.
 
     Raises DataError with the record's place where there is no such column, or it holds no text."""
     value = column_of(record, role, option)
-    if isinstance(value, str):
-        return value if value.strip() else ""
-    if is_missing(value):
-        return ""
-    what = f"the {role} is {short(value)}, a {type(value).__name__}, not text"
-    raise DataError(what, where=record.where, hint="Every row needs a text.")
-
-
-def short(value: Any) -> str:
-    """How a message shows a value."""
-    try:
-        shown = repr(value)
-    except (ValueError, RecursionError):  # a number of thousands of digits
-        return "a long number"
-    return shown if len(shown) <= 80 else f"{shown[:80]}…"
-
-
-def left_out(records: Sequence[Record], kept: Sequence[Row], roles: Mapping[str, str]) -> None:
-    """Raises DataError with the first record's place where no row is left because the columns of `roles` hold nothing.
-
-    Args:
-        roles: role -> what a message calls it.
-    """
-    if kept or not records:
-        return
-    for role, name in roles.items():
-        value = records[0].columns.get(role)
-        if value is None and role in ("text", "second"):
-            raise DataError(f"the {name} is nothing, not text", where=records[0].where, hint="Every row needs a text.")
-        if is_missing(value):
-            hint = "Complete the row, or name another column."
-            what = f"the {name} is empty" if isinstance(value, str) and role != "label" else f"the {name} is {value!r}"
-            raise DataError(what, where=records[0].where, hint=hint)
+    if not isinstance(value, str):
+        kind = "nothing" if value is None else f"{short(value)}, a {type(value).__name__}"
+        raise DataError(f"the {role} is {kind}, not text", where=record.where, hint="Every row needs a text.")
+    return value if value.strip() else ""
 
 
 def label_of(record: Record) -> str:
-    """The label of a row: text, a whole number or a truth value, as text; "" where there is none.
-
-    Raises DataError with the record's place."""
+    """The label of a row: text, a whole number or a truth value, as text. Raises DataError with the record's place."""
     value = column_of(record, "label", "label")
-    if is_missing(value):
-        return ""
     label = as_label(value)
     if not label:
-        hint = "A label is a text or a whole number."
-        raise DataError(f"the label is {short(value)}", where=record.where, hint=hint)
+        raise DataError(f"the label is {short(value)}", where=record.where, hint=LABEL_HINT)
     return label
 
 
@@ -105,34 +66,41 @@ def as_label(value: Any) -> str | None:
     return None
 
 
+def short(value: Any) -> str:
+    """How a message shows a value."""
+    try:
+        shown = repr(value)
+    except (ValueError, RecursionError):  # a number of thousands of digits
+        return "a long number"
+    return shown if len(shown) <= 80 else f"{shown[:80]}…"
+
+
 def read_labels(records: Sequence[Record], separator: str) -> tuple[list[Any], list[str]]:
     """What the label's column holds in each record, lists that stand there as text read as lists, and notes on both.
 
     Args:
-        separator: between the labels of one text; "" where a text has one label.
+        separator: between the labels of one text; "" where a text has one label, and lists of one are that label.
     """
-    values, lists, single = [], 0, 0
+    values, n_lists = [], 0
     for record in records:
         value = column_of(record, "label", "label")
         if isinstance(value, str) and (found := read_list(value, record.where)) is not None:
-            value, lists = found, lists + 1
-        single += isinstance(value, list | tuple) and len(value) == 1
+            value, n_lists = found, n_lists + 1
         values.append(value)
-    notes = [f"{lists} labels that are lists written as text were read as lists"] if lists else []
-    if not separator:
-        notes += [f"label: {single} lists of one label were read as that label"] if single else []
-        return values, notes
-    texts = [value for value in values if isinstance(value, str)]
-    if not any(separator in text for text in texts):
-        other = next((one for one in (",", ";") if any(one in text for text in texts)), separator)
-        if other != separator:
-            notes.append(f"labels are taken apart at '{other}', as none holds '{separator}'")
-        separator = other
-    return [value.split(separator) if isinstance(value, str) else value for value in values], notes
+    notes = [f"{n_lists} labels that are lists written as text were read as lists"] if n_lists else []
+    if separator:
+        texts = [value for value in values if isinstance(value, str)]
+        between = next((one for one in (separator, ",", ";") if any(one in text for text in texts)), separator)
+        if between != separator:
+            notes.append(f"labels are taken apart at '{between}', as none holds '{separator}'")
+        return [value.split(between) if isinstance(value, str) else value for value in values], notes
+    if values and all(isinstance(value, list | tuple) and len(value) == 1 for value in values):
+        return [value[0] for value in values], [*notes, "every label is a list of one, read as that label"]
+    return values, notes
 
 
 def joined_labels(labels: Iterable[str]) -> list[str]:
-    """Labels that look like several, whose parts stand alone or in others too."""
+    """Labels that look like several, some part of which stands alone or in another too."""
     known = set(labels)
     for separator in "|,;":
         joined = sorted(label for label in known if separator in label)

@@ -20,6 +20,8 @@ from edgebert.tasks import Task
 from edgebert.tasks._encode import cut_texts
 from edgebert.tasks._labels import (
     KEPT,
+    LABEL_HINT,
+    SET,
     Ranked,
     answer_of,
     as_label,
@@ -27,9 +29,7 @@ from edgebert.tasks._labels import (
     balanced,
     by_class,
     class_target,
-    is_missing,
     joined_labels,
-    left_out,
     macro_f1,
     ranked,
     read_labels,
@@ -118,34 +118,33 @@ class Classify(Task):
     # ------------------------------------------------------------ data
 
     def rows(self, records: Iterable[Record]) -> tuple[list[Row], list[str]]:
-        """Rows with their labels. Rows without text or label are left out, with a note."""
+        """Rows with their labels. Rows without text are left out, with a note."""
         records = list(records)
+        texts = [text_of(record, "text", "text") for record in records]
         values, notes = read_labels(records, self.separator if self.multi_label else "")
-        rows, empty, bare = [], 0, 0
-        for record, value in zip(records, values, strict=True):
-            text, labels = text_of(record, "text", "text"), self._labels_of(record, value)
+        rows, empty = [], 0
+        for record, text, value in zip(records, texts, values, strict=True):
+            labels = self._several_of(value, record) if self.multi_label else (self._label_of(value, record),)
             empty += not text
-            bare += bool(text) and labels is None
-            if text and labels is not None:
+            if text:
                 rows.append(Row(text=text, labels=labels, where=record.where))
-        left_out(records, rows, {"text": "text", "label": "label"})
-        return rows, [*notes, *told(empty, "without a text"), *told(bare, "without a label"), *self._notes(rows)]
+        return rows, [*notes, *told(empty, "without a text"), *self._notes(rows)]
 
-    def _labels_of(self, record: Record, value: Any) -> tuple[str, ...] | None:
-        """The labels out of what the label's column holds; None where it holds nothing."""
-        if value is None or (not self.multi_label and is_missing(value)):
-            return None
-        parts = value if isinstance(value, list | tuple) else [value]
-        labels = [as_label(part) for part in parts]
-        if None in labels:
-            several = f", or one text with '{self.separator}' between them" if self.multi_label else ""
-            hint = f"A label is a text or a whole number; several are a list of them{several}."
-            raise DataError(f"the label is {short(value)}", where=record.where, hint=hint)
-        found = tuple(dict.fromkeys(label for label in labels if label))
-        if not self.multi_label and len(found) > 1:
-            hint = f"Let a text have several labels: {self.name}.multi_label=true"
+    def _label_of(self, value: Any, record: Record) -> str:
+        if isinstance(value, list | tuple):
+            hint = f"Several labels a text: {SET} {self.name}.multi_label=true"
             raise DataError(f"the label is a list: {short(value)}", where=record.where, hint=hint)
-        return found if found or self.multi_label else None
+        label = as_label(value)
+        if not label:
+            raise DataError(f"the label is {short(value)}", where=record.where, hint=LABEL_HINT)
+        return label
+
+    def _several_of(self, value: Any, record: Record) -> tuple[str, ...]:
+        labels = [as_label(part) for part in (value if isinstance(value, list | tuple) else [value])]
+        if None in labels:
+            hint = f"A list of texts, or one text with '{self.separator}' between them ({SET} {self.name}.separator=…)."
+            raise DataError(f"the labels are {short(value)}", where=record.where, hint=hint)
+        return tuple(dict.fromkeys(label for label in labels if label))
 
     def _notes(self, rows: Sequence[Row]) -> list[str]:
         counts = Counter(label for row in rows for label in row.labels)
@@ -153,7 +152,8 @@ class Classify(Task):
             bare = sum(not row.labels for row in rows)
             return [f"{bare} of {len(rows)} rows have none of the labels"] if bare else []
         if joined := joined_labels(counts):
-            return [f"labels such as '{joined[0]}' may be several: {self.name}.multi_label=true takes them apart"]
+            what = f"labels such as '{joined[0]}' may be several"
+            return [f"{what}: {SET} {self.name}.multi_label=true takes them apart"]
         if self.out_of_scope and not any(map(self._is_outside, counts)):
             return [f"no row has the out-of-scope label '{self.out_of_scope}'"]
         how = f"learnt as a class where train has {ENOUGH} times an average class's rows, else told by low confidence"

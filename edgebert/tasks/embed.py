@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgebert.errors import DataError
 from edgebert.tasks._encode import cut_texts
-from edgebert.tasks._labels import left_out, text_of, told
+from edgebert.tasks._labels import text_of, told
 from edgebert.tasks._vectors import OUTPUT, VectorTask, int8_vector
 from edgebert.types import Feature, Outputs, Record, Row, Score
 
@@ -39,10 +39,8 @@ class Embed(VectorTask):
 
     def rows(self, records: Iterable[Record]) -> tuple[list[Row], list[str]]:
         """Rows of text; what else the file says is not read. Rows without text are left out, with a note."""
-        records = list(records)
         rows = [Row(text=text_of(record, "text", "text"), where=record.where) for record in records]
         kept = [row for row in rows if row.text]
-        left_out(records, kept, {"text": "text"})
         return kept, told(len(rows) - len(kept), "without a text")
 
     def check(self, rows: Sequence[Row], split: str) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from edgebert.errors import DataError
 from edgebert.tasks import Task
 from edgebert.tasks._encode import cut_texts
 from edgebert.tasks._labels import (
@@ -18,7 +19,6 @@ from edgebert.tasks._labels import (
     by_class,
     class_target,
     label_of,
-    left_out,
     macro_f1,
     ranked,
     share,
@@ -57,19 +57,14 @@ class Pair(Task):
 
     def rows(self, records: Iterable[Record]) -> tuple[list[Row], list[str]]:
         """Rows with one label. Those that the judges did not decide (`-`, -1) are left out, with a note."""
-        records = list(records)
-        rows, undecided, bare, half = [], 0, 0, 0
+        rows, undecided = [], 0
         for record in records:
             first, second = read_pair(record)
             label = label_of(record)
-            half += not (first and second)
             undecided += label in UNDECIDED
-            bare += not label
-            if first and second and label and label not in UNDECIDED:
+            if label not in UNDECIDED:
                 rows.append(Row(text=first, second=second, labels=(label,), where=record.where))
-        left_out(records, rows, {**PAIR, "label": "label"})
-        notes = [*told(half, "without one of the texts"), *told(bare, "without a label")]
-        return rows, [*notes, *told(undecided, "labelled '-' or -1, undecided,")]
+        return rows, told(undecided, "labelled '-' or -1, undecided,")
 
     def labels(self, rows: Iterable[Row]) -> tuple[str, ...]:
         """Every label, sorted."""
@@ -124,12 +119,14 @@ class Pair(Task):
 TASK = Pair()
 
 
-PAIR = {"text": "first text of the pair", "second": "second text of the pair"}
-
-
 def read_pair(record: Record) -> tuple[str, str]:
-    """Both texts of a record, "" for one that is missing. Raises DataError where there is no such column, or no text."""
-    return text_of(record, "text", "text"), text_of(record, "second", "second")
+    """Both texts of a record. Raises DataError where one is missing, empty or no text."""
+    texts = text_of(record, "text", "text"), text_of(record, "second", "second")
+    for which, text in zip(("first", "second"), texts, strict=True):
+        if not text:
+            what = f"the {which} text of the pair is empty"
+            raise DataError(what, where=record.where, hint="A pair needs two texts: complete the row or remove it.")
+    return texts
 
 
 def matthews(gold: Sequence[str], found: Sequence[str]) -> float:

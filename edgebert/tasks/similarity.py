@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from edgebert.errors import DataError
 from edgebert.tasks._encode import cut_texts
-from edgebert.tasks._labels import is_missing, left_out, short, told
+from edgebert.tasks._labels import SET, short
 from edgebert.tasks._vectors import OUTPUT, VectorTask, cosine, int8_vector, pearson, spearman
-from edgebert.tasks.pair import PAIR, read_pair
+from edgebert.tasks.pair import read_pair
 from edgebert.types import Feature, Outputs, Record, Row, Score
 
 if TYPE_CHECKING:
@@ -41,31 +41,29 @@ class Similarity(VectorTask):
     example = ("a man plays a guitar", "someone makes music")
 
     def rows(self, records: Iterable[Record]) -> tuple[list[Row], list[str]]:
-        """Pairs with their score as a share of `top`; incomplete ones are left out, with a note. Raises DataError for a score outside 0 to `top`."""
-        records = list(records)
-        rows, half, bare = [], 0, 0
+        """Pairs with their score as a share of `top`. Raises DataError for a score outside 0 to `top`."""
+        rows = []
         for record in records:
             first, second = read_pair(record)
-            score = self._score_of(record)
-            half += not (first and second)
-            bare += score is None
-            if first and second and score is not None:
-                rows.append(Row(text=first, second=second, score=score / self.top, where=record.where))
-        left_out(records, rows, {**PAIR, "score": "score"})
-        return rows, [*told(half, "without one of the texts"), *told(bare, "without a score")]
+            rows.append(Row(text=first, second=second, score=self._score_of(record) / self.top, where=record.where))
+        return rows, []
 
-    def _score_of(self, record: Record) -> float | None:
+    def _score_of(self, record: Record) -> float:
         value = record.columns.get("score")
-        if "score" in record.columns and is_missing(value):
-            return None
         try:
             score = float(value)  # type: ignore[arg-type]
         except (TypeError, ValueError, OverflowError):
             columns = ", ".join(map(str, record.columns))
-            what = f"the score is {short(value)}, not a number" if "score" in record.columns else "no column holds the score"
-            raise DataError(what, where=record.where, hint=f"Name it: --label-column NAME; the columns are {columns}") from None
+            what = (
+                f"the score is {short(value)}, not a number"
+                if "score" in record.columns
+                else "no column holds the score"
+            )
+            raise DataError(
+                what, where=record.where, hint=f"Name it: --label-column NAME; the columns are {columns}"
+            ) from None
         if not 0 <= score <= self.top:
-            hint = f"Scores of another range: similarity.top={score:g}" if score > self.top else "Scores begin with 0."
+            hint = f"Another range: {SET} similarity.top={score:g}" if score > self.top else "Scores begin with 0."
             raise DataError(f"the score {score:g} is outside 0 to {self.top:g}", where=record.where, hint=hint)
         return score
 
