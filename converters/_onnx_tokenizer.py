@@ -70,7 +70,7 @@ def with_tokenizer(
     model = load(path)
     names = {item.name for item in model.graph.input}
     if "input_ids" not in names:
-        raise RequestError("the file does not take input_ids, so no tokenizer fits it", where=str(path))
+        raise RequestError("the file has no input_ids input, so a tokenizer cannot be put before it", where=str(path))
     _join(model, text_nodes(rules), sorted(names), offsets=offsets)
 
     def prove(made: Path) -> None:

@@ -39,7 +39,9 @@ def compress(
     folder = Path(output or f"{Path(model).name}-small")
     if folder.exists() and not force and (not folder.is_dir() or any(folder.iterdir())):
         raise RequestError(
-            "this exists", where=str(folder), hint="Pass --force to replace it, or choose another --output."
+            "the output folder is not empty",
+            where=str(folder),
+            hint="Pass --force to replace it, or choose another --output.",
         )
     run = f"runs/compress-{folder.name}"
     request = FitRequest(device=HERE, teacher=model, recipe=recipe, run=run, candidates=1, formats=("onnx",), **options)
@@ -58,8 +60,10 @@ def _check_open(job: Fit, max_size_mb: float | None) -> None:
     groups = {config.to_json_string(): group for _, group, config in shapes if config.vocab_size == _most(shapes)}
     if max_size_mb is None and len(groups) > 1:
         name = next(iter(groups.values()))[0][0]
-        what = f"nothing says which of {len(groups)} students shall be made"
-        raise RequestError(what, where="--recipe", hint=f"Say it: --set {name}=3, or give --max-size-mb.")
+        what = f"the recipe can make {len(groups)} students, and nothing tells which of them is wanted"
+        raise RequestError(
+            what, where="--recipe", hint=f"Set the parameter, such as --set {name}=3, or give --max-size-mb."
+        )
 
 
 def _most(shapes: Sequence[tuple[Recipe, Group, Any]]) -> int:

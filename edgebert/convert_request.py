@@ -43,7 +43,7 @@ class ConvertRequest:
 
 def check_names(request: ConvertRequest) -> None:
     if not request.formats:
-        raise RequestError("no format", where="--format", hint=f"Known: {', '.join(registry.converters())}.")
+        raise RequestError("no format was named", where="--format", hint=f"Known: {', '.join(registry.converters())}.")
     offered: dict[str, Any] = {"fp32": None}
     for format in request.formats:
         offered |= registry.usable_converter(format).precisions
@@ -52,7 +52,7 @@ def check_names(request: ConvertRequest) -> None:
     for name in request.precisions:
         if name not in offered:
             registry.precision(request.formats[0], name)  # raises, with the nearest names
-            raise RequestError(f"no format asked for offers {name}", where="--precision")
+            raise RequestError(f"none of the formats that were asked for offers {name}", where="--precision")
         calibrated = any(
             found.calibrated for f in request.formats if (found := registry.converter(f).precisions.get(name))
         )
@@ -63,10 +63,12 @@ def check_names(request: ConvertRequest) -> None:
                 hint="Give --texts FILE (a text a line), or --task and --data.",
             )
     if request.shape and not any(request.shape in registry.converter(name).shapes for name in request.formats):
-        raise RequestError(f"none of the formats takes {request.shape} lengths", where="--shape")
+        raise RequestError(f"none of the formats that were asked for can take {request.shape} lengths", where="--shape")
     if request.tokenizer_inside and not any(registry.converter(name).with_tokenizer for name in request.formats):
         raise RequestError(
-            "none of the formats takes a tokenizer into the file", where="--tokenizer-inside", hint="Use --format onnx."
+            "none of the formats that were asked for can contain a tokenizer",
+            where="--tokenizer-inside",
+            hint="Use --format onnx.",
         )
     if request.data and request.task is None:
         raise RequestError("--data needs --task, which says how its rows are read", where="--task")
@@ -86,9 +88,9 @@ def _check_runtime(format: str, request: ConvertRequest) -> None:
         if name in refused:
             sound = [p for p in ("fp32", *registry.converter(format).precisions) if p not in refused]
             raise RequestError(
-                f"{request.runtime} cannot run {name}: {refused[name]}",
+                f"{request.runtime} cannot run {name} files: {refused[name]}",
                 where="--precision",
-                hint=f"It runs {', '.join(sound)}.",
+                hint=f"It can run {', '.join(sound)}.",
             )
 
 
@@ -96,14 +98,16 @@ def lengths_of(asked: Sequence[int], limit: int) -> tuple[int, ...]:
     beyond = [length for length in asked if length > limit or length < 1]
     if beyond:
         raise RequestError(
-            f"{beyond[0]} tokens: the model reads 1 to {limit}", where="--length", hint="Choose shorter lengths."
+            f"{beyond[0]} tokens were asked for, and the model reads 1 to {limit}",
+            where="--length",
+            hint="Choose shorter lengths.",
         )
     return tuple(sorted(set(asked))) or tuple(length for length in LENGTHS if length <= limit) or (limit,)
 
 
 def check_output(output: Path, request: ConvertRequest, checkpoint: Path) -> None:
     if output.exists() and not output.is_dir():
-        raise RequestError("this is a file", where=str(output), hint="Choose another --output.")
+        raise RequestError("this is a file, and a folder is needed", where=str(output), hint="Choose another --output.")
     for format in request.formats:
         for precision in request.precisions:
             place = output / format / precision
@@ -124,4 +128,6 @@ def check_output(output: Path, request: ConvertRequest, checkpoint: Path) -> Non
 
 
 def exists(place: Path) -> RequestError:
-    return RequestError("this exists", where=str(place), hint="Pass --force to replace it, or choose another --output.")
+    return RequestError(
+        "this is there already", where=str(place), hint="Pass --force to replace it, or choose another --output."
+    )

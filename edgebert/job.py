@@ -181,7 +181,7 @@ def _max_length(asked: int | None, source: TeacherSource) -> int:
     """Tokens of a window: what was asked for, where the teacher has that many positions."""
     if asked is not None and asked > source.max_length:
         raise RequestError(
-            f"{asked} is beyond the {source.max_length} tokens that {source.name} reads", where="--max-length"
+            f"{asked} tokens were asked for, and {source.name} reads at most {source.max_length}", where="--max-length"
         )
     return asked or min(DEFAULT_LENGTH, source.max_length)
 
@@ -194,8 +194,8 @@ def _precisions(asked: tuple[str, ...], formats: tuple[str, ...]) -> tuple[str, 
             raise unknown("precision", name, offered, where=f"--precision, for {' and '.join(formats)}")
     reduced = tuple(name for name in asked if name != "fp32")
     if not reduced:
-        what = "nothing to package: fp32 is written for comparison only"
-        raise RequestError(what, where="--precision", hint=f"Name one of {', '.join(sorted(offered))}.")
+        what = "there would be nothing to package: fp32 is written for comparison only"
+        raise RequestError(what, where="--precision", hint=f"Name at least one of {', '.join(sorted(offered))}.")
     return reduced
 
 

@@ -60,11 +60,11 @@ def check_methods(recipe: Recipe, head: str, why_own_tokenizer: str = "") -> Non
                 raise RequestError(f"{method.name} and {other} exclude each other: {why}", where="--recipe")
         if method.heads and head not in method.heads:
             what = f"{method.name} serves {' and '.join(method.heads)} heads, and this task has a {head} one"
-            raise RequestError(what, where="--recipe", hint="List the methods with: edgebert methods")
+            raise RequestError(what, where="--recipe", hint="`edgebert methods` lists which method serves which task.")
         if why_own_tokenizer and not method.any_tokenizer:
             able = ", ".join(one.name for one in registry.methods().values() if one.any_tokenizer)
-            what = f"{method.name} needs a student that reads the teacher's pieces, and {why_own_tokenizer}"
-            raise RequestError(what, where="--student", hint=f"These do without: {able}.")
+            what = f"{method.name} needs a student with the teacher's tokens, and {why_own_tokenizer}"
+            raise RequestError(what, where="--student", hint=f"These methods do not need that: {able}.")
 
 
 def formats_of(recipe: Recipe, formats: Sequence[str], asked: Sequence[str]) -> tuple[tuple[str, ...], list[str]]:
@@ -83,9 +83,11 @@ def formats_of(recipe: Recipe, formats: Sequence[str], asked: Sequence[str]) -> 
     kept = tuple(name for name in formats if name not in cannot)
     if refused := [name for name in cannot if name in asked or not kept]:
         method = registry.method(cannot[refused[0]])
-        what = f"what {method.name} makes cannot be written as {refused[0]}"
-        raise RequestError(what, where="--format", hint=f"It can as {' or '.join(method.formats)}.")
-    return kept, [f"no {name} file: {method} makes what it cannot express" for name, method in cannot.items()]
+        what = f"a student of {method.name} cannot be converted to {refused[0]}"
+        raise RequestError(what, where="--format", hint=f"It can be converted to {' or '.join(method.formats)}.")
+    return kept, [
+        f"no {name} file is written: the format cannot express a student of {method}" for name, method in cannot.items()
+    ]
 
 
 def recipe_text(recipe: Recipe) -> str:
@@ -104,7 +106,9 @@ def _from_file(path: Path) -> list[MethodCall]:
     tables = read_toml(path).get("method")
     if not isinstance(tables, list) or not tables:
         raise RequestError(
-            "no [[method]] table", where=str(path), hint='Write one a method: [[method]] name = "tinybert"'
+            "the recipe has no [[method]] table",
+            where=str(path),
+            hint='Write one for each method, such as: [[method]] name = "tinybert"',
         )
     for table in tables:
         if not isinstance(table.get("name"), str):
@@ -117,7 +121,8 @@ def _with_params(calls: list[MethodCall], params: Mapping[str, Any]) -> list[Met
         name, dot, param = key.partition(".")
         if not dot or name not in {call.method for call in calls}:
             used = ", ".join(call.method for call in calls)
-            raise RequestError(f"'{key}' is not METHOD.PARAMETER of a method in the recipe ({used})", where="--set")
+            what = f"'{key}' names no parameter of the recipe's methods ({used})"
+            raise RequestError(what, where="--set", hint="Write --set METHOD.PARAMETER=VALUE.")
         calls = [replace(call, params={**call.params, param: value}) if call.method == name else call for call in calls]
     return calls
 
@@ -133,4 +138,4 @@ def _check_order(methods: list[Method]) -> None:
     names = [method.name for method in methods]
     for name in names:
         if names.count(name) > 1:
-            raise RequestError(f"{name} stands twice in the recipe", where="--recipe")
+            raise RequestError(f"the recipe names {name} twice", where="--recipe")

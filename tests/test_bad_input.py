@@ -42,7 +42,7 @@ def request_(toy_checkpoint: Path, toy_data: Path, tmp_path: Path, monkeypatch: 
         ("--data", "nowhere.conll", "nowhere.conll"),
         ("--data", "train=nowhere.conll", "nowhere.conll"),
         ("--teacher", "./nowhere", "nowhere"),
-        ("--max-length", "100000", "beyond the 64 tokens"),
+        ("--max-length", "100000", "reads at most 64"),
         ("--max-size-mb", "-1", "--max-size-mb"),
         ("--effort", "heroic", "'quick', 'standard', 'thorough'"),
         ("--encoding", "utf-9", "utf-9"),

@@ -35,7 +35,7 @@ def test_the_student_opens_in_transformers_and_is_not_made_twice(
     assert sum(p.numel() for p in model.parameters()) == first.n_parameters < first.teacher_parameters
     assert AutoTokenizer.from_pretrained("small")("fly")["input_ids"]
     assert first.test.metric == "strict entity F1" and first.test.n == 40
-    with pytest.raises(RequestError, match="this exists"):
+    with pytest.raises(RequestError, match="the output folder is not empty"):
         edgebert.compress(str(toy_checkpoint), "drop-layers+kd", output="small", **options)
     again = edgebert.compress(
         str(toy_checkpoint), "drop-layers+kd", output="small", force=True, on_event=events.append, **options
@@ -46,7 +46,8 @@ def test_the_student_opens_in_transformers_and_is_not_made_twice(
 
 def test_a_budget_chooses_what_is_left_open(toy_checkpoint: Path, toy_data: Path, here: Path) -> None:
     with pytest.raises(
-        RequestError, match=r"nothing says which of 4 students shall be made\n.*--set drop-layers.n_layers=3"
+        RequestError,
+        match=r"the recipe can make 4 students, and nothing tells which of them is wanted\n.*--set drop-layers.n_layers=3",
     ):
         edgebert.compress(str(toy_checkpoint), "drop-layers", data=str(toy_data), **QUICK)
     with pytest.raises(BudgetError, match="fits the budget"):
@@ -78,7 +79,7 @@ def _shuffled(folder: Path) -> Path:
 
 def test_another_tokenizer_is_refused_but_by_methods_that_can(toy_checkpoint: Path, toy_data: Path, here: Path) -> None:
     own = _split_otherwise(here / "own")
-    with pytest.raises(RequestError, match=r"tinybert needs a student that reads the teacher's pieces, and \d+ of its"):
+    with pytest.raises(RequestError, match=r"tinybert needs a student with the teacher's tokens, and \d+ of its"):
         edgebert.compress(str(toy_checkpoint), "tinybert", student=str(own), data=str(toy_data), **QUICK)
     (here / "rows.csv").write_text(
         "text,label\n" + "".join(f"fly to aville {i},a\nshow trains on friday {i},b\n" for i in range(60))

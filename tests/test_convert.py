@@ -68,7 +68,7 @@ def test_the_tokenizer_lies_where_profile_finds_it(converted: ConvertResult, tag
 
 def test_a_tokenizer_of_another_model_is_not_written_over(tagger: Path, tmp_path: Path) -> None:
     (tmp_path / "tokenizer.json").write_text("{}")
-    with pytest.raises(RequestError, match="this exists"):
+    with pytest.raises(RequestError, match="this is there already"):
         edgebert.convert(str(tagger), "onnx", precisions=("fp32",), output=str(tmp_path))
     assert (tmp_path / "tokenizer.json").read_text() == "{}" and not (tmp_path / "onnx").exists()
 
@@ -255,14 +255,14 @@ def no_such_runtime(folder: Path, tagger: Path) -> dict[str, Any]:
         (no_checkpoint, "no config.json"),
         (no_head, "the checkpoint has no task head: its config names BertModel"),
         (another_head, "no weights for a question-answering head"),
-        (too_long, "4096 tokens: the model reads 1 to 80"),
+        (too_long, "4096 tokens were asked for, and the model reads 1 to 80"),
         (unknown_format, "Did you mean onnx"),
         (unknown_precision, "unknown precision 'int9'"),
         (no_calibration, "calibrated on real rows, and there are none"),
         (empty_calibration, "every line is empty"),
         (missing_texts, "no such file"),
         (existing, "--force"),
-        (output_is_a_file, "this is a file"),
+        (output_is_a_file, "this is a file, and a folder is needed"),
         (other_labels, "labels of the data are not the model's, the first is B-city"),
         (data_without_task, "--data needs --task"),
         (no_such_runtime, "has no older runtime"),

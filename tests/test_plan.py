@@ -105,8 +105,8 @@ def test_every_shape_is_listed_once_with_a_reason() -> None:
 def test_a_loose_budget_takes_the_largest_of_each_depth() -> None:
     plan = plan_of(Budget(), n=2)
     assert taken(plan) == ["L6-v30.5k", "L5-v30.5k"], "the teacher's own shape is a candidate too"
-    assert by_name(plan)["L4-v30.5k"].reason == "fits; not tried: --candidates 2"
-    assert by_name(plan)["L4-v12k"].reason == "fits, but 30,522 pieces also fit"
+    assert by_name(plan)["L4-v30.5k"].reason == "fits; not trained, because --candidates is 2"
+    assert by_name(plan)["L4-v12k"].reason == "fits, but a vocabulary of 30,522 also fits"
 
 
 def test_pixel6_takes_three_layers_with_ten_thousand_pieces() -> None:
@@ -115,9 +115,9 @@ def test_pixel6_takes_three_layers_with_ten_thousand_pieces() -> None:
     found = by_name(plan)
     assert found["L4-v10k"].reason == "11.5 MB over the budget of 10 MB"
     assert found["L3-v12k"].reason == "10.4 MB over the budget of 10 MB"
-    assert found["L3-v8k"].reason == "fits, but 10,000 pieces also fit"
+    assert found["L3-v8k"].reason == "fits, but a vocabulary of 10,000 also fits"
     assert found["L3-v10k"].reason.startswith("taken: 9.7 MB, predicted ")
-    assert found["L2-v12k"].reason == "fits; not tried: --candidates 2"
+    assert found["L2-v12k"].reason == "fits; not trained, because --candidates is 2"
     assert [(c.fits, c.taken) for c in (found["L4-v10k"], found["L3-v8k"], found["L3-v10k"])] == [
         (False, False),
         (True, False),

@@ -106,7 +106,11 @@ def test_files_of_one_name_are_told_apart_and_named_once(tmp_path: Path) -> None
 
 @pytest.mark.parametrize(
     ("name", "message"),
-    [("nowhere", "no such file"), ("text.txt", "not a file that can be measured"), ("empty", "nothing here")],
+    [
+        ("nowhere", "no such file"),
+        ("text.txt", "this file cannot be measured"),
+        ("empty", "contains nothing that can be measured"),
+    ],
 )
 def test_what_cannot_be_measured(tmp_path: Path, name: str, message: str) -> None:
     (tmp_path / "text.txt").write_text("x")
@@ -166,13 +170,13 @@ def test_inputs_that_cannot_be(bundle: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        ({"length": 64, "texts": "x"}, "one of them says"),
-        ({"texts": "x", "run": "y"}, "one of them says"),
+        ({"length": 64, "texts": "x"}, "exclude each other"),
+        ({"texts": "x", "run": "y"}, "exclude each other"),
         ({"length": 1}, "at least 2 tokens"),
-        ({"run": "nowhere"}, "no bundle here"),
+        ({"run": "nowhere"}, "contains no bundle"),
         ({"on": ("phone",)}, "unknown target 'phone'"),
         ({"on": ("here:x",)}, "has no address"),
-        ({"cores": (4095,)}, "no core 4095"),
+        ({"cores": (4095,)}, "may not run on core 4095"),
     ],
 )
 def test_requests_that_cannot_be(bundle: Path, more: dict[str, Any], message: str) -> None:
@@ -428,8 +432,8 @@ def test_the_command_prints_json(bundle: Path, capsys: pytest.CaptureFixture[str
         (("profile", "nowhere.onnx", "--on", "here"), "no such file"),
         (("profile", "B", "--on", "hree"), "Did you mean here"),
         (("profile", "B", "--on", "here", "--cores", "a"), "numbers separated by commas"),
-        (("profile", "B", "--on", "here", "--length", "8", "--texts", "x"), "one of them says"),
-        (("profile", "B", "--on", "here", "-o", "/nowhere/x.json"), "no such folder"),
+        (("profile", "B", "--on", "here", "--length", "8", "--texts", "x"), "exclude each other"),
+        (("profile", "B", "--on", "here", "-o", "/nowhere/x.json"), "its folder does not exist"),
         (("profile", "B", "--on", "ssh:a;b"), "is no address of a host"),
         (("devices", "prepare", "here"), "nothing to install"),
         (("devices", "prepare", "nowhere"), "unknown target"),

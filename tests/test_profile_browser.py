@@ -260,7 +260,7 @@ def test_files_that_a_page_cannot_load_are_refused_at_once(files: tuple[File, Fi
         "lie in a file of their own": File("a", "onnx", tmp_path / "model.onnx"),
         "which a page cannot load": File("b", "onnx", tmp_path),
         "a browser runs ONNX files, this is tflite": File("c", "tflite", files[0].path),
-        "there is no such file": File("d", "onnx", tmp_path / "none.onnx"),
+        "no such file": File("d", "onnx", tmp_path / "none.onnx"),
     }
     for text, file in refused.items():
         with pytest.raises(RequestError, match=text) as caught:

@@ -260,7 +260,7 @@ def test_no_python(model: Path, with_environment: Callable[..., Board], tmp_path
     for name in ("sh", "mktemp", "cat", "rm", "echo", "true"):
         (tools / name).symlink_to(shutil.which(name) or "")
     far = with_environment(PATH=str(tools))
-    with pytest.raises(RequestError, match="there is no python3") as caught:
+    with pytest.raises(RequestError, match="the device has no python3") as caught:
         ssh.measure("board", job(model), quietly)
     assert "apt install python3" in str(caught.value)
     assert far.left_behind() == []

@@ -45,7 +45,7 @@ def golden_of(name: str) -> Path:
     for folder in (Path(name), Path(name) / "bundle"):
         if (folder / GOLDEN).is_file():
             return folder / GOLDEN
-    raise RequestError("there is no bundle here to take texts from", where=f"--run {name}")
+    raise RequestError("this folder contains no bundle whose texts could be used", where=f"--run {name}")
 
 
 def _found(path: Path) -> list[Subject]:
@@ -54,11 +54,11 @@ def _found(path: Path) -> list[Subject]:
     if path.suffix in SUFFIXES:
         return [Subject(File(path.name, SUFFIXES[path.suffix], path), _tokenizer(path))]
     if path.is_file():
-        raise RequestError("not a file that can be measured", where=str(path), hint=WHAT)
+        raise RequestError("this file cannot be measured", where=str(path), hint=WHAT)
     for reader in (_run, _bundle, _converted, _checkpoint, _external):
         if subjects := list(reader(path)):
             return subjects
-    raise RequestError("nothing here can be measured", where=str(path), hint=WHAT)
+    raise RequestError("this folder contains nothing that can be measured", where=str(path), hint=WHAT)
 
 
 def _bundle(folder: Path) -> Iterator[Subject]:

@@ -120,11 +120,13 @@ def device_of(request: Request, target: Target, address: str) -> DeviceProfile:
     device = load_device(name)
     if device.path is None and target.profile and device.name != target.profile and HERE in (name, target.profile):
         raise RequestError(
-            f"{target.title} is not {device.name}", where=f"--device {name}",
-            hint=f"Leave --device out for {target.profile}, or name a .toml of your own.",
+            f"{target.title} is another device than {device.name}", where=f"--device {name}",
+            hint=f"Leave --device out to calibrate {target.profile}, or name a profile of your own (a .toml file).",
         )  # fmt: skip
     if device.name == HERE and target.profile != HERE:
-        raise RequestError(f"{target.title} is not {HERE}", where=f"--device {name}", hint="Say: --on here")
+        raise RequestError(
+            f"{target.title} is another device than {HERE}", where=f"--device {name}", hint="Measure it with --on here."
+        )
     return device
 
 
@@ -133,7 +135,7 @@ def _check(request: Request, target: Target, device: DeviceProfile, threads: Seq
     converter = registry.usable_converter(request.format)
     if request.format not in target.formats:
         raise RequestError(
-            f"{target.title} runs {', '.join(target.formats)} files", where=f"--format {request.format}"
+            f"{target.title} runs {', '.join(target.formats)} files only", where=f"--format {request.format}"
         )  # fmt: skip
     for precision in request.precisions:
         kind = registry.precision(request.format, precision).compute
@@ -141,9 +143,13 @@ def _check(request: Request, target: Target, device: DeviceProfile, threads: Seq
             raise unknown("precision", precision, ["fp32", *converter.precisions], where="--precision")
     n_cores = sum(cluster.count for cluster in device.cores)
     if bad := [n for n in threads if not 1 <= n <= n_cores]:
-        raise RequestError(f"{device.name} has {n_cores} cores, not {bad[0]}", where="--threads", hint="Ask for less.")
+        raise RequestError(
+            f"{bad[0]} threads were asked for, and {device.name} has {n_cores} cores",
+            where="--threads",
+            hint=f"Use 1 to {n_cores} threads.",
+        )
     if bad := [n for n in request.lengths if not 2 <= n <= max(LENGTHS)]:
-        raise RequestError(f"a length is 2 to {max(LENGTHS)} tokens, not {bad[0]}", where="--length")
+        raise RequestError(f"{bad[0]} tokens were asked for: a length is 2 to {max(LENGTHS)}", where="--length")
     if request.output is not None:
         check_output(request.output)
     if why := target.answers(parse_address(request.on)[1]):

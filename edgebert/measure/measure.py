@@ -102,21 +102,29 @@ def check(request: Request) -> None:
     """Raises RequestError for what contradicts itself or cannot be."""
     given = [name for name in ("length", "texts", "run") if getattr(request, name) is not None]
     if len(given) > 1:
-        raise RequestError("one of them says what is run, not both", where=" and ".join(f"--{name}" for name in given))
+        raise RequestError(
+            "these options exclude each other: each says what is run",
+            where=" and ".join(f"--{name}" for name in given),
+            hint="Give one of them.",
+        )
     if request.length is not None and request.length < 2:
-        raise RequestError("a length is at least 2 tokens", where=f"--length {request.length}")
+        raise RequestError("the length must be at least 2 tokens", where=f"--length {request.length}")
     if not request.artifacts or not request.on:
         raise RequestError(
             "give at least one file and one --on TARGET", hint="Example: edgebert profile m.onnx --on here"
         )
     if request.threads < 1:
-        raise RequestError("at least one thread", where=f"--threads {request.threads}")
+        raise RequestError("the number of threads must be at least 1", where=f"--threads {request.threads}")
 
 
 def check_output(path: str) -> None:
     """Raises RequestError where a result could not be written, before an hour of measuring."""
     if Path(path).is_dir() or not Path(path).resolve().parent.is_dir():
-        raise RequestError("no such folder, or a folder itself", where=f"--output {path}", hint="Name a file to write.")
+        raise RequestError(
+            "the file cannot be written: its folder does not exist, or the path is a folder",
+            where=f"--output {path}",
+            hint="Name a file to write.",
+        )
 
 
 # ---------------------------------------------------------------- inputs

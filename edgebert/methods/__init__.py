@@ -22,6 +22,15 @@ Inner = Literal["hidden states", "attentions", "values"]  # what of the inside o
 STAGES: tuple[Stage, ...] = ("vocabulary", "shape", "pretrain", "train")
 
 
+KINDS: dict[type, str] = {
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    tuple: "whole numbers",
+    str: "text",
+}
+
+
 @dataclass(frozen=True)
 class Paper:
     title: str
@@ -60,7 +69,9 @@ class Param:
             else:
                 value = self.type(value)
         except (TypeError, ValueError, KeyError):
-            raise RequestError(f"{value!r} is not {self.type.__name__}", where=place, hint=self.help) from None
+            raise RequestError(
+                f"{value!r} cannot be read as {KINDS.get(self.type, self.type.__name__)}", where=place, hint=self.help
+            ) from None
         if self.choices and value not in self.choices:
             raise unknown("value", str(value), [str(choice) for choice in self.choices], where=place)
         if self.minimum is not None and value < self.minimum:

@@ -66,7 +66,11 @@ def predict_latency(
     n_cores = sum(cluster.count for cluster in device.cores)
     threads = device.threads if threads is None else threads or n_cores
     if not 1 <= threads <= n_cores:
-        raise RequestError(f"{device.name} has {n_cores} cores, not {threads}", where="--threads", hint="Ask for less.")
+        raise RequestError(
+            f"{threads} threads were asked for, and {device.name} has {n_cores} cores",
+            where="--threads",
+            hint=f"Use 1 to {n_cores} threads.",
+        )
     found = find_calibration(device, precision=precision, threads=threads, format=format)
     if found is not None:
         p50 = found.predict_ms(config, seq_len)

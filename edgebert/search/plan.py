@@ -172,7 +172,7 @@ def _require(method: Method, whose: str, config: Any) -> None:
     from edgebert.training.features import missing_features
 
     if why := missing_features(config, method.needs):
-        what = f"it reads the {whose}'s {' and '.join(method.needs)}, and {why}"
+        what = f"the method reads the {whose}'s {' and '.join(method.needs)}, and {why}"
         raise RequestError(what, where=method.name, hint="Use kd, which reads predictions alone.")
 
 
@@ -257,9 +257,9 @@ def _verdict(
     if excess:
         return replace(candidate, reason="; ".join(over(limit, candidate) for limit in excess))
     if candidate is not best and best is not None:
-        return replace(candidate, fits=True, reason=f"fits, but {best.vocab_size:,} pieces also fit")
+        return replace(candidate, fits=True, reason=f"fits, but a vocabulary of {best.vocab_size:,} also fits")
     if not wanted:
-        return replace(candidate, fits=True, reason=f"fits; not tried: --candidates {n_candidates}")
+        return replace(candidate, fits=True, reason=f"fits; not trained, because --candidates is {n_candidates}")
     figures = f"{candidate.size_bytes / 1e6:.1f} MB, {predicted_ms(candidate)}"
     return replace(candidate, fits=True, taken=True, reason=f"taken: {figures}; its largest vocabulary that fits")
 

@@ -74,7 +74,9 @@ class Task(ABC):
             raise DataError(what, where=split, hint=hint)
         if len(found) < 2 and split == "train":
             raise DataError(
-                f"every row to train on is '{found[0]}'", where=split, hint="There is nothing to tell apart."
+                f"every row to train on is '{found[0]}'",
+                where=split,
+                hint="A model needs rows of at least two labels to learn from.",
             )
 
     # ------------------------------------------------------------ model
@@ -172,4 +174,4 @@ def _read(value: Any, kind: str, where: str) -> Any:
             return {"true": True, "false": False}[value.lower()]
         return {"int": int, "float": float, "str": str}[kind](value)
     except (KeyError, ValueError):
-        raise RequestError(f"{value!r} is not {kind}", where=where) from None
+        raise RequestError(f"{value!r} cannot be read as {kind}", where=where) from None

@@ -35,7 +35,7 @@ def mask_id(tokenizer: Tokenizer, where: str) -> int:
     for name in MASKS:
         if (found := tokenizer.token_to_id(name)) is not None:
             return int(found)
-    raise RequestError(f"the vocabulary has no mask token ({' or '.join(MASKS)})", where=where)
+    raise RequestError(f"the tokenizer has no mask token ({' or '.join(MASKS)})", where=where)
 
 
 def continues(tokenizer: Tokenizer) -> Tensor:

@@ -166,7 +166,7 @@ def select(adb: str, serial: str, deadline: float = float("inf")) -> Phone:
         raise RequestError("no phone is connected", where=WHERE, hint=hint)
     if not serial and len(phones) > 1:
         names = "\n  ".join(f"--on {shlex.quote(f'adb:{name}')} ({state})" for name, state in phones.items())
-        raise RequestError(f"{len(phones)} phones are connected", where=WHERE, hint=f"Say which:\n  {names}")
+        raise RequestError(f"{len(phones)} phones are connected", where=WHERE, hint=f"Name one of them:\n  {names}")
     serial = serial or next(iter(phones))
     if serial not in phones:
         raise RequestError(f"no phone of serial '{serial}'", where=WHERE, hint=f"Connected: {known}.")

@@ -62,7 +62,9 @@ def check_address(address: str) -> str:
     bad = [c for c in address if c.isspace() or not c.isprintable() or c in "'\"`;$&|<>\\(){}*?!#"]
     if not address or address.startswith("-") or bad:
         what = f"'{address}' is no address of a host" if address else "no host is given"
-        raise RequestError(what, where="--on ssh", hint="Say user@host, or a Host of your ssh configuration.")
+        raise RequestError(
+            what, where="--on ssh", hint="Write ssh:USER@HOST, or ssh:HOST with a Host of your ssh configuration."
+        )
     return address
 
 

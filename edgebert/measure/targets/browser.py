@@ -121,7 +121,7 @@ def _model(file: File) -> Path:
             hint='If they are under 2 GB, write it as one file: onnx.save(onnx.load("model.onnx"), "one.onnx")',
         )
     if not file.path.is_file():
-        raise RequestError("there is no such file", where=str(file.path))
+        raise RequestError("no such file", where=str(file.path))
     if file.path.stat().st_size > LARGEST:
         raise RequestError("a page cannot load a file of over 2 GB", where=str(file.path))
     return file.path

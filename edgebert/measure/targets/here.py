@@ -28,7 +28,7 @@ def measure(address: str, job: Job, log: Log) -> Outcome:
         EdgebertError: the process died before anything was measured.
     """
     if why := answers(address):
-        raise RequestError(why, where=f"--on here:{address}", hint="Say: --on here")
+        raise RequestError(why, where=f"--on here:{address}", hint="Use --on here, without an address.")
     check_cores(job.cores)
     root = str(Path(__file__).parents[3])
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))}
@@ -58,7 +58,9 @@ def check_cores(cores: Sequence[int]) -> None:
         raise RequestError("this system does not let a program choose its cores", where="--cores")
     if missing := sorted(set(cores) - os.sched_getaffinity(0)):
         known = ", ".join(map(str, sorted(os.sched_getaffinity(0))))
-        raise RequestError(f"there is no core {missing[0]} to run on", where="--cores", hint=f"There are: {known}.")
+        raise RequestError(
+            f"this process may not run on core {missing[0]}", where="--cores", hint=f"It may run on: {known}."
+        )
 
 
 class Wrapped:

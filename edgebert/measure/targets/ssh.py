@@ -72,7 +72,9 @@ def ask(device: Connection) -> Mapping[str, Any]:
         RequestError: there is no Python, or one that is too old.
     """
     if not device.python:
-        raise RequestError("there is no python3", where=device.address, hint="On Debian: sudo apt install python3")
+        raise RequestError(
+            "the device has no python3", where=device.address, hint="On Debian: sudo apt install python3"
+        )
     version = device.ask('"$1" -c "import sys; print(*sys.version_info[:2])"', device.python).split()
     if tuple(map(int, version)) < OLDEST:
         oldest = ".".join(map(str, OLDEST))
