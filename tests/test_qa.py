@@ -360,3 +360,48 @@ def test_perfect_logits_on_real_articles() -> None:
     features = TASK.encode(rows, load_tokenizer(find_teacher().folder), (), 192)
     score = TASK.score(rows, TASK.decode(rows, features, perfect(features), ()), "test")
     assert score.value > 0.99 and score.more["exact match"] > 0.98
+
+
+# ---------------------------------------------------------------- marks that a tokenizer drops
+
+
+def letters(strip_accents: bool) -> Tokenizer:
+    """WordPiece over letters of two scripts and their marks, with BERT's own normaliser."""
+    pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *"abcdefghijklmnopqrstuvwxyz\u0301\u0308\u0928\u092e\u0938\u0924"]
+    pieces += [f"##{piece}" for piece in [*pieces[4:], "\u094d", "\u0947", "\u093e"]]
+    tokenizer = Tokenizer(models.WordPiece({piece: i for i, piece in enumerate(pieces)}, unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.BertNormalizer(strip_accents=strip_accents)
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
+    return tokenizer
+
+
+@pytest.mark.parametrize("strip_accents", [True, False])
+@pytest.mark.parametrize(
+    ("context", "answer", "kept"),
+    [
+        ("in a cafe\u0301 now", "cafe\u0301", "cafe\u0301"),
+        ("in a cafe\u0301", "cafe\u0301", "cafe\u0301"),
+        ("in a cafe\u0301 now", "cafe", "cafe\u0301"),  # the end grows over the mark
+        (
+            "say \u0928\u092e\u0938\u094d\u0924\u0947 now",
+            "\u0928\u092e\u0938\u094d\u0924\u0947",
+            "\u0928\u092e\u0938\u094d\u0924\u0947",
+        ),
+        ("say \u0938\u093e now", "\u0938\u093e", "\u0938\u093e"),  # a mark that takes room is kept by the normaliser
+        ("no\u0308e\u0301\u0308 x", "no\u0308e\u0301\u0308", "no\u0308e\u0301\u0308"),
+        ("a \u200bb\u00ad c", "\u200bb\u00ad", "b"),  # what no tokenizer reads is no part of an answer
+    ],
+)
+def test_a_perfect_answer_that_ends_in_marks_scores_100(
+    strip_accents: bool, context: str, answer: str, kept: str
+) -> None:
+    rows, notes = TASK.rows([Record({"text": "what is it", "second": context, "answers": [answer]}, "f:1")])
+    assert rows[0].answers == ((kept, context.index(kept)),)
+    grown = "1 answers ended between a letter and its marks and now end behind them"
+    assert notes == ([grown] if answer == "cafe" else [])
+    features = TASK.encode(rows, letters(strip_accents), (), 64)
+    assert features[0].targets["start_positions"] > 0
+    (found,) = TASK.decode(rows, features, perfect(features), ())
+    assert found[0].text == kept
+    assert TASK.score(rows, [found], "dev").more["exact match"] == 1.0

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 import re
 import string
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -82,21 +83,18 @@ class QuestionAnswering(Task):
 
     def rows(self, records: Iterable[Record]) -> tuple[list[Row], list[str]]:
         """Questions with their context and every right answer. Without a question a row is left out, with a note."""
-        rows, empty, moved = [], 0, 0
+        rows, empty = [], 0
+        counts: Counter[str] = Counter()
         for record in records:
             question, context = text_of(record, "text", "text"), text_of(record, "second", "second")
             if not context:
                 raise DataError("the context is empty", where=record.where, hint="Every question needs a context.")
             empty += not question
             if question:
-                answers, n = _answers(record, context)
-                moved += n
+                answers = _answers(record, context, counts)
                 group = str(record.columns.get("group") or "")
                 rows.append(Row(text=question, second=context, answers=answers, group=group, where=record.where))
-        notes = told(empty, "without a question")
-        if moved:
-            notes.append(f"{moved} answers did not stand where the data says and were found nearby")
-        return rows, notes
+        return rows, [*told(empty, "without a question"), *(f"{n} answers {what}" for what, n in counts.items() if n)]
 
     def check(self, rows: Sequence[Row], split: str) -> None:
         if not any(row.answers for row in rows):
@@ -219,9 +217,9 @@ TASK = QuestionAnswering()
 # ---------------------------------------------------------------- reading
 
 
-def _answers(record: Record, context: str) -> tuple[tuple[tuple[str, int], ...], int]:
-    """(text, first character) of each answer, and how many did not stand where they were said to."""
-    found, moved = [], 0
+def _answers(record: Record, context: str, counts: Counter[str]) -> tuple[tuple[str, int], ...]:
+    """(text, first character) of each answer. What was not as the data says is added to `counts`."""
+    found = []
     for text, said in _listed(record):
         start = said
         if start is None or start < 0 or not context.startswith(text, start):
@@ -230,9 +228,26 @@ def _answers(record: Record, context: str) -> tuple[tuple[tuple[str, int], ...],
                 hint = "An answer is a part of its context, letter by letter; a question without one has an empty list."
                 raise DataError(f"the context does not hold the answer '{text}'", where=record.where, hint=hint)
             start = min(places, key=lambda at: abs(at - (said or 0)))
-            moved += said is not None
-        found.append((text, start))
-    return tuple(dict.fromkeys(found)), moved
+            counts["did not stand where the data says and were found nearby"] += said is not None
+        first, last = _visible(text)
+        end = _over_marks(context, start + last)
+        counts["ended between a letter and its marks and now end behind them"] += end > start + last
+        found.append((context[start + first : end], start + first))
+    return tuple(dict.fromkeys(found))
+
+
+def _visible(text: str) -> tuple[int, int]:
+    """The place of a text without the control and format characters around it, which no tokenizer reads."""
+    seen = [i for i, c in enumerate(text) if unicodedata.category(c)[0] != "C"]
+    return (seen[0], seen[-1] + 1) if seen else (0, len(text))
+
+
+def _over_marks(text: str, end: int) -> int:
+    """The end moved behind the combining marks that follow: they belong to the last letter, and some tokenizers drop
+    them."""
+    while end < len(text) and unicodedata.category(text[end])[0] == "M":
+        end += 1
+    return end
 
 
 def _listed(record: Record) -> list[tuple[str, int | None]]:
@@ -274,10 +289,16 @@ def _first_tokens(tokenizer: Tokenizer, text: str, most: int) -> str:
 def _feature(index: int, row: Row, window: Encoding) -> Feature:
     context = row.second or ""
     spans = tuple(
-        _trimmed(context, *offset) if sequence == 1 else NOWHERE
+        _place(context, *offset) if sequence == 1 else NOWHERE
         for offset, sequence in zip(window.offsets, window.sequence_ids, strict=True)
     )
     return Feature(index, tuple(window.ids), tuple(window.type_ids), spans=spans, targets=_targets(row, spans))
+
+
+def _place(text: str, start: int, end: int) -> tuple[int, int]:
+    """The place of a piece, without whitespace around it and with the marks behind it."""
+    start, end = _trimmed(text, start, end)
+    return (start, _over_marks(text, end)) if start < end else (start, end)
 
 
 def _trimmed(text: str, start: int, end: int) -> tuple[int, int]:
