@@ -12,6 +12,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edgebert.data.annotations import plain
 from edgebert.data.columns import assign
 from edgebert.data.contents import bare_name
 from edgebert.data.files import SUFFIXES, exists, from_file, from_folder, missing, near_files
@@ -70,7 +71,7 @@ def load(
 
 def find_all(specs: Sequence[str], task: Task | None, encoding: str) -> list[Found]:
     """What the specs name, each as `load` takes it; for no task, where that is still to be guessed."""
-    return [_find(name, task, encoding, alone=len(specs) == 1) for name in specs]
+    return [plain(_find(name, task, encoding, alone=len(specs) == 1)) for name in specs]
 
 
 def _find(spec: str, task: Task | None, encoding: str, *, alone: bool) -> Found:

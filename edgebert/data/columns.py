@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from edgebert.data.exports import read_exports
 from edgebert.errors import unknown
 from edgebert.types import Record
 
@@ -69,8 +68,6 @@ def assign(
         RequestError: a given column that no record has.
     """
     notes: list[str] = []
-    if not WORDY & roles.keys():
-        records, notes = read_exports(records)
     if not records:
         return [], notes
     columns = list(dict.fromkeys(column for record in records for column in record.columns))

@@ -9,6 +9,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from edgebert.data.brat import is_brat, read_brat
 from edgebert.data.columns import LABEL_ROLES
 from edgebert.data.conll import CONLLU_COLUMNS, read_atis, read_conll, read_conllu
 from edgebert.data.contents import bare_name, read_bytes
@@ -21,6 +22,8 @@ from edgebert.data.nested import is_splits, is_squad, row_records, squad_records
 from edgebert.data.shapes import Shape, rows_of, split_tables
 from edgebert.data.tables import read_csv, read_json, read_labelled_lines, read_lines, read_parquet, read_tsv
 from edgebert.data.text import decode
+from edgebert.data.webanno import MARK as WEBANNO_MARK
+from edgebert.data.webanno import read_webanno
 from edgebert.errors import DataError
 from edgebert.types import Record, Split
 
@@ -28,6 +31,7 @@ Reader = Callable[[bytes, str, str, list[str]], list[Record]]  # (content, place
 READERS: dict[str, Reader] = {
     "conll": read_conll,
     "conllu": read_conllu,
+    "webanno": read_webanno,
     "lines": read_lines,
     "labelled lines": read_labelled_lines,
     "tsv": read_tsv,
@@ -50,6 +54,8 @@ def from_file(path: Path, split: Split | None, encoding: str, roles: Collection[
     Args:
         roles: what the task reads, where the file alone does not tell what it is; None where no task is known.
     """
+    if path.is_dir() and is_brat(path):
+        return read_brat(path, encoding, split)
     parts, notes = read_parts(path, split, str(path), encoding, roles=roles)
     return Found(path.name, "not stated", str(path), parts, notes)
 
@@ -146,6 +152,8 @@ def near_files(path: Path) -> list[str]:
 
 def from_folder(folder: Path, encoding: str, roles: Collection[str] | None = None) -> Found:
     """Every data file of a folder, matched to splits by its name; one that no name tells is a file without a split."""
+    if is_brat(folder):
+        return read_brat(folder, encoding)
     files = [path for path in sorted(folder.iterdir()) if _is_data(path)]
     named = [(path, role(path.name)) for path in files]
     taken: list[tuple[Path, Split | None]] = [(path, split) for path, split in named if split]
@@ -209,6 +217,8 @@ def _sniff(path: Path, content: bytes, place: str, roles: Collection[str] | None
         return _TABLES[suffix]
     if content.startswith(b"PAR1"):
         return "parquet"
+    if content.removeprefix(b"\xef\xbb\xbf").startswith(WEBANNO_MARK.encode()):
+        return "webanno"
     head = [line for line in content[:100_000].split(b"\n")[:SNIFFED] if line.strip()]
     if not head:
         return "conll"

@@ -85,6 +85,8 @@ def _guess(part: Part) -> str:
     for name in ("qa", "ner", "similarity", "pair", "classify"):
         roles = registry.task(name).columns
         found = {role for role, usual in roles.items() if any(str(c).casefold() in (role, *usual) for c in columns)}
+        if name == "ner" and {"text", "spans"} <= found and not _has_label(columns):
+            return "ner"
         if name == "ner" and {"words", "tags"} <= found:
             return "ner" if _is_entities(part) else "tag"
         if name == "similarity" and {"text", "second", "score"} <= found and not _number(columns, roles["score"]):
@@ -102,6 +104,12 @@ def _is_entities(part: Part) -> bool:
     from edgebert.data.tagged import read_tagged
 
     return are_entities(tag for record in part.records[:200] for tag in read_tagged(record).tags)
+
+
+def _has_label(columns: Mapping[str, Any]) -> bool:
+    """Whether a column is a label of the whole text, beside its spans."""
+    usual = registry.task("classify").columns["label"]
+    return any(str(c).casefold() in usual and isinstance(value, str | int) for c, value in columns.items())
 
 
 def _number(columns: Mapping[str, Any], names: Sequence[str]) -> bool:

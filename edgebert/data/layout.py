@@ -14,8 +14,8 @@ Sentence = list[tuple[int, list[str]]]  # (line, its cells) of each word
 TYPED = re.compile(r"[BIELSUMW]-\S.*")
 PREFIX = re.compile(r"[a-z]{2,}(?:-[a-z]+)*:(?=.)")  # of a language, as WikiANN writes it
 _CHUNKS = frozenset(("ADJP", "ADVP", "CONJP", "INTJ", "LST", "NP", "PP", "PRT", "SBAR", "UCP", "VP", "NC", "PC", "VC"))
-_WORD_NAMES = ("word", "words", "token", "tokens", "form", "surface", "text")
-_TAG_NAMES = ("ner", "nertag", "nertags", "tag", "tags", "label", "labels", "entity", "iob", "bio", "biotag", "iobtag")
+WORD_NAMES = ("word", "words", "token", "tokens", "form", "surface", "text")
+TAG_NAMES = ("ner", "nertag", "nertags", "tag", "tags", "label", "labels", "entity", "iob", "bio", "biotag", "iobtag")
 SENTENCE_NAMES = (
     "sentenceid",
     "sentence",
@@ -26,8 +26,9 @@ SENTENCE_NAMES = (
     "sentencenumber",
     "sentenceno",
 )
+DOCUMENT_NAMES = ("document", "documentid", "doc", "docid", "file", "filename")
 _OTHER_NAMES = (
-    *("", "#", "id", "index", "idx", "i", "tokenid", "doc", "docid", "document", "start", "end", "lemma", "misc"),
+    *("", "#", "id", "index", "idx", "i", "tokenid", "start", "end", "lemma", "misc", *DOCUMENT_NAMES),
     *("pos", "upos", "xpos", "postag", "postags", "chunk", "feats", "features", "head", "deprel", "shape", "ner2"),
 )
 _FEW = 3  # words that are too few to tell a pattern
@@ -47,8 +48,8 @@ class Layout:
 def is_header(cells: Cells) -> bool:
     """Whether a line names columns: all by usual names, among them one of a word and one that may be a tag's."""
     names = [plain_name(cell) for cell in cells]
-    known = {*_WORD_NAMES, *_TAG_NAMES, *SENTENCE_NAMES, *_OTHER_NAMES}
-    return len(names) > 1 and set(names) <= known and any(name in _WORD_NAMES for name in names)
+    known = {*WORD_NAMES, *TAG_NAMES, *SENTENCE_NAMES, *_OTHER_NAMES}
+    return len(names) > 1 and set(names) <= known and any(name in WORD_NAMES for name in names)
 
 
 def is_tagged(lines: Sequence[Cells]) -> bool:
@@ -168,8 +169,8 @@ def _tag_column(columns: _Columns, word: int, last: int) -> tuple[int, list[str]
 def _named(header: Cells, word: int, tag: int, sentence: int | None) -> Layout:
     """The layout that a header tells; what it does not tell is as given."""
     names = [plain_name(cell) for cell in header]
-    word = next((names.index(name) for name in _WORD_NAMES if name in names), word)
-    tag = next((names.index(name) for name in _TAG_NAMES if name in names), tag)
+    word = next((names.index(name) for name in WORD_NAMES if name in names), word)
+    tag = next((names.index(name) for name in TAG_NAMES if name in names), tag)
     sentence = next((names.index(name) for name in SENTENCE_NAMES if name in names), sentence)
     aside = [cell.strip() for i, cell in enumerate(header) if i not in (word, tag, sentence) and cell.strip()]
     note = f"the first line names the columns: '{header[word]}' is read as the word, '{header[tag]}' as the tag"

@@ -1,13 +1,18 @@
-"""Columns of a record to words with a tag each: from lists, from space-separated text, or from spans over raw text."""
+"""Columns of records to words with a tag each: from lists, from space-separated text, from spans over raw text or over
+words, or from one word a row."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import unicodedata
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from edgebert.data.conll import LINES
-from edgebert.data.words import find_words
+from edgebert.data.long import join_words
+from edgebert.data.spans import Span, Spanned, in_characters, is_span, read_spans, tag_words, without_overlaps
 from edgebert.errors import DataError
 from edgebert.types import Record, Row
 
@@ -19,17 +24,44 @@ _HINT = (
 )
 
 
+@dataclass(frozen=True)
+class SpannedWords:
+    """Words with spans whose offsets count words."""
+
+    words: list[str]
+    spans: tuple[Span, ...]
+    where: str
+
+
+def read_rows(records: Sequence[Record]) -> tuple[list[tuple[Record, Row]], list[str]]:
+    """Each record with its row, whose tags are still as the file wrote them, and notes on what was guessed, left out or
+    split. Records of one word each are joined to sentences first.
+
+    Raises DataError with a record's place.
+    """
+    records, notes = join_words(records)
+    counts: Counter[str] = Counter()
+    read = [_read(record, counts) for record in records]
+    spanned, told = in_characters([one for one in read if isinstance(one, Spanned)])
+    over_words = [one for one in read if isinstance(one, SpannedWords)]
+    included = any(span.start == span.end for one in over_words for span in one.spans)
+    if over_words:
+        notes.append(f"offsets of spans count words, the end {'included' if included else 'excluded'}")
+    rows = []
+    later = iter(spanned)
+    for one in read:
+        if isinstance(one, Spanned):
+            one = _from_spans(next(later), counts)
+        elif isinstance(one, SpannedWords):
+            one = _from_spanned_words(one, included, counts)
+        counts["words are empty or invisible: most tokenizers read nothing of them"] += sum(map(_is_blank, one.words))
+        rows.append(one)
+    return list(zip(records, rows, strict=True)), [*notes, *told, *(f"{n} {what}" for what, n in counts.items() if n)]
+
+
 def read_tagged(record: Record) -> Row:
-    """A row whose tags are still as the file wrote them. Raises DataError with the record's place."""
-    columns = record.columns
-    words, tags, spans = (_first(columns, names) for names in (WORDS, TAGS, SPANS))
-    if words is not None and tags is not None:
-        return _from_lists(_texts(columns[words], words, record), _texts(columns[tags], tags, record), record)
-    if isinstance(columns.get("text"), str) and spans is not None:
-        return _from_spans(columns["text"], _spans(columns[spans], spans, record), record)
-    missing = "tags" if words or "text" in columns else "words"
-    what = f"no column holds the {missing}: the columns are {', '.join(map(str, columns)) or 'none'}"
-    raise DataError(what, where=record.where, hint=_HINT)
+    """The row of one record by itself. Raises DataError with the record's place."""
+    return read_rows([record])[0][0][1]
 
 
 def place(record: Record, word: int) -> str:
@@ -38,8 +70,32 @@ def place(record: Record, word: int) -> str:
     return f"{record.where.rpartition(':')[0]}:{numbers[word]}" if numbers else record.where
 
 
+def _read(record: Record, counts: Counter[str]) -> Row | Spanned | SpannedWords:
+    columns = record.columns
+    words, tags, spans = (_first(columns, names) for names in (WORDS, TAGS, SPANS))
+    text = columns.get("text")
+    if tags is not None and spans is None and _holds_spans(columns[tags], text):
+        tags, spans = None, tags
+    if words is not None and tags is not None:
+        return _from_lists(_texts(columns[words], words, record), _texts(columns[tags], tags, record), record)
+    if isinstance(text, str) and (spans is not None or any(name in columns for name in SPANS)):
+        counts["rows without a list of spans, read as rows without entities"] += spans is None
+        return Spanned(text, read_spans(columns[spans], spans, record.where, counts) if spans else (), record.where)
+    if words is not None and spans is not None:
+        found = read_spans(columns[spans], spans, record.where, counts)
+        return SpannedWords(_texts(columns[words], words, record), found, record.where)
+    missing = "tags" if words or "text" in columns else "words"
+    what = f"no column holds the {missing}: the columns are {', '.join(map(str, columns)) or 'none'}"
+    raise DataError(what, where=record.where, hint=_HINT)
+
+
 def _first(columns: Mapping[str, Any], names: tuple[str, ...]) -> str | None:
     return next((name for name in names if columns.get(name) is not None), None)
+
+
+def _holds_spans(value: Any, text: Any) -> bool:
+    """Whether a column of tags is one of spans; an empty list is where there is a text."""
+    return isinstance(value, list) and isinstance(text, str) and all(map(is_span, value))
 
 
 def _texts(value: Any, column: str, record: Record) -> list[str]:
@@ -59,7 +115,7 @@ def _parsed(text: str) -> list[Any]:
     """A JSON list; anything else that begins with '[' is words."""
     try:
         value = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return text.split()
     return value if isinstance(value, list) else text.split()
 
@@ -71,37 +127,20 @@ def _from_lists(words: list[str], tags: list[str], record: Record) -> Row:
     return Row(tuple(words), tuple(tags), record.where)
 
 
-def _spans(value: Any, column: str, record: Record) -> list[tuple[int, int, str]]:
-    """(start, end, label) in order of start."""
-    hint = '`entities` is a list of {"start": 0, "end": 6, "label": "city"}, in characters, end excluded.'
-    try:
-        listed = json.loads(value) if isinstance(value, str) else value
-        return sorted((int(one["start"]), int(one["end"]), str(one["label"])) for one in listed)
-    except (ValueError, TypeError, KeyError):
-        raise DataError(f"column '{column}' holds no spans", where=record.where, hint=hint) from None
+def _from_spans(one: Spanned, counts: Counter[str]) -> Row:
+    offsets, tags = tag_words(one.text, one.spans, counts)
+    return Row(tuple(one.text[a:b] for a, b in offsets), tuple(tags), one.where, one.text, tuple(offsets))
 
 
-def _from_spans(text: str, spans: list[tuple[int, int, str]], record: Record) -> Row:
-    offsets = find_words(text)
-    begins = {start: i for i, (start, _) in enumerate(offsets)}
-    ends = {end: i for i, (_, end) in enumerate(offsets)}
-    tags = ["O"] * len(offsets)
-    for start, end, label in spans:
-        if start not in begins or end not in ends or start >= end:
-            what = (
-                f"the span {start}–{end} ({label}), '{text[max(start, 0) : max(end, 0)]}', is not made of whole words"
-            )
-            raise DataError(what, where=record.where, hint=f"The words are: {_listed(text, offsets, start)}")
-        inside = range(begins[start], ends[end] + 1)
-        if any(tags[i] != "O" for i in inside):
-            what = f"the span {start}–{end} ({label}) overlaps another"
-            raise DataError(what, where=record.where, hint="Entities may not overlap or nest; keep one of them.")
-        for i in inside:
-            tags[i] = f"{'B' if i == begins[start] else 'I'}-{label}"
-    return Row(tuple(text[a:b] for a, b in offsets), tuple(tags), record.where, text, tuple(offsets))
+def _from_spanned_words(one: SpannedWords, included: bool, counts: Counter[str]) -> Row:
+    tags = ["O"] * len(one.words)
+    for span in without_overlaps([replace(span, end=span.end + included) for span in one.spans], counts):
+        if not 0 <= span.start < span.end <= len(tags):
+            what = f"the span {span.start}–{span.end - included} ({span.label}) is not within the {len(tags)} words"
+            raise DataError(what, where=one.where, hint="Without a text, offsets of spans count words from 0.")
+        tags[span.start : span.end] = [f"B-{span.label}", *[f"I-{span.label}"] * (span.end - span.start - 1)]
+    return Row(tuple(one.words), tuple(tags), one.where)
 
 
-def _listed(text: str, offsets: list[tuple[int, int]], near: int) -> str:
-    """The words around a character, with their offsets."""
-    chosen = sorted(sorted(offsets, key=lambda span: abs(span[0] - near))[:4])
-    return ", ".join(f"'{text[a:b]}' {a}–{b}" for a, b in chosen)
+def _is_blank(word: str) -> bool:
+    return all(unicodedata.category(c)[0] in "ZC" for c in word)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from edgebert.data.bio import entities, normalise
-from edgebert.data.tagged import SPANS, TAGS, WORDS, place, read_tagged
+from edgebert.data.tagged import SPANS, TAGS, WORDS, place, read_rows
 from edgebert.tasks import Task
 from edgebert.tasks._encode import word_windows
 from edgebert.tasks._words import best_tags, placed, split_words
@@ -43,12 +43,12 @@ class Ner(Task):
 
     def rows(self, records: Iterable[Record]) -> tuple[list[Row], list[str]]:
         """Rows with BIO tags, whatever scheme the records have. Records without words are left out, with a note."""
-        pairs = [(record, read_tagged(record)) for record in records]
+        pairs, told = read_rows(list(records))
         kept = [(record, row) for record, row in pairs if row.words]
         tags, notes = normalise([row.tags for _, row in kept], lambda i, j: place(kept[i][0], j))
         if len(kept) < len(pairs):
             notes.append(f"{len(pairs) - len(kept)} rows without words left out")
-        return [replace(row, tags=bio) for (_, row), bio in zip(kept, tags, strict=True)], notes
+        return [replace(row, tags=bio) for (_, row), bio in zip(kept, tags, strict=True)], [*told, *notes]
 
     def labels(self, rows: Iterable[Row]) -> tuple[str, ...]:
         """`O`, then `B-X` and `I-X` of each type, types sorted."""

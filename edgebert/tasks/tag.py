@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from edgebert.data.tagged import SPANS, TAGS, WORDS, place, read_tagged
+from edgebert.data.tagged import SPANS, TAGS, WORDS, place, read_rows
 from edgebert.errors import DataError
 from edgebert.tasks import Task
 from edgebert.tasks._encode import word_windows
@@ -37,8 +37,8 @@ class Tag(Task):
 
         Raises DataError with the word's place for a blank tag."""
         rows, empty = [], 0
-        for record in records:
-            row = read_tagged(record)
+        pairs, notes = read_rows(list(records))
+        for record, row in pairs:
             blank = next((i for i, tag in enumerate(row.tags) if not tag.strip()), None)
             if blank is not None:
                 what = f"the tag of word {blank + 1}, '{row.words[blank]}', is empty"
@@ -46,7 +46,7 @@ class Tag(Task):
             empty += not row.words
             if row.words:
                 rows.append(row)
-        return rows, told(empty, "without words")
+        return rows, [*notes, *told(empty, "without words")]
 
     def labels(self, rows: Iterable[Row]) -> tuple[str, ...]:
         """Every tag, sorted."""
