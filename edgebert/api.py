@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgebert import registry
 from edgebert.bundle.predictor import Predictor
+from edgebert.environment import wait_passively
 from edgebert.types import CompressResult, ConvertResult, DeviceProfile, FitRequest, FitResult
 
 if TYPE_CHECKING:
@@ -63,6 +64,7 @@ def fit(
         EdgebertError: the request, the data or the teacher cannot be used.
         BudgetError: no student shape fits the budget.
     """
+    wait_passively()
     from edgebert.pipeline import fit as run_pipeline
 
     specs = (data,) if isinstance(data, str) else tuple(data)
@@ -88,6 +90,7 @@ def convert(
     Raises:
         EdgebertError: the request, the checkpoint or the rows cannot be used, or the family cannot be expressed.
     """
+    wait_passively()
     from edgebert.conversion import convert as run_conversion
     from edgebert.convert_request import ConvertRequest
 
@@ -122,6 +125,7 @@ def compress(
         EdgebertError: the recipe cannot be, or the checkpoint or the rows cannot be used.
         BudgetError: no student fits `max_size_mb`.
     """
+    wait_passively()
     from edgebert.compression import compress as run_compression
 
     specs = (data,) if isinstance(data, str) else tuple(data)
@@ -254,9 +258,9 @@ def get_method(name: str) -> Method:
 
 def list_runs(root: str | Path = "runs") -> list[dict[str, Any]]:
     """Every run under a folder: its name, stages done and open, and whether it has a bundle."""
-    from edgebert import run
+    from edgebert import runs
 
-    return run.list_runs(Path(root))
+    return runs.list_runs(Path(root))
 
 
 def show_run(name: str, root: str | Path = "runs") -> dict[str, Any]:
@@ -271,7 +275,7 @@ def show_run(name: str, root: str | Path = "runs") -> dict[str, Any]:
     """
     from edgebert.errors import unknown
     from edgebert.report import read_report
-    from edgebert.run import read_stages
+    from edgebert.runs import read_stages
 
     folder = Path(name) if (Path(name) / "request.toml").exists() else Path(root) / name
     known = {run["name"]: run for run in list_runs(folder.parent)}

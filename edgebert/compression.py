@@ -9,11 +9,12 @@ from typing import Any
 from edgebert import registry
 from edgebert.devices import HERE
 from edgebert.errors import RequestError
+from edgebert.folders import copy_tree, replace_folder
 from edgebert.job import Fit, resolve
 from edgebert.pipeline import plan_stage
 from edgebert.recipes import recipe_text
 from edgebert.results import read_score
-from edgebert.run import RECORD, copy_tree, replace_folder
+from edgebert.run import RECORD
 from edgebert.search.plan import Group, possible_shapes
 from edgebert.stages import compress_stage, teacher_stage
 from edgebert.types import Budget, CompressResult, FitRequest, Recipe

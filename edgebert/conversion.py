@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgebert import registry
-from edgebert.convert_request import ConvertRequest, check_names, check_output, exists, lengths_of
+from edgebert.convert_output import NEW, REASON, REJECTED, holds_another, publish, work_folder
+from edgebert.convert_request import ConvertRequest, check_names, check_output, lengths_of
 from edgebert.converters import CALIBRATION_ROWS, Batch, Source
 from edgebert.errors import DataError, RequestError
+from edgebert.faults import faults_told
+from edgebert.folders import link_tree, sha256_file, write_atomic
 from edgebert.measure.footprint import peak_bytes
 from edgebert.modeling.checkpoint import TOKENIZER, load_config, load_model, load_tokenizer
 from edgebert.modeling.graph import TorchSession, make_source, position_limit
 from edgebert.modeling.heads import Head, find_head, parts_of
-from edgebert.run import copy_tree, write_atomic
+from edgebert.run import digest
 from edgebert.teachers import find_teacher
 from edgebert.trials import TRIAL_ROWS, Judge, choose_trial
 from edgebert.types import Artifact, Conversion, ConvertResult, Feature, Likeness, Row
@@ -32,7 +33,10 @@ if TYPE_CHECKING:
     from edgebert.tasks import Task
 
 N_TIMED = 20  # rows that the variants of a precision are timed on
-WORK = ".converting-"  # and the process id
+NOT_PLACED = (
+    "It passed, but it would replace a file, and one made beside it was rejected: what was there stays as a whole. Leave the "
+    "rejected --precision out, or choose another --output."
+)
 # Ours, for a model that comes without rows; each is a plain sentence, so that every vocabulary has something to read.
 SAMPLE = (
     "Where can I buy a train ticket to Lisbon for next Friday?",
@@ -80,6 +84,12 @@ def convert(request: ConvertRequest, on_event: Callable[[dict[str, Any]], None] 
     lengths = lengths_of(request.lengths, position_limit(config))
     output = Path(request.output or f"{Path(request.model).name}-edge")
     check_output(output, request, found.folder)
+    key = digest({"weights": found.sha256, "config": sha256_file(found.folder / "config.json"), "head": head.name})
+    if holds_another(output, key) and not request.force:
+        raise RequestError(
+            "files of another model are there", where=str(output),
+            hint="Pass --force to replace them all, or choose another --output.",
+        )  # fmt: skip
     model, whole = load_model(found.folder, head.auto_model, allow_pickle=request.allow_pickle)
     if not whole:
         raise RequestError(
@@ -107,17 +117,32 @@ def convert(request: ConvertRequest, on_event: Callable[[dict[str, Any]], None] 
     if rows.task is not None:
         taught = rows.task.taught(rows.labelled, rows.features, unbatched(reference.outputs, rows.features))
         rows = replace(rows, labelled=taught)
-    made = [
-        conversion
-        for format in request.formats
-        for conversion in _convert_format(request, format, source, reference, rows, output, log)
-    ]
-    if request.tokenizer_inside:
-        made = [_add_tokenizer(one, source, SAMPLE, request.force) for one in made]
-    if source.tokenizer is not None:  # which profile --texts and an app need beside the files
-        shutil.copyfile(source.tokenizer, output / TOKENIZER)
+    with faults_told(output), work_folder(output) as work:
+        made = [
+            conversion
+            for format in request.formats
+            for conversion in _convert_format(request, format, source, reference, rows, work, log)
+        ]
+        if request.tokenizer_inside:
+            made = [_add_tokenizer(one, source, SAMPLE) for one in made]
+        if source.tokenizer is not None:  # which profile --texts and an app need beside the files
+            shutil.copyfile(source.tokenizer, work / NEW / TOKENIZER)
+        placed = publish(work, output, key, force=request.force)
+        made = [_placed(one, work / NEW, output, placed) for one in made]
     rejected = any(_failures(one) for one in made)
     return ConvertResult(output, head.name, source.family, len(rows.batches), rows.origin, tuple(made), int(rejected))
+
+
+def _placed(one: Conversion, new: Path, output: Path, placed: bool) -> Conversion:
+    """With the paths that its files have in the output; what was not put there, as it would have replaced files though
+    one beside it was rejected, says so."""
+    if one.artifact is None:
+        return one
+    if not placed and not _failures(one):
+        return Conversion(one.format, one.precision, note=NOT_PLACED)
+    files = {name: replace(file, path=output / file.path.relative_to(new))
+             for name in ("artifact", "with_tokenizer") if (file := getattr(one, name)) is not None}  # fmt: skip
+    return replace(one, **files)
 
 
 def _convert_format(
@@ -126,65 +151,58 @@ def _convert_format(
     source: Source,
     reference: Reference,
     rows: _Rows,
-    output: Path,
+    work: Path,
     log: Callable[..., None],
 ) -> Iterator[Conversion]:
     """float32 first: it is what the others are made from, and the structure is proven on it."""
     converter = registry.converter(format)
-    with _beside(output) as work:
-        place = work / format / "fp32"
-        place.mkdir(parents=True)
-        log(event="begin", stage=f"{format} fp32")
+    place = work / format / "fp32"
+    place.mkdir(parents=True)
+    log(event="begin", stage=f"{format} fp32")
+    started = time.monotonic()
+    exported = converter.export(source, place)
+    first = _judge(exported, reference, rows, exported.size_bytes, time.monotonic() - started)
+    log(event="converted", name=exported.name, seconds=first.seconds, failures=_failures(first))
+    if "fp32" in request.precisions or _failures(first):
+        yield _keep(first, work / NEW)
+    if _failures(first):
+        return
+    for precision in (name for name in request.precisions if name != "fp32"):
+        if precision not in converter.precisions:
+            note = f"{converter.title} offers {', '.join(converter.precisions)}"
+            yield Conversion(format, precision, note=note)
+            continue
+        log(event="begin", stage=f"{format} {precision}")
         started = time.monotonic()
-        exported = converter.export(source, place)
-        first = _judge(exported, reference, rows, exported.size_bytes, time.monotonic() - started)
-        log(event="converted", name=exported.name, seconds=first.seconds, failures=_failures(first))
-        if "fp32" in request.precisions or _failures(first):
-            yield _keep(first, output, request.force)
-        if _failures(first):
-            return
-        for precision in (name for name in request.precisions if name != "fp32"):
-            if precision not in converter.precisions:
-                note = f"{converter.title} offers {', '.join(converter.precisions)}"
-                yield Conversion(format, precision, note=note)
-                continue
-            log(event="begin", stage=f"{format} {precision}")
-            started = time.monotonic()
-            chosen, table = choose_trial(
-                converter,
-                source,
-                exported,
-                precision,
-                work,
-                judge=_judge_of(reference),
-                timed_on=rows.batches[:N_TIMED],
-                log=log,
-            )
-            seconds = time.monotonic() - started
-            one = replace(
-                _judge(chosen, reference, rows, exported.size_bytes, seconds),
-                trial=next(line["trial"] for line in table if line["chosen"]),
-            )
-            log(event="converted", name=chosen.name, seconds=seconds, failures=_failures(one))
-            yield _keep(one, output, request.force)
+        chosen, table = choose_trial(
+            converter,
+            source,
+            exported,
+            precision,
+            work,
+            judge=_judge_of(reference),
+            timed_on=rows.batches[:N_TIMED],
+            log=log,
+        )
+        seconds = time.monotonic() - started
+        one = replace(
+            _judge(chosen, reference, rows, exported.size_bytes, seconds),
+            trial=next(line["trial"] for line in table if line["chosen"]),
+        )
+        log(event="converted", name=chosen.name, seconds=seconds, failures=_failures(one))
+        yield _keep(one, work / NEW)
+    shutil.rmtree(work / format)  # what is kept is linked
 
 
-def _add_tokenizer(one: Conversion, source: Source, texts: Sequence[str], force: bool) -> Conversion:
+def _add_tokenizer(one: Conversion, source: Source, texts: Sequence[str]) -> Conversion:
     """Beside a file that passed, one that reads text itself. Raises ParityError where it reads some text otherwise."""
     write = registry.converter(one.format).with_tokenizer
     if write is None or one.artifact is None or _failures(one):
         return one
     assert source.tokenizer is not None
     place = one.artifact.path.parent / "with-tokenizer"
-    if place.exists():
-        if not force:
-            raise exists(place)
-        shutil.rmtree(place)
-    with _beside(place.parent) as work:
-        made = write(one.artifact.path, source.tokenizer, work, texts)
-        place.mkdir()
-        copy_tree(made.path, place / made.path.name)
-    return replace(one, with_tokenizer=replace(made, path=place / made.path.name))
+    place.mkdir()
+    return replace(one, with_tokenizer=write(one.artifact.path, source.tokenizer, place, texts))
 
 
 def _judge(artifact: Artifact, reference: Reference, rows: _Rows, fp32_bytes: int, seconds: float) -> Conversion:
@@ -213,21 +231,17 @@ def _failures(one: Conversion) -> tuple[str, ...]:
     return one.likeness.failures if one.likeness is not None else ()
 
 
-def _keep(one: Conversion, output: Path, force: bool) -> Conversion:
-    """Puts a file into its place, or aside with the reason where parity failed."""
+def _keep(one: Conversion, new: Path) -> Conversion:
+    """Puts a file where it will be in the output, or aside with the reason where parity failed."""
     assert one.artifact is not None
     failures = _failures(one)
-    place = output / ("rejected" if failures else "") / one.format / one.precision / one.artifact.path.name
-    if place.exists():
-        if not force and not failures:
-            raise exists(place)
-        shutil.rmtree(place) if place.is_dir() else place.unlink()
-    place.parent.mkdir(parents=True, exist_ok=True)
+    place = new / (REJECTED if failures else "") / one.format / one.precision
+    place.mkdir(parents=True)
     for path in one.artifact.path.parent.iterdir():  # weights may lie beside the graph
-        copy_tree(path, place.parent / path.name)
+        link_tree(path, place / path.name)
     if failures:
-        write_atomic(place.parent / "reason.txt", "\n".join(failures) + "\n")
-    return replace(one, artifact=replace(one.artifact, path=place))
+        write_atomic(place / REASON, "\n".join(failures) + "\n")
+    return replace(one, artifact=replace(one.artifact, path=place / one.artifact.path.name))
 
 
 def _judge_of(reference: Reference) -> Judge:
@@ -244,23 +258,6 @@ def _judge_of(reference: Reference) -> Judge:
         score=lambda likeness: min(likeness.equal_predictions, max(0.0, likeness.min_cosine)),
         same=lambda likeness, _: likeness.equal_predictions,
     )
-
-
-@contextmanager
-def _beside(output: Path) -> Iterator[Path]:
-    """A working folder on the same disk that is gone afterwards; what a killed process left is gone too."""
-    import psutil
-
-    output.mkdir(parents=True, exist_ok=True)
-    for stale in output.glob(f"{WORK}*"):
-        if not psutil.pid_exists(int(stale.name.removeprefix(WORK))):
-            shutil.rmtree(stale, ignore_errors=True)
-    work = output / f"{WORK}{os.getpid()}"
-    work.mkdir()
-    try:
-        yield work
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
 
 
 # ---------------------------------------------------------------- rows

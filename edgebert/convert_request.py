@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from edgebert import registry
+from edgebert.convert_output import exists
 from edgebert.converters import Shape
 from edgebert.errors import RequestError
+from edgebert.faults import check_writable, free_bytes
 from edgebert.modeling.checkpoint import TOKENIZER
 
 LENGTHS = (32, 64, 128)
@@ -106,28 +107,30 @@ def lengths_of(asked: Sequence[int], limit: int) -> tuple[int, ...]:
 
 
 def check_output(output: Path, request: ConvertRequest, checkpoint: Path) -> None:
+    """Raises RequestError or RunError for an output that cannot be written, or may not be replaced."""
     if output.exists() and not output.is_dir():
         raise RequestError("this is a file, and a folder is needed", where=str(output), hint="Choose another --output.")
+    check_writable(output, "--output")
     for format in request.formats:
         for precision in request.precisions:
             place = output / format / precision
-            if place.exists() and any(place.iterdir()) and not request.force:
+            if not place.exists():
+                continue
+            if not place.is_dir():
+                raise RequestError(
+                    "a file is where a folder must be", where=str(place), hint="Choose another --output."
+                )
+            if any(place.iterdir()) and not request.force:
                 raise exists(place)
+            check_writable(place, "--output")
     given, there = checkpoint / TOKENIZER, output / TOKENIZER
     if there.exists() and not request.force and not (given.exists() and given.read_bytes() == there.read_bytes()):
         raise exists(there)
     weights = sum(path.stat().st_size for path in checkpoint.glob("*.safetensors")) or 1
-    parent = next(folder for folder in (output.absolute(), *output.absolute().parents) if folder.exists())
-    free = shutil.disk_usage(parent).free
-    if free < DISK_FACTOR * weights:
+    free = free_bytes(output)
+    if free is not None and free < DISK_FACTOR * weights:
         raise RequestError(
             f"{free / 1e6:.0f} MB are free, converting takes up to {DISK_FACTOR * weights / 1e6:.0f} MB",
-            where=str(parent),
+            where=str(output),
             hint="Free some space, or choose another --output.",
         )
-
-
-def exists(place: Path) -> RequestError:
-    return RequestError(
-        "this is there already", where=str(place), hint="Pass --force to replace it, or choose another --output."
-    )

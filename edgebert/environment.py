@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import platform
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +17,20 @@ SHARED_FROM = 0.25  # cores that others keep busy; less is what any system does 
 # A waiting thread of OpenMP spins for milliseconds by default. Where another process computes, it spins away the very
 # core that the thread it waits for needs: a training then takes many times as long. Read when torch is loaded.
 PASSIVE_WAITING = {"OMP_WAIT_POLICY": "PASSIVE", "KMP_BLOCKTIME": "0"}
+_set_here: set[str] = set()
 
 
 def wait_passively() -> None:
     """Makes torch's threads sleep while they wait for each other. To be called before torch is imported; what the
     user set stays, and results do not depend on it."""
-    for name, value in PASSIVE_WAITING.items():
-        os.environ.setdefault(name, value)
+    for name in PASSIVE_WAITING.keys() - os.environ.keys():
+        os.environ[name] = PASSIVE_WAITING[name]
+        _set_here.add(name)
+
+
+def for_timing(environ: Mapping[str, str]) -> dict[str, str]:
+    """The environment of a process whose times are those of a plain runtime: without `wait_passively`."""
+    return {name: value for name, value in environ.items() if name not in _set_here}
 
 
 def describe_environment() -> dict[str, Any]:
@@ -76,9 +83,19 @@ class UseMeter:
         self._then = self._read()
 
     def use(self) -> MachineUse:
+        """Since the last call, or since it was made."""
         now = self._read()
-        seconds, busy, own = (new - old for new, old in zip(now, self._then, strict=True))
+        use = self._between(self._then, now)
         self._then = now
+        return use
+
+    def so_far(self) -> MachineUse:
+        """The same, and the time goes on."""
+        return self._between(self._then, self._read())
+
+    @staticmethod
+    def _between(then: tuple[float, float, float], now: tuple[float, float, float]) -> MachineUse:
+        seconds, busy, own = (new - old for new, old in zip(now, then, strict=True))
         others = max(0.0, busy - own) / seconds if seconds > 0 else 0.0
         cores = usable_cores()
         return MachineUse(round(min(others, cores), 2), cores, round(seconds, 2))
@@ -105,6 +122,8 @@ class UseMeter:
 
 
 def _versions() -> dict[str, str]:
+    from importlib.metadata import PackageNotFoundError, version
+
     found = {"python": platform.python_version()}
     for name in LIBRARIES:
         try:

@@ -39,7 +39,7 @@ class RequestError(EdgebertError):
 
 
 class RunError(EdgebertError):
-    """A run folder that cannot be used: locked, read-only, full or damaged."""
+    """A folder that cannot be used: locked, read-only, full or damaged; or what else the system refused."""
 
 
 class BudgetError(EdgebertError):

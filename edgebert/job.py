@@ -24,6 +24,9 @@ from edgebert.teachers import TeacherSource, find_teacher
 from edgebert.types import Budget, Dataset, DeviceProfile, Effort, FitRequest, Recipe, TrainSettings
 
 DEFAULT_LENGTH = 128
+RUNS = "runs"
+DISK_FACTOR = 12  # times the teacher's weights: with two students, their training states and files in two formats
+LONGEST_SLUG = 80
 ALIGNED_ON = 200  # rows on which two tokenizers must agree
 
 
@@ -98,7 +101,7 @@ def resolve(request: FitRequest, command: str, on_event: Callable[[dict[str, Any
     unlabelled = read_unlabelled(request.unlabelled, task, tokenizer, encoding=request.encoding)
     notes += unlabelled.notes
     notes += _text_notes(recipe, unlabelled)
-    default = Path("runs") / f"{_slug(task.name)}-{_slug(dataset.source.name)}-{device.name}"
+    default = Path(RUNS) / f"{slug(task.name)}-{slug(dataset.source.name)}-{slug(device.name)}"
     run = Run(Path(request.run) if request.run else default, plain(request), on_event)
     budget = Budget(
         latency_ms=request.max_latency_ms if request.max_latency_ms is not None else device.budget.latency_ms,
@@ -213,9 +216,16 @@ def pick_lengths(lengths: Sequence[int], max_length: int) -> tuple[int, ...]:
     return tuple(sorted({min(middle, max_length), min(long, max_length), max_length}))
 
 
-def _slug(name: str) -> str:
+def slug(name: str) -> str:
+    """A name, or the last part of a path, as part of a folder's name: it can lead nowhere else."""
     kept = "".join(c if c.isalnum() or c in "-_." else "-" for c in Path(name).name)
-    return kept.strip("-.") or "data"
+    return kept.encode()[:LONGEST_SLUG].decode(errors="ignore").strip("-.") or "data"
+
+
+def needs_bytes(job: Fit) -> int:
+    """Of the disk, that the whole fit takes at most, about."""
+    weights = [*job.source.folder.glob("*.safetensors"), *job.source.folder.glob("pytorch_model*.bin")]
+    return DISK_FACTOR * sum(path.stat().st_size for path in weights)
 
 
 def data_key(job: Fit) -> str:

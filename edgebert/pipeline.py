@@ -14,7 +14,8 @@ from edgebert.bundle import write_bundle
 from edgebert.data.several import specs_by_head
 from edgebert.distributed import is_main
 from edgebert.environment import describe_environment
-from edgebert.job import Fit, pick_lengths, planned, resolve
+from edgebert.faults import faults_told
+from edgebert.job import RUNS, Fit, needs_bytes, pick_lengths, planned, resolve, slug
 from edgebert.measure.protocol import FIXED_LENGTH
 from edgebert.modeling.checkpoint import load_student, load_tokenizer
 from edgebert.place import Place
@@ -49,9 +50,11 @@ def fit(
         EdgebertError: the request, the data or the teacher cannot be used (exit code 2).
         BudgetError: no student shape fits the budget (exit code 1).
     """
-    job = resolve(request, command, on_event)
+    with faults_told(Path(request.run or RUNS)):
+        job = resolve(request, command, on_event)
     try:
-        return _stages(job)
+        with faults_told(job.run.folder, needs_bytes(job)):
+            return _stages(job)
     finally:
         job.run.close()
 
@@ -83,7 +86,7 @@ def _twins(job: Fit) -> dict[str, Twin]:
     for name, specs in specs_by_head(job.request.data, list(options)).items():
         one = job.task.by_name[name]
         own = {f"{one.name}.{key}": value for key, value in options[name].items()}
-        place = f"{job.run.folder}-{name}"
+        place = f"{job.run.folder}-{slug(name)}"
         request = replace(job.request, task=one.name, data=specs, run=place, params=rest | own, twins=False)
         report = fit(request, command=job.command, on_event=job.run.on_event).report
         found[name] = _twin(report, planned(job.formats, job.precisions))

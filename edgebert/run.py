@@ -10,20 +10,24 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, is_dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, is_dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 from edgebert.distributed import is_main, wait_for_everyone
 from edgebert.errors import RunError
+from edgebert.faults import fault_of
+from edgebert.folders import link_tree, sha256_file, write_atomic
+from edgebert.run_folder import EVENTS, MAKING, PARTIAL, RECORD, REQUEST, check_folder, lock_folder, sweep
 
-RECORD = "record.json"
+LARGEST_RECORD = 64 << 20  # bytes; a real one has some thousands
+WORK = "work"  # of a stage: deleted when it is done
 
 
 @dataclass(frozen=True)
@@ -36,6 +40,7 @@ class Stage:
     result: Any
     seconds: float
     reused: bool
+    files: Mapping[str, Any] = field(default_factory=dict)  # name -> {"bytes", "sha256"}
 
 
 def plain(value: Any) -> Any:
@@ -52,26 +57,7 @@ def plain(value: Any) -> Any:
 def digest(value: Any, length: int = 12) -> str:
     """First hexadecimal digits of the sha256 of a JSON-able value."""
     text = json.dumps(plain(value), sort_keys=True, ensure_ascii=False)
-    return hashlib.sha256(text.encode()).hexdigest()[:length]
-
-
-def sha256_file(path: Path) -> str:
-    with path.open("rb") as stream:
-        hasher = hashlib.sha256()
-        while block := stream.read(1 << 20):
-            hasher.update(block)
-    return hasher.hexdigest()
-
-
-def write_atomic(path: Path, text: str) -> None:
-    """Writes beside `path` and renames, so a reader or a kill never meets half a file."""
-    beside = path.with_name(f".{path.name}.new")
-    try:
-        beside.write_text(text, encoding="utf-8")
-        beside.replace(path)
-    except OSError:
-        beside.unlink(missing_ok=True)
-        raise
+    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:length]
 
 
 def now() -> str:
@@ -80,8 +66,15 @@ def now() -> str:
 
 
 def _toml(value: Any) -> str:
-    # A JSON string, number, boolean or list of them is also valid TOML.
-    return json.dumps(value, ensure_ascii=False)
+    """A value of a request in TOML: a JSON string, number or boolean is one already."""
+    if isinstance(value, Mapping):
+        pairs = [f"{_toml(str(name))} = {_toml(one)}" for name, one in value.items() if one is not None]
+        return f"{{{', '.join(pairs)}}}"
+    if isinstance(value, list):
+        return "[" + ", ".join(_toml(one) for one in value) + "]"
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 class Run:
@@ -102,31 +95,40 @@ class Run:
         self.folder = folder
         self.stages: list[Stage] = []
         self._made: set[Path] = set()
+        self._lock: Any = None
         self.on_event = on_event or (lambda event: None)
         if not is_main():
             return
-        if folder.is_dir() and any(folder.iterdir()) and not (folder / "request.toml").exists():
-            raise RunError("the folder is not empty and is no run", where=str(folder), hint="Choose another --run.")
+        is_new = not folder.exists()
         try:
+            check_folder(folder)
             (folder / "stages").mkdir(parents=True, exist_ok=True)
-            self._lock = _lock(folder)
+            self._lock, lockless = lock_folder(folder)
+            sweep(folder)
             lines = [f"{name} = {_toml(plain(value))}" for name, value in request.items() if value is not None]
-            write_atomic(folder / "request.toml", "\n".join(lines) + "\n")
+            text = "\n".join(lines) + "\n"
+            write_atomic(folder / REQUEST, text.encode(errors="replace").decode())
+            self.log(event="start", **request)
         except OSError as error:
-            raise RunError(
-                f"cannot write here: {error.strerror or error}", where=str(folder), hint="Choose another --run."
-            ) from None
-        self.log(event="start", **request)
+            self.close()
+            if is_new:
+                shutil.rmtree(folder, ignore_errors=True)
+            fault = fault_of(error, folder)
+            what = f"cannot write here: {fault.what if fault else error.strerror or error}"
+            raise RunError(what, where=str(folder), hint=fault.hint if fault else "Choose another --run.") from None
+        if lockless:
+            self.log(event="note", text=f"{folder}: {lockless}; give no second command in this run meanwhile")
 
     def close(self) -> None:
-        if is_main():
+        if self._lock is not None:
             self._lock.release()
 
     def log(self, **event: Any) -> None:
         """Appends an event to events.jsonl and tells whoever shows progress."""
         event = {"time": now(), **plain(event)}
         if is_main():
-            with (self.folder / "events.jsonl").open("a", encoding="utf-8") as stream:
+            # A path may hold bytes that are no UTF-8: JSON has an escape for them.
+            with (self.folder / EVENTS).open("a", encoding="utf-8", errors="backslashreplace") as stream:
                 stream.write(json.dumps(event, ensure_ascii=False) + "\n")
             self.on_event(event)
 
@@ -159,32 +161,49 @@ class Run:
     def _read(self, name: str, key: str) -> Stage | None:
         """The stage of this run with this key, if all its files are as they were written."""
         for folder in sorted((self.folder / "stages").glob(f"[0-9]*-{name}-{key}")):
-            if record := _read_record(folder):
-                return Stage(name, key, folder, record["result"], record["seconds"], folder not in self._made)
+            record = read_record(folder)
+            if record and is_whole(folder, record):
+                files = record["files"]
+                return Stage(name, key, folder, record["result"], record["seconds"], folder not in self._made, files)
             self.log(event="damaged", stage=name, folder=folder.name)
             if is_main():
-                shutil.rmtree(folder)
+                shutil.rmtree(folder) if folder.is_dir() else folder.unlink()
         return None
 
     def _find(self, name: str, key: str) -> Stage | None:
-        """The stage here, or linked in from a sibling run."""
+        """The stage here, finished but for its last renaming, or linked in from a sibling run."""
+        partial = self._partial(name, key, resumable=True)
+        if (record := read_record(partial)) and is_whole(partial, record):
+            partial.replace(self._place(name, key))
         if stage := self._read(name, key):
             self.log(event="kept", stage=name, key=key)
             return stage
         for folder in sorted(self.folder.parent.glob(f"*/stages/[0-9]*-{name}-{key}")):
-            if _read_record(folder):
+            try:
+                record = read_record(folder)
+                if not record or not is_whole(folder, record):
+                    continue
                 link_tree(folder, self._place(name, key))
-                self.log(event="linked", stage=name, key=key, run=folder.parent.parent.name)
-                return self._read(name, key)
+            except FileNotFoundError:  # its own command is at work on it
+                continue
+            except OSError as error:
+                if fault_of(error, self.folder) and not _is_of(error, folder):
+                    raise
+                continue
+            self.log(event="linked", stage=name, key=key, run=folder.parent.parent.name)
+            return self._read(name, key)
         return None
 
     def _place(self, name: str, key: str) -> Path:
         return self.folder / "stages" / f"{len(self.stages) + 1:02d}-{name}-{key}"
 
+    def _partial(self, name: str, key: str, resumable: bool) -> Path:
+        return self.folder / "stages" / f".{name}-{key}{PARTIAL if resumable else MAKING}"
+
     def _make(
         self, name: str, key: str, inputs: Mapping[str, Any], make: Callable[[Path], Any], resumable: bool
     ) -> None:
-        partial = self.folder / "stages" / f".{name}-{key}.partial"
+        partial = self._partial(name, key, resumable)
         if is_main() and not resumable:
             shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True, exist_ok=True)
@@ -192,140 +211,70 @@ class Run:
         started = time.monotonic()
         try:
             result = make(partial)
+            wait_for_everyone()
+            if not is_main():
+                return
+            seconds = round(time.monotonic() - started, 3)
+            self._finish(partial, self._place(name, key), {
+                "stage": name, "key": key, "inputs": plain(inputs), "result": plain(result), "seconds": seconds,
+            })  # fmt: skip
         except BaseException:
             if is_main() and not resumable:
                 shutil.rmtree(partial, ignore_errors=True)
             raise
-        wait_for_everyone()
-        if not is_main():
-            return
-        shutil.rmtree(partial / "work", ignore_errors=True)
-        record = {
-            "stage": name,
-            "key": key,
-            "inputs": plain(inputs),
-            "result": plain(result),
-            "seconds": round(time.monotonic() - started, 3),
-            "finished": now(),
-            "files": {
-                str(path.relative_to(partial)): {"bytes": path.stat().st_size, "sha256": sha256_file(path)}
-                for path in sorted(partial.rglob("*"))
-                if path.is_file()
-            },
-        }
-        write_atomic(partial / RECORD, json.dumps(record, indent=1, ensure_ascii=False))
-        place = self._place(name, key)
+        self.log(event="done", stage=name, key=key, seconds=seconds)
+
+    def _finish(self, partial: Path, place: Path, record: dict[str, Any]) -> None:
+        """Writes the record, and puts the stage into its place. What it had to go on from is deleted only then: a disk
+        that is full now costs no training."""
+        paths = (path for path in sorted(partial.rglob("*")) if path.is_file())
+        names = {path.relative_to(partial).as_posix(): path for path in paths if path.name != RECORD}
+        record |= {"finished": now(), "files": {
+            name: {"bytes": path.stat().st_size, "sha256": sha256_file(path)}
+            for name, path in names.items() if not name.startswith(f"{WORK}/")
+        }}  # fmt: skip
+        record = plain(record)
+        write_atomic(partial / RECORD, json.dumps(record | {"digest": digest(record)}, indent=1))
+        shutil.rmtree(partial / WORK, ignore_errors=True)
         partial.replace(place)
         self._made.add(place)
-        self.log(event="done", stage=name, key=key, seconds=record["seconds"])
 
     def write_manifest(self, **facts: Any) -> None:
         """manifest.json: the facts given, and every stage with the sha256 of its files."""
         stages = [
             {"name": s.name, "key": s.key, "folder": s.path.name, "seconds": s.seconds, "reused": s.reused}
-            | {"files": json.loads((s.path / RECORD).read_text(encoding="utf-8"))["files"]}
+            | {"files": s.files}
             for s in self.stages
         ]
-        write_atomic(
-            self.folder / "manifest.json",
-            json.dumps({"schema": 1, **plain(facts), "stages": stages}, indent=1, ensure_ascii=False),
-        )
+        text = json.dumps({"schema": 1, **plain(facts), "stages": stages}, indent=1, ensure_ascii=False)
+        write_atomic(self.folder / "manifest.json", text.encode(errors="backslashreplace").decode())
 
 
-@contextmanager
-def replace_folder(target: Path) -> Iterator[Path]:
-    """A fresh sibling folder to write in; it takes `target`'s place when the block ends without an error."""
-    beside = target.with_name(f".{target.name}.new")
-    shutil.rmtree(beside, ignore_errors=True)
-    beside.mkdir(parents=True)
+def read_record(folder: Path) -> dict[str, Any] | None:
+    """The record of a stage, if it is as it was written; else None.
+
+    Raises OSError where it is there and the system does not let it be read: that says nothing of the stage.
+    """
+    path = folder / RECORD
+    if not path.is_file() or path.stat().st_size > LARGEST_RECORD:
+        return None
     try:
-        yield beside
-    except BaseException:
-        shutil.rmtree(beside, ignore_errors=True)
-        raise
-    old = target.with_name(f".{target.name}.old")
-    shutil.rmtree(old, ignore_errors=True)
-    with suppress(FileNotFoundError):
-        target.rename(old)
-    beside.rename(target)
-    shutil.rmtree(old, ignore_errors=True)
-
-
-def list_runs(root: Path) -> list[dict[str, Any]]:
-    """Every run under `root`: name, when it last changed, the request, and the stages that are done."""
-    runs = []
-    for request in sorted(root.glob("*/request.toml")):
-        folder = request.parent
-        runs.append(
-            {
-                "name": folder.name,
-                "changed": datetime.fromtimestamp(_changed(folder), timezone.utc).isoformat(timespec="seconds"),
-                "done": sorted(path.parent.name for path in folder.glob(f"stages/*/{RECORD}")),
-                "open": sorted(path.name for path in folder.glob("stages/.*.partial")),
-                "bundle": (folder / "bundle" / "manifest.json").exists(),
-            }
-        )
-    return runs
-
-
-def read_stages(folder: Path) -> list[dict[str, Any]]:
-    """The records of a run's finished stages, in the order of their numbers."""
-    found = sorted(folder.glob(f"stages/[0-9]*/{RECORD}"))
-    records = [json.loads(path.read_text(encoding="utf-8")) for path in found]
-    return [{"name": r["stage"], "key": r["key"], "seconds": r["seconds"], "result": r["result"]} for r in records]
-
-
-def _changed(folder: Path) -> float:
-    events = folder / "events.jsonl"
-    return (events if events.exists() else folder).stat().st_mtime
-
-
-def _lock(folder: Path) -> Any:
-    from filelock import FileLock, Timeout
-
-    lock = FileLock(folder / ".lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise RunError(
-            "another edgebert is at work in this run", where=str(folder), hint="Wait for it, or choose another --run."
-        ) from None
-    return lock
-
-
-def _read_record(folder: Path) -> dict[str, Any] | None:
-    """The record of a stage whose files are all there, unchanged; else None."""
-    try:
-        record: dict[str, Any] = json.loads((folder / RECORD).read_text(encoding="utf-8"))
-        whole = all(sha256_file(folder / name) == facts["sha256"] for name, facts in record["files"].items())
-    except (OSError, ValueError, KeyError):
+        record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        told = record.pop("digest")
+        whole = told == digest(record)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
     return record if whole else None
 
 
-def link_tree(source: Path, target: Path) -> None:
-    """`target` is the same file or folder without a second copy on the disk, where the file system allows it."""
-    partial = target.with_name(f".{target.name}.linking")
-    shutil.rmtree(partial, ignore_errors=True)
-
-    def link(src: str, dst: str) -> str:
-        try:
-            os.link(src, dst)
-        except OSError:  # another file system
-            shutil.copy2(src, dst)
-        return dst
-
-    _copy(source, partial, link)
-    partial.replace(target)
+def is_whole(folder: Path, record: Mapping[str, Any]) -> bool:
+    """Whether every file of a stage is there and as it was written. Raises OSError as `read_record`."""
+    return all(
+        (folder / name).is_file() and sha256_file(folder / name) == facts["sha256"]
+        for name, facts in record["files"].items()
+    )
 
 
-def copy_tree(source: Path, target: Path) -> None:
-    """A copy of a file or folder."""
-    _copy(source, target, lambda src, dst: shutil.copyfile(src, dst))
-
-
-def _copy(source: Path, target: Path, copy: Callable[[str, str], Any]) -> None:
-    if source.is_file():
-        copy(str(source), str(target))
-    else:
-        shutil.copytree(source, target, copy_function=copy)
+def _is_of(error: OSError, folder: Path) -> bool:
+    """Whether reading in `folder` is what the system refused."""
+    return isinstance(error.filename, (str, os.PathLike)) and Path(error.filename).is_relative_to(folder)

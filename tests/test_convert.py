@@ -58,7 +58,7 @@ def test_every_file_is_written_and_proven(converted: ConvertResult) -> None:
     assert fp32 and int8 and fp16
     assert fp32.max_logit_difference < 1e-5 < fp16.max_logit_difference < int8.max_logit_difference
     assert set(fp32.edges) >= {"one token", "full length", "all padding but one", "unknown words", "emoji"}
-    assert sorted(path.name for path in converted.folder.iterdir()) == ["onnx", "tokenizer.json"]
+    assert sorted(path.name for path in converted.folder.iterdir()) == ["converted.json", "onnx", "tokenizer.json"]
 
 
 def test_the_tokenizer_lies_where_profile_finds_it(converted: ConvertResult, tagger: Path) -> None:

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from edgebert.errors import RunError
-from edgebert.run import Run, digest, list_runs, plain, replace_folder, write_atomic
+from edgebert.folders import replace_folder
+from edgebert.run import Run, digest, plain, write_atomic
+from edgebert.runs import list_runs
 
 
 def open_run(folder: Path) -> Run:

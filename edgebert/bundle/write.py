@@ -14,8 +14,8 @@ from edgebert.bundle.engine import open_engine
 from edgebert.bundle.golden import golden_rows, write_golden
 from edgebert.bundle.manifest import GOLDEN, LABELS, MANIFEST, README, SCHEMA, TOKENIZER, describe_files
 from edgebert.errors import RunError
+from edgebert.folders import copy_tree, replace_folder
 from edgebert.report.serial import to_plain
-from edgebert.run import copy_tree, replace_folder
 from edgebert.types import Artifact, Row
 
 if TYPE_CHECKING:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-import errno
 import importlib
 import logging
+import os
 import pkgutil
 import sys
+from contextlib import suppress
 
 import click
 
-from edgebert.errors import EdgebertError, RunError
+from edgebert.cli._stop import Stopped, end_children, stoppable
+from edgebert.environment import wait_passively
+from edgebert.errors import EdgebertError
+from edgebert.faults import fault_of
 
-INTERRUPTED = 130
 INTERNAL_ERROR = 70
 
 
@@ -38,7 +41,8 @@ Examples:
   edgebert predict runs/ner-atis-pixel6 "show me flights from boston to denver on monday"
   edgebert devices show pixel6
 
-Exit codes: 0 done, 1 a budget or parity failed, 2 the request cannot be carried out, 130 interrupted.
+Exit codes: 0 done, 1 a budget or parity failed, 2 the request cannot be carried out, 70 a fault of edgebert,
+130 stopped by Ctrl-C, 143 by SIGTERM, 129 by SIGHUP.
 Add --debug anywhere for a traceback.""",
 )
 @click.version_option(package_name="edgebert")
@@ -50,33 +54,40 @@ def main(arguments: list[str] | None = None) -> None:
     """Entry point: every error becomes one clear message and an exit code."""
     for name in ("torchao", "torch.utils._pytree"):  # of packages beside ours: kernels for GPUs, deprecations
         logging.getLogger(name).setLevel(logging.ERROR)
+    wait_passively()
     arguments = sys.argv[1:] if arguments is None else arguments
     debug = "--debug" in arguments
     arguments = [argument for argument in arguments if argument != "--debug"]
     try:
-        sys.exit(cli.main(arguments, prog_name="edgebert", standalone_mode=False) or 0)
-    except click.Abort:
-        click.echo("interrupted: run the same command to go on where it was", err=True)
-        sys.exit(INTERRUPTED)
+        with stoppable():
+            sys.exit(cli.main(arguments, prog_name="edgebert", standalone_mode=False) or 0)
+    except Stopped as stopped:
+        end_children()
+        click.echo(str(stopped), err=True)
+        sys.exit(stopped.exit_code)
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
-    except BrokenPipeError:
+    except BrokenPipeError:  # whoever read the output has seen enough
+        with suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is buffered has nowhere to go
         sys.exit(0)
     except Exception as error:
+        # click takes an end of file inside a library for a user who gave up.
+        found = error.__cause__ if isinstance(error, click.Abort) and isinstance(error.__cause__, Exception) else error
         if debug:
             raise
-        sys.exit(_report(error))
+        sys.exit(_report(found))
 
 
 def _report(error: Exception) -> int:
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        place = str(error.filename) if error.filename else None
-        error = RunError("the disk is full", where=place, hint="Free some space and run the same command to go on.")
-    elif isinstance(error, OSError) and error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
-        error = RunError(f"cannot write: {error.strerror}", where=str(error.filename), hint="Choose another --run.")
+    error = fault_of(error) or error
     if isinstance(error, EdgebertError):
         click.echo(f"error: {error}", err=True)
         return error.exit_code
-    click.echo(f"internal error: {type(error).__name__}: {error}\n  Run again with --debug and report it.", err=True)
+    click.echo(
+        f"internal error: {type(error).__name__}: {error}\n  This is a fault of edgebert, not of yours; what was finished "
+        "is kept. Give the same command with --debug, and report what it prints.",
+        err=True,
+    )
     return INTERNAL_ERROR

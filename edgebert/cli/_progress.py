@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import time
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from edgebert.cli._stop import Stopped
+from edgebert.environment import UseMeter
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 LINES = {
     "request": "fitting {teacher} for {device}: {task} on {data}",
@@ -23,17 +29,24 @@ LINES = {
     "done": "{stage}: done in {seconds:.0f} s",
 }
 TELL_EVERY_S = 2.0
+SHARED_AFTER_S = 8.0  # of a stage: then a user is told if others compute, too
+GOES_ON = "give the same command again, and it goes on where it was"
 
 
 class Progress:
-    """A context manager that is called with each event."""
+    """A context manager that is called with each event.
 
-    def __init__(self, quiet: bool = False) -> None:
-        from rich.console import Console
+    Args:
+        quiet: show nothing but links that the user must follow.
+        after: what a user who stops the command is told to do, or not to fear.
+    """
 
-        self.console = Console(stderr=True, highlight=False)
-        self.quiet = quiet
+    def __init__(self, quiet: bool = False, after: str = GOES_ON) -> None:
+        self.console = _console()
+        self.quiet, self.after = quiet, after
         self.started = self._told = time.monotonic()
+        self._stage = ""
+        self._meter, self._said_shared, self._asked = UseMeter(), False, time.monotonic()
         self._live = self.console.status("") if self.console.is_terminal and not quiet else None
 
     def __enter__(self) -> Progress:
@@ -46,20 +59,54 @@ class Progress:
     ) -> None:
         if self._live:
             self._live.stop()
+        if isinstance(error, Stopped):
+            error.stage, error.after = self._stage, self.after
 
     def __call__(self, event: dict[str, Any]) -> None:
-        if self.quiet and event["event"] != "link":  # without it nothing would go on
-            return
         kind = event["event"]
+        if kind in ("begin", "done"):
+            self._stage = str(event["stage"]) if kind == "begin" else ""
+        if self.quiet and kind != "link":  # without it nothing would go on
+            return
+        try:
+            self._show(kind, event)
+        except OSError:  # the log's disk is full, or nobody reads it any more: no reason to lose the work
+            self.quiet = True
+
+    def _show(self, kind: str, event: dict[str, Any]) -> None:
+        if kind == "begin":
+            self._restart()
         if kind == "epoch":
-            self._print(self._epoch(event))
+            self._print(self._epoch(event) + self._shared())
         elif kind in LINES:
             reasons = "; ".join(event.get("failures") or ())
-            self._print(LINES[kind].format(**event, reasons=reasons).rstrip())
+            self._print(
+                LINES[kind].format(**event, reasons=reasons).rstrip() + (self._shared() if kind == "done" else "")
+            )
         if kind == "measuring":
             self._measuring(event["text"])
+        if kind in ("step", "measuring", "trial"):
+            self._tell_shared()
         if self._live and kind in ("step", "begin", "trial"):
             self._live.update(self._under_way(event))
+
+    def _restart(self) -> None:
+        self._meter, self._said_shared, self._asked = UseMeter(), False, time.monotonic()
+
+    def _shared(self) -> str:
+        """What to add to a line that tells seconds: who else computed in them."""
+        use = self._meter.use()
+        return f" while {use}" if use.is_shared else ""
+
+    def _tell_shared(self) -> None:
+        """Once a stage, as soon as it is seen: the user learns early why it takes long."""
+        if self._said_shared or time.monotonic() - self._asked < SHARED_AFTER_S:
+            return
+        self._asked = time.monotonic()
+        use = self._meter.so_far()
+        if use.is_shared:
+            self._said_shared = True
+            self._print(f"  the machine is shared: {use}, so this takes longer")
 
     def _measuring(self, text: str) -> None:
         """In the live line; where there is none, a line where two seconds went by without one."""
@@ -83,3 +130,14 @@ class Progress:
         if event["event"] == "trial":
             return f"writing {event['name']}"
         return str(event["stage"])
+
+
+def _console() -> Console:
+    """Standard error, whose reader may go away while the work goes on."""
+    from rich.console import Console
+
+    class Enduring(Console):
+        def on_broken_pipe(self) -> None:
+            self.quiet = True
+
+    return Enduring(stderr=True, highlight=False)

@@ -24,7 +24,11 @@ Examples:
 
 Every file is run and compared with the model in torch, on real rows and on edge rows (padding, one token, full length,
 unknown words). A file that differs is put under rejected/ with the reason, and the exit code is 1. float32 is always
-converted first, because the other precisions are made from it.""",
+converted first, because the other precisions are made from it.
+
+Files are put into the output all together at the end. With --force those of an earlier conversion go: files of another
+model in every format, of the same model what is made anew. Where a new file is rejected nothing is replaced, and only the
+rejected one is put under rejected/. Files that edgebert convert did not write stay.""",
 )
 @click.argument("model", metavar="MODEL")
 @click.option(
@@ -69,7 +73,7 @@ converted first, because the other precisions are made from it.""",
 @click.option(
     "--tokenizer-inside", is_flag=True, help="Also write a file that contains the tokenizer and reads text (ONNX only)."
 )
-@click.option("--force", is_flag=True, help="Replace files that exist.")
+@click.option("--force", is_flag=True, help="Replace the files of an earlier conversion, all or none.")
 @click.option("--encoding", default="utf-8", show_default=True, help="Encoding of text files.")
 @click.option(
     "--allow-pickle", is_flag=True, help="Read pickled weights, which can run code: only for authors that you trust."
@@ -81,7 +85,7 @@ def command(formats: tuple[str, ...], precisions: tuple[str, ...], quiet: bool, 
     from edgebert.api import convert
     from edgebert.cli._progress import Progress
 
-    with Progress(quiet) as progress:
+    with Progress(quiet, after="nothing was written; give the same command again") as progress:
         result = convert(
             formats=split_names(formats),
             precisions=split_names(precisions) or ("fp32", "int8"),

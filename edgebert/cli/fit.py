@@ -190,4 +190,5 @@ def command(
 
 
 def _command_line() -> str:
-    return shlex.join(["edgebert", *sys.argv[1:]])
+    # A name may hold bytes that are no UTF-8, which no report can.
+    return shlex.join(["edgebert", *sys.argv[1:]]).encode(errors="backslashreplace").decode()

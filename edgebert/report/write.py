@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from edgebert.errors import RunError
+from edgebert.folders import replace_folder
 from edgebert.report.serial import dump_report
-from edgebert.run import replace_folder
 from edgebert.types import Report
 
 

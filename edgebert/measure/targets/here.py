@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from edgebert.devices import HERE
+from edgebert.environment import for_timing
 from edgebert.errors import RequestError
 from edgebert.measure.runner import OPENERS, Opener, describe, main
 from edgebert.measure.targets import Job, Log, Outcome, Seen, Target
@@ -31,7 +32,7 @@ def measure(address: str, job: Job, log: Log) -> Outcome:
         raise RequestError(why, where=f"--on here:{address}", hint="Use --on here, without an address.")
     check_cores(job.cores)
     root = str(Path(__file__).parents[3])
-    env = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))}
+    env = {**for_timing(os.environ), "PYTHONPATH": os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))}
     with tempfile.TemporaryDirectory(prefix="edgebert-") as folder:
         path = Path(folder) / "job.json"
         path.write_text(job_json(job, [str(file.path.resolve()) for file in job.files]), encoding="utf-8")
