@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
 from edgebert import registry
 from edgebert.devices import HERE
 from edgebert.errors import RequestError
-from edgebert.folders import copy_tree, replace_folder
-from edgebert.job import Fit, resolve
+from edgebert.faults import check_writable, faults_told
+from edgebert.folders import copy_tree, name_of, replace_folder, slug
+from edgebert.job import RUNS, Fit, needs_bytes, resolve
 from edgebert.pipeline import plan_stage
 from edgebert.recipes import recipe_text
 from edgebert.results import read_score
@@ -18,6 +20,12 @@ from edgebert.run import RECORD
 from edgebert.search.plan import Group, possible_shapes
 from edgebert.stages import compress_stage, teacher_stage
 from edgebert.types import Budget, CompressResult, FitRequest, Recipe
+
+OTHER = "Choose another --output."
+WRITTEN = (  # by this command, into a student's folder
+    "config.json", "generation_config.json", "*.safetensors", "*.safetensors.index.json", "tokenizer.json",
+    "tokenizer_config.json", "special_tokens_map.json", "teacher_ids.json",
+)  # fmt: skip
 
 
 def compress(
@@ -37,22 +45,42 @@ def compress(
         TeacherError, DataError: the checkpoint or the rows cannot be used.
         BudgetError: no student fits `max_size_mb`.
     """
-    folder = Path(output or f"{Path(model).name}-small")
-    if folder.exists() and not force and (not folder.is_dir() or any(folder.iterdir())):
-        raise RequestError(
-            "the output folder is not empty",
-            where=str(folder),
-            hint="Pass --force to replace it, or choose another --output.",
-        )
-    run = f"runs/compress-{folder.name}"
+    folder = Path(output or f"{name_of(model)}-small")
+    run = f"{RUNS}/compress-{slug(folder.absolute().name)}"
     request = FitRequest(device=HERE, teacher=model, recipe=recipe, run=run, candidates=1, formats=("onnx",), **options)
-    job = resolve(request, "edgebert compress", on_event)
+    _check_output(folder, force, (model, request.student or model, *request.data, *request.unlabelled))
+    with faults_told(Path(run)):
+        job = resolve(request, "edgebert compress", on_event)
     try:
         job.budget = Budget(size_mb=max_size_mb)
         _check_open(job, max_size_mb)
-        return _made(job, folder)
+        with faults_told(job.run.folder, needs_bytes(job)):
+            return _made(job, folder)
     finally:
         job.run.close()
+
+
+def _check_output(folder: Path, force: bool, read: Sequence[str]) -> None:
+    """Raises RequestError or RunError where the student's folder cannot be written, or something else would be lost."""
+    if folder.exists() and not folder.is_dir():
+        raise RequestError("this is a file, and a folder is needed", where=str(folder), hint=OTHER)
+    place = folder.resolve()
+    if Path.cwd().is_relative_to(place):
+        raise RequestError(
+            "a student cannot take the place of the folder that you are in", where=str(folder), hint=OTHER
+        )
+    for path in (Path(name.partition("=")[2] or name) for name in read):
+        if path.exists() and path.resolve().is_relative_to(place):
+            raise RequestError(f"the student would replace {path}, which is read", where=str(folder), hint=OTHER)
+    names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+    if names and not force:
+        raise RequestError(
+            "the output folder is not empty", where=str(folder), hint="Pass --force to replace it, or choose another --output."
+        )
+    if strange := [name for name in names if not any(fnmatch(name, pattern) for pattern in WRITTEN)]:
+        what = f"it holds {strange[0]}, which edgebert compress did not write and --force would delete"
+        raise RequestError(what, where=str(folder), hint="Move it away, or choose another --output.")
+    check_writable(folder, "--output")
 
 
 def _check_open(job: Fit, max_size_mb: float | None) -> None:

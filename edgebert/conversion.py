@@ -15,7 +15,7 @@ from edgebert.convert_request import ConvertRequest, check_names, check_output, 
 from edgebert.converters import CALIBRATION_ROWS, Batch, Source
 from edgebert.errors import DataError, RequestError
 from edgebert.faults import faults_told
-from edgebert.folders import link_tree, sha256_file, write_atomic
+from edgebert.folders import link_tree, name_of, sha256_file, write_atomic
 from edgebert.measure.footprint import peak_bytes
 from edgebert.modeling.checkpoint import TOKENIZER, load_config, load_model, load_tokenizer
 from edgebert.modeling.graph import TorchSession, make_source, position_limit
@@ -82,7 +82,7 @@ def convert(request: ConvertRequest, on_event: Callable[[dict[str, Any]], None] 
     config = load_config(found.folder)
     head = find_head(found.folder, config, request.head)
     lengths = lengths_of(request.lengths, position_limit(config))
-    output = Path(request.output or f"{Path(request.model).name}-edge")
+    output = Path(request.output or f"{name_of(request.model)}-edge")
     check_output(output, request, found.folder)
     key = digest({"weights": found.sha256, "config": sha256_file(found.folder / "config.json"), "head": head.name})
     if holds_another(output, key) and not request.force:

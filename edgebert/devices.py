@@ -109,6 +109,13 @@ def read_profile(table: Mapping[str, Any], where: str) -> DeviceProfile:
         budget=Budget(**_checked(table.get("budget"), BUDGET, where, "budget", optional=BUDGET)),
         sources=_checked(table.get("sources"), dict.fromkeys(SOURCES, str), where, "sources"),
     )
+    if (
+        Path(profile.name).name != profile.name
+        or "\\" in profile.name
+        or not profile.name.isprintable()
+        or profile.name == ".."
+    ):
+        raise _broken(f"{profile.name!r} is a path, not a name", where, "name", "Runs are named after it: pixel6, say.")
     n_cores = sum(cluster.count for cluster in clusters)
     if profile.threads > n_cores:
         raise _broken(f"{profile.threads} threads on {n_cores} cores", where, "threads", "Ask for at most all cores.")

@@ -10,6 +10,19 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+LONGEST_SLUG = 80  # bytes
+
+
+def slug(name: str) -> str:
+    """A name, or the last part of a path, as part of a folder's name: it can lead nowhere else."""
+    kept = "".join(c if c.isalnum() or c in "-_." else "-" for c in Path(name).name)
+    return kept.encode()[:LONGEST_SLUG].decode(errors="ignore").strip("-.") or "data"
+
+
+def name_of(model: str) -> str:
+    """The last part of a checkpoint's path, also of "." and "..", or of a hub id: what outputs are named after."""
+    return Path(model).resolve().name if Path(model).exists() else Path(model).name
+
 
 def sha256_file(path: Path) -> str:
     with path.open("rb") as stream:

@@ -12,6 +12,7 @@ from edgebert.data.several import load_data
 from edgebert.data.unlabelled import Unlabelled, read_unlabelled
 from edgebert.devices import load_device
 from edgebert.errors import RequestError, unknown
+from edgebert.folders import slug
 from edgebert.modeling.checkpoint import load_config, load_tokenizer, set_labels
 from edgebert.modeling.heads import HEADS, SEVERAL
 from edgebert.modeling.vocabulary import teacher_ids
@@ -26,7 +27,6 @@ from edgebert.types import Budget, Dataset, DeviceProfile, Effort, FitRequest, R
 DEFAULT_LENGTH = 128
 RUNS = "runs"
 DISK_FACTOR = 12  # times the teacher's weights: with two students, their training states and files in two formats
-LONGEST_SLUG = 80
 ALIGNED_ON = 200  # rows on which two tokenizers must agree
 
 
@@ -214,12 +214,6 @@ def pick_lengths(lengths: Sequence[int], max_length: int) -> tuple[int, ...]:
     """
     middle, long = (-(-percentile(lengths, share) // 8) * 8 for share in (50, 95))
     return tuple(sorted({min(middle, max_length), min(long, max_length), max_length}))
-
-
-def slug(name: str) -> str:
-    """A name, or the last part of a path, as part of a folder's name: it can lead nowhere else."""
-    kept = "".join(c if c.isalnum() or c in "-_." else "-" for c in Path(name).name)
-    return kept.encode()[:LONGEST_SLUG].decode(errors="ignore").strip("-.") or "data"
 
 
 def needs_bytes(job: Fit) -> int:

@@ -15,7 +15,8 @@ from edgebert.data.several import specs_by_head
 from edgebert.distributed import is_main
 from edgebert.environment import describe_environment
 from edgebert.faults import faults_told
-from edgebert.job import RUNS, Fit, needs_bytes, pick_lengths, planned, resolve, slug
+from edgebert.folders import slug
+from edgebert.job import RUNS, Fit, needs_bytes, pick_lengths, planned, resolve
 from edgebert.measure.protocol import FIXED_LENGTH
 from edgebert.modeling.checkpoint import load_student, load_tokenizer
 from edgebert.place import Place
