@@ -75,7 +75,9 @@ def _check_output(folder: Path, force: bool, read: Sequence[str]) -> None:
     names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
     if names and not force:
         raise RequestError(
-            "the output folder is not empty", where=str(folder), hint="Pass --force to replace it, or choose another --output."
+            "the output folder is not empty",
+            where=str(folder),
+            hint="Pass --force to replace it, or choose another --output.",
         )
     if strange := [name for name in names if not any(fnmatch(name, pattern) for pattern in WRITTEN)]:
         what = f"it holds {strange[0]}, which edgebert compress did not write and --force would delete"
