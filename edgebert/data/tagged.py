@@ -3,7 +3,6 @@ words, or from one word a row."""
 
 from __future__ import annotations
 
-import json
 import unicodedata
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -11,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from edgebert.data.conll import LINES
+from edgebert.data.lists import read_list
 from edgebert.data.long import join_words
 from edgebert.data.spans import Span, Spanned, in_characters, is_span, read_spans, tag_words, without_overlaps
 from edgebert.errors import DataError
@@ -77,13 +77,16 @@ def _read(record: Record, counts: Counter[str]) -> Row | Spanned | SpannedWords:
     if tags is not None and spans is None and _holds_spans(columns[tags], text):
         tags, spans = None, tags
     if words is not None and tags is not None:
-        return _from_lists(_texts(columns[words], words, record), _texts(columns[tags], tags, record), record)
+        # words may be "[ music ]", tags never
+        listed = isinstance(columns[tags], str) and read_list(columns[tags], record.where) is not None
+        texts = [_texts(columns[name], name, record, counts, listed=listed) for name in (words, tags)]
+        return _from_lists(*texts, record)
     if isinstance(text, str) and (spans is not None or any(name in columns for name in SPANS)):
         counts["rows without a list of spans, read as rows without entities"] += spans is None
         return Spanned(text, read_spans(columns[spans], spans, record.where, counts) if spans else (), record.where)
     if words is not None and spans is not None:
         found = read_spans(columns[spans], spans, record.where, counts)
-        return SpannedWords(_texts(columns[words], words, record), found, record.where)
+        return SpannedWords(_texts(columns[words], words, record, counts, listed=True), found, record.where)
     missing = "tags" if words or "text" in columns else "words"
     what = f"no column holds the {missing}: the columns are {', '.join(map(str, columns)) or 'none'}"
     raise DataError(what, where=record.where, hint=_HINT)
@@ -98,9 +101,12 @@ def _holds_spans(value: Any, text: Any) -> bool:
     return isinstance(value, list) and isinstance(text, str) and all(map(is_span, value))
 
 
-def _texts(value: Any, column: str, record: Record) -> list[str]:
+def _texts(value: Any, column: str, record: Record, counts: Counter[str], *, listed: bool) -> list[str]:
+    """The texts of a cell: a list, or text that writes one (in any way if `listed`, else as JSON), or is space-separated."""
     if isinstance(value, str):
-        value = _parsed(value) if value.startswith("[") else value.split()
+        found = read_list(value, record.where) if listed or value.startswith('["') else None
+        counts["cells that are lists written as text, read as lists"] += found is not None
+        value = value.split() if found is None else found
     if not isinstance(value, list | tuple):
         raise DataError(f"column '{column}' is neither a list nor text", where=record.where, hint=_HINT)
     for i, one in enumerate(value):
@@ -109,15 +115,6 @@ def _texts(value: Any, column: str, record: Record) -> list[str]:
             what = f"item {i + 1} of column '{column}' is {one!r}, not text"
             raise DataError(what, where=record.where, hint=f"Write words and tags as text.{numbers}")
     return list(value)
-
-
-def _parsed(text: str) -> list[Any]:
-    """A JSON list; anything else that begins with '[' is words."""
-    try:
-        value = json.loads(text)
-    except (ValueError, RecursionError):
-        return text.split()
-    return value if isinstance(value, list) else text.split()
 
 
 def _from_lists(words: list[str], tags: list[str], record: Record) -> Row:
