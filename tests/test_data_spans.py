@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from edgebert import registry
 from edgebert.data import find_all, read_rows
 from edgebert.data.annotations import plain_records
+from edgebert.data.inspect import inspect
 from edgebert.data.spans import SPLIT, Span, tag_words
 from edgebert.data.words import find_words
 from edgebert.errors import DataError
@@ -165,6 +166,7 @@ def label_studio(**more: Any) -> dict[str, Any]:
         {"text": TEXT, "annotations": [{"label": k, "start_offset": a, "end_offset": b, "user": 1} for a, b, k in SPANS]},
         {"text": TEXT, "entities": SPANS},
         {"column1": TEXT, "column2": {"entities": SPANS}},
+        {"id": "a", "data": TEXT, "label": SPANS},
         {"text": TEXT, "ents": OBJECTS, "tokens": [{"id": 0, "start": 0, "end": 4, "tag": "NNP"}]},
         {"text": TEXT, "spans": OBJECTS, "tokens": [{"text": "Anna", "id": 0}], "answer": "accept"},
         label_studio(was_cancelled=False),
@@ -190,6 +192,36 @@ def label_studio(**more: Any) -> dict[str, Any]:
 def test_tools_that_write_the_same_entities(columns: dict[str, Any]) -> None:
     (row,), _ = rows_of(columns)
     assert (row.words, row.tags) == (("Anna", "Berg", "lives", "in", "Riga", "."), TAGS)
+
+
+def test_spacy_pairs_from_files(tmp_path: Path) -> None:
+    pair = [TEXT, {"entities": SPANS}]
+    for name, content in {
+        "a.json": json.dumps([pair, pair]),
+        "b.jsonl": f"{json.dumps(pair)}\n{json.dumps(pair)}\n",
+        "c.json": json.dumps({"classes": ["PER", "LOC"], "annotations": [pair, None, pair]}),
+    }.items():
+        (tmp_path / name).write_text(content)
+        (found,) = find_all([str(tmp_path / name)], TASK, "utf-8")
+        rows, _ = read_rows(found.parts, TASK, {})
+        assert [row.tags for row in rows["train"]] == [TAGS, TAGS]
+        assert found.notes == (("c.json: 1 annotations that are null left out",) if name == "c.json" else ())
+        assert inspect([str(tmp_path / name)]).task == "ner"
+
+
+@pytest.mark.parametrize(
+    ("words", "tags"),
+    [
+        ("['in', 'Riga']", "['O', 'B-LOC']"), ("['in' 'Riga']", "['O' 'B-LOC']"), ('["in", "Riga"]', '["O", "B-LOC"]'),
+        ("('in', 'Riga')", "('O', 'B-LOC')"), ("array(['in', 'Riga'], dtype=object)", "array(['O', 'B-LOC'])"),
+    ],
+)  # fmt: skip
+def test_lists_written_as_text(words: str, tags: str) -> None:
+    (row,), notes = TASK.rows([Record({"words": words, "tags": tags}, "f:1")])
+    assert (row.words, row.tags) == (("in", "Riga"), ("O", "B-LOC"))
+    assert notes == ["2 cells that are lists written as text, read as lists"]
+    (row,), notes = TASK.rows([Record({"words": "[ music ] ['x", "tags": "O O O O"}, "f:1")])
+    assert (row.words, notes) == (("[", "music", "]", "['x"), [])
 
 
 def test_a_column_of_spans_is_one_in_every_row() -> None:
@@ -289,6 +321,15 @@ def test_rows_of_one_word_are_joined(names: tuple[str, str, str], ids: str) -> N
     key, word, tag = names
     note = f"5 rows of one word ('{word}', '{tag}') are joined to 2 sentences by the column '{key}'; left aside: POS"
     assert notes == [note]
+
+
+def test_a_table_of_words_is_guessed_to_be_of_entities_or_tags(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("Sentence #,Word,POS,Tag\nSentence: 1,in,IN,O\n,Riga,NNP,B-geo\nSentence: 2,Bob,NNP,B-per\n")
+    found = inspect([str(path)])
+    assert (found.task, found.splits["train"].lengths) == ("ner", (1, 2))
+    path.write_text("sent_id,word,pos\n1,in,IN\n1,Riga,NNP\n2,Bob,NNP\n")
+    assert inspect([str(path)]).task == "tag"
 
 
 def test_numbers_that_come_back_and_blank_lines_begin_sentences() -> None:

@@ -7,9 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgebert.data.bio import UNTYPED, are_entities, normalise
-from edgebert.data.conll import read_conll
+from edgebert.data.columns import assign
+from edgebert.data.conll import LINES, read_conll, read_conllu
 from edgebert.data.files import from_file
 from edgebert.errors import DataError
+from edgebert.tasks.ner import TASK as NER
+from edgebert.tasks.tag import TASK as TAG
 
 ROWS = [[("Anna", "B-PER"), ("Berg", "I-PER"), ("sleeps", "O")], [("in", "O"), ("Riga", "B-LOC"), (".", "O")]]
 
@@ -101,6 +104,47 @@ def test_lines_without_a_tag_are_refused_where_they_stand(content: str) -> None:
         read(content)
 
 
+CONLL_U = "1\tAnna\t_\tPROPN\t_\t_\t0\troot\t_\t{}\n2\tran\t_\tVERB\t_\t_\t1\tdep\t_\tSpaceAfter=No\n\n"
+
+
+@pytest.mark.parametrize("misc", ["NER=B-PER", "SpaceAfter=No|Entity=B-PER", "name=B-PER"])
+def test_entities_of_conllu_stand_in_misc(misc: str) -> None:
+    notes: list[str] = []
+    (record,) = read_conllu(CONLL_U.format(misc).encode(), "f", "utf-8", notes)
+    assert record.columns == {
+        "words": ["Anna", "ran"], "upos": ["PROPN", "VERB"], "ner_tags": ["B-PER", "O"], LINES: [1, 2]
+    }  # fmt: skip
+    assert notes == ["the column MISC has tags of entities, which the task ner reads; the task tag reads UPOS"]
+    records = assign([record], TAG.columns, {})[0], assign([record], NER.columns, {})[0]
+    assert [task.rows(own)[0][0].tags for task, own in zip((TAG, NER), records, strict=True)] == [
+        ("PROPN", "VERB"), ("B-PER", "O"),
+    ]  # fmt: skip
+    (plain,) = read_conllu(CONLL_U.format("Entity=(e1-person)").encode(), "f")
+    assert plain.columns["tags"] == ["PROPN", "VERB"]
+
+
+def test_ontonotes_brackets() -> None:
+    line = "bc/x 0 {n} {word} NN (TOP* - - - A {entity} *{more} (1)\n"
+    cells = [
+        ("In", "*"),
+        ("New", "(GPE*"),
+        ("York", "*)"),
+        ("or", "*"),
+        ("Riga", "(GPE)"),
+        ("Bank", "(ORG(GPE*"),
+        ("x", "*))"),
+    ]
+    text = "#begin document (bc/x); part 000\n" + "".join(
+        line.format(n=n, word=word, entity=entity, more="") for n, (word, entity) in enumerate(cells)
+    )
+    text += "\n" + line.format(n=0, word="So", entity="*", more=" (V*)") + "\n#end document\n"
+    rows, notes = read(text)
+    assert [" ".join(f"{word}|{tag}" for word, tag in row) for row in rows] == [
+        "In|O New|B-GPE York|I-GPE or|O Riga|B-GPE Bank|B-ORG x|I-ORG", "So|O",
+    ]  # fmt: skip
+    assert notes == ["columns 4 and 11 of CoNLL-2012 are read as the word and its entity"]
+
+
 # ---------------------------------------------------------------- spellings
 
 
@@ -167,5 +211,7 @@ def test_parts_of_speech_are_no_entities() -> None:
     assert not are_entities(["NN", "VBZ", ","])
     assert not are_entities(["", "O"])
     assert are_entities(["O", "LOC"])
-    with pytest.raises(DataError, match="the tag is empty"):
-        normalise([["B-A", "", "O"]], in_place)
+    for tags in (["B-A", "", "O"], ["O", "", "LOC"]):
+        with pytest.raises(DataError, match="the tag is empty") as caught:
+            normalise([tags], in_place)
+        assert caught.value.where == "f:1"

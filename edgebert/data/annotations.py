@@ -259,7 +259,7 @@ def _unconfirmed(name: str, value: Any) -> str | None:
 
 def _choices(records: Sequence[Record], notes: list[str]) -> Sequence[Record] | None:
     """`label` from Prodigy's `accept`, of `options`, or from spaCy's `cats`."""
-    if _all(records, lambda columns: isinstance(columns.get("accept"), list) and "options" in columns):
+    if _all(records, lambda columns: isinstance(columns.get("accept"), list)):
         name, chosen = "accept", [record.columns["accept"] for record in records]
     elif _all(records, lambda columns: isinstance(columns.get("cats"), Mapping) and bool(columns["cats"])):
         name = "cats"
@@ -339,10 +339,11 @@ def _with_entities(records: Sequence[Record], notes: list[str]) -> Sequence[Reco
     if not {"words", "tokens"} & set(columns) and not any(
         isinstance(record.columns.get("text"), str) for record in records
     ):
-        texts = [c for c in (*_TEXTS, *columns) if all(isinstance(record.columns.get(c), str) for record in records)]
+        texts = [c for c in columns if all(isinstance(record.columns.get(c), str) for record in records)]
         if texts:
-            added["text"] = texts[0]
-            notes.append(f"text: read from the column '{texts[0]}'")
+            longest = max(texts, key=lambda c: sum(len(record.columns[c]) for record in records))
+            added["text"] = next((c for c in _TEXTS if c in texts), longest)
+            notes.append(f"text: read from the column '{added['text']}'")
     if all(name == column for name, column in added.items()) and all(role in record.columns for record in records):
         return None
     return [replace(r, columns={**r.columns, **{n: r.columns.get(c) for n, c in added.items()}}) for r in records]

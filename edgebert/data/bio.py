@@ -25,7 +25,8 @@ _SPELLINGS = (
 )
 _OUTSIDE = ("0", "_", "-", "NONE", "None", "none", "OTHER", "Other", "other", "OUT", "out")
 _HINT = (
-    "A tag is O, or B-TYPE and I-TYPE (BIO, IOB1), or of BIOES, BILOU or BMEWO. The tag is the last column of a line."
+    "A tag is O, or B-TYPE and I-TYPE (BIO, IOB1), or of BIOES, BILOU or BMEWO. The tag is the last column of a line. "
+    "Parts of speech and other tags of every word are read by --task tag."
 )
 
 Place = Callable[[int, int], str]  # (sentence, word) -> "file:line"
@@ -36,6 +37,9 @@ def normalise(sentences: Sequence[Sequence[str]], place: Place) -> tuple[list[tu
 
     Raises DataError with the place of a tag that is none, or that no scheme holds beside the tags before it.
     """
+    blank = next(((i, j) for i, tags in enumerate(sentences) for j, tag in enumerate(tags) if not tag.strip()), None)
+    if blank:
+        raise DataError("the tag is empty", where=place(*blank), hint=_HINT)
     spelled, notes, plain = _spelling(list(dict.fromkeys(tag for tags in sentences for tag in tags)))
     sentences = [[spelled.get(tag, tag) for tag in tags] for tags in sentences]
     scheme = _scheme(sentences, place)
@@ -108,8 +112,7 @@ def _scheme(sentences: Sequence[Sequence[str]], place: Place) -> str:
     for i, tags in enumerate(sentences):
         for j, tag in enumerate(tags):
             if not TAG.fullmatch(tag):
-                what = f"'{tag}' is not an entity tag" if tag.strip() else "the tag is empty"
-                raise DataError(what, where=place(i, j), hint=_HINT)
+                raise DataError(f"'{tag}' is not an entity tag", where=place(i, j), hint=_HINT)
             if tag == "O" or tag[0] in letters:
                 continue
             letters.add(tag[0])

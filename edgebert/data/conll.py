@@ -9,12 +9,14 @@ import re
 from collections.abc import Iterator
 
 from edgebert.data.layout import PREFIX, Sentence, find_layout, is_header, parted
+from edgebert.data.ontonotes import is_ontonotes, read_sentences
 from edgebert.data.text import lines
 from edgebert.errors import DataError
 from edgebert.types import Record
 
 TAG_LIKE = re.compile(r"O|[A-Z]-\S+")
 COMMENT = re.compile(r"#[ \t]|#(begin|end) |#\w+ ?= ?")
+_ENTITY = re.compile(r"(?:NER|NE|Entity|name)=(O|[BIELSUMW]-[^\s()]+)", re.IGNORECASE)
 DOCUMENT = "-DOCSTART-"
 CONLLU_COLUMNS = 10
 LINES = "#lines"  # a name that no column of a table is likely to have
@@ -27,7 +29,12 @@ def read_conll(content: bytes, place: str, encoding: str = "utf-8", notes: list[
     columns is added to `notes`. Raises DataError with file:line for a line whose number of columns is not that of the
     first, or is 1.
     """
-    sentences, header = _sentences(lines(content, place, encoding), place)
+    text = lines(content, place, encoding)
+    if is_ontonotes(text):
+        if notes is not None:
+            notes.append("columns 4 and 11 of CoNLL-2012 are read as the word and its entity")
+        return [record for words in read_sentences(text, place) for record in _record(words, place)]
+    sentences, header = _sentences(text, place)
     if not sentences:
         return []
     layout = find_layout(sentences, header)
@@ -73,29 +80,43 @@ def _sentences(text: list[str], place: str) -> tuple[list[Sentence], list[str] |
 
 
 def read_conllu(content: bytes, place: str, encoding: str = "utf-8", notes: list[str] | None = None) -> list[Record]:
-    """One record a sentence of CoNLL-U: FORM (column 2) and UPOS (column 4) of each word.
+    """One record a sentence of CoNLL-U: FORM (column 2) and UPOS (column 4) of each word; where MISC (column 10) has a
+    tag of an entity (`NER=B-LOC`), these are `ner_tags`, and UPOS is `upos`.
 
     Ranges of surface tokens (1-2) and empty nodes (1.1) are no words. https://universaldependencies.org/format.html
     Raises DataError with file:line for a line that has not ten columns, or whose id is none.
     """
     records: list[Record] = []
-    sentence: list[tuple[int, str, str]] = []
+    entities: list[list[str]] = []  # of each record
+    sentence: list[tuple[int, str, str, str]] = []
     for number, line in enumerate([*lines(content, place, encoding), ""], 1):
         if line.startswith("#"):
             continue
         if not line.strip():
-            records += _record(sentence, place)
+            if sentence:
+                records += _record([word[:3] for word in sentence], place)
+                entities.append([word[3] for word in sentence])
             sentence = []
             continue
         columns = line.split("\t")
         if len(columns) != CONLLU_COLUMNS:
             raise _wrong_columns(f"{place}:{number}", len(columns), CONLLU_COLUMNS, True)
         if columns[0].isdecimal():
-            sentence.append((number, columns[1], columns[3]))
+            entity = next((match[1] for part in columns[9].split("|") if (match := _ENTITY.fullmatch(part))), "O")
+            sentence.append((number, columns[1], columns[3], entity))
         elif not re.fullmatch(r"\d+[-.]\d+", columns[0]):
             hint = "The first column counts the words of a sentence from 1."
             raise DataError(f"'{columns[0]}' is no word id", where=f"{place}:{number}", hint=hint)
-    return records
+    if all(tag == "O" for tags in entities for tag in tags):
+        return records
+    if notes is not None:
+        notes.append("the column MISC has tags of entities, which the task ner reads; the task tag reads UPOS")
+    return [_with_entities(record, tags) for record, tags in zip(records, entities, strict=True)]
+
+
+def _with_entities(record: Record, tags: list[str]) -> Record:
+    columns = {**record.columns, "upos": record.columns["tags"], "ner_tags": tags}
+    return Record({name: value for name, value in columns.items() if name != "tags"}, record.where)
 
 
 def read_atis(content: bytes, place: str, encoding: str = "utf-8", notes: list[str] | None = None) -> list[Record]:

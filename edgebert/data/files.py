@@ -56,6 +56,9 @@ def from_file(path: Path, split: Split | None, encoding: str, roles: Collection[
     """
     if path.is_dir() and is_brat(path):
         return read_brat(path, encoding, split)
+    if path.suffix == ".ann":
+        what = "the annotations of one document of brat, where the folder is needed"
+        raise DataError(what, where=str(path), hint=f"Name the folder that holds it and its text: {path.parent}")
     parts, notes = read_parts(path, split, str(path), encoding, roles=roles)
     return Found(path.name, "not stated", str(path), parts, notes)
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from edgebert import registry
 from edgebert.data import catalogue, find_all, read_rows
 from edgebert.data.conll import LINES
+from edgebert.data.long import is_long
 from edgebert.data.problems import problems
 from edgebert.data.splits import overlap_notes, unseen_notes
 from edgebert.data.text import check_encoding
@@ -82,6 +83,8 @@ def inspect(
 def _guess(part: Part) -> str:
     """The task of the first row's columns."""
     columns = part.records[0].columns
+    if is_long(part.records):
+        return "ner" if _is_entities(part) else "tag"
     for name in ("qa", "ner", "similarity", "pair", "classify"):
         roles = registry.task(name).columns
         found = {role for role, usual in roles.items() if any(str(c).casefold() in (role, *usual) for c in columns)}
@@ -101,9 +104,9 @@ def _guess(part: Part) -> str:
 
 def _is_entities(part: Part) -> bool:
     from edgebert.data.bio import are_entities
-    from edgebert.data.tagged import read_tagged
+    from edgebert.data.tagged import read_rows
 
-    return are_entities(tag for record in part.records[:200] for tag in read_tagged(record).tags)
+    return are_entities(tag for _, row in read_rows(part.records[:200])[0] for tag in row.tags)
 
 
 def _has_label(columns: Mapping[str, Any]) -> bool:

@@ -46,6 +46,14 @@ def join_words(records: Sequence[Record]) -> tuple[list[Record], list[str]]:
     return [_sentence(run, word, tag) for run in runs], notes
 
 
+def is_long(records: Sequence[Record]) -> bool:
+    """Whether each record is one word, of a sentence that a column tells."""
+    try:
+        return bool(join_words(records[: _ENOUGH - 1])[1])
+    except DataError:
+        return False
+
+
 def _column(records: Sequence[Record], role: str, usual: Sequence[str]) -> str | None:
     """The column of a role, which holds text in all records."""
     if not records:

@@ -27,7 +27,7 @@ def rows_of(value: Any) -> Shape | None:
     """The rows of an object that is a table; None where it is a row itself, or holds none that can be told."""
     if not isinstance(value, Mapping) or not value:
         return None
-    for read in (_split, _wrapped, _of_objects, _of_columns, _by_label):
+    for read in (_split, _texts_with_spans, _wrapped, _of_objects, _of_columns, _by_label):
         if found := read(value):
             return found
     return None
@@ -55,6 +55,20 @@ def _split(value: Mapping[str, Any]) -> Shape | None:
     if any(len(row) != len(names) for row in data):
         return None
     return Shape([dict(zip(names, row, strict=True)) for row in data], notes)
+
+
+def _texts_with_spans(value: Mapping[str, Any]) -> Shape | None:
+    """{"classes": [...], "annotations": [["text", {"entities": [...]}], null]}, as annotators for spaCy save it."""
+    rows = value.get("annotations")
+    if not isinstance(rows, list) or not any(rows):
+        return None
+    pairs = [row for row in rows if row is not None]
+    if not all(
+        isinstance(r, list) and len(r) == 2 and isinstance(r[0], str) and isinstance(r[1], Mapping) for r in pairs
+    ):
+        return None
+    n = len(rows) - len(pairs)
+    return Shape(pairs, [f"{n} annotations that are null left out"] if n else [])
 
 
 def _wrapped(value: Mapping[str, Any]) -> Shape | None:
