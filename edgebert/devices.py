@@ -7,6 +7,7 @@ each figure comes from. The schema is `types.DeviceProfile` with `[[cores]]`, `[
 from __future__ import annotations
 
 import platform
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import cache
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from edgebert.environment import usable_cores
-from edgebert.errors import RequestError, unknown
+from edgebert.errors import RequestError, shown, unknown
 from edgebert.toml import read_toml
 from edgebert.types import Budget, Cores, DeviceProfile
 
@@ -57,6 +58,9 @@ SOURCES = (
 )
 TABLES = ("cores", "budget", "sources")
 KINDS = {str: "a string", int: "a whole number", float: "a number", list: "a list of strings"}
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+LARGEST = 10**12  # of any figure
 
 HERE = "this-machine"
 
@@ -140,17 +144,25 @@ def _value(table: Mapping[str, Any], key: str, kind: type, where: str, name: str
         raise _broken("missing key", where, dotted, f"Every profile needs it: {KINDS[kind]}.{estimate}")
     value = table[key]
     if not _is_kind(value, kind):
-        raise _broken(f"{value!r} is not {KINDS[kind]}", where, dotted, f"Write {KINDS[kind]}.")
-    if kind in (int, float) and not 0 < value < float("inf"):
-        raise _broken(
-            f"{value} is not above zero",
-            where,
-            dotted,
-            "A limit that is left out does not bind." if name == "budget" else "Write a positive number.",
-        )
-    if kind is str and key != "notes" and not value.strip():
-        raise _broken("empty string", where, dotted, f"Write {KINDS[kind]}.")
+        raise _broken(f"{shown(repr(value))} is not {KINDS[kind]}", where, dotted, f"Write {KINDS[kind]}.")
+    if kind in (int, float) and not 0 < value < LARGEST:
+        much = "more than any device has" if value >= LARGEST and value != float("inf") else "not a number above zero"
+        hint = "A limit that is left out does not bind." if name == "budget" else "Write a positive number."
+        raise _broken(f"{shown(str(value))} is {much}", where, dotted, hint)
+    if key != "notes":
+        _check_texts(value if kind is list else [value] if kind is str else [], where, dotted)
+    if dotted == "name" and not NAME.fullmatch(value):
+        hint = "Letters, digits, dots, dashes and underscores, 64 at most: folders of runs are named after it."
+        raise _broken(f"'{shown(value)}' cannot name a device", where, dotted, hint)
     return float(value) if kind is float else tuple(value) if kind is list else value
+
+
+def _check_texts(texts: Iterable[str], where: str, dotted: str) -> None:
+    for text in texts:
+        if not text.strip():
+            raise _broken("empty string", where, dotted, "Write a string.")
+        if not text.isprintable():
+            raise _broken(f"'{shown(text)}' holds a control character", where, dotted, "Write it on one line.")
 
 
 def _is_kind(value: Any, kind: type) -> bool:

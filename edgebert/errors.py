@@ -57,9 +57,17 @@ class ParityError(EdgebertError):
 def unknown(kind: str, name: str, known: Iterable[str], *, where: str | None = None, more: str = "") -> RequestError:
     """The error for a name that is not in `known`, with the nearest names offered."""
     names = sorted(known)
-    near = get_close_matches(name, names, n=3, cutoff=0.4)
+    near = get_close_matches(name[:200], names, n=3, cutoff=0.4)
     offer = f"Did you mean {' or '.join(near)}?" if near else f"Known: {', '.join(names)}."
-    return RequestError(f"unknown {kind} '{name}'", where=where, hint=f"{offer} {more}".strip())
+    return RequestError(f"unknown {kind} '{shown(name)}'", where=where, hint=f"{offer} {more}".strip())
+
+
+def shown(text: str, most: int = 80) -> str:
+    """Text of a user as a message shows it: on one line, without what a terminal would obey, and not too long."""
+    plain = "".join(
+        c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode() for c in text[:most]
+    )
+    return f"{plain}…" if len(text) > most else plain
 
 
 def first_line(error: object) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from edgebert import registry
-from edgebert.errors import RequestError
+from edgebert.errors import RequestError, shown
 from edgebert.methods import STAGES, Method
 from edgebert.types import MethodCall, Recipe
 
@@ -101,19 +101,28 @@ def recipe_text(recipe: Recipe) -> str:
 
 
 def _from_file(path: Path) -> list[MethodCall]:
+    """The methods of a TOML file. Raises RequestError with the file, the table and the parameter that is wrong."""
     from edgebert.toml import read_toml
 
-    tables = read_toml(path).get("method")
+    where, found = str(path), read_toml(path)
+    tables, hint = found.get("method"), 'Write one for each method, such as: [[method]] name = "tinybert"'
     if not isinstance(tables, list) or not tables:
-        raise RequestError(
-            "the recipe has no [[method]] table",
-            where=str(path),
-            hint='Write one for each method, such as: [[method]] name = "tinybert"',
-        )
-    for table in tables:
-        if not isinstance(table.get("name"), str):
-            raise RequestError("a [[method]] table has no name", where=str(path))
-    return [MethodCall(t["name"], {key: value for key, value in t.items() if key != "name"}) for t in tables]
+        raise RequestError("the recipe has no [[method]] table", where=where, hint=hint)
+    if aside := [key for key in found if key != "method"]:
+        raise RequestError(f"unknown key '{shown(aside[0])}'", where=where, hint=hint)
+    calls = []
+    for number, table in enumerate(tables, 1):
+        place = f"{where}, [[method]] {number}"
+        if not isinstance(table, dict) or not isinstance(table.get("name"), str):
+            raise RequestError("a [[method]] table has no name", where=place, hint=hint)
+        call = MethodCall(table["name"], {key: value for key, value in table.items() if key != "name"})
+        try:
+            registry.method(call.method).read_params(call.params)
+        except RequestError as error:
+            what = "" if error.where in (None, "--recipe") else f", {error.where}"
+            raise RequestError(error.what, where=f"{place}{what}", hint=error.hint) from None
+        calls.append(call)
+    return calls
 
 
 def _with_params(calls: list[MethodCall], params: Mapping[str, Any]) -> list[MethodCall]:

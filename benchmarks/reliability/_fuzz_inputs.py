@@ -47,12 +47,11 @@ def cells(rng: random.Random, kind: str, i: int) -> dict[str, Any]:
     text = f"{sentence(rng)} {i}"
     if kind == "classify":
         label: Any = rng.choice(LABELS[:3])
-        label = rng.choice([label, label, label, [label], [label, "food"]])
-        return {rng.choice(("text", "sentence")): text, "label": label}
+        return {"text": text, "label": [label, "food"] if rng.random() < 0.02 else label}
     if kind == "pair":
         return {"premise": text, "hypothesis": sentence(rng), "label": rng.choice(LABELS[:2])}
     if kind == "similarity":
-        return {"sentence1": text, "sentence2": sentence(rng), "score": rng.choice((0, 2.5, 5, "4.0"))}
+        return {"sentence1": text, "sentence2": sentence(rng), "score": rng.choice((0, 2.5, 5))}
     if kind == "qa":
         answer = rng.choice(text.split() or [text])
         answers = {"text": [answer], "answer_start": [text.find(answer)]}
@@ -70,7 +69,7 @@ def cells(rng: random.Random, kind: str, i: int) -> dict[str, Any]:
 def table(rng: random.Random, kind: str) -> list[dict[str, Any]]:
     state = rng.getrandbits(32)
     first = cells(random.Random(state), kind, 0)
-    rows = [cells(rng, kind, i) for i in range(rng.choice((1, 3, 12, 24)))]
+    rows = [cells(rng, kind, i) for i in range(rng.choice((1, 12, 40, 40, 40)))]
     return [first, *(row for row in rows if row.keys() == first.keys())]
 
 
@@ -93,7 +92,8 @@ def as_csv(rng: random.Random, rows: list[dict[str, Any]]) -> bytes:
 
 def as_json(rng: random.Random, rows: list[dict[str, Any]]) -> bytes:
     if rng.random() < 0.4:
-        lines = [json.dumps(mutate_value(rng, row) if rng.random() < 0.15 else row) for row in rows]
+        damage = rng.choice((0, 0, 0.02, 0.1))
+        lines = [json.dumps(mutate_value(rng, row) if rng.random() < damage else row) for row in rows]
         return "\n".join(lines).encode()
     columns = list(rows[0])
     by_index = {str(i): row for i, row in enumerate(rows)}
@@ -111,7 +111,7 @@ def as_json(rng: random.Random, rows: list[dict[str, Any]]) -> bytes:
         [{"id": i, "data": row, "annotations": [{"result": [_labelled(rng)]}]} for i, row in enumerate(rows)],
     ]
     value = rng.choice(shapes)
-    for _ in range(rng.choice((0, 0, 1, 1, 3))):
+    for _ in range(rng.choice((0, 0, 0, 1, 1, 3))):
         value = mutate_value(rng, value)
     return json.dumps(value, ensure_ascii=rng.random() < 0.5).encode("utf-8", "surrogatepass")
 
@@ -133,8 +133,10 @@ def as_parquet(rng: random.Random, rows: list[dict[str, Any]]) -> bytes:
     import pyarrow
     from pyarrow import parquet
 
-    if rng.random() < 0.5:
-        rows = [{name: rng.choice(ODD) if rng.random() < 0.3 else value for name, value in row.items()} for row in rows]
+    if rng.random() < 0.4:
+        rows = [
+            {name: rng.choice(ODD) if rng.random() < 0.05 else value for name, value in row.items()} for row in rows
+        ]
     columns = {name: [row[name] for row in rows] for name in rows[0]}
     arrays, names = [], []
     for name, values in columns.items():
@@ -159,14 +161,15 @@ def as_parquet(rng: random.Random, rows: list[dict[str, Any]]) -> bytes:
 def as_conll(rng: random.Random, kind: str) -> bytes:
     gap = rng.choice(("\t", " ", "\t"))
     columns = rng.choice((2, 2, 3, 4))
+    indexed = rng.random() < 0.1
+    plain = [word for word in WORDS if word and not set(word) & set(" \u00a0\u200b")]
     lines = []
-    for i in range(rng.choice((1, 4, 20))):
+    for i in range(rng.choice((1, 24, 30))):
         if rng.random() < 0.2:
             lines.append(rng.choice(("-DOCSTART- -X- O O\n", "# id 7", "#\tsource", "#begin document (a)")))
-        indexed = rng.random() < 0.1
         for j in range(rng.randint(1, 6)):
             more = ["x"] * (columns - 2)
-            word = rng.choice(WORDS) or "fly"
+            word = f"{rng.choice(plain)}{i}"
             lines.append(gap.join([*([str(j)] if indexed else []), word, *more, rng.choice(TAGS[:4])]))
         lines.append("" if i % 7 else " ")
     return rng.choice(("\n", "\r\n")).join(lines).encode()
@@ -174,7 +177,7 @@ def as_conll(rng: random.Random, kind: str) -> bytes:
 
 def as_conllu(rng: random.Random, kind: str) -> bytes:
     lines = []
-    for _ in range(rng.choice((1, 12))):
+    for _ in range(rng.choice((1, 30))):
         lines.append("# text = fly")
         for j in range(rng.randint(1, 5)):
             number = rng.choice((str(j + 1), str(j + 1), f"{j}-{j + 1}", f"{j}.1"))
@@ -184,13 +187,14 @@ def as_conllu(rng: random.Random, kind: str) -> bytes:
 
 
 def as_atis(rng: random.Random, kind: str) -> bytes:
-    pair = lambda: f"{rng.choice(WORDS)}:{rng.choice(TAGS)}"  # noqa: E731
-    rows = (f"{' '.join(pair() for _ in range(rng.randint(1, 5)))} <=> {rng.choice(LABELS)}" for _ in range(12))
+    words = [word for word in WORDS if word and not any(map(str.isspace, word))]
+    pair = lambda: f"{rng.choice(words)}:{rng.choice(TAGS[:4])}"  # noqa: E731
+    rows = (f"{' '.join(pair() for _ in range(rng.randint(1, 5)))} <=> {rng.choice(LABELS[:3])}" for _ in range(30))
     return "\n".join(rows).encode()
 
 
 def as_lines(rng: random.Random, kind: str) -> bytes:
-    style = rng.randrange(5)
+    style = 3 if kind == "embed" else rng.randrange(5)
 
     def line(i: int) -> str:
         text, label = f"{sentence(rng)} {i}", rng.choice(LABELS[:5])
@@ -199,13 +203,13 @@ def as_lines(rng: random.Random, kind: str) -> bytes:
             style
         ]
 
-    return "\n".join(line(i) for i in range(rng.choice((1, 12, 30)))).encode()
+    return "\n".join(line(i) for i in range(rng.choice((1, 40)))).encode()
 
 
 def as_squad(rng: random.Random, kind: str) -> bytes:
     articles = []
-    for a in range(rng.choice((1, 12))):
-        context = sentence(rng, 20)
+    for a in range(rng.choice((1, 24))):
+        context = f"{sentence(rng, 20)} {a}"
         word = rng.choice(context.split() or ["fly"])
         answer = {"text": word, "answer_start": context.find(word)}
         qas = [{"id": str(a), "question": sentence(rng), "answers": [answer], "is_impossible": False}]
@@ -251,7 +255,7 @@ TOKENS = (b"\n", b"\r", b"\t", b" ", b"\0", b'"', b"'", b",", b";", b"|", b"\\",
 
 def mutate_bytes(rng: random.Random, content: bytes) -> bytes:
     """Bytes changed, cut, doubled, moved, or put in."""
-    for _ in range(rng.choice((1, 1, 2, 4, 8))):
+    for _ in range(rng.choice((1, 1, 1, 2, 4, 8))):
         at, until = sorted((rng.randint(0, len(content)), rng.randint(0, len(content))))
         what = rng.randrange(7)
         if what == 0:
@@ -302,13 +306,12 @@ def data_file(rng: random.Random, folder: Path) -> tuple[Path, str, str]:
     if rng.random() < 0.04:
         return brat_folder(rng, folder), "ner", "brat"
     name = rng.choice(list(FORMATS))
-    if name in ("conll", "conllu"):
-        kind = rng.choice(("ner", "tag"))
-    if name == "squad":
-        kind = "qa"
+    fitting = {"conll": ("ner", "tag"), "conllu": ("tag",), "squad": ("qa",), "atis": ("ner", "classify")}
+    fitting["lines"] = ("classify", "embed")
+    kind = rng.choice(fitting.get(name, (kind,)))
     endings, make = FORMATS[name]
     content = make(rng, kind)
-    if rng.random() < 0.75:
+    if rng.random() < 0.5:
         content = mutate_bytes(rng, content)
     ending = rng.choice(endings)
     if rng.random() < 0.06:
@@ -318,13 +321,13 @@ def data_file(rng: random.Random, folder: Path) -> tuple[Path, str, str]:
             content = mutate_bytes(rng, content)
     path = folder / f"rows{ending}"
     path.write_bytes(content)
-    return path, kind if rng.random() < 0.85 else rng.choice(TASKS), name
+    return path, kind if rng.random() < 0.9 else rng.choice(TASKS), name
 
 
 def brat_folder(rng: random.Random, folder: Path) -> Path:
     """Texts with their annotations beside them."""
-    for i in range(rng.choice((1, 12))):
-        text = sentence(rng, 12)
+    for i in range(rng.choice((1, 30))):
+        text = f"{sentence(rng, 12)} {i}"
         end = len(text.split(" ")[0])
         note = rng.choice(
             (f"T1\tLOC 0 {end}\t{text[:end]}\n", "", f"T1\tLOC 0 2;3 {end}\t{text}\nR1\tX Arg1:T1 Arg2:T1\n")

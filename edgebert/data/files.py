@@ -249,6 +249,9 @@ def _of_whole_texts(suffix: str, head: Sequence[bytes], roles: Collection[str] |
     cells = {cell.decode(errors="replace").strip().casefold() for cell in head[0].split(b"\t")}
     if b"\t" in head[0] and (roles is not None or (suffix == ".tsv" and cells <= usual_names() - WORD_NAMES)):
         return "tsv"
+    names = {name.strip().casefold() for name in head[0].decode(errors="replace").split(",")}
+    if len(names) > 1 and names <= usual_names() - WORD_NAMES:
+        return "csv"
     if are_labelled([line.decode(errors="replace").rstrip("\r") for line in head[:-1] or head]):
         return "labelled lines"
     if roles is not None and not LABELLED & set(roles) and not _starts_json(head[0]):

@@ -6,22 +6,18 @@ A package is never imported: its files are found by its metadata, and read only 
 from __future__ import annotations
 
 import hashlib
-import sys
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, fields
 from functools import cache
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
+from typing import Any
 
 from edgebert.data.files import read_parts
 from edgebert.data.found import Found, Part
-from edgebert.errors import DataError
+from edgebert.errors import DataError, RequestError, unknown
+from edgebert.toml import read_toml
 from edgebert.types import SPLITS, Split
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 
 @dataclass(frozen=True)
@@ -54,10 +50,34 @@ def catalogue() -> dict[str, CatalogueEntry]:
 
 
 def read_entry(path: Path) -> CatalogueEntry:
-    table = tomllib.loads(path.read_text("utf-8"))
-    files = table.pop("files")
-    known = {split: tuple(CatalogueFile(**file) for file in files[split]) for split in SPLITS if split in files}
+    """The entry of a TOML file. Raises RequestError with the file and the key that is wrong."""
+    table = read_toml(path)
+    listed = table.pop("files", None)
+    _check_texts(table, {one.name for one in fields(CatalogueEntry)} - {"files"}, str(path))
+    if not isinstance(listed, dict) or not listed or not listed.keys() <= set(SPLITS):
+        raise RequestError("no [[files.SPLIT]] table", where=f"{path}, files", hint=f"A split is {', '.join(SPLITS)}.")
+    known: dict[Split, tuple[CatalogueFile, ...]] = {}
+    for split in (split for split in SPLITS if split in listed):
+        files = listed[split] if isinstance(listed[split], list) else []
+        for number, file in enumerate(files, 1):
+            place = f"{path}, [[files.{split}]] {number}"
+            _check_texts(file if isinstance(file, dict) else {}, {"path", "sha256"}, place)
+            if Path(file["path"]).is_absolute() or ".." in Path(file["path"]).parts:
+                raise RequestError("the path leads out of the package", where=place, hint="Write it below its folder.")
+        if not files:
+            raise RequestError("no file", where=f"{path}, files.{split}", hint="Each has a path and its sha256.")
+        known[split] = tuple(CatalogueFile(**file) for file in files)
     return CatalogueEntry(**table, files=known)
+
+
+def _check_texts(table: Mapping[str, Any], names: Collection[str], where: str) -> None:
+    """That the table has these keys and no others, and a text that is not blank for each."""
+    for name in (*table, *sorted(names)):
+        if name not in names:
+            raise unknown("key", name, names, where=where)
+        value = table.get(name)
+        if not isinstance(value, str) or not value.strip() or not value.isprintable():
+            raise RequestError("a text on one line is needed", where=f"{where}, {name}", hint=f'Write {name} = "…"')
 
 
 def from_catalogue(entry: CatalogueEntry) -> Found:

@@ -6,12 +6,13 @@ exists, the command line reads `params`, the contract tests read all of it.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from edgebert.errors import RequestError, unknown
+from edgebert.errors import RequestError, shown, unknown
 from edgebert.types import Row, Student, TrainSettings
 
 if TYPE_CHECKING:
@@ -61,17 +62,10 @@ class Param:
         """`value` as this parameter's type. Raises RequestError that names the method and the parameter."""
         place = f"{method}.{self.name}"
         try:
-            if self.type is tuple:
-                parts = value.replace(",", " ").split() if isinstance(value, str) else value
-                value = tuple(int(part) for part in parts)
-            elif self.type is bool and isinstance(value, str):
-                value = {"true": True, "false": False}[value.lower()]
-            else:
-                value = self.type(value)
-        except (TypeError, ValueError, KeyError):
-            raise RequestError(
-                f"{value!r} cannot be read as {KINDS.get(self.type, self.type.__name__)}", where=place, hint=self.help
-            ) from None
+            value = self._typed(value)
+        except (TypeError, ValueError, KeyError, OverflowError):
+            what = f"{shown(repr(value))} cannot be read as {KINDS.get(self.type, self.type.__name__)}"
+            raise RequestError(what, where=place, hint=self.help) from None
         if self.choices and value not in self.choices:
             raise unknown("value", str(value), [str(choice) for choice in self.choices], where=place)
         if self.minimum is not None and value < self.minimum:
@@ -79,6 +73,36 @@ class Param:
         if self.maximum is not None and value > self.maximum:
             raise RequestError(f"{value} is above {self.maximum:g}", where=place, hint=self.help)
         return value
+
+    def _typed(self, value: Any) -> Any:
+        """`value` as `type`; text is read, and what would lose something on the way is refused."""
+        if self.type is tuple:
+            parts = value.replace(",", " ").split() if isinstance(value, str) else value
+            if not isinstance(parts, list | tuple):
+                raise TypeError
+            return tuple(_whole(part) for part in parts)
+        if self.type is bool:
+            return {"true": True, "false": False}[value.lower()] if isinstance(value, str) else _same(value, bool)
+        if self.type is str:
+            return _same(value, str)
+        if isinstance(value, bool):
+            raise TypeError
+        read = _whole(value) if self.type is int else self.type(value)
+        if isinstance(read, float) and not math.isfinite(read):
+            raise ValueError
+        return read
+
+
+def _whole(value: Any) -> int:
+    if isinstance(value, bool) or (isinstance(value, float) and not value.is_integer()):
+        raise TypeError
+    return int(value)
+
+
+def _same(value: Any, kind: type) -> Any:
+    if not isinstance(value, kind):
+        raise TypeError
+    return value
 
 
 @dataclass(frozen=True)
