@@ -146,7 +146,7 @@ def _value(table: Mapping[str, Any], key: str, kind: type, where: str, name: str
     if not _is_kind(value, kind):
         raise _broken(f"{shown(repr(value))} is not {KINDS[kind]}", where, dotted, f"Write {KINDS[kind]}.")
     if kind in (int, float) and not 0 < value < LARGEST:
-        much = "more than any device has" if value >= LARGEST and value != float("inf") else "not a number above zero"
+        much = "more than any device has" if value > 0 else "not above zero"
         hint = "A limit that is left out does not bind." if name == "budget" else "Write a positive number."
         raise _broken(f"{shown(str(value))} is {much}", where, dotted, hint)
     if key != "notes":
