@@ -6,7 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgebert.cli._show import column_options, json_option, print_json, print_table, read_columns
+from edgebert.cli._show import (
+    column_options,
+    json_option,
+    print_json,
+    print_table,
+    read_columns,
+    read_params,
+    stdout_console,
+)
 
 if TYPE_CHECKING:
     from edgebert.data.inspect import Inspection, SplitView
@@ -14,6 +22,13 @@ if TYPE_CHECKING:
 SHOWN = 20  # labels
 WIDTH = 40  # characters of the longest bar
 BINS = 10
+_STYLES = {
+    "label": "bold green",
+    "labels": "bold green",
+    "tags": "bold green",
+    "score": "bold green",
+    "answer": "bold green",
+}
 
 
 @click.group(
@@ -56,6 +71,7 @@ Examples:
 @click.argument("paths", metavar="PATH...", nargs=-1, required=True)
 @click.option("--task", help="How rows are read (edgebert tasks).  [default: guessed from the columns]")
 @column_options
+@click.option("--set", "params", multiple=True, metavar="TASK.OPTION=VALUE", help="An option of the task; as in fit.")
 @click.option("--encoding", default="utf-8", show_default=True, help="Of text files.")
 @click.option("--picture", type=click.Path(dir_okay=False), help="Also draw it, into a .png or .svg file.")
 @json_option
@@ -64,9 +80,16 @@ def inspect_command(paths: tuple[str, ...], picture: str | None, as_json: bool, 
     from pathlib import Path
 
     from edgebert.data.inspect import draw, inspect
+    from edgebert.errors import EdgebertError
 
-    columns = read_columns(options)
-    found = inspect(paths, options["task"], encoding=options["encoding"], columns=columns)
+    columns, params = read_columns(options), read_params(options["params"])
+    read = {name.partition(".")[2] or name: value for name, value in params.items()}
+    try:
+        found = inspect(paths, options["task"], encoding=options["encoding"], columns=columns, options=read)
+    except EdgebertError as error:  # here data is an argument, which fit takes by --data
+        error.hint = error.hint and error.hint.replace("--data ", "")
+        error.where = "PATH" if error.where == "--data" else error.where and error.where.removeprefix("--data ")
+        raise
     if picture:
         draw(found, Path(picture))
     if as_json:
@@ -84,18 +107,50 @@ def _print(found: Inspection) -> None:
         for split, view in found.splits.items()
     ]
     print_table(("split", "rows", "words, median", "95 in 100 have at most", "most", "labels"), rows)
+    _print_examples(found)
+    for note in found.notes:
+        click.echo(f"note: {note}")
     first = next(iter(found.splits.values()))
     _print_bars("words a row", _bins(first))
     if first.labels:
         _print_bars("labels", list(first.labels.items())[:SHOWN])
         if len(first.labels) > SHOWN:
             click.echo(f"  and {len(first.labels) - SHOWN} more")
-    for note in found.notes:
-        click.echo(f"note: {note}")
     for problem in found.problems:
         click.echo(f"problem: {problem}")
     if not found.problems:
         click.echo("no problem was found")
+
+
+def _print_examples(found: Inspection) -> None:
+    """Rows as they were understood, a field a line."""
+    from rich.text import Text
+
+    console = stdout_console()
+    click.echo("rows as they were read:")
+    for example in found.examples:
+        fields = {
+            "text": example.text,
+            "second": example.second,
+            "tags": "  ".join(example.tagged),
+            "labels" if len(example.labels) > 1 else "label": ", ".join(example.labels),
+            "score": "" if example.score is None else f"{example.score:.2f} of 1",
+            "answer": " | ".join(example.answers),
+        }
+        console.print(Text(f"  {example.split}, {example.where}", style="dim"), no_wrap=True, overflow="ellipsis")
+        for name, value in fields.items():
+            if value or (name == "label" and found.task == "classify"):
+                line = Text.assemble(
+                    (f"    {name:<7} ", "dim"), (_one_line(value, console.width) or "none", _STYLES.get(name, ""))
+                )
+                console.print(line, no_wrap=True, overflow="ellipsis")
+
+
+def _one_line(text: str, width: int) -> str:
+    """Text that fits the width; white space that is no space is shown as one, what a terminal would obey as ?."""
+    flat = "".join(c if c.isprintable() else " " if c.isspace() else "?" for c in text[:width])
+    most = max(20, width - 13)
+    return flat if len(text) <= most else f"{flat[: most - 1]}…"
 
 
 def _bins(view: SplitView) -> list[tuple[str, int]]:

@@ -135,8 +135,6 @@ def read_rows(parts: Sequence[Part], task: Task, columns: Mapping[str, str]) -> 
         guessed.update(dict.fromkeys(note for _, guesses in given for note in guesses))
         if found := [record for one, _ in given for record in one]:
             records[split] = found
-        elif given:
-            raise DataError("no row is left to read", where=split, hint=f"Give other rows: --data {split}=FILE")
     notes = [*whole_number_labels(records), *without_hidden_labels(records, task.columns)]
     rows: Rows = {}
     for split, own in records.items():

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from edgebert import registry
 from edgebert.data import catalogue, find_all, read_rows
+from edgebert.data.columns import assign
 from edgebert.data.conll import LINES
+from edgebert.data.lists import read_list
 from edgebert.data.long import is_long
 from edgebert.data.problems import problems
 from edgebert.data.splits import overlap_notes, unseen_notes
@@ -21,8 +23,11 @@ from edgebert.types import Row, Split
 
 if TYPE_CHECKING:
     from edgebert.data.found import Part
+    from edgebert.tasks import Task
 
 SHARES = (50, 95)
+EXAMPLES = 3  # rows that are shown
+GUESSED = 100  # rows that the task is guessed from
 
 
 @dataclass(frozen=True)
@@ -38,23 +43,44 @@ class SplitView:
 
 
 @dataclass(frozen=True)
+class Example:
+    """A row as it was understood; what it does not have is empty."""
+
+    split: Split
+    where: str
+    text: str = ""  # words joined by spaces, where the row has words
+    second: str = ""
+    tagged: tuple[str, ...] = ()  # word/TAG of each word that has a tag other than O
+    labels: tuple[str, ...] = ()
+    score: float | None = None  # 0 to 1
+    answers: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Inspection:
     task: str
     guessed: bool  # whether the task was guessed from the columns
-    columns: tuple[str, ...]  # of the first row
+    columns: tuple[str, ...]  # of the first file
     splits: Mapping[Split, SplitView]
+    examples: tuple[Example, ...]  # of the first split: rows of different labels, where there are some
     notes: tuple[str, ...]  # what was guessed or repaired
     problems: tuple[str, ...]
 
 
 def inspect(
-    specs: Sequence[str], task: str | None = None, *, encoding: str = "utf-8", columns: Mapping[str, str] | None = None
+    specs: Sequence[str],
+    task: str | None = None,
+    *,
+    encoding: str = "utf-8",
+    columns: Mapping[str, str] | None = None,
+    options: Mapping[str, Any] | None = None,
 ) -> Inspection:
     """Reads rows as a fit would, without carving splits.
 
     Args:
         specs: as `edgebert.data.load` takes them.
         task: a name; None guesses from the columns.
+        options: of the task, such as `multi_label`.
 
     Raises:
         DataError, RequestError: as `edgebert.data.load`.
@@ -63,26 +89,65 @@ def inspect(
         raise RequestError("nothing to inspect", where="PATH", hint="Name a file, a folder, or data of: edgebert data")
     check_encoding(encoding)
     name = task or next((catalogue()[spec].task for spec in specs if spec in catalogue()), None)
-    first = registry.task(name or _guess(find_all(specs, None, encoding)[0].parts[0]))
-    found = find_all(specs, first, encoding)
+    chosen = registry.task(name or _guess(find_all(specs, None, encoding)[0].parts[0])).configured(options or {})
+    found = find_all(specs, chosen, encoding)
     parts = [part for one in found for part in one.parts]
     told = [note for one in found for note in one.notes]
-    rows, notes = read_rows(parts, first, columns or {})
+    if task is None and chosen.name == "classify" and not options and _have_several(parts, chosen, columns or {}):
+        chosen = chosen.configured({"multi_label": True})
+        told.append("rows have several labels, which fit reads with --set classify.multi_label=true")
+    rows, notes = read_rows(parts, chosen, columns or {})
     whole: dict[Split, list[Row]] = {"train": [], "dev": [], "test": [], **rows}
     wrong = [*overlap_notes(whole), *(unseen_notes(whole) if rows.get("train") else ()), *problems(rows)]
+    split, first = next(iter(rows.items()))
     return Inspection(
-        first.name,
+        chosen.name,
         task is None,
-        tuple(str(column) for column in parts[0].records[0].columns if column != LINES),
+        tuple(dict.fromkeys(str(c) for record in parts[0].records for c in record.columns if c != LINES)),
         {split: _view(own) for split, own in rows.items()},
+        tuple(_example(row, split) for row in _telling(first)),
         (*told, *notes),
         tuple(wrong),
     )
 
 
+def _have_several(parts: Sequence[Part], task: Task, columns: Mapping[str, str]) -> bool:
+    """Whether some row has a list of several labels."""
+    for part in parts:
+        for record in assign(part.records, task.columns, columns)[0]:
+            label = record.columns.get("label")
+            label = read_list(label, record.where) if isinstance(label, str) else label
+            if isinstance(label, list | tuple) and len(label) > 1:
+                return True
+    return False
+
+
+def _telling(rows: Sequence[Row]) -> list[Row]:
+    """At most EXAMPLES rows: the first of each kind of labels, then others, in their order."""
+    first = {(row.labels, frozenset(row.tags), bool(row.answers)): i for i, row in reversed(list(enumerate(rows)))}
+    numbers = sorted(first.values())[:EXAMPLES]
+    numbers += [i for i in range(min(len(rows), 2 * EXAMPLES)) if i not in numbers][: EXAMPLES - len(numbers)]
+    return [rows[i] for i in sorted(numbers)]
+
+
+def _example(row: Row, split: Split) -> Example:
+    return Example(
+        split,
+        row.where,
+        text=" ".join(row.words) if row.words else row.text or "",
+        second=row.second or "",
+        tagged=tuple(f"{word}/{tag}" for word, tag in zip(row.words, row.tags, strict=False) if tag != "O"),
+        labels=row.labels,
+        score=row.score,
+        answers=tuple(answer for answer, _ in row.answers),
+    )
+
+
 def _guess(part: Part) -> str:
-    """The task of the first row's columns."""
-    columns = part.records[0].columns
+    """The task of the columns, by the first value that each holds."""
+    columns: dict[str, Any] = {}
+    for record in part.records[:GUESSED]:
+        columns |= {name: value for name, value in record.columns.items() if columns.get(name) is None}
     if is_long(part.records):
         return "ner" if _is_entities(part) else "tag"
     for name in ("qa", "ner", "similarity", "pair", "classify"):
