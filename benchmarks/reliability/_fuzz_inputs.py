@@ -326,7 +326,7 @@ def data_file(rng: random.Random, folder: Path) -> tuple[Path, str, str]:
 
 def brat_folder(rng: random.Random, folder: Path) -> Path:
     """Texts with their annotations beside them."""
-    for i in range(rng.choice((1, 30))):
+    for i in range(rng.choice((1, 30, 30))):
         text = f"{sentence(rng, 12)} {i}"
         end = len(text.split(" ")[0])
         note = rng.choice(

@@ -54,6 +54,8 @@ def read_bytes(path: Path, place: str) -> bytes:
     try:
         _check_ordinary(path, place)
         with path.open("rb") as file:
+            if path.stat().st_size > MAX_BYTES:
+                raise _too_long(place)
             content = _unpacked(file, suffix, place) if suffix in PACKED else _bounded(file, place)
     except OSError as error:  # gzip's BadGzipFile is one too
         raise DataError(f"cannot be read: {error.strerror or first_line(error)}", where=place) from None
@@ -95,8 +97,12 @@ def _bounded(file: IO[bytes], place: str) -> bytes:
     while block := file.read(2**20):
         held.write(block)
         if held.tell() > MAX_BYTES:
-            raise too_large(f"more than {MAX_BYTES // 2**20} MB", place)
+            raise _too_long(place)
     return held.getvalue()
+
+
+def _too_long(place: str) -> DataError:
+    return too_large(f"more than {MAX_BYTES // 2**20} MB", place)
 
 
 def check_cells(content: bytes, place: str) -> None:

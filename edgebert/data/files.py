@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from difflib import get_close_matches
@@ -138,10 +139,10 @@ def exists(path: Path) -> bool:
 
 def missing(path: Path) -> DataError:
     """The error for a path that is not there, with the nearest names beside it."""
-    if path.is_symlink():
+    if os.path.islink(path):  # noqa: PTH114 - False for a name that cannot be one
         hint = "The link leads to no file: name the file itself."
         return DataError("a link to nothing, or to itself", where=str(path), hint=hint)
-    if not path.parent.is_dir():
+    if not exists(path.parent):
         return DataError("no such file", where=str(path), hint=f"The folder {path.parent} does not exist either.")
     near = near_files(path)
     hint = f"Did you mean {' or '.join(near)}?" if near else f"Nothing in {path.parent} has a name like it."
