@@ -167,6 +167,9 @@ def label_studio(**more: Any) -> dict[str, Any]:
         {"text": TEXT, "entities": SPANS},
         {"column1": TEXT, "column2": {"entities": SPANS}},
         {"id": "a", "data": TEXT, "label": SPANS},
+        {"text": TEXT, "annotations": {"entities": SPANS}},
+        {"source": TEXT, "job": {"annotations": {"entities": [
+            {"label": k, "startOffset": a, "endOffset": b} for a, b, k in SPANS]}}, "job-metadata": {"entities": []}},
         {"text": TEXT, "ents": OBJECTS, "tokens": [{"id": 0, "start": 0, "end": 4, "tag": "NNP"}]},
         {"text": TEXT, "spans": OBJECTS, "tokens": [{"text": "Anna", "id": 0}], "answer": "accept"},
         label_studio(was_cancelled=False),

@@ -61,6 +61,12 @@ NUMBERS = "the first column numbers the sentences; the second is read as the wor
          ["the first line names the columns: 'word' is read as the word, 'ner_tag' as the tag; left aside: pos"]),
         (written("{s} {word} {tag}", after="sentence_id word tag\n", between=""),
          ["the first line names the columns: 'word' is read as the word, 'tag' as the tag"]),
+        (written("{word}\t{tag}\tO\t-", after="TOKEN\tNE-COARSE\tNE-NESTED\tMISC\n# id = 1\n"),
+         ["the first line names the columns: 'TOKEN' is read as the word, 'NE-COARSE' as the tag; left aside:"
+          " NE-NESTED, MISC"]),
+        (written("{word}\t{tag}", before="###MEDLINE:1\n\n"), []),
+        ("Anna|NNP|B-PER Berg|NNP|I-PER sleeps|VB|O\n\nin|IN|O Riga|NNP|B-LOC .|.|O\n",
+         ["each line is read as a sentence, what stands before the first '|' of a word as the word"]),
         (written("de:{word}\t{tag}"),
          ["every word begins with the code of a language (de), which is left out"]),
     ],

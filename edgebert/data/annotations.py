@@ -78,7 +78,7 @@ def plain_records(records: Sequence[Record]) -> tuple[Sequence[Record], list[str
     Raises DataError with the place of a record that its tool would not have written.
     """
     notes: list[str] = []
-    for step in (_pairs, _documents, _tasks, _accepted, _choices, _gliner, _with_entities):
+    for step in (_pairs, _documents, _tasks, _accepted, _choices, _gliner, _lifted, _with_entities):
         read = step(records, notes) if records else None
         records = records if read is None else read
     return records, notes
@@ -321,6 +321,23 @@ def _one_further(span: Any, record: Record) -> list[Any]:
         hint = 'GLiNER\'s form: "ner": [[0, 1, "person"]], the first and the last word.'
         raise DataError(f"a span is {str(span)[:80]}", where=record.where, hint=hint)
     return [span[0], span[1] + 1, span[2]]
+
+
+def _lifted(records: Sequence[Record], notes: list[str]) -> Sequence[Record] | None:
+    """{"annotations": {"entities": [...]}}, as SageMaker Ground Truth and writers of spaCy's data have it."""
+
+    def inner(value: Any, depth: int = 0) -> Any:
+        if not isinstance(value, Mapping) or depth > 2:
+            return value if depth and isinstance(value, list) else None
+        return next((found for name in _SPANS if (found := inner(value.get(name), depth + 1)) is not None), None)
+
+    if any("entities" in record.columns for record in records):
+        return None
+    names = dict.fromkeys(n for record in records for n, v in record.columns.items() if isinstance(v, Mapping))
+    lifted = {
+        n: [replace(r, columns={**r.columns, "entities": inner(r.columns.get(n))}) for r in records] for n in names
+    }
+    return next((own for own in lifted.values() if _are_spans(own, "entities")), None)
 
 
 def _with_entities(records: Sequence[Record], notes: list[str]) -> Sequence[Record] | None:

@@ -15,7 +15,7 @@ from edgebert.errors import DataError
 from edgebert.types import Record
 
 TAG_LIKE = re.compile(r"O|[A-Z]-\S+")
-COMMENT = re.compile(r"#[ \t]|#(begin|end) |#\w+ ?= ?")
+COMMENT = re.compile(r"#[ \t]|#(begin|end) |#\w+ ?= ?|###\S")
 _ENTITY = re.compile(r"(?:NER|NE|Entity|name)=(O|[BIELSUMW]-[^\s()]+)", re.IGNORECASE)
 DOCUMENT = "-DOCSTART-"
 CONLLU_COLUMNS = 10
@@ -30,6 +30,12 @@ def read_conll(content: bytes, place: str, encoding: str = "utf-8", notes: list[
     first, or is 1.
     """
     text = lines(content, place, encoding)
+    if between := _separator_in_words(text):
+        if notes is not None:
+            notes.append(
+                f"each line is read as a sentence, what stands before the first '{between}' of a word as the word"
+            )
+        return _one_line_sentences(text, between, place)
     if is_ontonotes(text):
         if notes is not None:
             notes.append("columns 4 and 11 of CoNLL-2012 are read as the word and its entity")
@@ -52,10 +58,33 @@ def read_conll(content: bytes, place: str, encoding: str = "utf-8", notes: list[
     return records
 
 
+def _separator_in_words(text: list[str]) -> str:
+    """What parts word and tag where a line is a sentence, as in WikiNER: `Anna|NNP|I-PER sleeps|VBZ|O`; "" if none does."""
+    head = [line.split() for line in text[:200] if line.strip()]
+    if not head or all(len(pairs) < 3 for pairs in head):
+        return ""
+    parted = [pair.rsplit("|") for pairs in head for pair in pairs]
+    if len({len(parts) for parts in parted}) != 1 or len(parted[0]) not in (2, 3):
+        return ""
+    return "|" if all(TAG_LIKE.fullmatch(parts[-1]) for parts in parted) else ""
+
+
+def _one_line_sentences(text: list[str], between: str, place: str) -> list[Record]:
+    records: list[Record] = []
+    for number, line in enumerate(text, 1):
+        parted = [(pair.partition(between)[0], pair.rpartition(between)) for pair in line.split()]
+        if bad := next((tag for _, (_, mark, tag) in parted if not mark), None):
+            hint = f"A word reads: word{between}TAG, or word{between}POS{between}TAG."
+            raise DataError(f"'{bad}' has no '{between}' before a tag", where=f"{place}:{number}", hint=hint)
+        records += _record([(number, word, tag) for word, (_, _, tag) in parted], place)
+    return records
+
+
 def _sentences(text: list[str], place: str) -> tuple[list[Sentence], list[str] | None]:
     """The lines of each sentence, and the cells of the header where there is one."""
     tabbed, width = _shape(text)
-    tags = {cells[-1] for line in text if _holds_words(line) and len(cells := _columns(line, tabbed)) == width}
+    shaped = [cells for line in text if _holds_words(line) and len(cells := _columns(line, tabbed)) == width]
+    tags = {cells[-1] for cells in shaped[1:]}  # the first may be a header
     sentences: list[Sentence] = [[]]
     header: list[str] | None = None
     for number, line in enumerate(text, 1):
@@ -72,7 +101,7 @@ def _sentences(text: list[str], place: str) -> tuple[list[Sentence], list[str] |
             cells.pop()
         if len(cells) != width or width == 1:
             raise _wrong_columns(f"{place}:{number}", len(cells), max(width, 2), tabbed)
-        if header is None and not any(sentences) and is_header(cells):
+        if header is None and not any(sentences) and is_header(cells, tags):
             header = cells
             continue
         sentences[-1].append((number, cells))

@@ -4,7 +4,7 @@ otherwise."""
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -45,11 +45,19 @@ class Layout:
     notes: tuple[str, ...] = ()
 
 
-def is_header(cells: Cells) -> bool:
-    """Whether a line names columns: all by usual names, among them one of a word and one that may be a tag's."""
+def is_header(cells: Cells, tags: Collection[str] = ()) -> bool:
+    """Whether a line names columns: all by usual names, or one of them a word and none like the file's tags.
+
+    Args:
+        tags: the last cells of other lines, where they are known.
+    """
     names = [plain_name(cell) for cell in cells]
-    known = {*WORD_NAMES, *TAG_NAMES, *SENTENCE_NAMES, *_OTHER_NAMES}
-    return len(names) > 1 and set(names) <= known and any(name in WORD_NAMES for name in names)
+    if len(names) < 2 or not any(name in WORD_NAMES for name in names):
+        return False
+    if set(names) <= {*WORD_NAMES, *TAG_NAMES, *SENTENCE_NAMES, *_OTHER_NAMES}:
+        return True
+    capitals = all(cell[:1].isupper() and cell != "O" and not TYPED.fullmatch(cell) for cell in cells)
+    return capitals and bool(tags) and cells[-1] not in tags
 
 
 def is_tagged(lines: Sequence[Cells]) -> bool:
@@ -73,7 +81,8 @@ def find_layout(sentences: Sequence[Sentence], header: Cells | None = None) -> L
     word, sentence, notes = _word_column(sentences, width)
     tag = width - 1
     if header is not None:
-        return _named(header, word, tag, sentence)
+        first = next((column for column in range(1, width) if columns.are_tags(column)), tag)
+        return _named(header, word, first, sentence)
     if word == 0 and columns.are_tags(0) and not columns.are_tags(tag):
         word, tag = tag, 0
         notes.append("the first column is read as the tag and the last as the word")
