@@ -79,8 +79,8 @@ def _read(record: Record, counts: Counter[str]) -> Row | Spanned | SpannedWords:
     if words is not None and tags is not None:
         # words may be "[ music ]", tags never
         listed = isinstance(columns[tags], str) and read_list(columns[tags], record.where) is not None
-        texts = [_texts(columns[name], name, record, counts, listed=listed) for name in (words, tags)]
-        return _from_lists(*texts, record)
+        own = _texts(columns[words], words, record, counts, listed=listed)
+        return _from_lists(own, _texts(columns[tags], tags, record, counts, listed=listed), record)
     if isinstance(text, str) and (spans is not None or any(name in columns for name in SPANS)):
         counts["rows without a list of spans, read as rows without entities"] += spans is None
         return Spanned(text, read_spans(columns[spans], spans, record.where, counts) if spans else (), record.where)
