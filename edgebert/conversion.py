@@ -13,6 +13,9 @@ from edgebert import registry
 from edgebert.convert_output import NEW, REASON, REJECTED, holds_another, publish, work_folder
 from edgebert.convert_request import ConvertRequest, check_names, check_output, lengths_of
 from edgebert.converters import CALIBRATION_ROWS, Batch, Source
+from edgebert.data.contents import exists, read_bytes
+from edgebert.data.files import missing
+from edgebert.data.text import check_encoding, lines
 from edgebert.errors import DataError, RequestError
 from edgebert.faults import faults_told
 from edgebert.folders import link_tree, name_of, sha256_file, write_atomic
@@ -278,13 +281,11 @@ def _rows(
         batches = _text_batches(SAMPLE, tokenizer, max_length)
         return _Rows((), batches, f"{len(batches)} sentences of our own: give --texts or --data for yours")
     path = Path(request.texts)
-    try:
-        lines = path.read_text(encoding=request.encoding).splitlines()
-    except FileNotFoundError:
-        raise DataError("no such file", where=str(path)) from None
-    except (OSError, UnicodeError) as error:
-        raise DataError(f"cannot be read: {error}", where=str(path), hint="Is --encoding right?") from None
-    texts = [line for line in lines if line.strip()]
+    check_encoding(request.encoding)
+    if not exists(path):
+        raise missing(path)
+    found = lines(read_bytes(path, str(path)), str(path), request.encoding)
+    texts = [line for line in found if line.strip()]
     if not texts:
         raise DataError("every line is empty", where=str(path), hint="One text a line, a few dozen or more.")
     batches = _text_batches(texts[: request.rows + CALIBRATION_ROWS], tokenizer, max_length)

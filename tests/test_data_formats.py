@@ -435,3 +435,17 @@ def test_a_row_may_lack_a_column_that_others_have(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="the label is None") as caught:
         loaded(tmp_path / "a.jsonl", rows + '{"text": "bare"}\n')
     assert caught.value.where.endswith(":21")
+
+
+def test_utf_16_is_told_and_read(tmp_path: Path) -> None:
+    for encoding in ("utf-16", "utf-16-le", "utf-16-be"):
+        with pytest.raises(DataError) as caught:
+            loaded(tmp_path / "a.csv", CSV.encode(encoding))
+        told = str(caught.value.hint).rpartition("--encoding ")[2]
+        assert told == encoding
+        assert pairs(load([str(tmp_path / "a.csv")], CLASSIFY, encoding=told)) == {
+            (f"row {i}", (f"{i % 2}",)) for i in range(20)
+        }
+    tagged = "".join(f"word{i}\tB-X\nends\tO\n\n" for i in range(20))
+    (tmp_path / "a.conll").write_bytes(tagged.encode("utf-16"))
+    assert len(load([str(tmp_path / "a.conll")], registry.task("ner"), encoding="utf-16").splits["train"]) == 16

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 from edgebert.data.annotations import plain
 from edgebert.data.columns import assign
-from edgebert.data.contents import bare_name
-from edgebert.data.files import SUFFIXES, exists, from_file, from_folder, missing, near_files
+from edgebert.data.contents import bare_name, exists
+from edgebert.data.files import SUFFIXES, from_file, from_folder, missing, near_files
 from edgebert.data.found import Found, Part, role
 from edgebert.data.hub import from_hub
 from edgebert.data.labels import refuse_surrogates, whole_number_labels, without_hidden_labels

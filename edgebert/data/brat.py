@@ -15,6 +15,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from edgebert.data.contents import read_bytes
 from edgebert.data.found import Found, Part, role
 from edgebert.data.text import decode, lines
 from edgebert.errors import DataError
@@ -48,7 +49,7 @@ def read_brat(folder: Path, encoding: str, split: Split | None = None) -> Found:
         if not text_file.is_file():
             hint = "A document of brat is two files, for example doc1.ann and doc1.txt."
             raise DataError(f"there is no {text_file.name} beside it", where=str(path), hint=hint)
-        content, annotations = text_file.read_bytes(), path.read_bytes()
+        content, annotations = (read_bytes(one, str(one)) for one in (text_file, path))
         text = decode(content, str(text_file), encoding)
         spans = list(_spans(text, lines(annotations, str(path), encoding), str(path), counts))
         records.setdefault(own, []).extend(_rows(text, spans, str(text_file)))

@@ -11,14 +11,14 @@ import zipfile
 import zlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from edgebert.errors import DataError, first_line
 
 MAX_BYTES = 512 * 2**20  # of one file, unpacked
 MAX_CELLS = 50_000_000  # lines, cells, JSON values: each becomes an object of Python
 MAX_ROWS = 2_000_000  # of one table
-_OPENERS: dict[str, Callable[[IO[bytes]], IO[bytes]]] = {
+_OPENERS: dict[str, Callable[[IO[bytes]], Any]] = {
     ".gz": lambda file: gzip.GzipFile(fileobj=file),
     ".bz2": bz2.BZ2File,
     ".xz": lzma.LZMAFile,
@@ -43,6 +43,14 @@ _OTHER_FORMATS = {  # ending -> (what it is, how to make rows of it)
 def bare_name(path: Path) -> Path:
     """The path without the ending of a compression: rows.csv for rows.csv.gz."""
     return path.with_suffix("") if path.suffix.lower() in PACKED else path
+
+
+def exists(path: Path) -> bool:
+    """Whether there is something of this name; a name that cannot be one, and a link in a circle, are not there."""
+    try:
+        return path.exists()
+    except (OSError, ValueError):
+        return False
 
 
 def read_bytes(path: Path, place: str) -> bytes:

@@ -13,7 +13,7 @@ from typing import Any
 from edgebert.data.brat import is_brat, read_brat
 from edgebert.data.columns import LABEL_ROLES
 from edgebert.data.conll import CONLLU_COLUMNS, read_atis, read_conll, read_conllu
-from edgebert.data.contents import bare_name, read_bytes
+from edgebert.data.contents import bare_name, exists, read_bytes
 from edgebert.data.delimited import usual_names
 from edgebert.data.found import Found, Part, role
 from edgebert.data.json_rows import parse_whole, records_of
@@ -44,7 +44,7 @@ READERS: dict[str, Reader] = {
 _TABLES = {".json": "json", ".jsonl": "json", ".ndjson": "json", ".csv": "csv", ".parquet": "parquet"}
 LABELLED = frozenset(LABEL_ROLES)  # roles that a line of plain text cannot play
 SUFFIXES = frozenset({*_TABLES, ".conll", ".txt", ".bio", ".bio2", ".iob", ".iob2", ".tsv", ".annotated", ".conllu"})
-SNIFFED = 20  # lines
+SNIFFED, SNIFFED_BYTES = 20, 100_000  # lines
 WORD_NAMES = frozenset({"word", "words", "token", "tokens", "tag", "tags"})  # in the header of a file of tagged words
 _PAPERS = ("readme", "license", "licence", "copying", "notice", "citation")
 
@@ -77,7 +77,7 @@ def read_parts(
     if not exists(path):
         raise missing(path)
     content = read_bytes(path, place)
-    reader = reader or _sniff(bare_name(path), content, place, roles)
+    reader = reader or _sniff(bare_name(path), _beginning(content, encoding), place, roles)
     nested = _nested(content, place, encoding) if reader == "json" else None
     if nested is not None:
         return _nested_parts(nested, split, place, content)
@@ -96,9 +96,10 @@ def _part(records: Sequence[Record], split: Split | None, place: str, content: b
 
 def _nested(content: bytes, place: str, encoding: str) -> Any | None:
     """The value of a file that is one JSON object of SQuAD's articles, or of splits by name; None for any other."""
-    if not content.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{"):
+    text = decode(content, place, encoding)
+    if not text.lstrip().startswith("{"):
         return None
-    value = parse_whole(decode(content, place, encoding), [])
+    value = parse_whole(text, [])
     known = is_squad(value) or split_tables(value) or (is_splits(value) and not rows_of(value))
     return value if known else None
 
@@ -127,14 +128,6 @@ def _nested_parts(
 
 def _split_records(rows: list[Any], place: str) -> list[Record]:
     return row_records(rows, place) if rows and isinstance(rows[0], list) else records_of(rows, place)
-
-
-def exists(path: Path) -> bool:
-    """Whether there is something of this name; a name that cannot be one, and a link in a circle, are not there."""
-    try:
-        return path.exists()
-    except (OSError, ValueError):
-        return False
 
 
 def missing(path: Path) -> DataError:
@@ -214,6 +207,14 @@ def _one_format(
     return formats[chosen], (f"of the formats {', '.join(formats)}, {chosen} was read, which fits the task",)
 
 
+def _beginning(content: bytes, encoding: str) -> bytes:
+    """The first lines in UTF-8; no byte is lost on the way where the file is in UTF-8 or has no text at all."""
+    head = content[:SNIFFED_BYTES]
+    if encoding.casefold().replace("_", "-") in ("utf-8", "utf8"):
+        return head
+    return head.decode(encoding, "ignore").removeprefix("\ufeff").encode("utf-8", "surrogatepass")
+
+
 def _sniff(path: Path, content: bytes, place: str, roles: Collection[str] | None) -> str:
     """A reader's name: by the ending, else by the first lines, else by what the task reads."""
     suffix = path.suffix.lower()
@@ -223,7 +224,7 @@ def _sniff(path: Path, content: bytes, place: str, roles: Collection[str] | None
         return "parquet"
     if content.removeprefix(b"\xef\xbb\xbf").startswith(WEBANNO_MARK.encode()):
         return "webanno"
-    head = [line for line in content[:100_000].split(b"\n")[:SNIFFED] if line.strip()]
+    head = [line for line in content.split(b"\n")[:SNIFFED] if line.strip()]
     if not head:
         return "conll"
     if b" <=> " in head[0]:

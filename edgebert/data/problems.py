@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from edgebert.types import Row, Split
 
+MANY = 10  # rows, of which not all have one label by chance
 SKEW = 20  # times as many rows of the largest class as of the smallest
 MOST = 0.8  # of a label's texts that hold its name, and of the labels, before it counts as told in the text
 
@@ -14,7 +15,7 @@ MOST = 0.8  # of a label's texts that hold its name, and of the labels, before i
 def problems(rows: Mapping[Split, Sequence[Row]]) -> list[str]:
     """Notes on contradicting labels, rare classes, and labels that stand in their own texts."""
     train = [row for row in rows.get("train", ()) if row.labels]
-    return [*_contradictions(train), *_imbalance(train), *_leaks(train)] if train else []
+    return [*_contradictions(train), *_imbalance(train), *_leaks(train), *_constant(rows)] if train else []
 
 
 def _contradictions(rows: Sequence[Row]) -> list[str]:
@@ -33,6 +34,19 @@ def _imbalance(rows: Sequence[Row]) -> list[str]:
     (most, n_most), (least, n_least) = counts.most_common()[0], counts.most_common()[-1]
     if n_most > SKEW * n_least:
         notes.append(f"train: labels are uneven, from {n_most} rows of '{most}' to {n_least} of '{least}'")
+    return notes
+
+
+def _constant(rows: Mapping[Split, Sequence[Row]]) -> list[str]:
+    """Splits of many rows that all have one label, as where somebody filled in what is hidden."""
+    known = {row.labels for row in rows["train"]}
+    notes = []
+    for split in ("dev", "test"):
+        found = {row.labels for row in rows.get(split, ())}
+        if len(found) == 1 < len(known) and len(rows[split]) >= MANY:
+            (labels,) = found
+            what = f"all {len(rows[split])} rows are labelled '{', '.join(labels)}'"
+            notes.append(f"{split}: {what}, of {len(known)} in train: are these the labels?")
     return notes
 
 

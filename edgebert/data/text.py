@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from edgebert.errors import DataError, RequestError
 
+BEGINNING = 4000  # characters that tell whether bytes are text
+
 
 def check_encoding(encoding: str) -> None:
     """Raises RequestError when Python knows no text encoding of this name."""
@@ -22,8 +24,11 @@ def check_encoding(encoding: str) -> None:
 def decode(content: bytes, place: str, encoding: str) -> str:
     """The text of a file, without a byte order mark. Raises DataError with file:line and the offset of the bad byte."""
     try:
-        return content.decode(encoding).removeprefix("\ufeff")
-    except UnicodeDecodeError as error:
+        text = content.decode(encoding).removeprefix("\ufeff")
+    except UnicodeError as error:
+        if not isinstance(error, UnicodeDecodeError):  # of an encoding that is not for files
+            what = f"cannot be read as {encoding}: {error}"[:200]
+            raise DataError(what, where=place, hint="For example: --encoding utf-8") from None
         line = content.count(b"\n", 0, error.start) + 1
         guess = "utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "latin-1"
         raise DataError(
@@ -31,6 +36,12 @@ def decode(content: bytes, place: str, encoding: str) -> str:
             where=f"{place}:{line}",
             hint=f"Pass the file's own encoding, for example: --encoding {guess}",
         ) from None
+    nuls = text.count("\0", 0, BEGINNING)
+    if nuls > max(4, min(len(text), BEGINNING) / 4):
+        wide = "utf-16-be" if text.startswith("\0") else "utf-16-le"
+        what = f"{nuls} of the first {min(len(text), BEGINNING)} characters are NUL: this is no text in {encoding}"
+        raise DataError(what, where=f"{place}:1", hint=f"Pass the file's own encoding, for example: --encoding {wide}")
+    return text
 
 
 def lines(content: bytes, place: str, encoding: str) -> list[str]:

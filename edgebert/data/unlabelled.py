@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edgebert.data.contents import exists, read_bytes
 from edgebert.data.text import check_encoding, lines
 from edgebert.errors import DataError
 from edgebert.types import Row
@@ -39,14 +40,10 @@ def read_unlabelled(paths: Sequence[str], task: Task, tokenizer: Tokenizer, *, e
     found: dict[str, str] = {}  # line -> where it first stood
     digest, n_lines = hashlib.sha256(), 0
     for path in map(Path, paths):
-        try:
-            content = path.read_bytes()
-        except FileNotFoundError:
-            raise DataError(
-                "no such file", where=str(path), hint="--unlabelled takes files of a text a line."
-            ) from None
-        except OSError as error:
-            raise DataError(f"cannot be read: {error.strerror}", where=str(path)) from None
+        if not exists(path):
+            hint = "--unlabelled takes files of a text a line."
+            raise DataError("no such file", where=str(path), hint=hint)
+        content = read_bytes(path, str(path))
         digest.update(content)
         for number, line in enumerate(lines(content, str(path), encoding), 1):
             if line.strip():
