@@ -104,6 +104,17 @@ def test_lists_written_as_text(words: str, tags: str) -> None:
     assert (row.words, notes) == (("[", "music", "]", "['x"), [])
 
 
+def test_what_only_looks_like_spans_or_words() -> None:
+    boxes = [Record({"tokens": ["a"], "ner_tags": ["O"], "bboxes": [[0, 1, 2, 3]]}, "f")]
+    assert plain_records(boxes) == (boxes, [])
+    articles = [Record({"title": "x", "paragraphs": [{"context": "c", "qas": []}]}, "f")]
+    assert plain_records(articles) == (articles, [])
+    rows, _ = rows_of(*[{"text": "Riga", "label": "place", "entities": [[0, 4, "LOC"]]}] * 30)
+    assert [tagged(row) for row in rows] == ["Riga|B-LOC"] * 30
+    (row,), _ = rows_of({"text": "New\nYork", "spans": [{"start": 0, "end": 8, "label": "LOC", "text": "New\\nYork"}]})
+    assert tagged(row) == "New|B-LOC York|I-LOC"
+
+
 def test_a_column_of_spans_is_one_in_every_row() -> None:
     rows, notes = rows_of({"text": "no one"}, {"text": TEXT, "label": SPANS}, {"text": "none", "label": []})
     assert [set(row.tags) for row in rows] == [{"O"}, set(TAGS), {"O"}]

@@ -116,7 +116,7 @@ def _documents(records: Sequence[Record], notes: list[str]) -> Sequence[Record] 
     for record in records:
         for number, paragraph in enumerate(record.columns["paragraphs"], 1):
             where = f"{record.where}, paragraph {number}"
-            if not isinstance(paragraph, Mapping):
+            if not isinstance(paragraph, Mapping) or not {"raw", "sentences"} & paragraph.keys():
                 return None
             if isinstance(paragraph.get("raw"), str) and isinstance(paragraph.get("entities"), list):
                 found.append(Record({"text": paragraph["raw"], "entities": paragraph["entities"]}, where))

@@ -57,7 +57,7 @@ def is_header(cells: Cells, tags: Collection[str] = ()) -> bool:
     if set(names) <= {*WORD_NAMES, *TAG_NAMES, *SENTENCE_NAMES, *_OTHER_NAMES}:
         return True
     capitals = all(cell[:1].isupper() and cell != "O" and not TYPED.fullmatch(cell) for cell in cells)
-    return capitals and bool(tags) and cells[-1] not in tags
+    return capitals and len(cells) > 2 and bool(tags) and cells[-1] not in tags
 
 
 def is_tagged(lines: Sequence[Cells]) -> bool:

@@ -22,7 +22,8 @@ def join_words(records: Sequence[Record]) -> tuple[list[Record], list[str]]:
     """
     records = list(records)
     word, tag = _column(records, "words", WORD_NAMES), _column(records, "tags", (*TAG_NAMES, "pos", "upos"))
-    if word is None or tag is None or not _single(records, word, tag):
+    spans = any(name in records[0].columns for name in ("entities", "spans")) if records else False
+    if word is None or tag is None or spans or not _single(records, word, tag):
         return records, []
     names = {plain_name(str(column)): column for column in records[0].columns}
     keys = [names[name] for name in (*DOCUMENT_NAMES, *SENTENCE_NAMES) if name in names]

@@ -110,7 +110,7 @@ def _fields(item: Any) -> tuple[list[str], list[tuple[Any, Any]], str | None] | 
         if len(item) < 3:
             return None
         label, *rest = item if isinstance(item[0], str) and not _is_offset(item[0]) else (item[2], item[0], item[1])
-        known = isinstance(label, str | int) and not isinstance(label, bool)
+        known = isinstance(label, str) or (type(label) is int and len(item) == 3)  # four numbers are a box
         return ([str(label)], [(rest[0], rest[1])], None) if known and _numeric(rest[:2]) else None
     if not isinstance(item, Mapping):
         return None
@@ -259,7 +259,9 @@ def _fits(text: str, span: Span) -> bool:
     """Whether the span lies in the text and says what the file says of it, whitespace aside."""
     if not 0 <= span.start <= span.end <= len(text):
         return False
-    return span.text is None or span.text.split() == text[span.start : span.end].split()
+    found = text[span.start : span.end].split()
+    # Label Studio writes a line break within what a span says as a backslash and an n
+    return span.text is None or found in (span.text.split(), span.text.replace("\\n", "\n").split())
 
 
 def _whole_words(text: str, span: Span) -> bool:
