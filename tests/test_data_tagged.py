@@ -60,7 +60,8 @@ NUMBERS = "the first column numbers the sentences; the second is read as the wor
         (written("{n}\t{word}\t{tag}\tNN", after="\tword\tner_tag\tpos\n"),
          ["the first line names the columns: 'word' is read as the word, 'ner_tag' as the tag; left aside: pos"]),
         (written("{s} {word} {tag}", after="sentence_id word tag\n", between=""),
-         ["the first line names the columns: 'word' is read as the word, 'tag' as the tag"]),
+         ["the first line names the columns: 'word' is read as the word, 'tag' as the tag, 'sentence_id' as what tells"
+          " sentences apart"]),
         (written("{word}\t{tag}\tO\t-", after="TOKEN\tNE-COARSE\tNE-NESTED\tMISC\n# id = 1\n"),
          ["the first line names the columns: 'TOKEN' is read as the word, 'NE-COARSE' as the tag; left aside:"
           " NE-NESTED, MISC"]),
@@ -86,6 +87,11 @@ def test_chunks_are_no_outer_level_and_numbers_may_be_words() -> None:
     assert read("Anna NN B-NP O\nran VB B-VP O\n\nTea NN B-NP O\n")[0][0] == [("Anna", "O"), ("ran", "O")]
     assert read("1 CD O\n2 CD O\n\nfirst JJ O\n")[0][0] == [("1", "O"), ("2", "O")]
     assert read("at:x O\nlate O\n")[0] == [[("at:x", "O"), ("late", "O")]]
+
+
+def test_a_file_without_blank_lines_is_told() -> None:
+    assert read("a O\n" * 201)[1] == ["no blank line parts sentences: the file is one row of 201 words"]
+    assert read("a O\n" * 201 + "\nb O\n")[1] == []
 
 
 def test_a_hash_that_is_a_word_is_no_comment() -> None:
@@ -217,6 +223,7 @@ def test_parts_of_speech_are_no_entities() -> None:
     assert not are_entities(["NN", "VBZ", ","])
     assert not are_entities(["", "O"])
     assert are_entities(["O", "LOC"])
+    assert are_entities(["O", "S-LOC", "L-LOC"])  # to be refused as such
     for tags in (["B-A", "", "O"], ["O", "", "LOC"]):
         with pytest.raises(DataError, match="the tag is empty") as caught:
             normalise([tags], in_place)

@@ -22,18 +22,7 @@ _REJECTED = frozenset(
 )
 _OPEN = frozenset(("pending", "draft", "todo", "new", "in progress", "unlabeled", "unlabelled", "default"))
 _DONE = frozenset(
-    (
-        "accept",
-        "accepted",
-        "approved",
-        "validated",
-        "submitted",
-        "completed",
-        "done",
-        "finished",
-        "annotated",
-        "reviewed",
-    )
+    [*("accept", "accepted", "approved", "validated", "submitted"), *("completed", "done", "finished", "annotated")]
 )
 _STATES = ("answer", "annotation_status", "review_status", "response_status")
 _LOOSE_STATES = ("status", "state")  # which may say something of the text too
@@ -43,17 +32,8 @@ _ANNOTATED = ("label", "labels", "accept", "annotations", "annotation", "intent"
 _SPANS = ("entities", "spans", "ents", "annotations", "annotation", "labels", "label", "ner", "ner_tags", "tags")
 _NO_SPANS = ("tokens", "words", "text", "sents", "relations")
 _TEXTS = (
-    "content",
-    "document",
-    "sentence",
-    "source",
-    "raw",
-    "textContent",
-    "doc",
-    "body",
-    "tweet",
-    "utterance",
-    "query",
+    *("content", "data", "document", "sentence", "source", "raw", "textContent", "doc", "body", "tweet"),
+    *("utterance", "query"),
 )
 
 

@@ -57,11 +57,12 @@ def normalise(sentences: Sequence[Sequence[str]], place: Place) -> tuple[list[tu
 
 
 def are_entities(tags: Iterable[str]) -> bool:
-    """Whether `normalise` takes these tags, at least one of which is O or begins an entity."""
+    """Whether tags are of entities: `normalise` takes them, or all have a scheme's letters, though no scheme has them all."""
+    tags = list(tags)
     try:
-        normalise([list(tags)], lambda *_: "")
+        normalise([tags], lambda *_: "")
     except DataError:
-        return False
+        return bool(tags) and all(map(TAG.fullmatch, tags))
     return True
 
 

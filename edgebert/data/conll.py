@@ -19,6 +19,7 @@ COMMENT = re.compile(r"#[ \t]|#(begin|end) |#\w+ ?= ?|###\S")
 _ENTITY = re.compile(r"(?:NER|NE|Entity|name)=(O|[BIELSUMW]-[^\s()]+)", re.IGNORECASE)
 DOCUMENT = "-DOCSTART-"
 CONLLU_COLUMNS = 10
+LONG = 200  # words that no sentence has
 LINES = "#lines"  # a name that no column of a table is likely to have
 
 
@@ -48,6 +49,8 @@ def read_conll(content: bytes, place: str, encoding: str = "utf-8", notes: list[
         notes += layout.notes
     if layout.sentence is not None:
         sentences = [own for sentence in sentences for own in parted(sentence, layout.sentence)]
+    if notes is not None and len(sentences) == 1 and len(sentences[0]) > LONG:
+        notes.append(f"no blank line parts sentences: the file is one row of {len(sentences[0]):,} words")
     prefix = PREFIX if layout.prefixed else None
     records: list[Record] = []
     for sentence in sentences:

@@ -177,7 +177,8 @@ def _is_entities(part: Part) -> bool:
 def _has_label(columns: Mapping[str, Any]) -> bool:
     """Whether a column is a label of the whole text, beside its spans."""
     usual = registry.task("classify").columns["label"]
-    return any(str(c).casefold() in usual and isinstance(value, str | int) for c, value in columns.items())
+    labels = [value for c, value in columns.items() if str(c).casefold() in usual and isinstance(value, str | int)]
+    return any(value != columns.get("entities") for value in labels)
 
 
 def _number(columns: Mapping[str, Any], names: Sequence[str]) -> bool:

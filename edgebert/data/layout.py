@@ -183,6 +183,7 @@ def _named(header: Cells, word: int, tag: int, sentence: int | None) -> Layout:
     sentence = next((names.index(name) for name in SENTENCE_NAMES if name in names), sentence)
     aside = [cell.strip() for i, cell in enumerate(header) if i not in (word, tag, sentence) and cell.strip()]
     note = f"the first line names the columns: '{header[word]}' is read as the word, '{header[tag]}' as the tag"
+    note += "" if sentence is None else f", '{header[sentence]}' as what tells sentences apart"
     return Layout(word, tag, sentence, notes=(f"{note}; left aside: {', '.join(aside)}" if aside else note,))
 
 
