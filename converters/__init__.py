@@ -51,9 +51,11 @@ class Session(Runner, Protocol):
 
     Attributes:
         labels: the output labels that the file itself carries, in order; () where it carries none.
+        metadata: what else the file says of itself, as far as it does: precision, pad_id, max_length, tokenizer_sha256.
     """
 
     labels: tuple[str, ...]
+    metadata: Mapping[str, Any]
 
     def signature(self) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
         """Inputs and outputs as {name, type, shape}, read from the file; a text in a shape is a dynamic dimension."""

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from edgebert.converters import Batch, per_token
-from edgebert.converters._tflite_file import LABELS, read_files, read_info
+from edgebert.converters._tflite_file import LABELS, TOKENIZER, read_files, read_info
 from edgebert.converters._tflite_quiet import hushed
 from edgebert.environment import usable_cores
 from edgebert.errors import EdgebertError, first_line
@@ -31,9 +33,16 @@ class TfliteSession:
         from importlib.metadata import version
 
         self.path, self.info = path, read_info(path)
-        text = read_files(path).get(LABELS, b"").decode()
+        files = read_files(path)
+        text = files.get(LABELS, b"").decode()
         self.labels: tuple[str, ...] = tuple(text.split("\n")[:-1])
         self.lengths: tuple[int, ...] = tuple(self.info["lengths"])
+        self.metadata: Mapping[str, Any] = {
+            "precision": self.info["precision"],
+            "pad_id": self.info["pad_id"],
+            "max_length": max(self.lengths),
+            **({"tokenizer_sha256": hashlib.sha256(files[TOKENIZER]).hexdigest()} if TOKENIZER in files else {}),
+        }
         self.runtime_version = version("ai-edge-litert")
         self._interpreter = _interpreter(path, threads or usable_cores())
         self._runners: dict[int, Any] = {}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +84,8 @@ class OnnxSession:
         meta = self._session.get_modelmeta().custom_metadata_map
         self.labels = tuple(json.loads(meta.get("labels", "[]")))
         self._max_length = int(meta.get("max_length", 0))
+        kinds = {"precision": str, "pad_id": int, "max_length": int}
+        self.metadata: Mapping[str, Any] = {name: kind(meta[name]) for name, kind in kinds.items() if name in meta}
         self._inputs = [item.name for item in self._session.get_inputs()]
         self._outputs = [item.name for item in self._session.get_outputs()]
 

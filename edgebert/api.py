@@ -12,6 +12,7 @@ from edgebert.environment import wait_passively
 from edgebert.types import CompressResult, ConvertResult, DeviceProfile, FitRequest, FitResult
 
 if TYPE_CHECKING:
+    from edgebert.bundle import BundleCheck
     from edgebert.measure.calibrate import Calibrated
     from edgebert.measure.figures import Measurement
     from edgebert.methods import Method
@@ -145,16 +146,18 @@ def predict(path: str | Path, texts: Sequence[str | Sequence[str]]) -> list[Any]
     return load(path).predict(texts)
 
 
-def check(path: str | Path) -> None:
-    """Proves a bundle again here: files against their sha256, golden vectors against the runtime.
+def check(path: str | Path) -> BundleCheck:
+    """Proves a bundle again here: files against their sha256, each fact against every place where it stands, golden
+    vectors against the runtime.
 
     Raises:
+        RequestError: there is no bundle, or no runtime for it.
         ParityError, DataError: what differs.
     """
     from edgebert.bundle import check_bundle
+    from edgebert.bundle.manifest import find_bundle
 
-    folder = Path(path)
-    check_bundle(folder / "bundle" if (folder / "bundle").is_dir() else folder)
+    return check_bundle(find_bundle(Path(path)))
 
 
 def profile(

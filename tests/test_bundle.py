@@ -15,7 +15,8 @@ import pytest
 
 from edgebert import registry
 from edgebert.bundle.check import check_bundle, tolerance
-from edgebert.bundle.manifest import describe_files
+from edgebert.bundle.edge_texts import OLD_TEXTS, TEXTS
+from edgebert.bundle.manifest import NEW_FIELDS, describe_files
 from edgebert.bundle.predictor import Predictor
 from edgebert.bundle.write import write_bundle
 from edgebert.errors import DataError, ParityError, RequestError, RunError
@@ -152,7 +153,8 @@ def test_golden_texts_keep_raw_text_and_cover_the_edges(bundle: Path) -> None:
     texts = [line["texts"][0] for line in lines]
     assert texts[1] == "from  boston."
     assert lines[1]["answer"] == [{"text": "boston", "type": "city", "start": 6, "end": 12}]
-    assert len(texts) == len(set(texts)) == 7
+    assert len(texts) == len(set(texts)) == 2 + len(TEXTS) + 1
+    assert [line["class"] for line in lines] == ["data", "data", *TEXTS, "longer than a window"]
     for wanted in ("ã", "🙂", "北"):
         assert any(wanted in text for text in texts)
     assert any(len(line["words"]) == 1 for line in lines)
@@ -163,6 +165,23 @@ def test_golden_texts_keep_raw_text_and_cover_the_edges(bundle: Path) -> None:
     assert len(long["answer"]) == sum(word in CITIES for word in long["words"])
 
 
+def test_every_fourth_line_is_also_run_padded(bundle: Path) -> None:
+    """To the longest window and half as far, by turns: 7 tokens to 16, 12 to 14."""
+    lines = golden(bundle)
+    firsts = {i: line["windows"][0] for i, line in enumerate(lines) if line["windows"]}
+    padded = {i: window["padded"] for i, window in firsts.items() if "padded" in window}
+    n_tokens = {i: len(window["input_ids"]) for i, window in firsts.items() if i % 4 == 0}
+    assert n_tokens[0] == 7 and padded[0]["length"] == MAX_LENGTH
+    wanted = {i: MAX_LENGTH if i % 8 == 0 else (n + MAX_LENGTH) // 2 for i, n in n_tokens.items() if n < MAX_LENGTH}
+    assert {i: one["length"] for i, one in padded.items()} == wanted and len(wanted) > 4
+    assert padded[0]["outputs"] == lines[0]["windows"][0]["outputs"], "this model reads each token alone"
+
+
+def test_each_golden_line_says_what_its_answer_depends_on(bundle: Path) -> None:
+    settings = {"task": "ner", "task_options": {}, "max_length": MAX_LENGTH, "pad_id": 0}
+    assert all(line["settings"] == settings for line in golden(bundle))
+
+
 def test_logits_are_rounded_to_six_decimals_and_still_reproduce(tmp_path: Path, parts: dict[str, Any]) -> None:
     thirds = make_model(tmp_path / "thirds.onnx", weights() / 3)
     bundle = write_bundle(tmp_path / "thirds", **parts | {"artifact": thirds})
@@ -171,7 +190,46 @@ def test_logits_are_rounded_to_six_decimals_and_still_reproduce(tmp_path: Path, 
 
 
 def test_check_accepts_a_whole_bundle(bundle: Path) -> None:
-    check_bundle(bundle)
+    found = check_bundle(bundle)
+    n_padded = sum("padded" in window for line in golden(bundle) for window in line["windows"])
+    assert (found.n_texts, found.n_padded, found.notes) == (len(golden(bundle)), n_padded, ())
+    assert (bundle / "README.md").read_text(encoding="utf-8").endswith(f"`manifest.json` says: `{found.digest}`\n")
+
+
+def make_old(bundle: Path) -> None:
+    """The bundle as schema 2 had it: four edge texts and a long one, nothing padded, no digest."""
+    kept = [line for line in golden(bundle) if line["class"] in ("data", "longer than a window")
+            or line["texts"][0] in OLD_TEXTS]  # fmt: skip
+    for line in kept:
+        del line["class"], line["settings"]
+        for window in line["windows"]:
+            window.pop("padded", None)
+            del window["spans"]
+    readme = (bundle / "README.md").read_text(encoding="utf-8").rpartition("\nDigest of")[0]
+    (bundle / "README.md").write_text(readme, encoding="utf-8")
+    manifest = json.loads((bundle / "manifest.json").read_text())
+    manifest = {name: value for name, value in manifest.items() if name not in NEW_FIELDS} | {"schema": 2}
+    (bundle / "manifest.json").write_text(json.dumps(manifest))
+    rewrite_golden(bundle, kept)
+
+
+def test_a_bundle_of_schema_2_still_opens(bundle: Path) -> None:
+    make_old(bundle)
+    found = check_bundle(bundle)
+    assert (found.n_texts, found.n_padded, found.digest) == (7, 0, "")
+    assert found.notes[0].startswith("the bundle has schema 2: it holds fewer texts, and none that is padded")
+    assert Predictor(bundle).predict(["to denver"])[0][0]["text"] == "denver"
+    lines = golden(bundle)
+    rewrite_golden(bundle, lines[:3] + lines[4:])
+    with pytest.raises(DataError, match="the text 'Zoë flew"):
+        check_bundle(bundle)
+
+
+def test_a_bundle_of_a_later_schema_says_what_to_do(bundle: Path) -> None:
+    manifest = json.loads((bundle / "manifest.json").read_text())
+    (bundle / "manifest.json").write_text(json.dumps(manifest | {"schema": 4}))
+    with pytest.raises(RequestError, match="A newer edgebert made it"):
+        check_bundle(bundle)
 
 
 @pytest.mark.parametrize("name", ["model.fp32.onnx", "tokenizer.json", "labels.json", "golden.jsonl", "README.md"])

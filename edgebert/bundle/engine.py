@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import json
+import importlib.util
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from edgebert import registry
-from edgebert.bundle.manifest import LABELS, TOKENIZER
-from edgebert.infer import run_features
+from edgebert.bundle.manifest import AGAIN, LABELS, MANIFEST, TOKENIZER, read_labels
+from edgebert.errors import DataError, EdgebertError, RequestError, first_line
+from edgebert.infer import one_row, pad_batch, run_features
 from edgebert.types import Feature, Outputs, Row
 
 if TYPE_CHECKING:
@@ -29,12 +32,37 @@ class Engine:
     max_length: int
     pad_id: int
 
+    def settings(self) -> dict[str, Any]:
+        """What an answer depends on beside the files: kept with each golden text."""
+        return {
+            "task": self.task.name,
+            "task_options": self.task.options(),
+            "max_length": self.max_length,
+            "pad_id": self.pad_id,
+        }
+
     def encode(self, rows: Sequence[Row]) -> list[Feature]:
         return self.task.encode(rows, self.tokenizer, self.labels, self.max_length)
+
+    def windows(self, rows: Sequence[Row]) -> list[list[Feature]]:
+        """The windows of each row, as they are where the row stands alone."""
+        found: list[list[Feature]] = [[] for _ in rows]
+        for feature in self.encode(rows):
+            found[feature.row].append(replace(feature, row=0))
+        return found
 
     def outputs(self, features: Sequence[Feature]) -> list[Outputs]:
         """Every output of each feature by name, run one at a time as a device does."""
         return run_features(self.session, features, pad_id=self.pad_id)
+
+    def padded_outputs(self, feature: Feature, length: int) -> Outputs:
+        """`outputs` of one feature that is padded to `length` tokens, cut back to its own."""
+        n = len(feature.input_ids)
+        batch = {
+            name: np.pad(array, ((0, 0), (0, length - n)), constant_values=self.pad_id if name == "input_ids" else 0)
+            for name, array in pad_batch([feature]).items()
+        }
+        return {name: one_row(name, array, 0, n) for name, array in self.session.run(batch).items()}
 
     def answers(self, rows: Sequence[Row], features: Sequence[Feature], outputs: Sequence[Outputs]) -> list[Any]:
         """What a user reads, for each row."""
@@ -43,14 +71,57 @@ class Engine:
 
 
 def open_engine(folder: Path, manifest: Mapping[str, Any]) -> Engine:
-    """Loads the files of a bundle. They are taken as they are: check them first."""
-    from tokenizers import Tokenizer
+    """Loads the files of a bundle. They are taken as they are: check them first.
 
+    Raises:
+        DataError: the task, the tokenizer, the labels or the model cannot be what the manifest says.
+        RequestError: the runtime that the model's format needs is not installed.
+    """
     return Engine(
-        task=registry.task(manifest["task"]).configured(manifest["task_options"]),
-        tokenizer=Tokenizer.from_file(str(folder / TOKENIZER)),
-        labels=tuple(json.loads((folder / LABELS).read_text(encoding="utf-8"))),
-        session=registry.converter(manifest["format"]).open(folder / manifest["model"], 1),
+        task=_task(folder, manifest),
+        tokenizer=_tokenizer(folder / TOKENIZER),
+        labels=read_labels(folder / LABELS),
+        session=_session(folder / manifest["model"], manifest["format"]),
         max_length=manifest["max_length"],
         pad_id=manifest["pad_id"],
     )
+
+
+def _task(folder: Path, manifest: Mapping[str, Any]) -> Task:
+    where = str(folder / MANIFEST)
+    try:
+        task = registry.task(manifest["task"]).configured(manifest["task_options"])
+    except EdgebertError as error:
+        raise DataError(f"its task cannot be: {error.what}", where=where, hint=AGAIN) from None
+    except (TypeError, ValueError, AttributeError) as error:
+        raise DataError(f"its task_options cannot be: {first_line(error)}", where=where, hint=AGAIN) from None
+    return task
+
+
+def _tokenizer(path: Path) -> Tokenizer:
+    from tokenizers import Tokenizer
+
+    try:
+        return Tokenizer.from_file(str(path))
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:  # its library panics on some files, and a panic is no Exception
+        raise DataError(f"the tokenizer cannot be read: {first_line(error)}", where=str(path), hint=AGAIN) from None
+
+
+def _session(path: Path, format: str) -> Session:
+    where = str(path)
+    if format not in registry.converters():
+        raise DataError(f"the manifest names the format {format!r}, which there is not", where=where, hint=AGAIN)
+    converter = registry.converter(format)
+    if importlib.util.find_spec(converter.runtime) is None:
+        command = (
+            f'pip install "edgebert[{converter.extra}]"' if converter.extra else f"pip install {converter.runtime}"
+        )
+        raise RequestError(f"{converter.title} is not installed here", where=where, hint=f"Run: {command}")
+    try:
+        return converter.open(path, 1)
+    except EdgebertError:
+        raise
+    except Exception as error:  # what its metadata holds may be anything
+        raise DataError(f"the model cannot be opened: {first_line(error)}", where=where, hint=AGAIN) from None

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgebert.bundle.engine import open_engine
-from edgebert.bundle.manifest import AGAIN, MANIFEST, damage, read_manifest
-from edgebert.errors import RequestError
+from edgebert.bundle.agreement import check_digest, open_bundle
+from edgebert.bundle.manifest import find_bundle
+from edgebert.errors import DataError, RequestError
 
 if TYPE_CHECKING:
     from edgebert.tasks import Task
@@ -21,15 +21,16 @@ class Predictor:
         path: a bundle, or a run folder that has one.
 
     Raises:
-        RequestError: there is no bundle, or a file of it is missing or was changed.
+        RequestError: there is no bundle, or one whose files are missing, changed, not listed or at odds with one another.
     """
 
     def __init__(self, path: Path) -> None:
-        self.folder = _bundle_folder(Path(path))
-        self.manifest = read_manifest(self.folder)
-        for name, what in damage(self.folder, self.manifest).items():
-            raise RequestError(f"the file {what}", where=str(self.folder / name), hint=AGAIN)
-        self._engine = open_engine(self.folder, self.manifest)
+        self.folder = find_bundle(Path(path))
+        try:
+            self.manifest, self._engine = open_bundle(self.folder)
+            check_digest(self.folder, self.manifest)
+        except DataError as error:
+            raise RequestError(error.what, where=error.where, hint=error.hint) from None
 
     @property
     def task(self) -> Task:
@@ -54,12 +55,3 @@ class Predictor:
             rows.append(self.task.read_texts(*parts))
         features = self._engine.encode(rows)
         return self._engine.answers(rows, features, self._engine.outputs(features))
-
-
-def _bundle_folder(path: Path) -> Path:
-    for folder in (path, path / "bundle"):
-        if (folder / MANIFEST).is_file() and not (folder / "request.toml").exists():  # a run has a manifest too
-            return folder
-    what = "this run has no bundle" if (path / "request.toml").exists() else "there is no bundle here"
-    hint = "Give a bundle or a run folder that has one; edgebert runs lists the runs, edgebert fit makes a bundle."
-    raise RequestError(what, where=str(path), hint=hint)

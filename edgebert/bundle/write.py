@@ -8,11 +8,21 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgebert import registry
-from edgebert.bundle.check import tolerance
-from edgebert.bundle.engine import open_engine
-from edgebert.bundle.golden import golden_rows, write_golden
-from edgebert.bundle.manifest import GOLDEN, LABELS, MANIFEST, README, SCHEMA, TOKENIZER, describe_files
+from edgebert.bundle.agreement import metadata_of, tolerance
+from edgebert.bundle.engine import Engine, open_engine
+from edgebert.bundle.golden import Texts, golden_texts, write_golden
+from edgebert.bundle.manifest import (
+    DIGEST,
+    GOLDEN,
+    LABELS,
+    MANIFEST,
+    README,
+    SCHEMA,
+    TOKENIZER,
+    describe_files,
+    digest_of,
+    texts_sha256,
+)
 from edgebert.errors import RunError
 from edgebert.folders import copy_tree, replace_folder
 from edgebert.report.serial import to_plain
@@ -50,10 +60,10 @@ def write_bundle(
             copy_tree(artifact.path, beside / manifest["model"])
             shutil.copyfile(student / TOKENIZER, beside / TOKENIZER)
             _write_json(beside / LABELS, list(labels))
-            rows = golden_rows(golden, task, max_length)
-            write_golden(beside / GOLDEN, open_engine(beside, manifest), rows)
-            (beside / README).write_text(_readme(manifest, len(rows), task), encoding="utf-8")
-            _write_json(beside / MANIFEST, manifest | {"files": describe_files(beside)})
+            engine = open_engine(beside, manifest)
+            texts = golden_texts(golden, engine)
+            write_golden(beside / GOLDEN, engine, texts)
+            _seal(beside, manifest | _what_files_say(engine, texts), task)
     except OSError as error:
         what = f"cannot write the bundle: {error.strerror or error}"
         place = str(error.filename or folder)
@@ -69,7 +79,6 @@ def _describe(
     max_length: int,
     facts: Mapping[str, Any],
 ) -> dict[str, Any]:
-    inputs, outputs = registry.converter(artifact.format).open(artifact.path, 1).signature()
     return {
         "schema": SCHEMA,
         "task": task.name,
@@ -77,14 +86,34 @@ def _describe(
         "format": artifact.format,
         "precision": artifact.precision,
         "model": f"model.{artifact.precision}{artifact.path.suffix}",
-        "inputs": inputs,
-        "outputs": outputs,
         "max_length": max_length,
         "pad_id": _pad_id(student / "config.json"),
         "labels": list(labels),
         "tolerance": tolerance(artifact.precision),
         "facts": to_plain(facts),
     }
+
+
+def _what_files_say(engine: Engine, texts: Mapping[Texts, str]) -> dict[str, Any]:
+    """The part of the manifest that is read from the bundle's own files."""
+    inputs, outputs = engine.session.signature()
+    return {
+        "inputs": inputs,
+        "outputs": outputs,
+        "model_metadata": metadata_of(engine.session),
+        "pad_token": engine.tokenizer.id_to_token(engine.pad_id),
+        "golden": {"n_texts": len(texts), "sha256": texts_sha256([list(one) for one in texts])},
+    }
+
+
+def _seal(folder: Path, manifest: dict[str, Any], task: Task) -> None:
+    """README.md and manifest.json, each of which the other is bound to: the manifest lists the README's sha256, and the
+    README ends with the digest of what the manifest says otherwise."""
+    page = _readme(manifest, task)
+    manifest["files"] = describe_files(folder)
+    digest = digest_of(json.loads(json.dumps(manifest)), page)
+    (folder / README).write_text(f"{page}{DIGEST}`{digest}`\n", encoding="utf-8")
+    _write_json(folder / MANIFEST, manifest | {"files": describe_files(folder)})
 
 
 def _pad_id(config: Path) -> int:
@@ -94,7 +123,7 @@ def _pad_id(config: Path) -> int:
     return int(value)
 
 
-def _readme(manifest: Mapping[str, Any], n_golden: int, task: Task) -> str:
+def _readme(manifest: Mapping[str, Any], task: Task) -> str:
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     # Plain text, not HTML: nothing to escape.
@@ -103,7 +132,6 @@ def _readme(manifest: Mapping[str, Any], n_golden: int, task: Task) -> str:
     facts = manifest["facts"]
     return environment.get_template("README.md.jinja").render(
         manifest=manifest,
-        n_golden=n_golden,
         n_labels=len(manifest["labels"]),
         task=task,
         data=_named(facts.get("data")),

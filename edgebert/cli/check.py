@@ -12,9 +12,16 @@ import click
 )
 @click.argument("path", metavar="RUN")
 def command(path: str) -> None:
-    """Compares the files of RUN (a run or bundle folder) with the sha256 in its manifest, and runs its golden vectors: texts
-    with the token ids, outputs and answers that the model gave when it was packaged."""
+    """Compares the files of RUN (a run or bundle folder) with the sha256 in its manifest, what they say with one another, and
+    runs its golden vectors: texts with the token ids, outputs and answers that the model gave when it was packaged.
+
+    This proves that the bundle is whole and agrees with itself, not who made it: for that, compare the digest."""
     from edgebert.api import check
 
-    check(path)
+    found = check(path)
     click.echo("every file is as it was packaged, and the golden vectors reproduce")
+    click.echo(f"  {found.n_texts} texts, {found.n_padded} of them also padded")
+    if found.digest:
+        click.echo(f"  digest {found.digest}")
+    for note in found.notes:
+        click.echo(f"  note: {note}")

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from edgebert.bundle.golden import EDGE_TEXTS, read_golden
+from edgebert.bundle.edge_texts import OLD_TEXTS
+from edgebert.bundle.golden import DATA, read_golden
 from edgebert.data.text import lines
 from edgebert.errors import DataError, RequestError
 from edgebert.measure.artifacts import Subject
@@ -48,9 +49,14 @@ def read_texts(path: Path) -> Texts:
 
 def golden_texts(path: Path) -> Texts:
     """The texts of golden.jsonl, without the edge cases that every bundle has: they are no one's lengths."""
-    rows = [tuple(line["texts"]) for line in read_golden(path)]
-    own = [row for row in rows if not set(row) & set(EDGE_TEXTS)]
-    return [row for row in own if not row[-1].startswith("denver to boston denver to boston")] or rows
+    lines = [(tuple(line["texts"]), line.get("class")) for line in read_golden(path)]
+    own = [texts for texts, name in lines if name == DATA or (name is None and not _is_old_edge(texts))]
+    return own or [texts for texts, _ in lines]
+
+
+def _is_old_edge(texts: tuple[str, ...]) -> bool:
+    """Whether it is an edge case of schema 2, which names none."""
+    return bool(set(texts) & set(OLD_TEXTS)) or texts[-1].startswith("denver to boston denver to boston")
 
 
 def own_lengths(subject: Subject, texts: Texts, limit: int, origin: str) -> Inputs:

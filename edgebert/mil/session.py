@@ -16,7 +16,7 @@ from edgebert.errors import EdgebertError, first_line
 from edgebert.mil.package import Package, hushed, open_package
 from edgebert.mil.program import load, read_type
 
-LABELS, PAD_ID = "edgebert.labels", "edgebert.pad_id"  # names in the file's metadata
+LABELS, PAD_ID, PRECISION = "edgebert.labels", "edgebert.pad_id", "edgebert.precision"  # names in the file's metadata
 
 
 class PackageSession:
@@ -33,6 +33,11 @@ class PackageSession:
         self._shapes = _shapes(package)
         self._inputs = [item.name for item in self._description.input]
         self.lengths, self.limit = _lengths(self._description.input[0])
+        self.metadata: Mapping[str, Any] = {
+            "pad_id": self.pad_id,
+            "max_length": self.limit,
+            **({"precision": metadata[PRECISION]} if PRECISION in metadata else {}),
+        }
 
     def signature(self) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
         """Inputs and outputs as {name, type, shape}; `seq` stands for a length that varies."""
