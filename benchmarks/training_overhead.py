@@ -20,8 +20,9 @@ import torch
 
 from edgebert import data, registry
 from edgebert.environment import describe_environment
-from edgebert.modeling.checkpoint import encoder_layers, load_model, load_tokenizer
+from edgebert.modeling.checkpoint import load_model, load_tokenizer
 from edgebert.modeling.heads import HEADS
+from edgebert.modeling.layers import encoder_layers
 from edgebert.teachers import find_teacher
 from edgebert.training.loop import Objective, collate, train
 from edgebert.types import Feature, TrainSettings

@@ -14,7 +14,8 @@ from edgebert import registry
 from edgebert.errors import RequestError
 from edgebert.methods import distilbert
 from edgebert.methods.distilbert import depth_of, triple_objective
-from edgebert.modeling.checkpoint import build_model, copy_student, encoder_layers
+from edgebert.modeling.checkpoint import build_model, copy_student
+from edgebert.modeling.layers import encoder_layers
 from edgebert.training.heads import soft_loss
 from edgebert.training.loop import collate
 from edgebert.training.losses import cosine_distance

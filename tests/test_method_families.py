@@ -17,8 +17,9 @@ from edgebert.methods._narrow_embedding import factorised, summing_to_zero
 from edgebert.methods.albert import first_layers
 from edgebert.methods.mobilebert import bottleneck_of, transfer_loss, transfer_objective, untrained
 from edgebert.methods.squeezebert import diagonal_blocks
-from edgebert.modeling.checkpoint import accepted, copy_student, encoder_layers, n_parameters
+from edgebert.modeling.checkpoint import accepted, copy_student, n_parameters
 from edgebert.modeling.headed import HeadedEncoder, answers
+from edgebert.modeling.layers import encoder_layers
 from edgebert.modeling.rebuild import auto_model_of
 from edgebert.search.cost import count_parameters
 from edgebert.training.features import Inside, missing_features, read_inside

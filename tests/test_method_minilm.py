@@ -5,16 +5,17 @@ from __future__ import annotations
 import copy
 import math
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
+from transformers import BertConfig
 
 from edgebert import registry
 from edgebert.errors import RequestError
 from edgebert.methods.minilm import assistant_of, deep_self_attention, inner_objective, learn_relations
-from edgebert.modeling.checkpoint import build_model, copy_student, encoder_layers
+from edgebert.modeling.checkpoint import build_model, copy_student
+from edgebert.modeling.layers import encoder_layers
 from edgebert.training.features import Inside
 from edgebert.training.loop import collate
 from edgebert.training.losses import attention_kl, relation
@@ -22,8 +23,8 @@ from edgebert.types import Row, Student
 from tests.toy_methods import workshop
 
 
-def config(n_layers: int, n_heads: int = 4) -> SimpleNamespace:
-    return SimpleNamespace(num_hidden_layers=n_layers, num_attention_heads=n_heads)
+def config(n_layers: int, n_heads: int = 4) -> BertConfig:
+    return BertConfig(num_hidden_layers=n_layers, num_attention_heads=n_heads, hidden_size=32)
 
 
 def test_attention_kl_by_hand() -> None:

@@ -14,7 +14,8 @@ from edgebert.methods import Workshop
 from edgebert.methods.dynamic_masking import full_windows
 from edgebert.methods.electra import drawn, electra_objective, generator_of, replaced_loss
 from edgebert.methods.stacking import depths
-from edgebert.modeling.checkpoint import copy_student, encoder_layers
+from edgebert.modeling.checkpoint import copy_student
+from edgebert.modeling.layers import encoder_layers
 from edgebert.training.loop import collate
 from edgebert.types import Row, Student
 from tests.families import FAMILIES, tiny
@@ -86,11 +87,15 @@ def test_the_stack_is_copied_onto_itself(teacher: Student, shop: Workshop) -> No
     assert student.notes == ("stacked from 2 to 4 layers",)
 
 
-def test_stacking_needs_equal_layers(teacher: Student) -> None:
-    config = tiny("modernbert").config
-    config.architectures = ["ModernBertForTokenClassification"]
-    with pytest.raises(RequestError, match="layers of modernbert differ"):
-        registry.method("stacking").check(config, config, doublings=1)
+def test_a_layer_is_stacked_on_one_of_its_own_kind_alone() -> None:
+    """Of ModernBERT every second layer is global here: 2 of 4 can be copied upwards, 1 of 2 cannot."""
+    config = tiny("modernbert", num_hidden_layers=4).config
+    check = registry.method("stacking").check
+    check(config, config, doublings=1)
+    with pytest.raises(
+        RequestError, match="layer 2 cannot be a copy of layer 1: the layer_types of modernbert are sliding"
+    ):
+        check(config, config, doublings=2)
 
 
 # ---------------------------------------------------------------- dynamic-masking

@@ -22,13 +22,13 @@ from edgebert.methods.tinybert import inner_objective
 from edgebert.methods.trim_vocab import trim
 from edgebert.modeling.checkpoint import (
     copy_student,
-    encoder_layers,
     load_student,
     n_parameters,
     save_checkpoint,
 )
 from edgebert.modeling.graph import TorchSession
 from edgebert.modeling.heads import HEADS
+from edgebert.modeling.layers import encoder_layers
 from edgebert.modeling.rebuild import auto_model_of
 from edgebert.search.cost import count_parameters
 from edgebert.training.align import layer_map

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from edgebert.methods._stack import hidden_of
@@ -10,14 +11,22 @@ from edgebert.methods._stack import hidden_of
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+Kind = tuple[Any, ...]  # of a layer, see `edgebert.modeling.layers.kinds_of`
+_NOTHING: Mapping[Kind, Any] = MappingProxyType({})
+
 
 def replacing_rate(schedule: str, rate: float, step: int, steps: int) -> float:
     """p at a step counted from 0: equation 6, with k = (1 - rate) / (steps - 1)."""
     return rate if schedule == "constant" else min(1.0, rate + (1 - rate) * step / max(1, steps - 1))
 
 
-def group_module(old: Sequence[nn.Module], new: nn.Module) -> Any:
-    """A layer that is `new` with probability `rate`, else those of `old` in turn; in eval mode it is `new`."""
+def group_module(old: Sequence[nn.Module], new: nn.Module, kinds: Sequence[Kind], heard: Mapping[Kind, Any]) -> Any:
+    """A layer that is `new` with probability `rate`, else those of `old` in turn; in eval mode it is `new`.
+
+    Args:
+        kinds: of each of `old`.
+        heard: what the model gives to layers of each kind, where that differs.
+    """
     import torch
     from torch import nn
 
@@ -28,20 +37,65 @@ def group_module(old: Sequence[nn.Module], new: nn.Module) -> Any:
             super().__init__()
             self.predecessor, self.successor = nn.ModuleList(old), new
 
+        @property
+        def attention_type(self) -> str:  # by which ModernBERT gives a layer its mask and rotary base
+            return str(self.successor.attention_type)
+
         def forward(self, hidden: Tensor, *args: Any, **kwargs: Any) -> Any:
             if not self.training or float(torch.rand(())) < self.rate:
                 return self.successor(hidden, *args, **kwargs)
-            for layer in self.predecessor:
-                returned = layer(hidden, *args, **kwargs)
+            for layer, kind in zip(self.predecessor, kinds, strict=True):
+                own_args, own_kwargs = heard.get(kind, (args, kwargs))
+                returned = layer(hidden, *own_args, **own_kwargs)
                 hidden = hidden_of(returned)
             return returned
 
     return Group()
 
 
-def groups_of(old: Sequence[nn.Module], new: Sequence[nn.Module]) -> list[Any]:
+def listener(kind: Kind, attention_type: str, heard: dict[Kind, Any]) -> nn.Module:
+    """A layer that changes nothing, and keeps what the model gives to layers of its kind: their mask, their rotary base."""
+    from torch import nn
+
+    class Listener(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.attention_type = attention_type
+
+        def forward(self, hidden: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+            heard[kind] = args, kwargs
+            return hidden
+
+    return Listener()
+
+
+def groups_of(
+    old: Sequence[nn.Module], new: Sequence[nn.Module], kinds: Sequence[Kind] = (), heard: Mapping[Kind, Any] = _NOTHING
+) -> list[Any]:
     """A group for each new layer, over the old ones from round((i-1)·N/M) to round(i·N/M)."""
     from edgebert.training.align import layer_map
 
     ends = layer_map("uniform", len(new), len(old))
-    return [group_module(old[ends[i] : ends[i + 1]], layer) for i, layer in enumerate(new)]
+    kinds = kinds or [()] * len(old)
+    parts = [slice(ends[i], ends[i + 1]) for i in range(len(new))]
+    return [group_module(old[part], layer, kinds[part], heard) for part, layer in zip(parts, new, strict=True)]
+
+
+def put_groups(model: Any, old: Sequence[nn.Module], new: Sequence[nn.Module], kinds: Sequence[Kind]) -> list[Any]:
+    """Groups in the place of the model's layers, which the first of `new` are described as. In place.
+
+    Where the layers are of several kinds, a listener for each stands before the groups.
+
+    Args:
+        kinds: of each of `old`; the model's own config has them all.
+    """
+    from torch import nn
+
+    from edgebert.modeling.layers import encoder_layers, kinds_of, replace_layers
+
+    known, heard, layers = kinds_of(model.config), {}, encoder_layers(model)
+    origins = [known.index(kind) for kind in sorted(set(kinds))] if len(set(known)) > 1 else []
+    groups = groups_of(old, new, kinds, heard)
+    listeners = [listener(known[i], getattr(layers[i], "attention_type", ""), heard) for i in origins]
+    replace_layers(model, nn.ModuleList([*listeners, *groups]), [*origins, *range(len(new))])
+    return groups

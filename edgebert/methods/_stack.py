@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import copy
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from edgebert.errors import RequestError
 from edgebert.methods import Param
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import Tensor
+
+TRIED = 5  # layers of the model that a family is tried on; no family has as many of anything else
 
 
 def n_layers_param(help: str) -> Param:
@@ -18,38 +21,50 @@ def n_layers_param(help: str) -> Param:
 
 
 def check_stack(config: Any, where: str) -> None:
-    """Raises RequestError where the family has no list of layers, or they differ from one another."""
-    key = (config.model_type, config.num_hidden_layers, config.hidden_size)
-    if key not in _WHY_NOT:
-        _WHY_NOT[key] = _why_not(config)
-    if _WHY_NOT[key]:
-        raise RequestError(_WHY_NOT[key], where=where, hint="Use another method.")
+    """Raises RequestError where the family has no list of layers."""
+    if why := _stack_of(config)[0]:
+        raise RequestError(why, where=where, hint="Use another method.")
 
 
-_WHY_NOT: dict[tuple[Any, ...], str] = {}  # a planner asks of many shapes
+def first_lacks(config: Any) -> str:
+    """Names of the weights that layers of this family have and its first one has not; "" where all are built alike.
+
+    ModernBERT's first layer has no norm before attention: a checkpoint in which another stands there loses its norm.
+    """
+    return _stack_of(config)[1]
 
 
-def _why_not(config: Any) -> str:
+_STACKS: dict[tuple[Any, ...], tuple[str, str]] = {}  # a planner asks of many shapes
+
+
+def _stack_of(config: Any) -> tuple[str, str]:
+    """Why the family has no list of layers, "" where it has; and `first_lacks`."""
+    key = (config.model_type, config.hidden_size)
+    if key not in _STACKS:
+        _STACKS[key] = _tried(config)
+    return _STACKS[key]
+
+
+def _tried(config: Any) -> tuple[str, str]:
     import torch
-
-    from edgebert.modeling.checkpoint import build_model, encoder_layers
-    from edgebert.modeling.rebuild import auto_model_of
-
-    with torch.device("meta"):
-        model = build_model(config, auto_model_of(config))
-    try:
-        layers = list(encoder_layers(model))
-    except RequestError as error:
-        return error.what
-    return "" if alike(layers) else f"the layers of {config.model_type} differ, so that none can stand for another"
-
-
-def alike(layers: Sequence[nn.Module]) -> bool:
-    """Whether each could stand in the place of any other, weights aside."""
     from torch import nn
+    from transformers import AutoModel
 
-    kinds = {(repr(layer), getattr(layer, "attention_type", None)) for layer in layers}
-    return len(kinds) == 1 and not isinstance(layers[0], nn.ModuleList)
+    from edgebert.modeling.families import families
+    from edgebert.modeling.layers import encoder_layers, keep_settings
+
+    families()
+    few = copy.deepcopy(config)
+    try:
+        keep_settings(few, [min(i, config.num_hidden_layers - 1) for i in range(TRIED)])
+        with torch.device("meta"):
+            first, *others = encoder_layers(AutoModel.from_config(few, attn_implementation="eager"))
+    except (RequestError, NotImplementedError):
+        return f"{config.model_type} has no list of layers of which some could be taken out", ""
+    if isinstance(first, nn.ModuleList):
+        return f"{config.model_type} has blocks of layers, and none can be taken out by itself", ""
+    own = dict(first.named_parameters())
+    return "", ", ".join(name for name in dict(others[0].named_parameters()) if name not in own)
 
 
 def hidden_of(returned: Any) -> Tensor:

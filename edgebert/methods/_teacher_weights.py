@@ -55,7 +55,7 @@ def sizes_of(config: Any) -> dict[str, Any]:
 
 def layers_of(model: Any) -> list[nn.Module]:
     """The layers of an encoder; none where its family keeps no list of them."""
-    from edgebert.modeling.checkpoint import encoder_layers
+    from edgebert.modeling.layers import encoder_layers
 
     try:
         return list(encoder_layers(model))

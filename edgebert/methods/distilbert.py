@@ -14,9 +14,9 @@ task: its labels and the teacher's answers, which the paper tries too (its Disti
 Differences: the paper's teacher is a language model and L_ce is over its pieces. Ours is fine-tuned and mostly has no such
 head: L_ce is over the task's answers, and L_mlm uses a head of ours that shares the student's word table and is left behind.
 The paper reads one masked text for all three; here only L_mlm reads masked text, since the task's answers are of whole
-texts: two passes a step. The authors' code keeps layers 1, 3, 5, 8, 10, 12 of 12; ours are spread evenly, 2, 4 … 12. The
-paper drops token types and the pooler; here they stay, so that any family serves. A projection stands before h_S where the
-widths differ. The paper's corpus is BERT's; ours is as large as what is given.
+texts: two passes a step. The authors' code keeps layers 1, 3, 5, 8, 10, 12 of 12; ours are spread evenly, 2, 4 … 12
+(in ModernBERT the first and an even spread behind it, see drop-layers). The paper drops token types and the pooler; here
+they stay, so that any family serves. A projection stands before h_S where the widths differ. The paper's corpus is BERT's; ours is as large as what is given.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from edgebert.errors import RequestError
 from edgebert.methods import Method, Paper, Param, Workshop, drop_layers
 from edgebert.methods._phases import INNER
 from edgebert.methods._prediction import EPOCHS, HARD, TEMPERATURE, learn_predictions
+from edgebert.methods._stack import check_stack
 from edgebert.types import Student
 
 if TYPE_CHECKING:
@@ -102,11 +103,11 @@ def check(config: Any, teacher: Any, *, n_layers: int, **_: Any) -> None:
     if n_layers > config.num_hidden_layers:
         what = f"{n_layers} layers cannot be kept of {config.num_hidden_layers}"
         raise RequestError(what, where="distilbert.n_layers")
+    check_stack(config, "distilbert")
 
 
 def reshape(config: Any, *, n_layers: int, **_: Any) -> Any:
-    config.num_hidden_layers = depth_of(config, n_layers)
-    return config
+    return drop_layers.reshape(config, n_layers=depth_of(config, n_layers), strategy="uniform", layers=())
 
 
 METHOD = Method(

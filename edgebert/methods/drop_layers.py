@@ -12,7 +12,9 @@ Models", arXiv 2004.03844. With L layers numbered from 1 and K of them dropped:
 
 Differences: where K exceeds the even (odd) layers, the paper stops and we go on with the topmost layers left. Our
 contribution drops a fixed number, the paper all above a threshold, so that the planner can choose the size. The paper
-fine-tunes the rest on the task; a recipe does it with the training method that follows.
+fine-tunes the rest on the task; a recipe does it with the training method that follows. ModernBERT's first layer is
+built otherwise than the others (`edgebert.methods._stack.first_lacks`), so there it stays: uniform spreads the rest
+behind it, contribution chooses among the others, and strategies that drop it are refused.
 """
 
 from __future__ import annotations
@@ -22,14 +24,20 @@ from typing import Any
 
 from edgebert.errors import RequestError
 from edgebert.methods import Method, Paper, Param, Workshop
+from edgebert.methods._stack import check_stack, first_lacks
 from edgebert.types import Student
 
 STRATEGIES = ("uniform", "top", "bottom", "symmetric", "alternate-even", "alternate-odd", "contribution")
 CONTRIBUTION_ROWS = 256  # rows of text over which the cosines are averaged
 
 
-def kept_layers(strategy: str, n_old: int, n_new: int) -> tuple[int, ...]:
-    """Indices from 0 of the layers that a strategy keeps; contribution needs the text, see `similarities`."""
+def kept_layers(strategy: str, n_old: int, n_new: int, *, first: bool = False) -> tuple[int, ...]:
+    """Indices from 0 of the layers that a strategy keeps; contribution needs the text, see `similarities`.
+
+    With `first`, uniform keeps layer 0 and spreads the others behind it.
+    """
+    if strategy == "uniform" and first:
+        return (0, *(1 + i for i in kept_layers("uniform", n_old - 1, n_new - 1)))
     if strategy == "top":
         return tuple(range(n_new))
     if strategy == "bottom":
@@ -46,9 +54,9 @@ def kept_layers(strategy: str, n_old: int, n_new: int) -> tuple[int, ...]:
     return tuple(i for i in range(n_old) if i not in dropped)
 
 
-def least_similar(similarity: list[float], n_new: int) -> tuple[int, ...]:
-    """The n_new layers whose output differs most from their input, in their old order."""
-    ranked = sorted(range(len(similarity)), key=lambda i: similarity[i])
+def least_similar(similarity: list[float], n_new: int, *, first: bool = False) -> tuple[int, ...]:
+    """The n_new layers whose output differs most from their input, in their old order; with `first`, layer 0 anyway."""
+    ranked = sorted(range(len(similarity)), key=lambda i: (not first or i > 0, similarity[i]))
     return tuple(sorted(ranked[:n_new]))
 
 
@@ -74,43 +82,61 @@ def similarities(student: Student, workshop: Workshop) -> list[float]:
     return (sums / n_tokens).tolist()
 
 
-def check(config: Any, teacher: Any, *, n_layers: int, layers: tuple[int, ...], **_: Any) -> None:
-    """Raises RequestError for layers that are not there."""
+def check(config: Any, teacher: Any, *, n_layers: int, strategy: str, layers: tuple[int, ...]) -> None:
+    """Raises RequestError for layers that are not there, and for a first one that cannot be first."""
     n_old = config.num_hidden_layers
     if list(layers) != sorted(set(layers)) or not all(0 <= i < n_old for i in layers):
         what = f"layers {layers} are not increasing numbers from 0 to {n_old - 1}"
         raise RequestError(what, where="drop-layers.layers")
     if n_layers > n_old:
         raise RequestError(f"{n_layers} layers cannot be kept of {n_old}", where="drop-layers.n_layers")
+    check_stack(config, "drop-layers")
+    kept = planned_layers(config, n_layers, strategy, layers)
+    if (0 not in kept or (strategy == "bottom" and not layers)) and (lost := first_lacks(config)):
+        option = "layers" if layers else "strategy"
+        what = (
+            f"{layers or strategy} drops the first layer of {config.model_type}, and no other can be first: transformers "
+            f"builds that one without {lost}, so that these weights of another would be lost"
+        )
+        hint = "Keep layer 0." if layers else "Use the strategy top, uniform, symmetric or contribution."
+        raise RequestError(what, where=f"drop-layers.{option}", hint=hint)
+
+
+def planned_layers(config: Any, n_layers: int, strategy: str, layers: tuple[int, ...]) -> tuple[int, ...]:
+    """Indices from 0 of the layers that stay; for contribution as many, since the text says which."""
+    n_old = config.num_hidden_layers
+    if layers:
+        return layers
+    if strategy == "contribution":
+        strategy = "top"
+    return kept_layers(strategy, n_old, n_layers or n_old, first=bool(first_lacks(config)))
 
 
 def choose(
     student: Student, workshop: Workshop, n_layers: int, strategy: str, layers: tuple[int, ...]
 ) -> tuple[int, ...]:
-    n_old = student.model.config.num_hidden_layers
-    check(student.model.config, None, n_layers=n_layers, layers=layers)
-    if layers:
-        return layers
-    if strategy == "contribution":
-        return least_similar(similarities(student, workshop), n_layers)
-    return kept_layers(strategy, n_old, n_layers)
+    config = student.model.config
+    check(config, None, n_layers=n_layers, strategy=strategy, layers=layers)
+    if strategy == "contribution" and not layers:
+        return least_similar(similarities(student, workshop), n_layers, first=bool(first_lacks(config)))
+    return planned_layers(config, n_layers, strategy, layers)
 
 
 def apply(student: Student, workshop: Workshop, *, n_layers: int, strategy: str, layers: tuple[int, ...]) -> Student:
     """The student with the chosen layers only, weights unchanged."""
-    from torch import nn
+    from edgebert.modeling.layers import keep_layers
 
-    from edgebert.modeling.checkpoint import encoder_layers, replace_layers
-
-    keep = choose(student, workshop, n_layers or student.model.config.num_hidden_layers, strategy, layers)
-    stack = encoder_layers(student.model)
-    replace_layers(student.model, nn.ModuleList(stack[i] for i in keep))
-    student.notes += (f"kept layers {', '.join(str(i + 1) for i in keep)} of {len(stack)}",)
+    n_old = student.model.config.num_hidden_layers
+    keep = choose(student, workshop, n_layers or n_old, strategy, layers)
+    keep_layers(student.model, keep)
+    student.notes += (f"kept layers {', '.join(str(i + 1) for i in keep)} of {n_old}",)
     return student
 
 
-def reshape(config: Any, *, n_layers: int, layers: tuple[int, ...], **_: Any) -> Any:
-    config.num_hidden_layers = len(layers) or n_layers or config.num_hidden_layers
+def reshape(config: Any, *, n_layers: int, strategy: str, layers: tuple[int, ...]) -> Any:
+    from edgebert.modeling.layers import keep_settings
+
+    keep_settings(config, planned_layers(config, n_layers, strategy, layers))
     return config
 
 

@@ -80,10 +80,11 @@ def shared_table(table: nn.Parameter) -> nn.Module:
 
 def generator_of(student: Student, share: float) -> Any:
     """A share of the student's layers, the lowest, at least one, over the student's own word table."""
+    from edgebert.modeling.layers import keep_settings
     from edgebert.modeling.rebuild import rebuilt
 
     config = copy.deepcopy(student.model.config)
-    config.num_hidden_layers = max(1, round(share * config.num_hidden_layers))
+    keep_settings(config, range(max(1, round(share * config.num_hidden_layers))))
     model = rebuilt(student, config).model
     model.set_input_embeddings(shared_table(student.model.get_input_embeddings().weight))
     return model

@@ -46,6 +46,10 @@ def droppable(layer: nn.Module, rate: float) -> nn.Module:
             super().__init__()
             self.layer = layer
 
+        @property
+        def attention_type(self) -> str:  # by which ModernBERT gives a layer its mask and rotary base
+            return str(self.layer.attention_type)
+
         def forward(self, hidden: Tensor, *args: Any, **kwargs: Any) -> Any:
             returned = self.layer(hidden, *args, **kwargs)
             dropped = self.training and float(torch.rand(())) < rate
@@ -75,16 +79,17 @@ def apply(
     """The student with the layers that stay."""
     from torch import nn
 
-    from edgebert.modeling.checkpoint import encoder_layers, replace_layers
+    from edgebert.modeling.layers import encoder_layers, keep_layers, replace_layers
 
     check(student.model.config, workshop.teacher.config, n_layers=n_layers)
     layers = list(encoder_layers(student.model))
     whole = epochs or workshop.settings.epochs
     if inner:
-        replace_layers(student.model, nn.ModuleList(droppable(layer, rate) for layer in layers))
+        replace_layers(student.model, nn.ModuleList(droppable(layer, rate) for layer in layers), range(len(layers)))
         learn_predictions(student, workshop, "layerdrop", inner * whole, temperature=temperature, hard=hard)
+        replace_layers(student.model, nn.ModuleList(layers), range(len(layers)))
     keep = every_other(len(layers), n_layers or len(layers))
-    replace_layers(student.model, nn.ModuleList(layers[i] for i in keep))
+    keep_layers(student.model, keep)
     if inner < 1:
         name = "layerdrop-after"
         learn_predictions(student, workshop, name, (1 - inner) * whole, temperature=temperature, hard=hard)
@@ -93,7 +98,10 @@ def apply(
 
 
 def reshape(config: Any, *, n_layers: int, **_: Any) -> Any:
-    config.num_hidden_layers = n_layers or config.num_hidden_layers
+    from edgebert.modeling.layers import keep_settings
+
+    depth = config.num_hidden_layers
+    keep_settings(config, every_other(depth, n_layers or depth))
     return config
 
 

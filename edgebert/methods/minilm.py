@@ -30,6 +30,7 @@ from edgebert.errors import RequestError
 from edgebert.methods import Method, Paper, Param, Workshop
 from edgebert.methods._phases import INNER
 from edgebert.methods._prediction import EPOCHS, HARD, REPLACE, TEMPERATURE, learn_predictions
+from edgebert.methods._stack import check_stack
 from edgebert.methods.drop_layers import kept_layers
 from edgebert.types import Student
 
@@ -68,13 +69,10 @@ def inner_objective(student: Student, teacher: Any, layer: int) -> Objective:
 
 def assistant_of(teacher: Any, n_layers: int) -> Any:
     """A copy of the teacher with this many of its layers, spread evenly."""
-    from torch import nn
-
-    from edgebert.modeling.checkpoint import encoder_layers, replace_layers
+    from edgebert.modeling.layers import keep_layers
 
     model = copy.deepcopy(teacher)
-    stack = encoder_layers(model)
-    replace_layers(model, nn.ModuleList(stack[i] for i in kept_layers("uniform", len(stack), n_layers)))
+    keep_layers(model, kept_layers("uniform", model.config.num_hidden_layers, n_layers))
     return model
 
 
@@ -127,6 +125,8 @@ def check(config: Any, teacher: Any, *, layer: int, assistant: int, **_: Any) ->
     if assistant and not depth < assistant < n_layers:
         what = f"an assistant of {assistant} layers is not between a student of {depth} and a teacher of {n_layers}"
         raise RequestError(what, where="minilm.assistant", hint="0 goes without one.")
+    if assistant:
+        check_stack(teacher, "minilm.assistant")
 
 
 METHOD = Method(

@@ -102,7 +102,7 @@ def untrained(student: Student, **shape: Any) -> Student:
 def _transfer(
     student: Student, workshop: Workshop, pairs: list[tuple[int, int]], progressive: bool, epochs: float
 ) -> None:
-    from edgebert.modeling.checkpoint import encoder_layers
+    from edgebert.modeling.layers import encoder_layers
     from edgebert.training.run import train_student
 
     if not epochs:

@@ -11,11 +11,13 @@ Each training guesses hidden pieces (masked words). Embeddings, and the head tha
 Differences: the first layers begin with the weights that the student comes with, a copy of the teacher's, where the paper's
 begin at random; a recipe that makes a student of random weights before this gives the paper's. `early` of all passes over
 the text is shared equally by the trainings before the last; the paper sets steps of its own. Learning rate and optimiser
-begin anew with each. There is no next-sentence loss.
+begin anew with each. There is no next-sentence loss. Where the first layer lacks a norm that the others have (ModernBERT),
+its copy keeps its own.
 """
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 from edgebert.errors import RequestError
@@ -41,8 +43,19 @@ def depths(n_layers: int, doublings: int) -> tuple[int, ...]:
 
 
 def check(config: Any, teacher: Any, *, doublings: int, **_: Any) -> None:
-    depths(config.num_hidden_layers, doublings)
+    from edgebert.modeling.layers import layer_settings
+
     check_stack(config, "stacking")
+    for size in depths(config.num_hidden_layers, doublings)[1:]:
+        for name, kinds in layer_settings(config).items():
+            for lower, upper in enumerate(range(size // 2, size)):
+                if kinds[lower] != kinds[upper]:
+                    what = (
+                        f"layer {upper + 1} cannot be a copy of layer {lower + 1}: the {name} of {config.model_type} are "
+                        f"{kinds[upper]} for the one and {kinds[lower]} for the other"
+                    )
+                    hint = "Choose a depth at which the upper half has the kinds of the lower one, or fewer doublings."
+                    raise RequestError(what, where="stacking.doublings", hint=hint)
 
 
 def apply(
@@ -51,19 +64,19 @@ def apply(
     """The student after all trainings, as deep as it came."""
     from torch import nn
 
-    from edgebert.modeling.checkpoint import encoder_layers, replace_layers
+    from edgebert.modeling.layers import encoder_layers, replace_layers
     from edgebert.training.mlm import MaskedLm
 
     check(student.model.config, workshop.teacher.config, doublings=doublings)
-    layers = list(encoder_layers(student.model))
+    layers, whole_config = list(encoder_layers(student.model)), copy.deepcopy(student.model.config)
     sizes = depths(len(layers), doublings)
     whole = epochs or workshop.settings.epochs
     objective = MaskedLm(student.model, student.tokenizer, share=share, where="stacking")
     for i, size in enumerate(sizes):
         if i:
             for lower, upper in zip(layers[: size // 2], layers[size // 2 : size], strict=True):
-                upper.load_state_dict(lower.state_dict())
-        replace_layers(student.model, nn.ModuleList(layers[:size]))
+                upper.load_state_dict({**upper.state_dict(), **lower.state_dict()})
+        replace_layers(student.model, nn.ModuleList(layers[:size]), range(size), whole_config)
         passes = whole * (early / (len(sizes) - 1) if size < len(layers) else 1 - early)
         if passes:
             learn_text(objective, student, workshop, f"stacking-{size}", passes)

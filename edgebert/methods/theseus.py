@@ -29,7 +29,7 @@ from edgebert.errors import RequestError
 from edgebert.methods import Method, Paper, Param, Workshop
 from edgebert.methods._phases import learn_labels
 from edgebert.methods._prediction import EPOCHS
-from edgebert.methods._replacing import groups_of, replacing_rate
+from edgebert.methods._replacing import put_groups, replacing_rate
 from edgebert.methods._stack import check_stack, n_layers_param
 from edgebert.types import Student
 
@@ -96,7 +96,22 @@ def check(config: Any, teacher: Any, *, n_layers: int, **_: Any) -> None:
         raise RequestError(what, where="theseus", hint="Use it on a student of the teacher's family and width.")
     check_stack(config, "theseus")
     if not n_layers:
-        check_stack(teacher, "theseus")
+        _check_kinds(config, teacher)
+
+
+def _check_kinds(config: Any, teacher: Any) -> None:
+    """The teacher's layers run within the student: it must have all that the model gives to them, as the teacher has it."""
+    from edgebert.modeling.layers import kinds_of
+
+    hint = "Use kd, or a student with the teacher's own kinds of layers."
+    if missing := set(kinds_of(teacher)).difference(kinds_of(config)):
+        kinds = ", ".join(sorted(str(kind[0]) for kind in missing))
+        what = f"the teacher's {kinds} layers cannot run in a student that has none"
+        raise RequestError(what, where="theseus", hint=hint)
+    for name in ("rope_parameters", "sliding_window", "position_buckets"):
+        if getattr(config, name, None) != getattr(teacher, name, None):
+            what = f"the teacher's layers cannot run in a student of another {name}"
+            raise RequestError(what, where="theseus", hint=hint)
 
 
 def apply(
@@ -105,7 +120,7 @@ def apply(
     """The student of the successor layers."""
     from torch import nn
 
-    from edgebert.modeling.checkpoint import encoder_layers, replace_layers
+    from edgebert.modeling.layers import encoder_layers, kinds_of, replace_layers
 
     check(student.model.config, workshop.teacher.config, n_layers=n_layers)
     stack = list(encoder_layers(student.model))
@@ -114,11 +129,11 @@ def apply(
     whole = epochs or workshop.settings.epochs
     for layer in old:
         layer.requires_grad_(False)
+    config = copy.deepcopy(student.model.config)
     if inner:
-        groups = groups_of(old, new)
-        replace_layers(student.model, nn.ModuleList(groups))
+        groups = put_groups(student.model, old, new, kinds_of(config if n_layers else workshop.teacher.config))
         replace_modules(student, workshop, groups, schedule, rate, inner * whole)
-    replace_layers(student.model, nn.ModuleList(new))
+    replace_layers(student.model, nn.ModuleList(new), range(len(new)), config)
     if inner < 1:
         learn_labels(student, workshop, "theseus", (1 - inner) * whole)
     student.notes += (f"{len(old)} layers replaced by {len(new)}",)
@@ -126,7 +141,9 @@ def apply(
 
 
 def reshape(config: Any, *, n_layers: int, **_: Any) -> Any:
-    config.num_hidden_layers = n_layers or config.num_hidden_layers
+    from edgebert.modeling.layers import keep_settings
+
+    keep_settings(config, range(n_layers or config.num_hidden_layers))
     return config
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgebert.distributed import is_main
-from edgebert.errors import RequestError, TeacherError, first_line
+from edgebert.errors import TeacherError, first_line
 from edgebert.modeling.heads import HEADS, SEVERAL, head_of, pooling_of
 from edgebert.types import Student
 
@@ -277,33 +277,6 @@ def load_student(folder: Path) -> Student:
 def copy_student(model: nn.Module, tokenizer: Tokenizer) -> Student:
     """A student that starts as its teacher and can change without touching it."""
     return Student(copy.deepcopy(model), tokenizer)
-
-
-def encoder_layers(model: Any) -> nn.ModuleList:
-    """The model's stack of layers: its one ModuleList with config.num_hidden_layers items.
-
-    Raises:
-        RequestError: the family has no such list (ALBERT shares its layers, for one).
-    """
-    from torch import nn
-
-    depth = model.config.num_hidden_layers
-    stacks = [m for m in model.modules() if isinstance(m, nn.ModuleList) and len(m) == depth]
-    if not stacks:
-        raise RequestError(
-            f"{type(model).__name__} has no list of {depth} layers to choose from", hint="Use another method."
-        )
-    return stacks[0]
-
-
-def replace_layers(model: Any, layers: nn.ModuleList) -> None:
-    """Puts other layers where `encoder_layers` stand, and tells the config their number. In place."""
-    stack = encoder_layers(model)
-    for module in model.modules():
-        for name, child in module.named_children():
-            if child is stack:
-                setattr(module, name, layers)
-    model.config.num_hidden_layers = len(layers)
 
 
 def give_head(student: Student, settings: Mapping[str, Any]) -> Student:

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from edgebert.methods import Inner
 from edgebert.modeling.checkpoint import accepted
 from edgebert.modeling.headed import answers
+from edgebert.modeling.layers import keep_settings
 
 VALUE = ("value", "v_lin", "v", "v_proj", "value_proj")  # a projection of the values alone
 FUSED = ("Wqkv", "in_proj")  # query, key and value in one: side by side, or side by side in each head
@@ -91,7 +92,7 @@ def _tried(config: Any, wanted: tuple[Inner, ...]) -> str:
     small = copy.deepcopy(config)
     small.vocab_size = max(16, (small.pad_token_id or 0) + 1)
     with suppress(NotImplementedError):  # Funnel has blocks
-        small.num_hidden_layers = 1
+        keep_settings(small, (0,))
     try:
         model = AutoModel.from_config(small, attn_implementation="eager").eval()
         ids = torch.arange(4)[None] % small.vocab_size
