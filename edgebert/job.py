@@ -17,7 +17,7 @@ from edgebert.modeling.checkpoint import load_config, load_tokenizer, set_labels
 from edgebert.modeling.heads import HEADS, SEVERAL
 from edgebert.modeling.vocabulary import teacher_ids
 from edgebert.place import Place, find_place
-from edgebert.recipes import PACKED_RECIPE, check_methods, formats_of, read_recipe
+from edgebert.recipes import PACKED_RECIPE, check_mask, check_methods, formats_of, read_recipe
 from edgebert.run import Run, digest, plain
 from edgebert.search.plan import check_shapes, percentile
 from edgebert.tasks import Task
@@ -96,8 +96,9 @@ def resolve(request: FitRequest, command: str, on_event: Callable[[dict[str, Any
     max_length = min(_max_length(request.max_length, one) for one in (source, student) if one)
     teacher_config, student_config = (_config(task, dataset.labels, one) for one in (source, student or source))
     check_methods(recipe, task.head, alignment(student, source, dataset)[1] if student else "")
-    check_shapes(student_config, recipe, teacher_config)
+    check_shapes(student_config, recipe, teacher_config, max_length)
     tokenizer = load_tokenizer((student or source).folder)
+    check_mask(recipe, tokenizer)
     unlabelled = read_unlabelled(request.unlabelled, task, tokenizer, encoding=request.encoding)
     notes += unlabelled.notes
     notes += _text_notes(recipe, unlabelled)

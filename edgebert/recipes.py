@@ -6,12 +6,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgebert import registry
 from edgebert.errors import RequestError, shown
 from edgebert.methods import STAGES, Method
 from edgebert.types import MethodCall, Recipe
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
 
 DEFAULT_RECIPE = "trim-vocab+drop-layers+kd"
 PACKED_RECIPE = "trim-vocab+round-embedding+drop-layers+kd"  # where the word table is stored below 8 bits
@@ -65,6 +68,16 @@ def check_methods(recipe: Recipe, head: str, why_own_tokenizer: str = "") -> Non
             able = ", ".join(one.name for one in registry.methods().values() if one.any_tokenizer)
             what = f"{method.name} needs a student with the teacher's tokens, and {why_own_tokenizer}"
             raise RequestError(what, where="--student", hint=f"These methods do not need that: {able}.")
+
+
+def check_mask(recipe: Recipe, tokenizer: Tokenizer) -> None:
+    """Raises RequestError where a method hides pieces and the student's vocabulary has nothing to hide them behind."""
+    from edgebert.training.mlm import mask_id
+
+    for call in recipe.calls:
+        method = registry.method(call.method)
+        if method.hides_pieces(**method.read_params(call.params)):
+            mask_id(tokenizer, where=method.name)
 
 
 def formats_of(recipe: Recipe, formats: Sequence[str], asked: Sequence[str]) -> tuple[tuple[str, ...], list[str]]:

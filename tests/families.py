@@ -47,6 +47,8 @@ FAMILIES: dict[str, dict[str, Any]] = {
     "xlm-roberta": {},
     "camembert": {},
     "modernbert": {"global_attn_every_n_layers": 2, "local_attention": 8},
+    "eurobert": {"num_key_value_heads": 2, "mask_token_id": 4},
+    "nomic_bert": {},
 }  # fmt: skip
 
 

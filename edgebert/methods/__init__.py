@@ -144,6 +144,7 @@ class Method:
         needs: what of the inside of the teacher and of the student it reads, a tiny model of each family is asked for it.
         excludes: methods that cannot stand in one recipe with it -> why.
         any_tokenizer: it serves a student whose tokenizer is not the teacher's.
+        hides_pieces: (**params) -> whether it needs a vocabulary with a mask token.
         reads_text: it learns from --unlabelled, and from the texts of the training rows where there is none.
         formats: that can express what it makes.
         toy: parameters with which the contract tests run it on a model of 4 layers, width 32 and 92 pieces.
@@ -162,6 +163,7 @@ class Method:
     needs: tuple[Inner, ...] = ()
     excludes: Mapping[str, str] = field(default_factory=dict)
     any_tokenizer: bool = False
+    hides_pieces: Callable[..., bool] = field(default=lambda **params: False)
     reads_text: bool = False
     toy: Mapping[str, Any] = field(default_factory=dict)
 

@@ -14,7 +14,7 @@ from edgebert.methods._teacher_weights import embedding_norm, tables_of
 if TYPE_CHECKING:
     from torch import Tensor
 
-TABLES = ("word_embeddings", "position_embeddings", "token_type_embeddings")
+WORDS, PLACES, TYPES = "word_embeddings", "position_embeddings", "token_type_embeddings"
 
 
 def check_width(width: int, config: Any, where: str) -> None:
@@ -24,12 +24,16 @@ def check_width(width: int, config: Any, where: str) -> None:
         raise RequestError(what, where=where, hint="Choose a smaller one.")
 
 
-def centred_tables(model: Any, config: Any) -> list[Tensor]:
-    """Word, position and type rows (n, H) without their shift; [] where the teacher has none of the layers' width H."""
+def centred_tables(model: Any, config: Any) -> dict[str, Tensor]:
+    """Word, position and type rows (n, H) without their shift; {} where the teacher has none of the layers' width H.
+
+    A teacher without a table of positions, as one that rotates query and key by them, gives none: the student's is random.
+    """
     words, places, types = tables_of(model, config.type_vocab_size)
-    if places is None or {words.shape[1], places.shape[1]} != {config.hidden_size}:
-        return []
-    return [table - table.mean(1, keepdim=True) for table in (words, places, types)]
+    found = {WORDS: words, TYPES: types} | ({} if places is None else {PLACES: places})
+    if {table.shape[1] for table in found.values()} != {config.hidden_size}:
+        return {}
+    return {name: table - table.mean(1, keepdim=True) for name, table in found.items()}
 
 
 def summing_to_zero(width: int) -> Tensor:
@@ -73,9 +77,9 @@ def normed_embedding(model: Any, config: Any) -> dict[str, Tensor]:
         own = {name: known[name] for name in ("weight", "bias") if name in known}
         return {f"encoder.embedding_hidden_mapping_in.{name}": value for name, value in own.items()}
     scale, shift = embedding_norm(model, config.hidden_size)
-    narrow, mapping = factorised(tables, config.embedding_size)
+    narrow, mapping = factorised(list(tables.values()), config.embedding_size)
     return {
-        **{f"embeddings.{name}.weight": table for name, table in zip(TABLES, narrow, strict=True)},
+        **{f"embeddings.{name}.weight": table for name, table in zip(tables, narrow, strict=True)},
         "embeddings.LayerNorm.weight": torch.ones(config.embedding_size),
         "embeddings.LayerNorm.bias": torch.zeros(config.embedding_size),
         "encoder.embedding_hidden_mapping_in.weight": scale[:, None] * mapping,
@@ -95,13 +99,13 @@ def scaled_embedding(model: Any, config: Any) -> dict[str, Tensor]:
     tables = centred_tables(model, config)
     if not tables:
         return {}
-    words, places, types = tables
-    deviation = (words + places.mean(0) + types[0]).square().mean(1).sqrt().mean()
-    narrow, basis = narrowed(words, config.embedding_size)
+    place = tables[PLACES].mean(0) if PLACES in tables else 0.0
+    deviation = (tables[WORDS] + place + tables[TYPES][0]).square().mean(1).sqrt().mean()
+    narrow, basis = narrowed(tables[WORDS], config.embedding_size)
     neighbour = torch.zeros_like(basis.T)
     scale, shift = embedding_norm(model, config.hidden_size)
     return {
-        **{f"embeddings.{name}.weight": table for name, table in zip(TABLES, (narrow, places, types), strict=True)},
+        **{f"embeddings.{name}.weight": table for name, table in (tables | {WORDS: narrow}).items()},
         "embeddings.embedding_transformation.weight": torch.cat([neighbour, basis.T, neighbour], 1),
         "embeddings.embedding_transformation.bias": torch.zeros(config.hidden_size),
         "embeddings.LayerNorm.weight": scale / deviation,

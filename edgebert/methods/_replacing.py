@@ -93,7 +93,8 @@ def put_groups(model: Any, old: Sequence[nn.Module], new: Sequence[nn.Module], k
 
     from edgebert.modeling.layers import encoder_layers, kinds_of, replace_layers
 
-    known, heard, layers = kinds_of(model.config), {}, encoder_layers(model)
+    known, layers = kinds_of(model.config), encoder_layers(model)
+    heard: dict[Kind, Any] = {}
     origins = [known.index(kind) for kind in sorted(set(kinds))] if len(set(known)) > 1 else []
     groups = groups_of(old, new, kinds, heard)
     listeners = [listener(known[i], getattr(layers[i], "attention_type", ""), heard) for i in origins]

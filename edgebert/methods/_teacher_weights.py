@@ -36,10 +36,10 @@ SIZES = {  # what a config calls each size, BERT's name first
     "num_hidden_layers": ("num_hidden_layers",),
     "num_attention_heads": ("num_attention_heads",),
     "intermediate_size": ("intermediate_size", "hidden_dim"),
-    "hidden_act": ("hidden_act", "activation"),
+    "hidden_act": ("hidden_act", "activation", "hidden_activation"),
     "hidden_dropout_prob": ("hidden_dropout_prob", "dropout"),
     "attention_probs_dropout_prob": ("attention_probs_dropout_prob", "attention_dropout"),
-    "layer_norm_eps": ("layer_norm_eps",),
+    "layer_norm_eps": ("layer_norm_eps", "norm_eps", "rms_norm_eps"),
 }
 
 
@@ -95,11 +95,11 @@ def embedding_norm(model: Any, width: int) -> tuple[Tensor, Tensor]:
     """Scale and shift (width,) of the layer norm over the embedding; 1 and 0 where there is none of this width."""
     import torch
 
-    state = model.state_dict()
-    weight = next((value for name, value in state.items() if name.endswith("embeddings.LayerNorm.weight")), None)
-    if weight is None or weight.shape != (width,):
+    norms = [m for name, m in model.named_modules() if name.endswith(("embeddings.LayerNorm", "embeddings.norm"))]
+    if not norms or norms[0].weight.shape != (width,):
         return torch.ones(width), torch.zeros(width)
-    return weight, next(value for name, value in state.items() if name.endswith("embeddings.LayerNorm.bias"))
+    bias = norms[0].bias  # ModernBERT's has none
+    return norms[0].weight.detach(), torch.zeros(width) if bias is None else bias.detach()
 
 
 def sentence_head(model: Any, pooler: str = "pooler.dense") -> dict[str, Tensor]:

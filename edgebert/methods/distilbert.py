@@ -141,6 +141,7 @@ METHOD = Method(
         HARD,
     ),
     needs=("hidden states",),
+    hides_pieces=lambda *, mlm, inner, **_: mlm * inner > 0,
     reads_text=True,
     toy={"n_layers": 2, "epochs": 1},
 )

@@ -143,6 +143,7 @@ METHOD = Method(
         Param("weight", float, 50.0, "of the student's loss beside the generator's", minimum=0),
     ),
     any_tokenizer=True,
+    hides_pieces=lambda **_: True,
     reads_text=True,
     toy={"epochs": 1},
 )

@@ -41,11 +41,19 @@ if TYPE_CHECKING:
     from edgebert.training.loop import Objective
 
 
-def answers_of(parts: Sequence[Any], fans: Sequence[Any], k: int) -> dict[str, Tensor]:
-    """Outputs by name through the k-th head: a span's two are the columns of one layer."""
+def answers_of(parts: Sequence[Any], fans: Sequence[Any], k: int, mask: Tensor) -> dict[str, Tensor]:
+    """Outputs by name through the k-th head: a span's two are the columns of one layer. mask (batch, seq).
+
+    EuroBERT's head of whole texts may give an answer a token, whose mean is the answer.
+    """
+    from edgebert.modeling.headed import pooled
+
     found: dict[str, Tensor] = {}
     for part, fan in zip(parts, fans, strict=True):
-        columns = fan.last[k].unbind(-1) if part.kind == "question-answering" else (fan.last[k],)
+        given = fan.last[k]
+        if part.kind == "sequence-classification" and given.dim() == 3:
+            given = pooled(given, mask, "mean")
+        columns = given.unbind(-1) if part.kind == "question-answering" else (given,)
         found.update(zip(part.outputs, columns, strict=True))
     return found
 
@@ -74,7 +82,7 @@ def fans_objective(
             return torch.stack([self.of_teacher(k, batch) for k in range(len(readers))]).mean()
 
         def of_teacher(self, k: int, batch: dict[str, Tensor]) -> Tensor:
-            ours = answers_of(parts, fans, k)
+            ours = answers_of(parts, fans, k, batch["attention_mask"])
             soft = soft_loss(self.student, ours, readers[k].ask_teacher(batch), batch, temperature)
             return (1 - hard) * soft + (hard * hard_loss(self.student, ours, batch, self.weights) if hard else 0.0)
 

@@ -9,7 +9,7 @@ Sun, Cheng, Gan, Liu (2019), "Patient Knowledge Distillation for BERT Model Comp
 The last layer takes no part in L_PT, since the predictions speak for it. With M layers of the student and N of the
 teacher, `skip` is I(j) = j·N/M (2, 4, 6, 8, 10 for 6 of 12) and `last` is I(j) = N - M + j (7, 8, 9, 10, 11).
 
-h is the first token's state for heads of whole texts, as in the paper; for sentence vectors it is the state pooled as the
+h is the first token's state for heads of whole texts, as in the paper, or the mean where the head reads that; for sentence vectors it is the state pooled as the
 vector is; for heads of tokens and spans, the mean over every real token's, since there each token is predicted.
 
 Differences: equation 3 has no T², the authors' code has it. The mean over rows stands where the paper writes a sum. The
@@ -65,13 +65,21 @@ def patience(student: Sequence[Tensor], teacher: Sequence[Tensor]) -> Tensor:
     return torch.stack([normalised_mse(ours, theirs) for ours, theirs in zip(student, teacher, strict=True)]).sum()
 
 
-def compared(states: Tensor, mask: Tensor, parts: Sequence[Part]) -> Tensor:
+def read_by_heads(model: Any) -> str:
+    """How a head of whole texts reads the states: the first token's, or the mean as EuroBERT's and some ModernBERT's do."""
+    from edgebert.modeling.headed import HeadedEncoder
+
+    told = getattr(model.config, "classifier_pooling", "cls")
+    return "cls" if isinstance(model, HeadedEncoder) or told in ("cls", "bos") else "mean"
+
+
+def compared(states: Tensor, mask: Tensor, parts: Sequence[Part], pooling: str = "cls") -> Tensor:
     """The vectors (n, width) of states (batch, seq, width) that the model's heads read; mask (batch, seq)."""
     from edgebert.modeling.headed import pooled
 
     kinds = {part.kind for part in parts}
     if kinds == {"sequence-classification"}:
-        return states[:, 0]
+        return pooled(states, mask, pooling)
     if kinds == {"sentence-embedding"}:
         return pooled(states, mask, parts[0].pooling)
     return states[mask]
@@ -88,7 +96,7 @@ def objective(
     from edgebert.training.heads import hard_loss, soft_loss
     from edgebert.training.loop import DistillationObjective
 
-    parts = parts_of(student.model.config, type(student.model).__name__)
+    parts, pooling = parts_of(student.model.config, type(student.model).__name__), read_by_heads(student.model)
     widths = student.model.config.hidden_size, workshop.teacher.config.hidden_size
     weights = workshop.task.class_weights(workshop.train, workshop.labels)
 
@@ -100,11 +108,15 @@ def objective(
         def loss(self, batch: dict[str, Tensor]) -> Tensor:
             mask = batch["attention_mask"].bool()
             theirs, ours = self.look_inside_teacher(batch), self.look_inside(batch)
+
+            def vectors(states: Tensor) -> Tensor:
+                return compared(states, mask, parts, pooling)
+
             soft = soft_loss(self.student, ours.outputs, theirs.outputs, batch, temperature)
             true = hard_loss(self.student, ours.outputs, batch, self.weights)
             inner = patience(
-                [project(compared(ours.hidden[j + 1], mask, parts)) for j, project in enumerate(self.projections)],
-                [compared(theirs.hidden[layer], mask, parts) for layer in layers],
+                [project(vectors(ours.hidden[j + 1])) for j, project in enumerate(self.projections)],
+                [vectors(theirs.hidden[layer]) for layer in layers],
             )
             return hard * true + (1 - hard) * soft + beta * inner
 

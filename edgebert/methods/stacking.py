@@ -103,6 +103,7 @@ METHOD = Method(
         SHARE,
     ),
     any_tokenizer=True,
+    hides_pieces=lambda **_: True,
     reads_text=True,
     toy={"epochs": 1},
 )

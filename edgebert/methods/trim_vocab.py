@@ -15,18 +15,27 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from edgebert.errors import RequestError
 from edgebert.methods import Method, Paper, Param, Workshop
+from edgebert.modeling.rebuild import SHIFTED
 from edgebert.types import Row, Student
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
+TOKENS = (
+    "pad_token_id",
+    "bos_token_id",
+    "eos_token_id",
+    "sep_token_id",
+    "cls_token_id",
+    "mask_token_id",
+)  # of a config
 FLOOR = 8000
 TELL_POINTS = 2.0  # lost by the vocabulary alone, of the metric on dev: worth a word to the user
 SIZES = (
@@ -67,8 +76,10 @@ def _words(rows: Iterable[Row]) -> Iterator[list[list[str]]]:
         yield lot
 
 
-def trim(tokenizer: Tokenizer, counts: Counter[str], size: int) -> tuple[Tokenizer, list[int]]:
-    """A tokenizer with `size` pieces, and for each new id the old one.
+def trim(
+    tokenizer: Tokenizer, counts: Counter[str], size: int, named: Collection[int | None] = ()
+) -> tuple[Tokenizer, list[int]]:
+    """A tokenizer with `size` pieces, and for each new id the old one; pieces whose ids are `named` stay in any case.
 
     Raises:
         RequestError: the tokenizer's model is none of WordPiece, BPE and Unigram.
@@ -76,19 +87,19 @@ def trim(tokenizer: Tokenizer, counts: Counter[str], size: int) -> tuple[Tokeniz
     from tokenizers import Tokenizer
 
     state = json.loads(tokenizer.to_str())
-    keep = _chosen(state, counts, size)
     vocabulary = tokenizer.get_vocab(with_added_tokens=True)
+    keep = _chosen(state, counts, size, {piece for piece, i in vocabulary.items() if i in named})
     old_ids = sorted(vocabulary[piece] for piece in keep)
     new_ids = {old: new for new, old in enumerate(old_ids)}
     _rewrite(state, keep, new_ids)
     return Tokenizer.from_str(json.dumps(state)), old_ids
 
 
-def _chosen(state: dict[str, Any], counts: Counter[str], size: int) -> set[str]:
+def _chosen(state: dict[str, Any], counts: Counter[str], size: int, named: Collection[str]) -> set[str]:
     """`size` pieces: special tokens, then single characters, then by count, then by general frequency."""
     model = state["model"]
     ranked = _by_frequency(model)
-    special = _special(state)
+    special = _special(state).union(named)
     prefix = model.get("continuing_subword_prefix") or ""
 
     def order(piece: str) -> tuple[bool, int]:
@@ -190,11 +201,39 @@ def _trim_embedding(model: Any, old_ids: list[int]) -> None:
     model.set_input_embeddings(new)
     model.config.vocab_size = len(old_ids)
     new_ids = {o: n for n, o in enumerate(old_ids)}
-    for name in ("pad_token_id", "bos_token_id", "eos_token_id", "sep_token_id", "cls_token_id", "mask_token_id"):
-        if getattr(model.config, name, None) is not None:
-            setattr(model.config, name, new_ids.get(getattr(model.config, name)))
+    for name in TOKENS:
+        _renumber_token(model.config, name, new_ids)
     if old.padding_idx is not None:
         new.padding_idx = new_ids.get(pad)
+    if model.config.model_type in SHIFTED and pad is not None:
+        _shift_positions(model, pad, model.config.pad_token_id or 0)
+
+
+def _named(config: Any) -> set[int]:
+    """Ids of the tokens that a config names; some fields may name several."""
+    given = [getattr(config, name, None) for name in TOKENS]
+    return {i for value in given for i in (value if isinstance(value, list) else [value]) if i is not None}
+
+
+def _renumber_token(config: Any, name: str, new_ids: dict[int, int]) -> None:
+    """A special token's id, or several. One that the tokenizer does not have names no row any more."""
+    old = getattr(config, name, None)
+    if isinstance(old, list):
+        setattr(config, name, [new_ids[i] for i in old if i in new_ids])
+    elif old is not None:
+        setattr(config, name, new_ids.get(old))
+
+
+def _shift_positions(model: Any, old_pad: int, new_pad: int) -> None:
+    """RoBERTa counts positions from after the padding id: the rows move with it, those before it go to the end."""
+    import torch
+
+    for module in model.modules():
+        table = getattr(module, "position_embeddings", None)
+        if table is not None and getattr(module, "padding_idx", None) == old_pad:
+            module.padding_idx = table.padding_idx = new_pad
+            with torch.no_grad():
+                table.weight.copy_(table.weight.roll(new_pad - old_pad, 0))
 
 
 def unknown_report(before: Tokenizer, after: Tokenizer, rows: Sequence[Row]) -> str:
@@ -216,12 +255,15 @@ def unknown_report(before: Tokenizer, after: Tokenizer, rows: Sequence[Row]) -> 
 
 def apply(student: Student, workshop: Workshop, *, size: int, floor: int) -> Student:
     """The student with a smaller vocabulary; `teacher_ids` maps its ids to the teacher's."""
+    from edgebert.training.mlm import MASKS
+
     wanted = max(size or student.tokenizer.get_vocab_size(), floor)
     if wanted >= student.tokenizer.get_vocab_size():
         student.notes += ("vocabulary kept whole",)
         return student
     counts = piece_counts(student.tokenizer, workshop.train)
-    tokenizer, old_ids = trim(student.tokenizer, counts, wanted)
+    masks = {student.tokenizer.token_to_id(name) for name in MASKS}
+    tokenizer, old_ids = trim(student.tokenizer, counts, wanted, masks | _named(student.model.config))
     before = _dev_score(student, workshop)
     _trim_embedding(student.model, old_ids)
     note = unknown_report(student.tokenizer, tokenizer, workshop.dev)

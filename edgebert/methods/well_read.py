@@ -157,6 +157,7 @@ METHOD = Method(
         "drop-layers": "the compact student has layers of its own",
         "round-embedding": "a narrowed word table leaves the grid that it was rounded to",
     },
+    hides_pieces=lambda *, pretrain, **_: pretrain > 0,
     reads_text=True,
     toy={"n_layers": 2, "width": 32, "epochs": 1},
 )  # fmt: skip

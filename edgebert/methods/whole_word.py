@@ -40,6 +40,7 @@ METHOD = Method(
     apply=apply,
     params=(EPOCHS, SHARE),
     any_tokenizer=True,
+    hides_pieces=lambda **_: True,
     reads_text=True,
     toy={"epochs": 1},
 )

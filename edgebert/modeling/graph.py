@@ -15,6 +15,7 @@ from edgebert.converters import Batch, Shape, Source, per_token
 from edgebert.modeling.checkpoint import accepted
 from edgebert.modeling.headed import HeadedEncoder, answers
 from edgebert.modeling.heads import parts_of
+from edgebert.modeling.rebuild import SHIFTED
 
 MASKED = -1e4  # exp underflows to 0 in float32 and float16 alike, and float16 reaches only -65504
 SAME = 1e-5
@@ -92,9 +93,14 @@ def make_graph(model: nn.Module) -> Graph:
 
 
 def _probe(model: Any) -> dict[str, Tensor]:
-    """Two rows of eight tokens, the second padded after three."""
-    ids = torch.arange(16).reshape(2, 8) % min(model.config.vocab_size, 16)
-    mask = torch.ones(2, 8, dtype=torch.int64)
+    """Two rows, the second padded after three tokens: of eight tokens, or more than a window of attention is wide.
+
+    Within its window a model whose layers attend to neighbours alone gives the same answer with a mask that has no window.
+    """
+    window = getattr(model.config, "sliding_window", None) or 0
+    n = min(8 + window, position_limit(model.config))
+    ids = torch.arange(2 * n).reshape(2, n) % min(model.config.vocab_size, 16)
+    mask = torch.ones(2, n, dtype=torch.int64)
     mask[1, 3:] = 0
     return {"input_ids": ids, "attention_mask": mask, "token_type_ids": torch.zeros_like(ids)}
 
@@ -144,8 +150,7 @@ def position_limit(config: Any) -> int:
         return 512
     if config.model_type == "mpnet":  # whose padding position is 1 whatever the padding id
         return int(limit) - 2
-    shifted = config.model_type in ("roberta", "xlm-roberta", "camembert")
-    return int(limit) - ((config.pad_token_id or 0) + 1 if shifted else 0)
+    return int(limit) - ((config.pad_token_id or 0) + 1 if config.model_type in SHIFTED else 0)
 
 
 class TorchSession:

@@ -16,6 +16,11 @@ CARRIED = (  # what a config says of the vocabulary, the task and our heads, in 
     "vocab_size", "pad_token_id", "bos_token_id", "eos_token_id", "cls_token_id", "sep_token_id", "mask_token_id",
     "num_labels", "id2label", "label2id", "problem_type", "edgebert_heads", "edgebert_pooling",
 )  # fmt: skip
+PLACES = 512  # rows of a new table of positions, where the teacher has none and reads thousands of tokens
+SHIFTED = (  # RoBERTa and those that count positions as it does, from after the padding id
+    "roberta", "xlm-roberta", "xlm-roberta-xl", "camembert", "roberta-prelayernorm", "data2vec-text", "ibert", "longformer",
+    "luke", "xmod",
+)  # fmt: skip
 
 
 def config_like(config: Any, family: str, **sizes: Any) -> Any:
@@ -34,7 +39,10 @@ def config_like(config: Any, family: str, **sizes: Any) -> Any:
     own = families().get(family)
     known = {name: getattr(config, name) for name in CARRIED if getattr(config, name, None) is not None}
     known.setdefault("pad_token_id", 0)
-    wanted = {**known, "max_position_embeddings": position_limit(config), "type_vocab_size": 2, **sizes}
+    limit = position_limit(config)
+    if own is None and getattr(config, "rope_parameters", None) is not None:
+        limit = min(limit, PLACES)
+    wanted = {**known, "max_position_embeddings": limit, "type_vocab_size": 2, **sizes}
     made = AutoConfig.for_model(family, **wanted)
     kind = head_of((config.architectures or [""])[0])
     if own is not None and kind.name != SEVERAL:  # transformers has no class of this family with a head

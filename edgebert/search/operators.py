@@ -2,12 +2,13 @@
 
 What is counted is what the arithmetic needs: how a runtime fuses nodes is left to the cost of a dispatch. Written for
 the families whose layer is BERT's (bert, roberta, distilbert, electra, albert, mpnet, camembert …), squeezebert, whose
-products are those in groups, and mobilebert.
-What attention adds elsewhere (DeBERTa's two relative products, a gated feed-forward) is not counted.
+products are those in groups, mobilebert, DeBERTa with its relative products, and those with rotary positions and a gated
+feed-forward (`GATED`). A window of attention saves nothing: files hold the whole product and a mask.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +16,7 @@ from edgebert.errors import RequestError
 
 # Arithmetic of one element. Ours: an exponential or an error function is a polynomial of about ten multiply-adds.
 SOFTMAX, GELU, LAYER_NORM, ADD, MOVE = 20, 20, 10, 1, 0
+GATED = ("modernbert", "eurobert", "nomic_bert", "ultrabert", "gte")
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,7 @@ def operators(config: Any, seq_len: int) -> list[Operator]:
     if own is not None:
         gather = _each("embedding gather", 1, seq_len * embedding_width(config), MOVE)
         return [gather, _product("head", 1, seq_len, config.hidden_size, config.num_labels), *own(config, seq_len)]
-    layer = {"mobilebert": _mobilebert_layer, "squeezebert": _squeezebert_layer}.get(config.model_type, _bert_layer)
+    layer = LAYERS.get(config.model_type, _bert_layer)
     n_layers = _size(config, "num_hidden_layers")
     once = [*_embedding(config, seq_len), _product("head", 1, seq_len, _size(config, "hidden_size"), config.num_labels)]
     return [*once, *(_times(operator, n_layers) for operator in layer(config, seq_len))]
@@ -92,9 +94,56 @@ def _embedding(config: Any, s: int) -> list[Operator]:
         found = [_each("embedding gather", 1, s * width, MOVE), _each("embedding gather", 2, s * hidden, MOVE)]
         found.append(_product("embedding projection", 1, s, (3 if config.trigram_input else 1) * width, hidden))
         return [*found, _each("embedding sum", 2, s * hidden, ADD), _each("norm", 1, s * hidden, 2 * ADD)]
+    if config.model_type in GATED:  # no table of positions, and of types in some alone
+        tables = 1 + bool(getattr(config, "type_vocab_size", 0))
+        found = [_each("embedding gather", tables, s * width, MOVE), _each("embedding sum", tables - 1, s * width, ADD)]
     if width != hidden:
         found.append(_product("embedding projection", 1, s, width, hidden))
     return [*found, _each("layer norm", 1, s * width, LAYER_NORM)]
+
+
+def _gated_layer(config: Any, s: int) -> list[Operator]:
+    """ModernBERT's (Warner et al. 2024, arXiv 2412.13663) and its kin: query and key are rotated by their position, half of
+    the first feed-forward product is a gate for the other half, and several heads may share their keys and values."""
+    hidden, inner, heads = config.hidden_size, config.intermediate_size, config.num_attention_heads
+    head = getattr(config, "head_dim", None) or hidden // heads
+    shared = heads * head, (getattr(config, "num_key_value_heads", None) or heads) * head
+    attention = [
+        _product(name, 1, s, hidden, width)
+        for name, width in (("query", shared[0]), ("key", shared[1]), ("value", shared[1]))
+    ]
+    rest = _attention(s, heads * head, heads, {})
+    rest[-1] = _product("attention output", 1, s, heads * head, hidden)
+    return [
+        *attention,
+        _each("rotate positions", 2, s * heads * head, 3 * ADD),
+        *rest,
+        _product("feed-forward in", 1, s, hidden, 2 * inner),
+        _each("gelu", 1, s * inner, GELU),
+        _each("gate", 1, s * inner, ADD),
+        _product("feed-forward out", 1, s, inner, hidden),
+        _each("residual", 2, s * hidden, ADD),
+        _each("layer norm", 2, s * hidden, LAYER_NORM),
+    ]
+
+
+def _deberta_layer(config: Any, s: int) -> list[Operator]:
+    """DeBERTa (He et al. 2020, arXiv 2006.03654): beside BERT's, products of query and key with the table of distances,
+    of which the scores pick theirs."""
+    kinds = [kind for kind in ("c2p", "p2c") if kind in (getattr(config, "pos_att_type", None) or ())]
+    heads = _size(config, "num_attention_heads")
+    if not getattr(config, "relative_attention", False) or not kinds:
+        return _bert_layer(config, s)
+    farthest = getattr(config, "max_relative_positions", -1)
+    farthest = farthest if farthest > 0 else config.max_position_embeddings
+    buckets = getattr(config, "position_buckets", -1)
+    span = 2 * (buckets if buckets > 0 else farthest)
+    return [
+        *_bert_layer(config, s),
+        _product("relative scores", len(kinds), s, config.hidden_size // heads, span, heads=heads, constant=False),
+        _each("pick distances", len(kinds), heads * s * s, MOVE),
+        _each("scale and mask", len(kinds), heads * s * s, ADD),
+    ]
 
 
 def _attention(s: int, inner: int, heads: int, sources: dict[str, int]) -> list[Operator]:
@@ -167,3 +216,12 @@ def _mobilebert_layer(config: Any, s: int) -> list[Operator]:
         _each("norm", n_ffn + 3, s * width, 2 * ADD),  # an affine map in place of a layer norm
         _each("norm", 1, s * hidden, 2 * ADD),
     ]
+
+
+LAYERS: dict[str, Callable[[Any, int], list[Operator]]] = {
+    **dict.fromkeys(GATED, _gated_layer),
+    "mobilebert": _mobilebert_layer,
+    "squeezebert": _squeezebert_layer,
+    "deberta": _deberta_layer,
+    "deberta-v2": _deberta_layer,
+}

@@ -135,12 +135,18 @@ def possible_shapes(
     return found
 
 
-def check_shapes(config: Any, recipe: Recipe, teacher: Any) -> None:
+def check_shapes(config: Any, recipe: Recipe, teacher: Any, max_length: int = 0) -> None:
     """Refuses, before anything is trained, what no shape of the recipe can do.
 
+    Args:
+        max_length: tokens of a window that the student shall read.
+
     Raises:
-        RequestError: a method that cannot do what it is asked to, or students that are all larger than their teacher.
+        RequestError: a method that cannot do what it is asked to, students that are all larger than their teacher, or
+            that read fewer tokens.
     """
+    from edgebert.modeling.graph import position_limit
+
     shapes = possible_shapes(config, recipe, registry.methods(), teacher)
     most = count_parameters(teacher, auto_model_of(teacher))
     smallest = min(shapes, key=lambda item: (item[2].vocab_size, item[2].num_hidden_layers))[2]
@@ -148,6 +154,9 @@ def check_shapes(config: Any, recipe: Recipe, teacher: Any) -> None:
     if n > most:
         what = f"a student of {n:,} parameters is larger than its teacher of {most:,}"
         raise RequestError(what, where="--recipe", hint="Choose fewer layers, a smaller width or another --student.")
+    if max_length > (limit := position_limit(smallest)):
+        what = f"the student, a {smallest.model_type}, reads {limit} tokens at most, and windows of {max_length} are asked for"
+        raise RequestError(what, where="--max-length", hint=f"Ask for at most {limit}, or use another method.")
 
 
 def _reshaped(config: Any, recipe: Recipe, methods: Mapping[str, Method], teacher: Any) -> Any:

@@ -68,7 +68,8 @@ def read_inside(model: Any, batch: Mapping[str, Tensor], wanted: Iterable[Inner]
         raise LookupError(f"{_family(model)} gives no attention probabilities")
     attentions = tuple(_probabilities(one) for one in attentions)
     n_heads = attentions[0].shape[1] if attentions else 1
-    values = tuple(_split(name, value, later, n_heads) for name, value, later in caught)
+    shared = n_heads // (getattr(model.config, "num_key_value_heads", None) or n_heads)
+    values = tuple(_split(name, value, later, n_heads, shared) for name, value, later in caught)
     if "values" in wanted and len(values) != len(attentions):
         raise LookupError(f"{_family(model)} has no value projection that can be told from its other layers")
     return Inside(answers(model, result, batch["attention_mask"]), hidden, attentions, values)
@@ -144,17 +145,20 @@ def _catcher(caught: list[_Caught], name: str, later: Tensor | None) -> Any:
     return hook
 
 
-def _split(name: str, projected: Tensor, later: Tensor | None, n_heads: int) -> Tensor:
-    """(batch, seq, width) of a projection as the values of each head, (batch, heads, seq, head_width)."""
-    batch, seq, width = projected.shape
+def _split(name: str, projected: Tensor, later: Tensor | None, n_heads: int, shared: int) -> Tensor:
+    """(batch, seq, width) of a projection as the values of each head, (batch, heads, seq, head_width).
+
+    Of neighbouring heads, `shared` have the same values: grouped-query attention, as EuroBERT's larger models have it.
+    """
+    batch, seq, _ = projected.shape
     if name == "Wqkv":
-        projected, width = projected.chunk(3, -1)[2], width // 3
-    heads = projected.view(batch, seq, n_heads, width // n_heads)
+        projected = projected.chunk(3, -1)[2]
+    heads = projected.view(batch, seq, n_heads // shared, -1)
     if name == "in_proj":
         heads = heads.chunk(3, -1)[2]
     if later is not None:
         heads = heads + later.view(n_heads, -1)
-    return heads.transpose(1, 2)
+    return heads.transpose(1, 2).repeat_interleave(shared, 1)
 
 
 def _family(model: Any) -> str:

@@ -19,7 +19,7 @@ from edgebert.training.losses import IGNORED, hard_cross_entropy
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-MASKS = ("[MASK]", "<mask>")
+MASKS = ("[MASK]", "<mask>", "<|mask|>")  # BERT's, RoBERTa's, EuroBERT's
 BEGINS = ("Ġ", "▁")  # before a piece that begins a word: byte-level BPE, Unigram
 SHARE = 0.15
 
@@ -35,7 +35,8 @@ def mask_id(tokenizer: Tokenizer, where: str) -> int:
     for name in MASKS:
         if (found := tokenizer.token_to_id(name)) is not None:
             return int(found)
-    raise RequestError(f"the tokenizer has no mask token ({' or '.join(MASKS)})", where=where)
+    what = f"it learns from text with hidden pieces, and the tokenizer has no mask token ({', '.join(MASKS)})"
+    raise RequestError(what, where=where, hint="Use a method that learns from answers, such as kd.")
 
 
 def continues(tokenizer: Tokenizer) -> Tensor:

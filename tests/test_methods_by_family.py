@@ -1,0 +1,284 @@
+"""Every method on every family that people bring: the student works and is saved whole, or is refused before training."""
+
+from __future__ import annotations
+
+import copy
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import transformers
+
+from edgebert import registry
+from edgebert.errors import RequestError
+from edgebert.methods import Workshop
+from edgebert.methods._stack import with_hidden
+from edgebert.modeling.checkpoint import accepted, copy_student, load_student, n_parameters, save_checkpoint, set_labels
+from edgebert.modeling.headed import HeadedEncoder
+from edgebert.modeling.layers import encoder_layers, keep_layers, keep_settings, layer_settings
+from edgebert.modeling.rebuild import auto_model_of
+from edgebert.search.cost import count_parameters
+from edgebert.search.plan import possible_shapes
+from edgebert.types import MethodCall, Recipe, Row, Student, TrainSettings
+from tests.conftest import make_tokenizer
+
+METHODS = sorted(registry.methods())
+KINDS = ["full_attention", "sliding_attention", "sliding_attention", "full_attention"]
+BASES = {
+    "full_attention": {"rope_type": "default", "rope_theta": 160000.0},
+    "sliding_attention": {"rope_type": "default", "rope_theta": 100.0},
+}
+SIZES = {"hidden_size": 32, "num_hidden_layers": 4, "num_attention_heads": 4, "intermediate_size": 64}
+FAMILIES: dict[str, dict[str, Any]] = {
+    "bert": SIZES,
+    "roberta": SIZES,
+    "distilbert": {"dim": 32, "n_layers": 4, "n_heads": 4, "hidden_dim": 64},
+    "modernbert": SIZES | {
+        "layer_types": KINDS, "local_attention": 4, "rope_parameters": BASES,
+        "bos_token_id": 2, "eos_token_id": 3, "cls_token_id": 2, "sep_token_id": 3,
+    },
+    "eurobert": SIZES | {"num_key_value_heads": 2, "bos_token_id": 2, "eos_token_id": 3, "mask_token_id": 4},
+    "nomic_bert": SIZES,
+    "deberta-v2": SIZES | {
+        "relative_attention": True, "pos_att_type": ["c2p", "p2c"], "position_buckets": 8, "share_att_key": True,
+        "norm_rel_ebd": "layer_norm", "position_biased_input": False, "type_vocab_size": 0,
+    },
+}  # fmt: skip
+REFUSED = {  # (method, family) -> what is said
+    (
+        "stacking",
+        "modernbert",
+    ): "layer 2 cannot be a copy of layer 1: the layer_types of modernbert are sliding_attention",
+}
+
+
+def teacher_of(family: str, labels: tuple[str, ...], head: str = "TokenClassification", **changes: Any) -> Student:
+    """A teacher of random weights that are large enough to show, and of norms that are not 1."""
+    torch.manual_seed(0)
+    tokenizer = make_tokenizer()
+    sizes = {"vocab_size": tokenizer.get_vocab_size(), "max_position_embeddings": 40, "pad_token_id": 0}
+    config = transformers.AutoConfig.for_model(family, **sizes | FAMILIES[family] | changes)
+    set_labels(config, labels)
+    model = getattr(transformers, f"AutoModelFor{head}").from_config(config, attn_implementation="eager").eval()
+    model.config.architectures = [type(model).__name__]
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.dim() >= 2:
+                parameter.mul_(4.0)
+            else:
+                parameter.add_(0.3 * torch.randn_like(parameter))
+    return Student(model, tokenizer)
+
+
+def workshop(teacher: Student, rows: list[Row], labels: tuple[str, ...], work: Path) -> Workshop:
+    """Eight rows in one batch: a step of each phase."""
+    settings = TrainSettings(epochs=1, batch_size=8, learning_rate=1e-3, max_length=32)
+    return Workshop(teacher.model, registry.task("ner"), labels, rows[:8], rows[8:12], settings, work)
+
+
+def batch() -> dict[str, torch.Tensor]:
+    """Rows of 20 tokens, ten times the window of ModernBERT's local layers; the second padded after seven."""
+    ids = torch.arange(40).reshape(2, 20) % 70 + 5
+    mask = torch.ones_like(ids)
+    ids[1, 7:], mask[1, 7:] = 0, 0
+    return {"input_ids": ids, "attention_mask": mask, "token_type_ids": torch.zeros_like(ids)}
+
+
+def read(model: Any, given: dict[str, torch.Tensor] | None = None) -> torch.Tensor:
+    """Logits at the real tokens."""
+    given = given or batch()
+    with torch.inference_mode():
+        logits = model(**accepted(model, given)).logits
+    return logits[given["attention_mask"].bool()] if logits.dim() == 3 else logits
+
+
+def read_again(student: Student, folder: Path) -> Any:
+    """The saved student as transformers loads it by itself, or edgebert, where transformers has no such family."""
+    save_checkpoint(folder, student, folder)
+    if isinstance(student.model, HeadedEncoder):
+        return load_student(folder).model
+    auto = getattr(transformers, auto_model_of(student.model.config))
+    return auto.from_pretrained(folder, local_files_only=True, attn_implementation="eager").eval()
+
+
+@pytest.mark.parametrize("family", [family for family in FAMILIES if family != "bert"])  # tests/test_methods.py has it
+@pytest.mark.parametrize("name", METHODS)
+def test_each_method_serves_each_family_or_says_before_training_why_not(
+    name: str, family: str, toy_rows: list[Row], toy_labels: tuple[str, ...], tmp_path: Path
+) -> None:
+    teacher, method = teacher_of(family, toy_labels), registry.method(name)
+    config, before = teacher.model.config, {key: value.clone() for key, value in teacher.model.state_dict().items()}
+    params = method.read_params(
+        method.toy | ({"n_layers": 1} if name == "mobilebert" else {})
+    )  # each layer is a training
+    recipe = Recipe((MethodCall(name, params),))
+    if (name, family) in REFUSED:
+        with pytest.raises(RequestError, match=REFUSED[name, family]):
+            possible_shapes(config, recipe, registry.methods(), config)
+        return
+    ((_, _, predicted),) = possible_shapes(config, recipe, registry.methods(), config)
+    student = copy_student(teacher.model, teacher.tokenizer)
+    shop = workshop(teacher, toy_rows, toy_labels, tmp_path / "work")
+    student = method.apply(student, shop, **params)
+    assert n_parameters(student.model) == count_parameters(predicted, auto_model_of(predicted))
+    assert layer_settings(student.model.config).keys() == layer_settings(predicted).keys()
+    assert torch.allclose(read(read_again(student, tmp_path / "saved")), read(student.model.eval()), atol=1e-5)
+    assert all(torch.equal(value, before[key]) for key, value in teacher.model.state_dict().items())
+    assert layer_settings(config) == ({"layer_types": KINDS} if family == "modernbert" else {})
+
+
+# ---------------------------------------------------------------- kept layers do what they did
+
+
+def without(model: Any, kept: tuple[int, ...]) -> torch.Tensor:
+    """The model's logits where layers that are not kept give back what they were given: its own forward pass gives each
+    other layer its mask and its rotary base."""
+    hooks = [
+        layer.register_forward_hook(lambda _, inputs, output: with_hidden(output, inputs[0]))
+        for i, layer in enumerate(encoder_layers(model))
+        if i not in kept
+    ]
+    found = read(model)
+    for hook in hooks:
+        hook.remove()
+    return found
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("head", ["TokenClassification", "SequenceClassification"])
+def test_a_student_of_some_layers_is_its_teacher_with_the_others_left_out(
+    family: str, head: str, toy_rows: list[Row], toy_labels: tuple[str, ...], tmp_path: Path
+) -> None:
+    teacher = teacher_of(family, toy_labels, head)
+    shop = workshop(teacher_of(family, toy_labels), toy_rows, toy_labels, tmp_path)
+    drop, first = registry.method("drop-layers"), family == "modernbert"
+    choices: dict[str, tuple[int, ...]] = {
+        "top": (0, 1), "symmetric": (0, 3), "uniform": (0, 3) if first else (1, 3), "contribution": (),
+    }  # fmt: skip
+    for strategy, kept in choices.items():
+        student = copy_student(teacher.model, teacher.tokenizer)
+        student = drop.apply(student, shop, n_layers=2, strategy=strategy, layers=())
+        told = tuple(int(word) - 1 for word in student.notes[-1].split(" of ")[0].split("layers ")[1].split(", "))
+        assert told == (kept or told)
+        assert torch.allclose(read(read_again(student, tmp_path / strategy)), without(teacher.model, told), atol=1e-5)
+        if first:
+            assert student.model.config.layer_types == [KINDS[i] for i in told]
+
+
+@pytest.mark.parametrize("layers", [(0, 1), (0, 1, 3), (0, 2), (0, 3), (0,)])
+def test_modernbert_keeps_the_window_and_the_rotary_base_of_each_layer(
+    layers: tuple[int, ...], toy_labels: tuple[str, ...], tmp_path: Path
+) -> None:
+    teacher = teacher_of("modernbert", toy_labels)
+    student = copy_student(teacher.model, teacher.tokenizer)
+    keep_layers(student.model, layers)
+    expected, again = without(teacher.model, layers), read_again(student, tmp_path)
+    assert torch.allclose(read(again), expected, atol=1e-5)
+    saved = json.loads((tmp_path / "config.json").read_text(encoding="utf-8"))
+    assert saved["layer_types"] == [KINDS[i] for i in layers]
+    assert saved["rope_parameters"]["sliding_attention"]["rope_theta"] == 100.0
+    if "sliding_attention" in saved["layer_types"]:  # both show in the answers: else this would say nothing
+        for field, value in (
+            ("local_attention", 38),
+            ("rope_parameters", BASES | {"sliding_attention": BASES["full_attention"]}),
+        ):
+            other = copy.deepcopy(saved) | {field: value}
+            (tmp_path / "config.json").write_text(json.dumps(other), encoding="utf-8")
+            changed = load_student(tmp_path).model
+            assert (read(changed) - expected).abs().max() > 1e-2, field
+
+
+def test_the_window_is_kept_below_heads_of_ours(toy_labels: tuple[str, ...], tmp_path: Path) -> None:
+    teacher = teacher_of("modernbert", toy_labels)
+    config = teacher.model.config
+    config.edgebert_heads = [{"name": "", "kind": "token-classification", "n_labels": len(toy_labels)}]
+    student = Student(HeadedEncoder(teacher.model.model, config).eval(), teacher.tokenizer)
+    expected = without(student.model, (0, 2))
+    keep_layers(student.model, (0, 2))
+    assert torch.allclose(read(read_again(student, tmp_path)), expected, atol=1e-5)
+
+
+def test_the_older_name_of_the_kinds_stays_true_or_goes() -> None:
+    """transformers 4 reads global_attn_every_n_layers alone."""
+    config = transformers.ModernBertConfig(num_hidden_layers=6, global_attn_every_n_layers=3)
+    for kept, period in (((0, 3), 1), ((0, 1, 3, 4), 2), ((0, 1, 2), 3), ((0, 1, 2, 4), 4), ((0, 1, 3), 2)):
+        one = copy.deepcopy(config)
+        keep_settings(one, kept)
+        assert (one.num_hidden_layers, len(one.layer_types)) == (len(kept), len(kept))
+        assert one.global_attn_every_n_layers == period
+    keep_settings(config, (0, 3, 4, 5))
+    assert not hasattr(config, "global_attn_every_n_layers")
+
+
+def test_lists_of_another_meaning_are_left_alone() -> None:
+    config = transformers.DebertaV2Config(num_hidden_layers=2, pos_att_type=["c2p", "p2c"])
+    config.edgebert_heads = [{"name": "a"}, {"name": "b"}]
+    keep_settings(config, (1,))
+    assert (config.pos_att_type, len(config.edgebert_heads)) == (["c2p", "p2c"], 2)
+    assert layer_settings(transformers.LongformerConfig(num_hidden_layers=2, attention_window=[4, 8])) == {
+        "attention_window": [4, 8]
+    }
+
+
+@pytest.mark.parametrize(
+    ("params", "where"),
+    [
+        ({"strategy": "bottom", "n_layers": 2}, "strategy"),
+        ({"strategy": "bottom"}, "strategy"),
+        ({"strategy": "alternate-odd", "n_layers": 2}, "strategy"),
+        ({"layers": (1, 2)}, "layers"),
+    ],
+)
+def test_modernberts_first_layer_is_not_dropped(
+    params: dict[str, Any], where: str, toy_labels: tuple[str, ...]
+) -> None:
+    """Another in its place would lose its norm when the checkpoint is loaded."""
+    drop, message = (
+        registry.method("drop-layers"),
+        "no other can be first: transformers builds that one without attn_norm",
+    )
+    config = teacher_of("modernbert", toy_labels).model.config
+    with pytest.raises(RequestError, match=message) as caught:
+        possible_shapes(config, Recipe((MethodCall("drop-layers", params),)), registry.methods(), config)
+    assert caught.value.where == f"drop-layers.{where}"
+    other = teacher_of("nomic_bert", toy_labels).model.config
+    drop.check(other, other, **drop.read_params(params))
+
+
+@pytest.mark.parametrize("drop", [(), (0, 1, 2)])
+def test_groups_give_each_layer_of_modernbert_its_own_mask(
+    drop: tuple[int, ...], toy_rows: list[Row], toy_labels: tuple[str, ...], tmp_path: Path
+) -> None:
+    """Theseus with nothing replaced is the predecessor, with all replaced the successor."""
+    from edgebert.methods._replacing import put_groups
+    from edgebert.modeling.layers import kinds_of
+
+    teacher = teacher_of("modernbert", toy_labels)
+    model = copy.deepcopy(teacher.model)
+    if drop:
+        keep_layers(model, drop)
+    new = copy.deepcopy(list(encoder_layers(model))[:2])
+    short = copy.deepcopy(model)
+    keep_layers(short, (0, 1))
+    groups = put_groups(model, list(encoder_layers(teacher.model)), new, kinds_of(teacher.model.config))
+    assert torch.allclose(read(model), read(short), atol=1e-6)
+    for group in groups:
+        group.training, group.rate = True, 0.0
+    assert torch.allclose(read(model), read(teacher.model), atol=1e-6)
+
+
+def test_theseus_refuses_a_student_without_its_teachers_kinds_of_layers(toy_labels: tuple[str, ...]) -> None:
+    method, teacher = registry.method("theseus"), teacher_of("modernbert", toy_labels).model.config
+    config = copy.deepcopy(teacher)
+    keep_settings(config, (0, 3))
+    with pytest.raises(
+        RequestError, match="the teacher's sliding_attention layers cannot run in a student that has none"
+    ):
+        method.check(config, teacher, n_layers=0)
+    keep_settings(config := copy.deepcopy(teacher), (0, 1))
+    method.check(config, teacher, n_layers=0)
+    config.local_attention = 8
+    with pytest.raises(RequestError, match="a student of another sliding_window"):
+        method.check(config, teacher, n_layers=0)
