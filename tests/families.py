@@ -50,6 +50,7 @@ FAMILIES: dict[str, dict[str, Any]] = {
     "eurobert": {"num_key_value_heads": 2, "mask_token_id": 4},
     "nomic_bert": {},
 }  # fmt: skip
+WITHOUT_SPANS = ("eurobert", "nomic_bert")  # transformers has none of these with a question-answering head
 
 
 def tiny(family: str, head: str = "token-classification", n_labels: int = 5, **changes: Any) -> Any:

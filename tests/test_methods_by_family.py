@@ -282,3 +282,156 @@ def test_theseus_refuses_a_student_without_its_teachers_kinds_of_layers(toy_labe
     config.local_attention = 8
     with pytest.raises(RequestError, match="a student of another sliding_window"):
         method.check(config, teacher, n_layers=0)
+
+
+# ---------------------------------------------------------------- what else differs from BERT
+
+
+def test_the_last_head_reads_the_mean_where_the_family_does(toy_labels: tuple[str, ...]) -> None:
+    from edgebert.methods.pkd import compared, read_by_heads
+
+    heads = {"classifier_pooling": "mean"}
+    for family, changes, expected in (
+        ("bert", {}, "cls"), ("modernbert", {}, "cls"), ("modernbert", heads, "mean"), ("eurobert", {}, "mean"),
+        ("eurobert", {"classifier_pooling": "bos"}, "cls"),
+    ):  # fmt: skip
+        model = teacher_of(family, toy_labels, "SequenceClassification", **changes).model
+        assert read_by_heads(model) == expected
+    states, mask = torch.tensor([[[1.0], [3.0], [9.0]]]), torch.tensor([[True, True, False]])
+    part = registry_part(model)
+    assert compared(states, mask, part, "mean").tolist() == [[2.0]]
+    assert compared(states, mask, part).tolist() == [[1.0]]
+
+
+def registry_part(model: Any) -> Any:
+    from edgebert.modeling.heads import parts_of
+
+    return parts_of(model.config, type(model).__name__)
+
+
+def test_heads_that_share_their_values_each_have_them(toy_labels: tuple[str, ...]) -> None:
+    """EuroBERT here: four heads of width 8, two of values; heads 1 and 2 read the first, 3 and 4 the second."""
+    from edgebert.training.features import read_inside
+
+    model = teacher_of("eurobert", toy_labels).model
+    layer = encoder_layers(model)[0]
+    with torch.no_grad():
+        found = read_inside(model, batch(), ("hidden states", "attentions", "values"))
+        projected = layer.self_attn.v_proj(layer.input_layernorm(found.hidden[0]))
+    values = found.values[0]
+    assert values.shape == (2, 4, 20, 8)
+    for head, shared in enumerate((0, 0, 1, 1)):
+        assert torch.allclose(values[:, head], projected[:, :, 8 * shared : 8 * shared + 8], atol=1e-6)
+
+
+def test_robertas_positions_follow_its_padding_id(
+    toy_rows: list[Row], toy_labels: tuple[str, ...], tmp_path: Path
+) -> None:
+    """Padding is a late piece here; some before it go, so its id is another's afterwards, and positions count from it."""
+    old_pad = make_tokenizer().token_to_id("zebra")
+    teacher = teacher_of("roberta", toy_labels, pad_token_id=old_pad, max_position_embeddings=old_pad + 33)
+    student = copy_student(teacher.model, teacher.tokenizer)
+    shop = workshop(teacher, toy_rows, toy_labels, tmp_path / "work")
+    student = registry.method("trim-vocab").apply(student, shop, size=70, floor=10)
+    new_pad = student.model.config.pad_token_id
+    assert student.tokenizer.id_to_token(new_pad) == "zebra" and new_pad < old_pad and student.teacher_ids
+    again = read_again(student, tmp_path / "saved")
+    encodings = student.tokenizer.encode_batch([list(row.words) for row in toy_rows[:4]], is_pretokenized=True)
+    longest = max(len(encoding.ids) for encoding in encodings)
+    ids = torch.tensor([encoding.ids + [new_pad] * (longest - len(encoding.ids)) for encoding in encodings])
+    given = {"input_ids": ids, "attention_mask": (ids != new_pad).long(), "token_type_ids": torch.zeros_like(ids)}
+    expected = read(teacher.model, given | {"input_ids": torch.tensor(student.teacher_ids)[ids]})
+    assert torch.allclose(read(student.model, given), expected, atol=1e-5)
+    assert torch.allclose(read(again, given), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("family", ["modernbert", "eurobert"])
+def test_a_padding_id_beyond_the_smaller_vocabulary_moves_into_it(
+    family: str, toy_rows: list[Row], toy_labels: tuple[str, ...], tmp_path: Path
+) -> None:
+    """ModernBERT pads with piece 50,283 of 50,368, EuroBERT with 128,001 of 128,256."""
+    teacher = teacher_of(family, toy_labels, pad_token_id=make_tokenizer().token_to_id("##ed"))
+    config, recipe = teacher.model.config, Recipe((MethodCall("trim-vocab", {"size": 70, "floor": 10}),))
+    ((_, _, predicted),) = possible_shapes(config, recipe, registry.methods(), config)
+    shop = workshop(teacher, toy_rows, toy_labels, tmp_path / "work")
+    student = copy_student(teacher.model, teacher.tokenizer)
+    student = registry.method("trim-vocab").apply(student, shop, size=70, floor=10)
+    assert n_parameters(student.model) == count_parameters(predicted, auto_model_of(predicted))
+    assert student.tokenizer.id_to_token(student.model.config.pad_token_id) == "##ed"
+    given = batch() | {"input_ids": batch()["input_ids"] % 70}
+    assert torch.allclose(read(read_again(student, tmp_path / "saved"), given), read(student.model, given), atol=1e-5)
+
+
+def test_special_tokens_may_be_several(toy_labels: tuple[str, ...], tmp_path: Path, toy_rows: list[Row]) -> None:
+    teacher = teacher_of("eurobert", toy_labels, eos_token_id=[3, 60], pad_token_id=3)
+    trim, shop = registry.method("trim-vocab"), workshop(teacher, toy_rows, toy_labels, tmp_path)
+    student = trim.apply(copy_student(teacher.model, teacher.tokenizer), shop, size=70, floor=10)
+    config, piece = student.model.config, teacher.tokenizer.id_to_token
+    assert [student.tokenizer.id_to_token(i) for i in config.eos_token_id] == [piece(3), piece(60)]
+    assert student.tokenizer.id_to_token(config.mask_token_id) == "[MASK]"
+    assert config.pad_token_id == 3
+
+
+@pytest.mark.parametrize("name", ["electra", "stacking", "whole-word", "dynamic-masking", "well-read", "distilbert"])
+def test_a_tokenizer_without_a_mask_token_is_refused_before_training(name: str) -> None:
+    from tokenizers import Tokenizer, models
+
+    from edgebert.recipes import check_mask, read_recipe
+
+    recipe, _ = read_recipe(name)
+    with pytest.raises(RequestError, match="the tokenizer has no mask token") as caught:
+        check_mask(recipe, Tokenizer(models.BPE()))
+    assert caught.value.where == name
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.add_special_tokens(["<|mask|>"])  # EuroBERT's
+    check_mask(recipe, tokenizer)
+    without_text, _ = read_recipe("well-read", {"well-read.pretrain": "0"})
+    check_mask(without_text, Tokenizer(models.BPE()))
+
+
+def test_a_new_table_of_positions_is_not_as_long_as_a_rotary_model_reads(toy_labels: tuple[str, ...]) -> None:
+    from edgebert.search.plan import check_shapes
+
+    config = teacher_of("modernbert", toy_labels, max_position_embeddings=8192).model.config
+    config.vocab_size = 50_000  # so that the student is the smaller one
+    recipe = Recipe((MethodCall("albert", {"embedding_width": 16}), MethodCall("kd")))
+    shapes = possible_shapes(config, recipe, registry.methods(), config)
+    assert {one.max_position_embeddings for _, _, one in shapes} == {512}
+    check_shapes(config, recipe, config, 512)
+    with pytest.raises(
+        RequestError, match="of the family albert reads 512 tokens at most, and windows of 600 are asked for"
+    ):
+        check_shapes(config, recipe, config, 600)
+
+
+def test_a_family_without_the_tasks_head_is_refused(toy_labels: tuple[str, ...]) -> None:
+    from edgebert.search.plan import check_shapes
+
+    config = teacher_of("eurobert", toy_labels).model.config
+    config.architectures = ["SomeForQuestionAnswering"]
+    with pytest.raises(RequestError, match="transformers has no eurobert model with a question-answering head"):
+        check_shapes(config, Recipe((MethodCall("kd"),)), config)
+
+
+def test_the_cost_of_a_gated_layer_by_hand() -> None:
+    """Ten tokens, width 32, four heads of 8 that share two heads of keys and values, 64 in the middle of a layer."""
+    from edgebert.search.operators import operators
+
+    config = transformers.EuroBertConfig(**FAMILIES["eurobert"], vocab_size=100, pad_token_id=0)
+    found = {operator.name: operator for operator in operators(config, 10)}
+    assert found["query"].shape == (10, 32, 32) and found["key"].shape == found["value"].shape == (10, 32, 16)
+    assert found["feed-forward in"].shape == (10, 32, 128) and found["feed-forward out"].shape == (10, 64, 32)
+    assert found["embedding gather"].count == 1  # no table of positions, none of types
+    in_layers = sum(op.count * op.weights for op in operators(config, 10) if op.name != "head")
+    with torch.device("meta"):
+        layers = transformers.EuroBertModel(config).layers
+    assert in_layers == sum(p.numel() for p in layers.parameters() if p.dim() > 1)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_weights_that_are_read_are_those_of_the_layers(family: str, toy_labels: tuple[str, ...]) -> None:
+    from edgebert.search.operators import operators
+
+    model = teacher_of(family, toy_labels).model
+    in_layers = sum(p.numel() for p in encoder_layers(model).parameters() if p.dim() > 1)
+    assert sum(op.count * op.weights for op in operators(model.config, 10) if op.name != "head") == in_layers

@@ -292,6 +292,8 @@ def _dev_score(student: Student, workshop: Workshop) -> float:
 
 def reshape(config: Any, *, size: int, floor: int) -> Any:
     config.vocab_size = min(config.vocab_size, max(size or config.vocab_size, floor))
+    if (config.pad_token_id or 0) >= config.vocab_size:  # where padding will stand is not known yet, but it will
+        config.pad_token_id = config.vocab_size - 1
     return config
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from edgebert.errors import RequestError
 from edgebert.modeling.heads import HEADS, SEVERAL, head_of
 from edgebert.types import Student
 
@@ -67,6 +68,20 @@ def auto_model_of(config: Any) -> str:
     return (
         HEADS[SEVERAL].auto_model if hasattr(config, "edgebert_heads") else head_of(config.architectures[0]).auto_model
     )
+
+
+def check_head(config: Any, where: str) -> None:
+    """Raises RequestError where transformers has no model of this family with the head that the config names."""
+    import transformers
+
+    from edgebert.modeling.families import families
+
+    families()
+    auto_model = auto_model_of(config)
+    auto = getattr(transformers, "AutoModel" if auto_model == HEADS[SEVERAL].auto_model else auto_model)
+    if type(config) not in auto._model_mapping:
+        what = f"transformers has no {config.model_type} model with a {head_of(config.architectures[0]).name} head"
+        raise RequestError(what, where=where, hint="Choose a checkpoint of another family.")
 
 
 def rebuilt(student: Student, config: Any, given: Mapping[str, Tensor] | None = None) -> Student:

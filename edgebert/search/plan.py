@@ -18,7 +18,7 @@ from edgebert import registry
 from edgebert.converters import Precision
 from edgebert.errors import BudgetError, RequestError, unknown
 from edgebert.methods import unchanged
-from edgebert.modeling.rebuild import auto_model_of
+from edgebert.modeling.rebuild import auto_model_of, check_head
 from edgebert.search.cost import basis, count_parameters, predict_bytes, predict_latency
 from edgebert.search.limits import Limit, admits, broken, limits_of, miss, over, overrun, predicted_ms
 from edgebert.search.operators import embedding_width
@@ -142,11 +142,13 @@ def check_shapes(config: Any, recipe: Recipe, teacher: Any, max_length: int = 0)
         max_length: tokens of a window that the student shall read.
 
     Raises:
-        RequestError: a method that cannot do what it is asked to, students that are all larger than their teacher, or
-            that read fewer tokens.
+        RequestError: a family without such a head, a method that cannot do what it is asked to, students that are all
+            larger than their teacher, or that read fewer tokens.
     """
     from edgebert.modeling.graph import position_limit
 
+    for one, where in ((teacher, "--teacher"), (config, "--student")):
+        check_head(one, where)
     shapes = possible_shapes(config, recipe, registry.methods(), teacher)
     most = count_parameters(teacher, auto_model_of(teacher))
     smallest = min(shapes, key=lambda item: (item[2].vocab_size, item[2].num_hidden_layers))[2]
@@ -155,7 +157,7 @@ def check_shapes(config: Any, recipe: Recipe, teacher: Any, max_length: int = 0)
         what = f"a student of {n:,} parameters is larger than its teacher of {most:,}"
         raise RequestError(what, where="--recipe", hint="Choose fewer layers, a smaller width or another --student.")
     if max_length > (limit := position_limit(smallest)):
-        what = f"the student, a {smallest.model_type}, reads {limit} tokens at most, and windows of {max_length} are asked for"
+        what = f"a student of the family {smallest.model_type} reads {limit} tokens at most, and windows of {max_length} are asked for"
         raise RequestError(what, where="--max-length", hint=f"Ask for at most {limit}, or use another method.")
 
 
