@@ -109,7 +109,8 @@ class Precision:
     """A reduced precision that a converter writes.
 
     Attributes:
-        trials: what to choose from by the task's metric and the measured time.
+        trials: what to choose from by the task's metric; of those that score alike the first is taken, so the one that is
+            preferred, for its speed or its portability, stands first.
         calibrated: it needs `Source.calibration`.
         kind: row of the tolerance table (`edgebert.verify.parity.TOLERANCES`).
         compute: what the matrix products run in: fp32, fp16 or int8.

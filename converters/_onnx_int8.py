@@ -2,7 +2,7 @@
 
 The embedding tables are quantized too, a row at a time: they are most of a small model's file. Which variant is best
 (reduced range against overflow on x86 without VNNI, the head in float) depends on the model, so each is a trial and the
-caller chooses by the task's metric and the measured time. Weights are signed: unsigned ones run 1.2 times
+caller chooses by the task's metric. Weights are signed: unsigned ones run 1.2 times
 slower on AVX2 and twice as slow with VNNI, and are no nearer to float than signed ones a channel.
 
 One range for a tensor's activations is too coarse for some models. `s8-blocks` scales every 128 of them, as their weights:

@@ -11,6 +11,7 @@ import json
 import shutil
 import sys
 import tempfile
+import uuid
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -166,12 +167,34 @@ def _save(model: Any, source: Source, precision: str, wanted: Plan, folder: Path
     try:
         with tempfile.TemporaryDirectory(dir=folder, prefix=".coreml-") as beside, silenced():
             model.save(str(Path(beside) / NAME))
+            _make_reproducible(Path(beside) / NAME)
             if path.exists():
                 shutil.rmtree(path)
             (Path(beside) / NAME).replace(path)
     except OSError as error:
         raise EdgebertError(f"the package cannot be written: {error.strerror or error}", where=str(path)) from None
     return path
+
+
+def _make_reproducible(package: Path) -> None:
+    """Equal models as equal bytes: coremltools draws the manifest's identifiers at random, and protobuf writes the
+    entries of a map in an order that changes from process to process."""
+    from coremltools.proto import Model_pb2
+
+    manifest = package / "Manifest.json"
+    content = json.loads(manifest.read_text(encoding="utf-8"))
+    names = {
+        name: str(uuid.uuid5(uuid.NAMESPACE_URL, item["path"])) for name, item in content["itemInfoEntries"].items()
+    }
+    content["itemInfoEntries"] = {
+        names[old]: content["itemInfoEntries"][old] for old in sorted(names, key=names.__getitem__)
+    }
+    content["rootModelIdentifier"] = names[content["rootModelIdentifier"]]
+    manifest.write_text(json.dumps(content, indent=4), encoding="utf-8")
+    for path in package.rglob("*.mlmodel"):
+        spec = Model_pb2.Model()
+        spec.ParseFromString(path.read_bytes())
+        path.write_bytes(spec.SerializeToString(deterministic=True))
 
 
 def _describe(model: Any, source: Source, precision: str, wanted: Plan) -> None:

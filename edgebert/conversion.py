@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 
     from edgebert.tasks import Task
 
-N_TIMED = 20  # rows that the variants of a precision are timed on
 NOT_PLACED = (
     "It passed, but it would replace a file, and one made beside it was rejected: what was there stays as a whole. Leave the "
     "rejected --precision out, or choose another --output."
@@ -184,7 +183,6 @@ def _convert_format(
             precision,
             work,
             judge=_judge_of(reference),
-            timed_on=rows.batches[:N_TIMED],
             log=log,
         )
         seconds = time.monotonic() - started

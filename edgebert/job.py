@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from edgebert import registry
+from edgebert.budget.limits import budget_of
 from edgebert.data.several import load_data
 from edgebert.data.unlabelled import Unlabelled, read_unlabelled
 from edgebert.devices import load_device
@@ -104,12 +105,7 @@ def resolve(request: FitRequest, command: str, on_event: Callable[[dict[str, Any
     notes += _text_notes(recipe, unlabelled)
     default = Path(RUNS) / f"{slug(task.name)}-{slug(dataset.source.name)}-{slug(device.name)}"
     run = Run(Path(request.run) if request.run else default, plain(request), on_event)
-    budget = Budget(
-        latency_ms=request.max_latency_ms if request.max_latency_ms is not None else device.budget.latency_ms,
-        size_mb=request.max_size_mb if request.max_size_mb is not None else device.budget.size_mb,
-        memory_mb=device.budget.memory_mb,
-        drop_points=request.max_drop if request.max_drop is not None else device.budget.drop_points,
-    )
+    budget = budget_of(request, device)
     run.log(event="request", device=device.name, task=task.name, data=dataset.source.name, teacher=source.name)
     run.log(event="teacher-found", origin=source.origin, sha256=source.sha256)
     for note in (*dataset.source.notes, *notes, *(place.notes if place else ())):

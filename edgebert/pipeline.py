@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from edgebert import registry
+from edgebert.budget.choice import choose
 from edgebert.bundle import write_bundle
 from edgebert.data.several import specs_by_head
 from edgebert.distributed import is_main
@@ -25,7 +26,6 @@ from edgebert.report import write_report
 from edgebert.results import model_result, paddings
 from edgebert.run import Stage, link_tree, now, plain, write_atomic
 from edgebert.search.plan import make_plan
-from edgebert.selection import choose
 from edgebert.stages import (
     compress_stage,
     convert_stage,

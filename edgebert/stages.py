@@ -139,7 +139,7 @@ def tuned_task(job: Fit, model: Stage) -> Task:
 
 
 def convert_stage(job: Fit, name: str, model: Stage) -> Stage:
-    """The formats in float32 and in each reduced precision, the variant chosen by metric and time.
+    """The formats in float32 and in each reduced precision, the variant chosen by the metric.
 
     The teacher is the yardstick on this machine and never ships: it is converted to ONNX only.
     """
@@ -151,7 +151,6 @@ def convert_stage(job: Fit, name: str, model: Stage) -> Stage:
         rows = job.dataset.splits["dev"][:TRIAL_ROWS]
         features = job.task.encode(rows, student.tokenizer, job.dataset.labels, job.max_length)
         source = _source(job, student, model.path)
-        timed_on = row_batches([features[i] for i in spread_by_length(features)], source.pad_id)
         made = []
 
         judge = Judge(
@@ -169,7 +168,7 @@ def convert_stage(job: Fit, name: str, model: Stage) -> Stage:
             for precision in (p for p in precisions if p in converter.precisions):
                 chosen, table = choose_trial(
                     converter, source, exported, precision, folder,
-                    judge=judge, timed_on=timed_on, log=job.run.log,
+                    judge=judge, log=job.run.log,
                 )  # fmt: skip
                 made.append(_describe(chosen, folder) | {"trials": table})
         return made
@@ -182,7 +181,7 @@ def convert_stage(job: Fit, name: str, model: Stage) -> Stage:
         "rows": (TRIAL_ROWS, CALIBRATION_ROWS),
         "lengths": job.lengths,
     }
-    return job.run.stage(f"convert-{name}", inputs, make, version=4)
+    return job.run.stage(f"convert-{name}", inputs, make, version=5)
 
 
 def _source(job: Fit, student: Student, folder: Path) -> Source:

@@ -1,4 +1,8 @@
-"""Which variant of a precision is kept: each is written, scored and timed in turns with the others."""
+"""Which variant of a precision is kept: each is written and scored; the first of those that score alike is taken.
+
+No time decides. A time on this machine says little of a device, and its noise would make another file of the same seed;
+a converter declares its variants in the order of preference instead, the fastest first.
+"""
 
 from __future__ import annotations
 
@@ -8,17 +12,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from edgebert.converters import Batch, Converter, Session, Source, Trial
-from edgebert.measure.protocol import Entry, interleave
+from edgebert.converters import Converter, Session, Source, Trial
 from edgebert.types import Artifact
 from edgebert.verify.parity import TOLERANCES
 
 TRIAL_ROWS = 300  # on which the variants of a precision are compared
-TRIAL_RUNS = 30
-# Of a score from 0 to 1: variants nearer than this are equal, the faster wins. A variant that scores above the float file
-# does so by chance, so its score counts as the float file's.
+# Of a score from 0 to 1: variants nearer than this to the best are equal, the first declared wins. A variant that scores
+# above the float file does so by chance, so its score counts as the float file's.
 SCORE_TIE = 0.0025
 # A variant keeps the predictions if this many more of them are equal than parity will ask for, on rows of its own.
 ROOM = 0.01
@@ -45,7 +45,6 @@ class _Tried:
     artifact: Artifact
     score: float | None = None
     same: float | None = None
-    p50_ms: float | None = None
 
 
 def choose_trial(
@@ -56,17 +55,14 @@ def choose_trial(
     folder: Path,
     *,
     judge: Judge,
-    timed_on: Sequence[Batch],
     log: Callable[..., None],
 ) -> tuple[Artifact, list[dict[str, Any]]]:
     """Writes every variant of a precision and keeps one at folder/FORMAT/PRECISION.
 
     Of the variants that keep the float file's predictions, or the one that keeps most of them where none does, the best
-    score, but none above the float file's, wins; of variants within SCORE_TIE of it, the fastest. Spare variants are
-    written only where no other keeps the predictions. A single variant is written and not scored: verification does that.
-
-    Args:
-        timed_on: inputs that the variants are timed on.
+    score, but none above the float file's, wins; of variants within SCORE_TIE of it, the first declared. Spare variants
+    are written only where no other keeps the predictions. A single variant is written and not scored: verification does
+    that. Sessions have one thread, so that no score depends on how sums are split.
 
     Returns:
         The file, and a table of what was tried.
@@ -92,15 +88,13 @@ def choose_trial(
     tried = attempt(spare=False)
     if not any(_keeps(one, enough) for one in tried):
         tried += attempt(spare=True)
-    if aim is not None:
-        tried = _timed(converter, tried, timed_on)
     best = _best(tried, enough, judge.score(aim) if aim is not None else 0.0)
     place = folder / converter.name / precision
     place.mkdir(parents=True)
     target = place / best.artifact.path.name
     shutil.move(best.artifact.path, target)
     table = [
-        {"trial": one.trial.name, "dev_score": one.score, "equal": one.same, "p50_ms": one.p50_ms,
+        {"trial": one.trial.name, "dev_score": one.score, "equal": one.same,
          "bytes": one.artifact.size_bytes, "chosen": one is best}
         for one in tried
     ]  # fmt: skip
@@ -116,16 +110,4 @@ def _best(tried: Sequence[_Tried], enough: float, aim: float) -> _Tried:
     most = max(one.same or 0.0 for one in tried)
     sound = [one for one in tried if _keeps(one, min(enough, most))]
     least = min(max(one.score or 0.0 for one in sound), aim) - SCORE_TIE
-    return min((one for one in sound if (one.score or 0.0) >= least), key=lambda one: one.p50_ms or 0.0)
-
-
-def _timed(converter: Converter, tried: Sequence[_Tried], timed_on: Sequence[Batch]) -> list[_Tried]:
-    """In turns, where the time of a run here says anything."""
-    if not converter.is_timed() or len(tried) < 2:
-        return list(tried)
-    entries = [Entry(one.trial.name, converter.open(one.artifact.path, 1), timed_on) for one in tried]
-    interleave(entries, TRIAL_RUNS)
-    return [
-        replace(one, p50_ms=round(float(np.median(entry.times_ms)), 3))
-        for one, entry in zip(tried, entries, strict=True)
-    ]
+    return next(one for one in sound if (one.score or 0.0) >= least)

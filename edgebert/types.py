@@ -117,6 +117,11 @@ class Score:
     parts: Mapping[str, Score] = field(default_factory=dict)  # of each head, where a model has several
 
 
+MEDIAN = "median of all runs"  # what records without a statistic hold
+QUIETEST = "quietest tenth of blocks"  # see edgebert.measure.runner
+AS_PUBLISHED = "as published"  # of a prediction fitted to published latencies
+
+
 @dataclass(frozen=True)
 class Latency:
     """Time of one inference. `low_ms` and `high_ms` bound a prediction; a measurement has none."""
@@ -135,6 +140,7 @@ class Latency:
     low_ms: float | None = None
     high_ms: float | None = None
     called: str = ""  # what the device calls itself, where a target of `edgebert profile` measured it there
+    statistic: str = MEDIAN  # what p50_ms is taken from
 
 
 @dataclass(frozen=True)
@@ -161,9 +167,10 @@ class Footprint:
 
     load_ms: float
     first_run_ms: float
-    peak_memory_bytes: int  # growth of the peak resident set over the process before loading
+    peak_memory_bytes: int  # growth of the peak resident set on loading the runtime and the file, and on the first run
     runtime: str
     runtime_version: str
+    called: str = ""  # what the device calls itself, where a target of `edgebert profile` measured it; "" here
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -208,7 +215,7 @@ class Budget:
 
     latency_ms: float | None = None  # p50 of one inference at the data's 95th-percentile length, batch 1
     size_mb: float | None = None  # of the packaged model file, 1 MB = 10^6 bytes
-    memory_mb: float | None = None  # peak, runtime and model
+    memory_mb: float | None = None  # peak, runtime and file: see Footprint.peak_memory_bytes
     drop_points: float | None = None  # of the metric against the teacher, 1 point = 0.01
 
 
@@ -289,9 +296,10 @@ class ArtifactResult:
     artifact: Artifact
     parity: Parity
     latencies: tuple[Latency, ...] = ()
-    footprint: Footprint | None = None
+    footprint: Footprint | None = None  # on this machine
     dev: Score | None = None  # of the file itself, on the development rows that chose it
     leaves_accelerator: Mapping[str, int] = field(default_factory=dict)  # what keeps it off an accelerator -> count
+    device_footprint: Footprint | None = None  # on the device, where its target was measured and tells its memory
 
 
 @dataclass(frozen=True)
@@ -412,6 +420,7 @@ class FitRequest:
     params: Mapping[str, Any] = field(default_factory=dict)  # "method.parameter" -> value
     max_latency_ms: float | None = None
     max_size_mb: float | None = None
+    max_memory_mb: float | None = None
     max_drop: float | None = None  # points
     candidates: int | None = None
     effort: Effort = "standard"

@@ -254,7 +254,7 @@ def test_a_drop_that_is_too_large_ends_with_1_and_no_bundle(
     arguments += ["--set", "trim-vocab.size=60", "--set", "trim-vocab.floor=10"]  # and must spell every word
     done = run_cli(*arguments, "--max-drop", "1", "--teacher-epochs", "12", cwd=tmp_path)
     assert done.returncode == 1, done.stderr
-    assert "points under the teacher's, --max-drop is 1" in done.stdout.replace("\n", " ")
+    assert "against the teacher) is over the budget of 1 point" in done.stdout.replace("\n", " ")
     assert not (tmp_path / "r" / "bundle").exists()
     assert (tmp_path / "r" / "report" / "index.html").exists()
 

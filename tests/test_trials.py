@@ -44,7 +44,7 @@ def chosen(folder: Path, trials: Sequence[Trial], figures: dict[str, tuple[float
     )
     source: Source = None  # type: ignore[assignment]
     artifact, table = choose_trial(
-        played(trials, kind), source, exported, "int8", folder, judge=judge, timed_on=(), log=lambda **event: None
+        played(trials, kind), source, exported, "int8", folder, judge=judge, log=lambda **event: None
     )
     assert artifact.path == folder / "made-up" / "int8" / artifact.path.name
     assert artifact.path.exists()
@@ -64,6 +64,8 @@ A, B, SPARE = Trial("a"), Trial("b"), Trial("spare", spare=True)
         ({"a": (0.90, 0.99), "b": (0.95, 0.985)}, "int8", ("b", ["a", "b"])),
         # A score above the float file's is luck: the first of equals.
         ({"a": (0.96, 0.99), "b": (0.99, 0.99)}, "int8", ("a", ["a", "b"])),
+        # Equal within the tie: the first, though the other scores a little better.
+        ({"a": (0.951, 0.99), "b": (0.953, 0.99)}, "int8", ("a", ["a", "b"])),
         # One keeps them: it wins, whatever the scores.
         ({"a": (0.96, 0.95), "b": (0.93, 0.98)}, "int8", ("b", ["a", "b"])),
         # Enough for parity on these rows, but with no room for others: the spare one.

@@ -85,6 +85,11 @@ phone on the cable that is the --device. Otherwise it is judged by the predicted
     help="Largest size of the model file, 1 MB = 10^6 bytes.  [default: the device's budget]",
 )
 @click.option(
+    "--max-memory-mb",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Largest memory of runtime and file, measured on loading and first running it.  [default: the device's budget]",
+)
+@click.option(
     "--max-drop",
     type=click.FloatRange(min=0),
     help="Largest loss of the metric against the teacher, in points (1 point = 0.01).  [default: the device's budget]",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from edgebert.budget.limits import LIMITS
 from edgebert.report import format as fmt
 from edgebert.report import view
 from edgebert.report.view import Entry
@@ -250,11 +251,15 @@ def conditions(report: Report) -> list[tuple[str, str]]:
 
 def budget_lines(report: Report) -> list[tuple[str, str]]:
     """What was allowed, in words."""
-    budget = report.plan.budget
-    named = [
-        ("latency on the device", budget.latency_ms, f"ms p50 at {report.plan.length_p95} tokens, batch 1"),
-        ("size of the file", budget.size_mb, "MB"),
-        ("peak memory", budget.memory_mb, "MB"),
-        ("drop against the teacher", budget.drop_points, f"points of the metric, judged on {report.teacher.dev.split}"),
+    more = {
+        "latency_ms": f" p50 at {report.plan.length_p95} tokens, batch 1",
+        "drop_points": f" of the metric, judged on {report.teacher.dev.split}",
+    }
+    held = [(limit, getattr(report.plan.budget, limit.name)) for limit in LIMITS]
+    return [
+        (
+            limit.title,
+            "not limited" if allowed is None else f"at most {allowed:g} {limit.unit}{more.get(limit.name, '')}",
+        )
+        for limit, allowed in held
     ]
-    return [(name, "not limited" if limit is None else f"at most {limit:g} {unit}") for name, limit, unit in named]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from edgebert import selection
+from edgebert.budget import choice
 from edgebert.types import Artifact, ArtifactResult, Latency, ModelResult, Padding, Report, Score
 
 TORCH = "torch"  # what stands for a precision where a model runs in torch and has no file
@@ -124,7 +124,7 @@ def predicted(entry: Entry, report: Report) -> Latency | None:
 
 def on_device(entry: Entry, report: Report) -> Latency | None:
     """The latency on the target device by which the budget is judged: measured there where it was, else predicted."""
-    return selection.on_device(entry.latencies, report.device, report.plan.length_p95) or predicted(entry, report)
+    return choice.on_device(entry.latencies, report.device, report.plan.length_p95) or predicted(entry, report)
 
 
 def on_target(entry: Entry) -> tuple[Latency, ...]:

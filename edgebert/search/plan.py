@@ -15,12 +15,12 @@ from math import ceil
 from typing import TYPE_CHECKING, Any
 
 from edgebert import registry
+from edgebert.budget.limits import Excess, broken, interval, of_candidate, worst
 from edgebert.converters import Precision
 from edgebert.errors import BudgetError, RequestError, unknown
 from edgebert.methods import unchanged
 from edgebert.modeling.rebuild import auto_model_of, check_head
 from edgebert.search.cost import basis, count_parameters, predict_bytes, predict_latency
-from edgebert.search.limits import Limit, admits, broken, limits_of, miss, over, overrun, predicted_ms
 from edgebert.search.operators import embedding_width
 from edgebert.types import Budget, Candidate, DeviceProfile, MethodCall, Plan, Recipe
 
@@ -78,10 +78,9 @@ def make_plan(
         key = shape.to_json_string()  # parameters that the user fixed may leave an open one without effect
         if key not in shapes:
             shapes[key] = _shape(full, group, shape, device, long, precision, runtime, format)
-    limits = limits_of(budget)
-    candidates = _judge(_named(list(shapes.values())), n_candidates, limits)
+    candidates = _judge(_named(list(shapes.values())), n_candidates, budget)
     if not any(candidate.fits for candidate in candidates):
-        raise _nothing_fits(candidates, limits, device)
+        raise _nothing_fits(candidates, budget, device)
     return Plan(candidates, budget, middle, long, _notes(budget, device, long, precision, format))
 
 
@@ -240,7 +239,7 @@ def _where_equal(names: Sequence[str], other: Callable[[int], str]) -> list[str]
 # ---------------------------------------------------------------- verdicts
 
 
-def _judge(shapes: Sequence[_Shape], n_candidates: int, limits: Sequence[Limit]) -> tuple[Candidate, ...]:
+def _judge(shapes: Sequence[_Shape], n_candidates: int, budget: Budget) -> tuple[Candidate, ...]:
     """Every candidate with its verdict: the largest encoder first, then the largest vocabulary."""
     groups: dict[Group, list[_Shape]] = {}
     for shape in sorted(shapes, key=lambda shape: -shape.candidate.vocab_size):
@@ -254,32 +253,36 @@ def _judge(shapes: Sequence[_Shape], n_candidates: int, limits: Sequence[Limit])
     left = n_candidates
     for members in sorted(groups.values(), key=largest_first):
         candidates = [shape.candidate for shape in members]
-        best = next((candidate for candidate in candidates if not broken(limits, candidate)), None)
-        judged += [_verdict(candidate, best, left > 0, n_candidates, limits) for candidate in candidates]
+        best = next((candidate for candidate in candidates if not _excess(budget, candidate)), None)
+        judged += [_verdict(candidate, best, left > 0, n_candidates, budget) for candidate in candidates]
         left -= best is not None
     return tuple(judged)
 
 
 def _verdict(
-    candidate: Candidate, best: Candidate | None, wanted: bool, n_candidates: int, limits: Sequence[Limit]
+    candidate: Candidate, best: Candidate | None, wanted: bool, n_candidates: int, budget: Budget
 ) -> Candidate:
     """`best` is the one that its group offers; `wanted` while fewer than `n_candidates` are taken."""
-    excess = broken(limits, candidate)
-    if excess:
-        return replace(candidate, reason="; ".join(over(limit, candidate) for limit in excess))
+    if excess := _excess(budget, candidate):
+        return replace(candidate, reason="; ".join(f"{one.amount} {one.over}" for one in excess))
     if candidate is not best and best is not None:
         return replace(candidate, fits=True, reason=f"fits, but a vocabulary of {best.vocab_size:,} also fits")
     if not wanted:
         return replace(candidate, fits=True, reason=f"fits; not trained, because --candidates is {n_candidates}")
-    figures = f"{candidate.size_bytes / 1e6:.1f} MB, {predicted_ms(candidate)}"
+    predicted_ms = f"predicted {candidate.latency.p50_ms:.1f} ms{interval(candidate.latency)}"
+    figures = f"{candidate.size_bytes / 1e6:.1f} MB, {predicted_ms}"
     return replace(candidate, fits=True, taken=True, reason=f"taken: {figures}; its largest vocabulary that fits")
 
 
-def _nothing_fits(candidates: Sequence[Candidate], limits: Sequence[Limit], device: DeviceProfile) -> BudgetError:
-    nearest = min(candidates, key=lambda candidate: (overrun(limits, candidate), candidate.size_bytes))
-    excess = broken(limits, nearest)
-    misses = "; ".join(miss(limit, nearest) for limit in excess)
-    give = " and ".join(admits(limit, nearest) for limit in excess)
+def _excess(budget: Budget, candidate: Candidate) -> list[Excess]:
+    return broken(budget, of_candidate(candidate))
+
+
+def _nothing_fits(candidates: Sequence[Candidate], budget: Budget, device: DeviceProfile) -> BudgetError:
+    nearest = min(candidates, key=lambda candidate: (worst(_excess(budget, candidate)), candidate.size_bytes))
+    excess = _excess(budget, nearest)
+    misses = "; ".join(one.miss for one in excess)
+    give = " and ".join(one.admits for one in excess)
     return BudgetError(
         f"none of {len(candidates)} student shapes fits the budget; the nearest, {nearest.name}, is {misses}",
         where=f"--device {device.name}",
@@ -296,7 +299,10 @@ def _notes(
         basis(device, precision=precision.compute, format=format),
     ]
     if budget.memory_mb is not None:
-        notes.append("Memory is estimated from the file's size alone: see edgebert.search.cost.predict_memory_bytes.")
+        notes.append(
+            "Memory is estimated here from the file's size alone (edgebert.search.cost.predict_memory_bytes); a finished "
+            "file is judged by the peak that was measured."
+        )
     if budget.drop_points is not None:
         notes.append(f"The drop of at most {budget.drop_points:g} points is measured after training, not predicted.")
     return tuple(notes)
