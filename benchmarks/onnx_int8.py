@@ -24,11 +24,12 @@ from edgebert import data, registry
 from edgebert.converters import Runner
 from edgebert.converters.onnx import OnnxSession
 from edgebert.environment import describe_environment
-from edgebert.infer import pad_batch, run_features
-from edgebert.measure.protocol import Entry, fixed_length, interleave, spread_by_length
+from edgebert.infer import run_features
+from edgebert.measure.protocol import Entry, fixed_length, interleave
 from edgebert.modeling.checkpoint import load_student
 from edgebert.modeling.graph import TorchSession, make_source
-from edgebert.trials import choose_trial
+from edgebert.trials import Judge, choose_trial
+from edgebert.verify.parity import share_equal
 
 HERE = Path(__file__).parent
 DEFAULT = HERE.parent / "runs" / "ner-atis-pixel6" / "stages"
@@ -70,10 +71,15 @@ class World:
         self.rows = self.dataset.splits["dev"][:ROWS]
         self.features = self.task.encode(self.rows, self.student.tokenizer, self.dataset.labels, 128)
 
-    def score(self, session: Runner) -> float:
+    def predict(self, session: Runner) -> list[Any]:
         outputs = run_features(session, self.features)
-        predicted = self.task.decode(self.rows, self.features, outputs, self.dataset.labels)
+        return self.task.decode(self.rows, self.features, outputs, self.dataset.labels)
+
+    def score_of(self, predicted: list[Any]) -> float:
         return self.task.score(self.rows, predicted, "dev").value
+
+    def score(self, session: Runner) -> float:
+        return self.score_of(self.predict(session))
 
 
 def convert(world: World, work: Path) -> tuple[Path, Path, str, dict[str, float]]:
@@ -83,11 +89,10 @@ def convert(world: World, work: Path) -> tuple[Path, Path, str, dict[str, float]
     started = time.perf_counter()
     exported = converter.export(source, work)
     seconds = time.perf_counter() - started
-    timed_on = [pad_batch([world.features[i]]) for i in spread_by_length(world.features)]
-    log = lambda **_: None  # noqa: E731
-    chosen, table = choose_trial(
-        converter, source, exported, "int8", work, score=world.score, timed_on=timed_on, log=log
+    judge = Judge(
+        predict=world.predict, score=world.score_of, same=lambda found, aim: share_equal(world.task, found, aim)
     )
+    chosen, table = choose_trial(converter, source, exported, "int8", work, judge=judge, log=lambda **_: None)
     trial = next(row["trial"] for row in table if row["chosen"])
     return exported.path, chosen.path, trial, {"seconds": seconds}
 

@@ -21,6 +21,7 @@ from edgebert.job import RUNS, Fit, needs_bytes, pick_lengths, planned, resolve
 from edgebert.measure.protocol import FIXED_LENGTH
 from edgebert.modeling.checkpoint import load_student, load_tokenizer
 from edgebert.place import Place
+from edgebert.profiling import profile_on_stage, profile_stage
 from edgebert.recipes import recipe_text
 from edgebert.report import write_report
 from edgebert.results import model_result, paddings
@@ -29,8 +30,6 @@ from edgebert.search.plan import make_plan
 from edgebert.stages import (
     compress_stage,
     convert_stage,
-    profile_on_stage,
-    profile_stage,
     teacher_stage,
     tuned_task,
     verify_stage,
@@ -141,12 +140,11 @@ def _report(
     models: dict[str, Stage],
     converted: dict[str, Stage],
     verified: dict[str, Stage],
-    profiled: Stage,
+    profiled: dict[str, Any],
     there: dict[str, Any] | None,
 ) -> Report:
-    on_target = there["latencies"] if there else {}
     results = {
-        name: model_result(job, name, models[name], converted[name], verified[name], profiled, on_target, plan)
+        name: model_result(job, name, models[name], converted[name], verified[name], profiled, there or {}, plan)
         for name in models
     }
     padding = tuple(paddings(results, n_fixed=min(FIXED_LENGTH, job.max_length)))
@@ -177,6 +175,7 @@ def _report(
         created=now(),
         measured_on=_measured_on(job.place, there) if job.place and there else None,
         padding=padding,
+        notes=tuple(profiled["notes"]),
     )
 
 

@@ -51,30 +51,32 @@ def model_result(
     model: Stage,
     converted: Stage,
     verified: Stage,
-    profiled: Stage,
-    on_target: Mapping[str, Any],
+    profiled: Mapping[str, Any],
+    there: Mapping[str, Any],
     plan: Plan,
 ) -> ModelResult:
-    """Everything known of one model, from the records of its stages and the latencies measured on a target."""
+    """Everything known of one model, from the records of its stages: `profiled` on this machine, `there` on a target."""
     config = load_config(model.path)
     candidate = next((c for c in plan.candidates if c.name == name), None)
     results = []
     for artifact in artifacts_of(converted):
         key = f"{name}/{artifact.name}"
-        timed = (*profiled.result["latencies"].get(key, ()), *on_target.get(key, ()))
+        timed = (*profiled["latencies"].get(key, ()), *there.get("latencies", {}).get(key, ()))
         measured = tuple(Latency(**item) for item in timed)
-        found = profiled.result["footprints"].get(key)
+        footprints = [one.get("footprints", {}).get(key) for one in (profiled, there)]
+        here, on_device = (Footprint(**one) if one else None for one in footprints)
         results.append(
             ArtifactResult(
                 artifact=artifact,
                 parity=_read_parity(verified.result[artifact.name]["parity"]),
                 latencies=(*measured, *_predictions(job, config, artifact, plan.length_p95)),
-                footprint=Footprint(**found) if found else None,
+                footprint=here,
+                device_footprint=on_device,
                 dev=read_score(verified.result[artifact.name]["dev"]),
                 leaves_accelerator=verified.result[artifact.name]["leaves_accelerator"],
             )
         )
-    torch_latencies = profiled.result["latencies"].get(f"{name}/torch", ())
+    torch_latencies = profiled["latencies"].get(f"{name}/torch", ())
     return ModelResult(
         name=name,
         n_layers=config.num_hidden_layers,

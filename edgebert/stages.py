@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,28 +9,9 @@ from typing import Any
 import torch
 
 from edgebert import registry
-from edgebert.converters import CALIBRATION_ROWS, Runner, Source
-from edgebert.devices import HERE
-from edgebert.environment import describe_hardware, usable_cores
-from edgebert.errors import EdgebertError
-from edgebert.infer import pad_batch, run_features
+from edgebert.converters import CALIBRATION_ROWS, Source
+from edgebert.infer import run_features
 from edgebert.job import Fit, alignment, data_key, train_settings
-from edgebert.measure.artifacts import Subject
-from edgebert.measure.figures import as_latency
-from edgebert.measure.footprint import measure_footprint
-from edgebert.measure.inputs import Inputs, at_length, own_lengths_of
-from edgebert.measure.measure import Gathered, Request, on_target
-from edgebert.measure.protocol import (
-    FIXED_LENGTH,
-    MIN_RUNS,
-    Batch,
-    Entry,
-    fixed_length,
-    interleave,
-    latency,
-    spread_by_length,
-)
-from edgebert.measure.targets import File
 from edgebert.methods import Workshop
 from edgebert.modeling.checkpoint import (
     TOKENIZER,
@@ -46,14 +26,13 @@ from edgebert.modeling.checkpoint import (
 )
 from edgebert.modeling.graph import TorchSession, make_source
 from edgebert.modeling.heads import HEADS
-from edgebert.place import Place
 from edgebert.results import artifacts_of
 from edgebert.run import Stage, plain, sha256_file
 from edgebert.tasks import Task
 from edgebert.teachers.fitting import fit_teacher, teacher_settings
 from edgebert.training.run import judge, pad_id
 from edgebert.trials import TRIAL_ROWS, Judge, choose_trial
-from edgebert.types import Artifact, Candidate, Feature, Latency, Student
+from edgebert.types import Artifact, Candidate, Student
 from edgebert.verify.edges import edge_batches
 from edgebert.verify.parity import TOLERANCES, compare_task, make_reference, row_batches, share_equal
 
@@ -247,169 +226,3 @@ def verify_stage(job: Fit, name: str, model: Stage, converted: Stage) -> Stage:
 
     inputs = {"model": model.key, "converted": converted.key, "data": data_key(job), "tolerances": plain(TOLERANCES)}
     return job.run.stage(f"verify-{name}", inputs, make, version=3)
-
-
-def sound_files(converted: dict[str, Stage], verified: dict[str, Stage]) -> dict[str, tuple[str, Artifact]]:
-    """Every file that passed verification, by the name of its model and its own: "L3/onnx-int8"."""
-    return {
-        f"{name}/{artifact.name}": (name, artifact)
-        for name, stage in converted.items()
-        for artifact in artifacts_of(stage)
-        if not verified[name].result[artifact.name]["parity"]["failures"]
-    }
-
-
-def profile_stage(
-    job: Fit, models: dict[str, Stage], converted: dict[str, Stage], verified: dict[str, Stage], n_budget: int
-) -> Stage:
-    """The teacher in torch and every sound file, timed in turns on this machine: at the rows' own lengths, at 128 tokens,
-    and at the length that the budget is about."""
-    sound = {
-        key: pair
-        for key, pair in sound_files(converted, verified).items()
-        if registry.converter(pair[1].format).is_timed()
-    }
-    lengths_of = {"data": 0} | {f"{n} tokens": n for n in (min(FIXED_LENGTH, job.max_length), n_budget)}
-
-    def make(folder: Path) -> dict[str, Any]:
-        inputs = {name: _timing_inputs(job, stage, lengths_of) for name, stage in models.items()}
-        latencies: dict[str, list[Latency]] = {key: [] for key in ("teacher/torch", *sound)}
-        for threads in sorted({1, usable_cores()}):
-            sessions: dict[str, Runner] = {
-                key: registry.converter(artifact.format).open(artifact.path, threads)
-                for key, (_, artifact) in sound.items()
-            }
-            sessions["teacher/torch"] = TorchSession(load_student(models["teacher"].path).model, threads)
-            for lengths in lengths_of:
-                entries = [Entry(key, session, inputs[key.split("/")[0]][lengths]) for key, session in sessions.items()]
-                job.run.log(
-                    event="timing",
-                    files=len(entries),
-                    threads=threads,
-                    lengths="data lengths" if lengths == "data" else lengths,
-                )
-                interleave(entries)
-                for entry in entries:
-                    latencies[entry.name].append(latency(entry, device=HERE, threads=threads, lengths=lengths))
-        torch.set_num_threads(usable_cores())
-        n_tokens = latencies["teacher/torch"][0].seq_len
-        footprints = {
-            key: measure_footprint(artifact.format, artifact.path, n_tokens) for key, (_, artifact) in sound.items()
-        }
-        footprints["teacher/torch"] = measure_footprint("torch", models["teacher"].path, n_tokens)
-        return plain({"latencies": latencies, "footprints": footprints})
-
-    keys = {"converted": {name: stage.key for name, stage in converted.items()}, "sound": sorted(sound)}
-    return job.run.stage("profile", {**keys, "lengths": lengths_of, "hardware": describe_hardware()}, make)
-
-
-def _timing_inputs(job: Fit, model: Stage, lengths_of: Mapping[str, int]) -> dict[str, list[Batch]]:
-    """Test rows at their own lengths (0), and pieces of them at fixed ones."""
-    features = _test_features(job, model)
-    own: list[Batch] = [pad_batch([features[i]]) for i in spread_by_length(features)]
-    return {name: [fixed_length(features, n)] if n else own for name, n in lengths_of.items()}
-
-
-def _test_features(job: Fit, model: Stage) -> list[Feature]:
-    tokenizer = load_tokenizer(model.path)
-    return job.task.encode(job.dataset.splits["test"], tokenizer, job.dataset.labels, job.max_length)
-
-
-# ---------------------------------------------------------------- on a target
-
-MAX_SECONDS = 10.0  # of a file's timed runs on a target, after the first that the protocol asks for
-
-
-class _Incomplete(Exception):
-    """Not everything was measured, so that the stage must not pass for done."""
-
-
-def profile_on_stage(
-    job: Fit, models: dict[str, Stage], converted: dict[str, Stage], verified: dict[str, Stage], n_budget: int
-) -> dict[str, Any]:
-    """The sound files that the place can run, measured there: at the rows' own lengths, at the length that the budget
-    is about, and at 128. Files that read the same pieces take turns.
-
-    What was measured is returned whatever happens there; only when nothing is missing it is kept as a stage of this run,
-    so that the same command measures again when a device went away, and another run does so in any case.
-    """
-    place = job.place
-    assert place is not None, "there is a place to measure on"
-    sound = {
-        key: (name, artifact)
-        for key, (name, artifact) in sound_files(converted, verified).items()
-        if artifact.format in place.formats
-    }
-    settings = Request((), (place.on,), threads=job.device.threads, max_seconds=MAX_SECONDS)
-    told: dict[str, Any] = {}
-
-    def make(folder: Path) -> dict[str, Any]:
-        gathered, failure = Gathered(), ""
-        try:
-            for names in by_tokenizer(models, sound):
-                group = [Subject(File(key, sound[key][1].format, sound[key][1].path), None) for key in names]
-                inputs = _target_inputs(job, models[sound[names[0]][0]], n_budget)
-                on_target(settings, place.on, place.target, group, inputs, gathered, job.run.log)
-        except EdgebertError as error:
-            failure = f"{place.on}: {error.what}"
-        told.update(_told(job, place, gathered, failure))
-        if told["missing"]:
-            raise _Incomplete
-        return plain(told)
-
-    keys = {
-        "run": job.run.folder.name,
-        "files": {key: artifact.sha256 for key, (_, artifact) in sound.items()},
-        "rows": data_key(job),
-        "lengths": (n_budget, FIXED_LENGTH, job.max_length),
-        "place": (place.on, place.called, place.is_device, job.device.name),
-        "settings": settings,
-    }
-    try:
-        return dict(job.run.stage("profile-on", keys, make).result)
-    except _Incomplete:
-        return dict(plain(told))
-
-
-def by_tokenizer(models: dict[str, Stage], sound: Mapping[str, tuple[str, Artifact]]) -> list[list[str]]:
-    """Files that read the same pieces can take turns on the same inputs."""
-    groups: dict[str, list[str]] = {}
-    for key, (name, _) in sound.items():
-        groups.setdefault(sha256_file(models[name].path / TOKENIZER), []).append(key)
-    return list(groups.values())
-
-
-def _target_inputs(job: Fit, model: Stage, n_budget: int) -> list[Inputs]:
-    """The first is the one whose outputs are held against a run here."""
-    features = _test_features(job, model)
-    lengths = dict.fromkeys((n_budget, min(FIXED_LENGTH, job.max_length)))
-    return [own_lengths_of(features, "the test rows"), *(at_length(features, n, "the test rows") for n in lengths)]
-
-
-def _told(job: Fit, place: Place, gathered: Gathered, failure: str) -> dict[str, Any]:
-    """Latencies of each file, and what the user is told. A file that was cut short before it had the runs that the
-    protocol asks for has none."""
-    latencies: dict[str, list[Latency]] = {}
-    notes = [*gathered.notes, *([failure] if failure else [])]
-    for one in gathered.results:
-        if one.n_runs >= MIN_RUNS:
-            here = HERE if place.target.name == "here" else one.device
-            latencies.setdefault(one.file, []).append(as_latency(one, job.device.name if place.is_device else here))
-        if one.failure:
-            notes.append(f"{one.file} on {place.on}: {one.failure}")
-        if one.equal_predictions is not None and one.equal_predictions < 1:
-            notes.append(f"{one.file} on {place.on}: {100 * one.equal_predictions:.2f} % of predictions are as here")
-    missing = bool(failure) or any(one.failure for one in gathered.results)
-    called = next((one.device for one in gathered.results), place.called)
-    if any(one.how == "emulated" for one in gathered.results):
-        notes.append(f"{place.on} is emulated: its times say nothing of a device, and the predictions judge")
-    if missing:
-        notes.append("what was not measured there is predicted; the same command measures again")
-    notes = list(dict.fromkeys(notes))
-    for note in notes:
-        job.run.log(event="note", text=note)
-    facts = {name: value for name, value in gathered.facts.get(place.on, {}).items() if name in FACTS}
-    return {"latencies": latencies, "notes": notes, "missing": missing, "called": called, "facts": facts}
-
-
-FACTS = ("processor", "system", "clock_mhz", "temperature_c")  # of a target, that a report tells

@@ -403,6 +403,7 @@ class Report:
     )  # of each head, where there are several and it was asked for
     measured_on: MeasuredOn | None = None
     padding: tuple[Padding, ...] = ()  # of every file that was timed, on one thread here and on the target
+    notes: tuple[str, ...] = ()  # on what was measured here: what is missing, and whether others used the machine
 
 
 @dataclass(frozen=True)

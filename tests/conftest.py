@@ -75,6 +75,14 @@ def _little_to_collect() -> None:
     gc.freeze()
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _short_timing() -> Iterator[None]:
+    """No test is about how long this machine is measured."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("edgebert.profiling.SECONDS_HERE", 0.02)
+        yield
+
+
 @pytest.fixture(scope="session")
 def toy_rows() -> list[Row]:
     rng = random.Random(0)

@@ -23,7 +23,7 @@ from edgebert.report.labels import Box, place
 from edgebert.report.scale import Scale, linear_scale, log_scale
 from edgebert.report.serial import dump_report, to_plain
 from edgebert.report.terminal import print_report
-from edgebert.types import Budget, Latency, MeasuredOn, Padding, Report, TypeScore
+from edgebert.types import AS_PUBLISHED, MEDIAN, QUIETEST, Budget, Latency, MeasuredOn, Padding, Report, TypeScore
 from tests.report_factory import CANDIDATES, make_empty_report, make_report, predicted
 
 
@@ -97,10 +97,48 @@ def test_a_prediction_carries_the_word_and_its_interval() -> None:
 def test_a_latency_says_how_it_was_obtained() -> None:
     latency = Latency("measured", "here", "onnxruntime", "1.32.0", 1, 12, 1, 2.8, "data", 3.1, 1200)
     assert fmt.latency_basis(latency) == (
-        "measured, onnxruntime 1.32.0, 1 thread, batch 1, data lengths (median 12 tokens), 1,200 runs"
+        "measured, onnxruntime 1.32.0, 1 thread, batch 1, data lengths (median 12 tokens), 1,200 runs, "
+        "p50: median of all runs"
     )
     fixed = replace(latency, how="predicted", runtime_version="", threads=0, seq_len=128, lengths="fixed", n_runs=0)
-    assert fmt.latency_basis(fixed) == "predicted, onnxruntime, all cores, batch 1, 128 tokens"
+    assert fmt.latency_basis(replace(fixed, statistic=AS_PUBLISHED)) == (
+        "predicted, onnxruntime, all cores, batch 1, 128 tokens, p50: as published"
+    )
+    quiet = replace(latency, statistic=QUIETEST)
+    assert fmt.latency_bases([quiet, replace(quiet, p50_ms=9.0, n_runs=50), latency]) == [
+        "measured, onnxruntime 1.32.0, 1 thread, batch 1, data lengths (median 12 tokens), 50 to 1,200 runs, "
+        "p50: quietest tenth of blocks",
+        fmt.latency_basis(latency),
+    ]
+
+
+def test_the_statistic_of_p50_stands_wherever_the_number_does() -> None:
+    """And one is never divided by another."""
+    report = make_report()
+    quiet = tuple(replace(one, statistic=QUIETEST) for one in report.teacher.torch_latencies)
+    mixed = replace(report, teacher=replace(report.teacher, torch_latencies=quiet))
+    for text in (" ".join(terminal(mixed).split()), render(mixed)):
+        assert "p50: median of all runs" in text and "p50: quietest tenth of blocks" in text
+    best = view.winner(report)
+    assert best is not None
+    assert view.speedup(best, view.baseline(report, view.TORCH), report) == pytest.approx(22.5 / 2.81)
+    assert view.speedup(best, view.baseline(mixed, view.TORCH), mixed) is None
+    assert "p50 (quietest tenth of blocks or median of all runs) / p90" in render(mixed)
+
+
+def test_a_shared_machine_is_told() -> None:
+    report = make_report(notes=("this machine was shared while it was measured (other processes compute)",))
+    assert "note: this machine was shared" in terminal(report) and "this machine was shared" in render(report)
+
+
+def test_a_report_of_before_there_was_a_statistic_is_read(tmp_path: Path) -> None:
+    document = json.loads(dump_report(make_report()))
+    for latency in document["teacher"]["torch_latencies"]:
+        del latency["statistic"]
+    del document["notes"]
+    (tmp_path / "report.json").write_text(json.dumps(document))
+    found = read_report(tmp_path / "report.json")
+    assert {one.statistic for one in found.teacher.torch_latencies} == {MEDIAN} and found.notes == ()
 
 
 # ---------------------------------------------------------------- what is shown
@@ -342,7 +380,8 @@ def test_hover_details_say_measured_and_predicted() -> None:
         "−0.26 points against the teacher",
         "file 7.13 MB",
         "p50 2.81 ms, p90 3.40 ms here",
-        "measured, onnxruntime 1.32.0, 1 thread, batch 1, data lengths (median 12 tokens), 100 runs",
+        "measured, onnxruntime 1.32.0, 1 thread, batch 1, data lengths (median 12 tokens), 100 runs, "
+        "p50: median of all runs",
         "predicted 5.40 ms (3.24–9.18) on Google Pixel 6",
         "packaged",
     )

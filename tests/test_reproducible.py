@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import subprocess
 import sys
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+import edgebert
 from edgebert import registry
+from edgebert.measure.targets import Found, Job, Outcome, here
 
 SCRIPT = """
 import json, sys, tempfile
@@ -71,3 +76,30 @@ def test_two_processes_write_the_same_bytes(format: str, written: list[dict[str,
     one, other = ({name: sha for name, sha in found.items() if name.startswith(format)} for found in written)
     assert len(one) >= 2 and one == other
     assert len(set(one.values())) == len(one), "variants differ, so that equal sums say something"
+
+
+def test_noise_in_timings_packages_the_same_file(
+    toy_checkpoint: Path, toy_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two fits from scratch for this machine, which is judged by its times; they lie 20 % apart by chance. Files of two
+    precisions score alike, so that a clock would decide between them."""
+    noise = random.Random(7)
+
+    def measure(address: str, job: Job, log: Any) -> Outcome:
+        found = [
+            Found(file.name, "rt", "1", 1.0, 1.0, tuple([noise.uniform(0.91, 1.09)] * 50), 10**7) for file in job.files
+        ]
+        return Outcome("here", "measured", tuple(found), {})
+
+    monkeypatch.setattr("edgebert.registry.targets", lambda: {"here": replace(here.TARGET, measure=measure)})
+    packaged = []
+    for run in ("one/run", "two/run"):  # not beside each other: nothing is taken over
+        result = edgebert.fit(
+            "this-machine", "ner", teacher=str(toy_checkpoint), data=str(toy_data), run=str(tmp_path / run),
+            teacher_epochs=4, epochs=4, learning_rate=3e-3, max_drop=100, max_latency_ms=1e6, formats=("onnx",),
+            params={"trim-vocab.floor": "20", "drop-layers.n_layers": "2"}, precisions=("int8", "fp16"),
+        )  # fmt: skip
+        assert result.bundle is not None and "2 were within 0.1 points" in result.report.verdict
+        manifest = json.loads((result.bundle / "manifest.json").read_text())
+        packaged.append((result.report.winner, manifest["files"][manifest["model"]]["sha256"]))
+    assert packaged[0] == packaged[1]

@@ -23,13 +23,14 @@ class Limit:
     unit: str
     setting: str  # the option, which is also the field of `FitRequest`
     step: float  # a suggested value is rounded up to a multiple of it
+    digits: int = 1  # decimals, at the least
 
 
 LIMITS = (
     Limit("latency_ms", "latency on the device", "ms", "--max-latency-ms", 0.1),
     Limit("size_mb", "size of the file", "MB", "--max-size-mb", 0.1),
     Limit("memory_mb", "peak memory of runtime and file", "MB", "--max-memory-mb", 1),
-    Limit("drop_points", "drop against the teacher", "points", "--max-drop", 0.1),
+    Limit("drop_points", "drop against the teacher", "points", "--max-drop", 0.1, digits=2),
 )
 LOADED = "growth of the process on loading the runtime and the file, and on the first run"
 
@@ -59,7 +60,7 @@ class Excess:
     def amount(self) -> str:
         """The figure in words, with as many decimals as tell it from the limit."""
         value = self.figure.value
-        digits = next((d for d in range(1, 7) if round(value, d) > self.allowed), 7)
+        digits = next((d for d in range(self.limit.digits, 7) if round(value, d) > self.allowed), 7)
         return f"{self.figure.before}{value:.{digits}f} {self.limit.unit}{self.figure.after}"
 
     @property

@@ -120,6 +120,7 @@ def _print(found: Calibrated) -> None:
         for one in found.calibrations
     ]
     print_table(("precision", "threads", "runtime", "fitted to", "error p50", "error p90", "interval"), rows)
+    click.echo(f"Times are p50: {', '.join(dict.fromkeys(one.statistic for one in found.calibrations))}.")
     click.echo(
         "Error: of each architecture's prediction when it was left out of the fit; the interval contains all of them."
     )

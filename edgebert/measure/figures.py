@@ -12,7 +12,7 @@ import numpy as np
 from edgebert.measure.inputs import Inputs
 from edgebert.measure.runner import is_stable, quiet_p50
 from edgebert.measure.targets import File, Found, Job, Outcome
-from edgebert.types import How, Latency, Padding
+from edgebert.types import QUIETEST, Footprint, How, Latency, Padding
 
 STATISTIC = (
     "p50 is that of the quietest tenth of blocks (edgebert.measure.runner.quiet_p50); "
@@ -39,7 +39,7 @@ class Measured:
     inputs: str  # where they come from
     n_runs: int = 0
     stable: bool = False
-    p50_ms: float | None = None  # see STATISTIC
+    p50_ms: float | None = None  # of the quietest tenth of blocks, see STATISTIC
     p50_all_ms: float | None = None
     p90_ms: float | None = None
     p99_ms: float | None = None
@@ -52,6 +52,7 @@ class Measured:
     equal_predictions: float | None = None  # share, 0 to 1
     failure: str = ""
     times_ms: tuple[float, ...] = ()
+    statistic: str = QUIETEST  # of p50_ms
 
     @property
     def seq_len(self) -> int:
@@ -77,7 +78,7 @@ class Measurement:
 
 def measured(file: File, found: Found, outcome: Outcome, on: str, job: Job, inputs: Inputs) -> Measured:
     """Figures from a file's raw times."""
-    times, ran = found.times_ms, bool(found.times_ms)
+    times, ran, n_inputs = found.times_ms, bool(found.times_ms), len(inputs.rows)
     loaded = found.load_ms > 0
     return Measured(
         file=file.name,
@@ -87,14 +88,14 @@ def measured(file: File, found: Found, outcome: Outcome, on: str, job: Job, inpu
         how=outcome.how,
         runtime=found.runtime,
         runtime_version=found.runtime_version,
-        threads=job.threads,
+        threads=file.threads or job.threads,
         cores=job.cores,
         lengths=inputs.lengths,
         n_tokens=tuple(inputs.n_tokens),
         inputs=inputs.origin,
         n_runs=len(times),
-        stable=ran and is_stable(times, len(job.inputs)),
-        p50_ms=round(quiet_p50(times, len(job.inputs)), 4) if ran else None,
+        stable=ran and is_stable(times, n_inputs),
+        p50_ms=round(quiet_p50(times, n_inputs), 4) if ran else None,
         p50_all_ms=_percentile(times, 50),
         p90_ms=_percentile(times, 90),
         p99_ms=_percentile(times, 99),
@@ -127,6 +128,16 @@ def as_latency(one: Measured, device: str) -> Latency:
         p90_ms=one.p90_ms,
         n_runs=one.n_runs,
         called=one.device,
+        statistic=one.statistic,
+    )
+
+
+def as_footprint(one: Measured, called: str = "") -> Footprint | None:
+    """What loading the file cost; None where the target does not tell all of it."""
+    if one.load_ms is None or one.first_run_ms is None or one.peak_memory_bytes is None:
+        return None
+    return Footprint(
+        one.load_ms, one.first_run_ms, one.peak_memory_bytes, one.runtime, one.runtime_version, called=called
     )
 
 
@@ -134,7 +145,7 @@ def padding_of(timed: Sequence[tuple[str, Latency]]) -> list[Padding]:
     """For each file (name, latency) that was timed at its own lengths and at a fixed one under equal conditions."""
 
     def conditions(file: str, at: Latency) -> tuple[object, ...]:
-        return file, at.device, at.called, at.how, at.runtime, at.runtime_version, at.threads
+        return file, at.device, at.called, at.how, at.runtime, at.runtime_version, at.threads, at.statistic
 
     fixed = {conditions(file, at): at for file, at in timed if at.lengths == "fixed"}
     return [

@@ -1,4 +1,4 @@
-"""The measuring protocol inside a process, on sessions that are open already: what `fit`, trials and benchmarks use.
+"""The measuring protocol inside a process, on sessions that are open already: what benchmarks use.
 
 The loop is `edgebert.measure.runner.take_turns`, which every target runs: files and the teacher take turns in blocks,
 so that a machine that slows down slows all of them. Inputs are real rows, evenly spread over the sorted lengths, so

@@ -282,10 +282,15 @@ def _import(modules: Sequence[str]) -> None:
 
 @dataclass(frozen=True)
 class Opener:
-    """How files of a format are run: what to import beforehand, and `open(path, threads)`."""
+    """How files of a format are run: what to import beforehand, and `open(path, threads)`.
+
+    `counted`: what is imported is the runtime that a device has too, so that it counts as peak memory. torch and Core
+    ML's tools are none.
+    """
 
     load: Callable[[], object]
     open: Callable[[str, int], Any]
+    counted: bool = True
 
 
 OPENERS = {
@@ -306,7 +311,7 @@ def load_job(path: str) -> dict[str, Any]:
 
 
 def make_batches(job: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """int64 arrays (1, seq); a mask of ones and types of zeros where the job says none."""
+    """int64 arrays (1, seq); a mask of ones and types of zeros where the job, or the file, says none."""
     import numpy as np
 
     batches = []
@@ -317,13 +322,21 @@ def make_batches(job: Mapping[str, Any]) -> list[dict[str, Any]]:
     return batches
 
 
+def of_file(job: Mapping[str, Any], index: int) -> Mapping[str, Any]:
+    """The job as this file sees it: with its own inputs and threads where it has some."""
+    file = job["files"][index]
+    return {**job, **{name: file.get(name) or job[name] for name in ("inputs", "threads")}}
+
+
 def alone(job: Mapping[str, Any], index: int, openers: Mapping[str, Opener]) -> dict[str, Any]:
     """Load, first run and peak memory of one file in this process, which has done nothing else."""
-    file, found = job["files"][index], {}
+    file, job, found = job["files"][index], of_file(job, index), {}
     try:
         opener = openers[file["format"]]
-        opener.load()
+        if not opener.counted:
+            opener.load()
         batch, before = make_batches(job)[0], peak_bytes()
+        opener.load()
         started = time.perf_counter()
         session = opener.open(file["path"], job["threads"])
         loaded = time.perf_counter()
@@ -346,7 +359,7 @@ def alone(job: Mapping[str, Any], index: int, openers: Mapping[str, Opener]) -> 
 
 def count(job: Mapping[str, Any], index: int, rounds: int, openers: Mapping[str, Opener]) -> None:
     """Loads a file and runs every input `rounds` times, for a counter that watches this process."""
-    file = job["files"][index]
+    file, job = job["files"][index], of_file(job, index)
     session = openers[file["format"]].open(file["path"], job["threads"])
     feeds = [session.prepare(batch) for batch in make_batches(job)]
     for _ in range(rounds):
@@ -511,7 +524,7 @@ class Runner:
         threading.Thread(target=self._cut_off, daemon=True).start()
         try:
             for index, found in enumerate(self.found):
-                found.update(self._alone(index))
+                found.update(self._same_file(index) or self._alone(index))
                 self.save()
             self._open()
             limits = {"min_runs": self.job["min_runs"], "max_seconds": self.job["max_seconds"], "settle_s": SETTLE_S}
@@ -523,6 +536,13 @@ class Runner:
         finally:
             self.over.set()
         self._finish()
+
+    def _same_file(self, index: int) -> dict[str, Any]:
+        """What is known of the file, where it stands in the job before, with other inputs or threads."""
+        paths = [file["path"] for file in self.job["files"]]
+        first = paths.index(paths[index])
+        same = {name: value for name, value in self.found[first].items() if name not in ("name", "times_ms")}
+        return same if first < index else {}
 
     def _alone(self, index: int) -> dict[str, Any]:
         code, text = self._child([*self.again, "--alone", self.path, str(index)])
@@ -547,14 +567,17 @@ class Runner:
             return child.returncode, child.stdout.read()
 
     def _open(self) -> None:
-        batches = make_batches(self.job)
+        sessions: dict[tuple[str, int], Any] = {}  # by path and threads: a file may stand several times
         for index, found in enumerate(self.found):
             if found["failure"]:
                 continue
-            file = self.job["files"][index]
+            file, job = self.job["files"][index], of_file(self.job, index)
+            key = file["path"], job["threads"]
             try:
-                session = self.openers[file["format"]].open(file["path"], self.job["threads"])
-                feeds = [session.prepare(batch) for batch in batches]
+                if key not in sessions:
+                    sessions[key] = self.openers[file["format"]].open(*key)
+                session = sessions[key]
+                feeds = [session.prepare(batch) for batch in make_batches(job)]
                 outputs = [session.outputs(feed) for feed in feeds[: self.job["n_outputs"]]]
             except Exception as error:
                 found["failure"] = f"it does not run on every input: {first_line(error)}"
@@ -580,7 +603,8 @@ class Runner:
             counts = [self._instructions(index, rounds) for rounds in (1, 3)]
             if None in counts:
                 return
-            self.found[index]["instructions"] = round((counts[1] - counts[0]) / (2 * len(self.job["inputs"])))
+            n_inputs = len(of_file(self.job, index)["inputs"])
+            self.found[index]["instructions"] = round((counts[1] - counts[0]) / (2 * n_inputs))
 
     def _instructions(self, index: int, rounds: int) -> Any:
         command = ["perf", "stat", "-x", ",", "--log-fd", "1", "-e", "instructions:u", "--", *self.again]

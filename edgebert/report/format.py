@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from edgebert.types import Latency, Padding, Score
 
 NONE = "—"
@@ -76,14 +78,32 @@ def threads(n: int) -> str:
 
 
 def latency_basis(latency: Latency) -> str:
-    """How a latency was obtained: 'measured, onnxruntime 1.20, 1 thread, batch 1, 128 tokens, 50 runs'."""
+    """How a latency was obtained: 'measured, onnxruntime 1.20, 1 thread, batch 1, 128 tokens, 50 runs, p50: median of
+    all runs'."""
+    return _basis(latency, f"{count(latency.n_runs)} runs" if latency.n_runs else "")
+
+
+def latency_bases(latencies: Iterable[Latency]) -> list[str]:
+    """`latency_basis` of all, once each: where only the numbers of runs differ, from the least to the greatest."""
+    groups: dict[str, list[Latency]] = {}
+    for latency in latencies:
+        groups.setdefault(_basis(latency, ""), []).append(latency)
+    found = []
+    for same in groups.values():
+        least, most = min(one.n_runs for one in same), max(one.n_runs for one in same)
+        runs = f"{count(least)} to {count(most)} runs" if least < most else f"{count(most)} runs" if most else ""
+        found.append(_basis(same[0], runs))
+    return found
+
+
+def _basis(latency: Latency, runs: str) -> str:
     how = f"{latency.how} on {latency.called}" if latency.called else latency.how
     length = f"{latency.seq_len} tokens"
     if latency.lengths == "data":
         length = f"data lengths (median {length})"
     runtime = _runtime(latency.runtime, latency.runtime_version)
     parts = [how, runtime, threads(latency.threads), f"batch {latency.batch}", length]
-    return ", ".join(parts + ([f"{count(latency.n_runs)} runs"] if latency.n_runs else []))
+    return ", ".join([*parts, *([runs] if runs else []), f"p50: {latency.statistic}"])
 
 
 def _runtime(name: str, version: str) -> str:

@@ -9,7 +9,7 @@ from edgebert.budget.limits import LIMITS
 from edgebert.report import format as fmt
 from edgebert.report import view
 from edgebert.report.view import Entry
-from edgebert.types import Latency, ModelResult, Report, Score, TypeScore
+from edgebert.types import Footprint, Latency, ModelResult, Report, Score, TypeScore
 
 
 @dataclass(frozen=True)
@@ -51,18 +51,29 @@ def file_table(report: Report) -> list[Group]:
     groups = [
         Group("Score", lines(*_score_cells(report))),
         Group("Size", lines(*_size_cells(report))),
-        Group("Latency measured here, ms: p50 / p90, batch 1", lines(*_latency_cells(report))),
+        Group(f"Latency measured here, ms: p50{_statistic(report)} / p90, batch 1", lines(*_latency_cells(report))),
         *(Group(title, lines(*cells)) for title, cells in _target_cells(report, entries)),
         Group(
             f"Latency predicted for {report.device.title}, ms",
             lines(("p50 (interval)", _device_cell(report)), predicted=True),
         ),
-        Group("Loading, measured here in a process of its own", lines(*_FOOTPRINT_CELLS)),
+        Group("Loading, measured here in a process of its own", lines(*_footprint_cells("footprint"))),
+        Group("Loading, measured on the device", lines(*_footprint_cells("device_footprint"))),
         Group("Parity with the student in torch, on real rows", lines(*_PARITY_CELLS)),
         Group("What keeps it off an accelerator, count", lines(*_accelerator_cells(report))),
         Group("Outcome", lines(("verdict", view.state))),
     ]
     return [group for group in groups if group.lines]
+
+
+def _statistic(report: Report) -> str:
+    """What p50 is taken from on this machine: " (quietest tenth of blocks)"."""
+    here = view.this_machine(report)
+    timed = [
+        t for e in view.entries(report) for t in e.latencies if (t.how, t.device, t.called) == ("measured", here, "")
+    ]
+    found = dict.fromkeys(latency.statistic for latency in timed)
+    return f" ({' or '.join(found)})" if found else ""
 
 
 def _score_cells(report: Report) -> list[tuple[str, Cell]]:
@@ -198,11 +209,21 @@ def _of_file(text: Callable[[view.ArtifactResult], str]) -> Cell:
     return lambda entry: text(entry.result) if entry.result else fmt.NONE
 
 
-_FOOTPRINT_CELLS: list[tuple[str, Cell]] = [
-    ("load, ms", _of_file(lambda r: fmt.milliseconds(r.footprint.load_ms) if r.footprint else fmt.NONE)),
-    ("first run, ms", _of_file(lambda r: fmt.milliseconds(r.footprint.first_run_ms) if r.footprint else fmt.NONE)),
-    ("peak memory", _of_file(lambda r: fmt.megabytes(r.footprint.peak_memory_bytes) if r.footprint else fmt.NONE)),
-]
+def _footprint_cells(field: str) -> list[tuple[str, Cell]]:
+    def cell(text: Callable[[Footprint], str]) -> Cell:
+        def found(result: view.ArtifactResult) -> str:
+            footprint = getattr(result, field)
+            return text(footprint) if footprint else fmt.NONE
+
+        return _of_file(found)
+
+    return [
+        ("load, ms", cell(lambda f: fmt.milliseconds(f.load_ms))),
+        ("first run, ms", cell(lambda f: fmt.milliseconds(f.first_run_ms))),
+        ("peak memory", cell(lambda f: fmt.megabytes(f.peak_memory_bytes))),
+    ]
+
+
 _PARITY_CELLS: list[tuple[str, Cell]] = [
     ("rows", _of_file(lambda r: fmt.count(r.parity.n_rows))),
     ("worst logit difference", _of_file(lambda r: fmt.difference(r.parity.max_logit_difference))),
@@ -246,7 +267,11 @@ def conditions(report: Report) -> list[tuple[str, str]]:
     models: tuple[ModelResult, ...] = (report.teacher, *report.students)
     timed = [t for m in models for t in (*m.torch_latencies, *(t for a in m.artifacts for t in a.latencies))]
     timed += [candidate.latency for candidate in report.plan.candidates]
-    return list(dict.fromkeys((latency.device, fmt.latency_basis(latency)) for latency in timed))
+    return [
+        (device, basis)
+        for device in dict.fromkeys(one.device for one in timed)
+        for basis in fmt.latency_bases(one for one in timed if one.device == device)
+    ]
 
 
 def budget_lines(report: Report) -> list[tuple[str, str]]:

@@ -35,7 +35,7 @@ def print_report(report: Report, console: Console, folder: Path | None = None) -
         console.print(Text(line))
     for pad in view.padding(report, best) if best else ():
         console.print(Padding.indent(Text(fmt.padding(pad)), 2))
-    for note in report.measured_on.notes if report.measured_on else ():
+    for note in (*report.notes, *(report.measured_on.notes if report.measured_on else ())):
         console.print(Text("note: ", style="yellow") + Text(note, style="default"))
     for failure in report.failures:
         console.print(Text("failed: ", style="red") + Text(failure, style="default"))
@@ -126,14 +126,11 @@ def _bases(report: Report) -> list[str]:
     there = [latency for e in _shown(report) if (latency := view.on_device(e, report))]
     elsewhere = [latency for e in _shown(report) if (latency := view.elsewhere(e, report))]
     lines = [f"{_short(report.teacher.test.metric)}: {fmt.score_basis(report.teacher.test)}, %; vs teacher: in points"]
-    lines += dict.fromkeys(f"here: p50, {fmt.latency_basis(latency)}" for latency in here)
-    lines += dict.fromkeys(f"{report.device.name}: {_statistic(one)}, {fmt.latency_basis(one)}" for one in there)
-    lines += dict.fromkeys(f"{_elsewhere(report)}: p50, {fmt.latency_basis(latency)}" for latency in elsewhere)
+    for name, shown in (("here", here), (report.device.name, there), (_elsewhere(report), elsewhere)):
+        lines += [
+            f"{name}: {basis}" + " (interval)" * basis.startswith("predicted") for basis in fmt.latency_bases(shown)
+        ]
     return lines
-
-
-def _statistic(latency: Latency) -> str:
-    return "p50 (interval)" if latency.how == "predicted" else "p50"
 
 
 def _print_places(console: Console, run: str, *, packaged: bool) -> None:

@@ -160,9 +160,9 @@ def baseline(report: Report, precision: str) -> Entry | None:
 
 
 def speedup(entry: Entry, base: Entry | None, report: Report) -> float | None:
-    """How many times faster than `base`, both measured here, 1 thread, the data's lengths."""
+    """How many times faster than `base`, both measured here by the same statistic, 1 thread, the data's lengths."""
     own, other = main_latency(entry, report), main_latency(base, report) if base else None
-    return other.p50_ms / own.p50_ms if own and other else None
+    return other.p50_ms / own.p50_ms if own and other and own.statistic == other.statistic else None
 
 
 def state(entry: Entry) -> str:

@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgebert.errors import RequestError
 from edgebert.search.operators import Operator, operators
+from edgebert.types import QUIETEST
 
 if TYPE_CHECKING:
     import numpy as np
@@ -87,6 +88,7 @@ class Calibration:
     created: str
     probes: Sequence[Mapping[str, Any]] = ()
     terms: int = TERMS
+    statistic: str = QUIETEST  # of the times that it was fitted to, so of what it predicts
 
     def predict_ms(self, config: Any, seq_len: int) -> float:
         """p50 of one inference of batch 1."""

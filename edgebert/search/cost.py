@@ -26,7 +26,7 @@ from edgebert.converters import Precision
 from edgebert.errors import RequestError, unknown
 from edgebert.search.calibration import BYTES, calibrations_of, find_calibration
 from edgebert.search.operators import Operator, embedding_width, operators
-from edgebert.types import DeviceProfile, Latency
+from edgebert.types import AS_PUBLISHED, DeviceProfile, Latency
 
 EFFICIENCY = {"fp32": 0.62, "fp16": 0.62, "int8": 0.42}  # share of the peak that a product reaches
 SPREAD = 3.0  # a prediction p is given as [p / SPREAD, p * SPREAD]
@@ -75,9 +75,10 @@ def predict_latency(
     if found is not None:
         p50 = found.predict_ms(config, seq_len)
         low, high, runtime, version = found.low, found.high, found.runtime, found.runtime_version
+        statistic = found.statistic
     else:
         p50 = estimate_ms(config, device, precision, seq_len, threads, EFFICIENCY)
-        low, high, version = 1 / SPREAD, SPREAD, ""
+        low, high, version, statistic = 1 / SPREAD, SPREAD, "", AS_PUBLISHED
     return Latency(
         how="predicted",
         device=device.name,
@@ -89,6 +90,7 @@ def predict_latency(
         p50_ms=p50,
         low_ms=p50 * low,
         high_ms=p50 * high,
+        statistic=statistic,
     )
 
 

@@ -25,6 +25,9 @@ class File:
     name: str  # as reports call it: "onnx-int8"
     format: str  # a converter's name
     path: Path  # a file, or a folder
+    # Its own conditions; () and 0 take the job's. Only targets that edgebert.measure.runner serves know them.
+    inputs: tuple[Input, ...] = ()
+    threads: int = 0
 
 
 @dataclass(frozen=True)

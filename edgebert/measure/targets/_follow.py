@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 from edgebert.errors import EdgebertError
-from edgebert.measure.targets import Found, Job, Log, Outcome
+from edgebert.measure.targets import Found, Input, Job, Log, Outcome
 
 MARGIN_S = 30.0  # for the runner to end by itself after its own limit
 KEPT = frozenset(Found.__dataclass_fields__)
@@ -31,12 +31,16 @@ class Told:
 def job_json(job: Job, paths: Sequence[str], python: str | None = None) -> str:
     """The job as the runner reads it, with the paths that its files have there."""
     files = [
-        {"name": file.name, "format": file.format, "path": path} for file, path in zip(job.files, paths, strict=True)
+        {"name": file.name, "format": file.format, "path": path, "inputs": _lists(file.inputs), "threads": file.threads}
+        for file, path in zip(job.files, paths, strict=True)
     ]
-    inputs = [{name: [list(map(int, row)) for row in rows] for name, rows in one.items()} for one in job.inputs]
     limits = {name: getattr(job, name) for name in ("threads", "min_runs", "max_seconds", "timeout_s", "n_outputs")}
     more = {"python": python} if python else {}
-    return json.dumps({"files": files, "inputs": inputs, "cores": list(job.cores), **limits, **more})
+    return json.dumps({"files": files, "inputs": _lists(job.inputs), "cores": list(job.cores), **limits, **more})
+
+
+def _lists(inputs: Sequence[Input]) -> list[dict[str, list[list[int]]]]:
+    return [{name: [list(map(int, row)) for row in rows] for name, rows in one.items()} for one in inputs]
 
 
 def follow(command: Sequence[str], job: Job, log: Log, env: Mapping[str, str] | None = None) -> Told:

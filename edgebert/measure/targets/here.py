@@ -7,6 +7,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -76,11 +77,18 @@ class Wrapped:
 
 
 def _torch(path: str, threads: int) -> Wrapped:
-    from edgebert.modeling.checkpoint import load_model
     from edgebert.modeling.graph import TorchSession
 
+    return Wrapped(TorchSession(_torch_model(path), threads))
+
+
+@cache
+def _torch_model(path: str) -> Any:
+    """Loaded once, for any number of threads."""
+    from edgebert.modeling.checkpoint import load_model
+
     auto_model = json.loads((Path(path) / "config.json").read_text(encoding="utf-8"))["architectures"][0]
-    return Wrapped(TorchSession(load_model(Path(path), auto_model)[0], threads))
+    return load_model(Path(path), auto_model)[0]
 
 
 def _load_torch() -> None:
@@ -119,5 +127,5 @@ TARGET = Target(
 )
 
 if __name__ == "__main__":
-    openers = {**OPENERS, "torch": Opener(_load_torch, _torch), "coreml": Opener(_load_coreml, _coreml)}
+    openers = {**OPENERS, "torch": Opener(_load_torch, _torch, False), "coreml": Opener(_load_coreml, _coreml, False)}
     main(sys.argv[1:], openers, ("-m", MODULE))

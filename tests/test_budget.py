@@ -1,0 +1,100 @@
+"""A limit is a limit: predicted and measured figures against one list."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from edgebert.budget.choice import choose
+from edgebert.budget.limits import LIMITS, broken, budget_of, of_candidate, of_file
+from edgebert.report.tables import budget_lines
+from edgebert.types import QUIETEST, Budget, FitRequest, Footprint, Latency
+from tests.report_factory import CANDIDATES, device, make_report, predicted, student, teacher
+
+OPEN = Budget()
+SMALL = student("3-layers", 0.9517, 2.81, 7_130_000, CANDIDATES[0])  # int8: 7.13 MB, dev 0.9525
+
+
+def failures(budget: Budget, **changes: Any) -> list[str]:
+    """What is said of the int8 file, as `choose` says it."""
+    int8 = replace(SMALL.artifacts[1], **changes)
+    model = replace(SMALL, artifacts=(SMALL.artifacts[0], int8))
+    winner, _, told = choose(teacher(), [model], budget, device(budget), 23)
+    assert (winner is None) == bool(told)
+    return told
+
+
+def weighing(size_bytes: int, called: str = "") -> Footprint:
+    return Footprint(10.0, 5.0, size_bytes, "onnxruntime", "1.32.0", called)
+
+
+def test_measured_memory_is_judged() -> None:
+    (told,) = failures(Budget(memory_mb=1), footprint=weighing(10_000_000_000))
+    assert told == (
+        "3-layers/onnx-int8: measured 10000.0 MB of memory on this machine (growth of the process on loading the runtime "
+        "and the file, and on the first run) is over the budget of 1 MB"
+    )
+    assert failures(Budget(memory_mb=50), footprint=weighing(50_000_000)) == [], "what meets a limit is within"
+    (told,) = failures(Budget(memory_mb=50), footprint=weighing(50_004_000))
+    assert "measured 50.004 MB of memory" in told, "as many decimals as tell it from the limit"
+
+
+def test_memory_of_the_device_counts_before_this_machines() -> None:
+    heavy, light = weighing(900_000_000), weighing(40_000_000, "Board X")
+    assert failures(Budget(memory_mb=50), footprint=heavy, device_footprint=light) == []
+    (told,) = failures(Budget(memory_mb=30), footprint=heavy, device_footprint=light)
+    assert "measured 40.0 MB of memory on Board X (" in told
+
+
+def test_memory_that_nobody_measured_is_predicted() -> None:
+    """33 MB and 1.6 times 7.13 MB."""
+    (told,) = failures(Budget(memory_mb=44), footprint=None)
+    assert told.endswith("predicted 44.4 MB of memory is over the budget of 44 MB")
+    assert failures(Budget(memory_mb=45), footprint=None) == []
+
+
+@pytest.mark.parametrize(
+    ("budget", "expected"),
+    [
+        (Budget(size_mb=7), "7.1 MB is over the budget of 7 MB"),
+        (Budget(latency_ms=5), "predicted 5.4 ms [3.2–9.2] is over the budget of 5 ms"),
+        (
+            Budget(drop_points=0.2),
+            "a drop of 0.29 points (strict entity F1 on dev, against the teacher) is over the budget of 0.2 points",
+        ),
+    ],
+)
+def test_every_limit_is_told_with_its_number(budget: Budget, expected: str) -> None:
+    assert failures(budget) == [f"3-layers/onnx-int8: {expected}"]
+
+
+def test_a_measured_latency_is_told_with_its_statistic() -> None:
+    found = Latency("measured", "pixel6", "rt", "7", 2, 23, 1, 9.0, n_runs=60, called="Pixel", statistic=QUIETEST)
+    (told,) = failures(Budget(latency_ms=8), latencies=(*SMALL.artifacts[1].latencies, found))
+    assert told.endswith("measured 9.0 ms (p50, quietest tenth of blocks) is over the budget of 8 ms")
+
+
+def test_predicted_and_measured_figures_are_held_by_the_same_limits() -> None:
+    tight = Budget(latency_ms=0.1, size_mb=0.1, memory_mb=0.1, drop_points=0.1)
+    assert [one.limit.name for one in broken(tight, of_candidate(CANDIDATES[0]))] == [
+        "latency_ms",
+        "size_mb",
+        "memory_mb",
+    ]
+    of_one = of_file(teacher(), SMALL.artifacts[1], device(tight), predicted(5.4))
+    assert [one.limit for one in broken(tight, of_one)] == list(LIMITS)
+    assert broken(OPEN, of_one) == []
+
+
+def test_what_is_asked_for_replaces_the_devices_budget() -> None:
+    phone = device(Budget(latency_ms=8.0, size_mb=12.0, memory_mb=200.0))
+    request = FitRequest(device="pixel6", task="ner", max_memory_mb=64, max_drop=0.0)
+    assert budget_of(request, phone) == Budget(latency_ms=8.0, size_mb=12.0, memory_mb=64, drop_points=0.0)
+
+
+def test_the_report_lists_the_limits() -> None:
+    lines = dict(budget_lines(make_report()))
+    assert lines["peak memory of runtime and file"] == "at most 200 MB"
+    assert lines["latency on the device"] == "at most 8 ms p50 at 23 tokens, batch 1"
