@@ -102,7 +102,7 @@ def _latency_card(report: Report, best: Entry) -> Card | None:
             what = "in torch" if precision == view.TORCH else f"as {precision} file"
             lines.append(f"{fmt.times(ratio)} the speed of the teacher {what}, {fmt.milliseconds(other.p50_ms)} ms")
     value = fmt.milliseconds(latency.p50_ms)
-    lines += list(report.notes)
+    lines += ["see the notes under the picture"] if report.notes else []
     return Card("Latency here", value, "ms p50", tuple(lines), fmt.latency_basis(latency))
 
 
