@@ -58,7 +58,7 @@ def unknown(kind: str, name: str, known: Iterable[str], *, where: str | None = N
     """The error for a name that is not in `known`, with the nearest names offered."""
     names = sorted(known)
     near = get_close_matches(name[:200], names, n=3, cutoff=0.4)
-    offer = f"Did you mean {' or '.join(near)}?" if near else f"Known: {', '.join(names)}."
+    offer = f"Did you mean {' or '.join(shown(one) for one in near)}?" if near else f"Known: {name_list(names, 60)}."
     return RequestError(f"unknown {kind} '{shown(name)}'", where=where, hint=f"{offer} {more}".strip())
 
 
@@ -68,6 +68,13 @@ def shown(text: str, most: int = 80) -> str:
         c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode() for c in text[:most]
     )
     return f"{plain}…" if len(text) > most else plain
+
+
+def name_list(names: Iterable[object], most: int = 20) -> str:
+    """Names of a file's columns or keys as a message lists them; "none" where there are none."""
+    all_names = [shown(str(name), 40) for name in names]
+    more = f" and {len(all_names) - most} more" if len(all_names) > most else ""
+    return f"{', '.join(all_names[:most])}{more}" if all_names else "none"
 
 
 def first_line(error: object) -> str:

@@ -58,6 +58,7 @@ TWO = [["a b, c", "pos"], ["d", "neg"], ["e", "pos"]]
         (',text,label\n0,"a b, c",pos\n1,d,neg\n2,e,pos\n', "counts the rows"),
         ('Unnamed: 0,text,label\n7,"a b, c",pos\n9,d,neg\n2,e,pos\n', "counts the rows"),
         ('"text","label"\n"1","a b, c","pos"\n"2","d","neg"\n"3","e","pos"\n', "as an index"),
+        ("sep=;\ntext;label\na b, c;pos\nd;neg\ne;pos\n", "as the first line tells"),
         ('"a b, c",pos\nd,neg\ne,pos\n', "'pos' stands again in column 2"),
         ('text,label\n"a b, c",pos\nd,neg\ntext,label\ne,pos\n', "1 rows that repeat the header"),
     ],
@@ -173,6 +174,32 @@ def test_several_labels_a_row(header: str, several: str, one: str, tmp_path: Pat
     data = loaded(tmp_path / "a.csv", f"{header}\n{rows}", MULTI)
     assert data.labels == ("food", "neg", "pos")
     assert pairs(data) == {(f"row number {i}", ("neg", "food") if i % 2 else ("pos",)) for i in range(20)}
+
+
+def test_lists_of_flags_are_numbers_of_labels(tmp_path: Path) -> None:
+    rows = "".join(json.dumps({"text": f"row {i}", "labels": [1, 0, i % 2]}) + "\n" for i in range(20))
+    data = loaded(tmp_path / "a.jsonl", rows, MULTI)
+    assert pairs(data) == {(f"row {i}", ("0", "2") if i % 2 else ("0",)) for i in range(20)}
+    assert any("of 0 to 2" in note for note in data.source.notes)
+
+
+def test_a_comma_in_every_text_is_no_index(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="3 columns, but the header has 2") as caught:
+        loaded(tmp_path / "a.csv", "text,label\n" + "".join(f"good, really {i},{i % 2}\n" for i in range(20)))
+    assert caught.value.where == f"{tmp_path / 'a.csv'}:2"
+
+
+def test_ten_columns_of_a_table_are_no_conllu(tmp_path: Path) -> None:
+    names = ["index", *"abcdef", "sentence1", "sentence2", "score"]
+    rows = [[str(i), *"uvwxyz", f"a text {i}", "another", f"{i % 5}.0"] for i in range(20)]
+    (tmp_path / "a.tsv").write_text("".join("\t".join(row) + "\n" for row in [names, *rows]))
+    assert {row.score for row in load([str(tmp_path / "a.tsv")], registry.task("similarity")).splits["train"]} <= {
+        0,
+        0.2,
+        0.4,
+        0.6,
+        0.8,
+    }
 
 
 def test_lists_of_one_label_are_that_label(tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ from edgebert.types import Record
 
 SEPARATORS = {",": "a comma", "\t": "a tab", ";": "a semicolon", "|": "'|'"}
 SAMPLE = 2**18  # characters that the separator is told from
+_EXCEL = re.compile(r'"?sep=([^\w\s"]|\t)"?\r?\n')  # a first line for Excel alone
 TITLE_WORDS = 6  # a cell of more is no name of a column
 Line = tuple[int, list[str]]  # (line of the file where the row begins, cells)
 
@@ -50,9 +51,12 @@ def read_csv(
     notes = [] if notes is None else notes
     text = decode(content, place, encoding)
     csv.field_size_limit(max(csv.field_size_limit(), len(text)))
-    separator = _separator(text, usual)
+    told = _EXCEL.match(text)
+    text = text[told.end() - 1 :] if told else text  # the line end stays, so that lines count from the first
+    separator = told[1] if told else _separator(text, usual)
     if separator != usual:
-        notes.append(f"cells are separated by {SEPARATORS[separator]}, as the first rows tell")
+        why = "the first line tells" if told else "the first rows tell"
+        notes.append(f"cells are separated by {SEPARATORS.get(separator, repr(separator))}, as {why}")
     rows = _rows(text, separator, place, notes)
     if not rows:
         return []
@@ -219,7 +223,7 @@ def _fitted(header: list[str], rows: list[Line], place: str, notes: list[str]) -
     rows, cut = _without_empty_ends(rows, len(header))
     if cut:
         notes.append(f"{cut} rows end in empty cells beyond the header, which were left out")
-    if len(rows) > 2 and all(len(cells) == len(header) + 1 for _, cells in rows):  # as R writes row names
+    if len(rows) > 2 and all(len(cells) == len(header) + 1 and cells[0].isdecimal() for _, cells in rows):  # R's
         notes.append("the first cell of each row has no name in the header and is left aside, as an index")
         rows = [(line, cells[1:]) for line, cells in rows]
     for line, cells in rows:

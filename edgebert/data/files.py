@@ -230,7 +230,7 @@ def _sniff(path: Path, content: bytes, place: str, roles: Collection[str] | None
     if b" <=> " in head[0]:
         return "atis"
     words = [line.split(b"\t") for line in head if not line.startswith(b"#")]
-    if suffix == ".conllu" or (words and all(len(cells) == CONLLU_COLUMNS for cells in words)):
+    if suffix == ".conllu" or (words and all(map(_is_conllu, words))):
         return "conllu"
     wordy, whole = roles is None or "words" in roles, roles is None or "words" not in roles
     if whole and (found := _of_whole_texts(suffix, head, roles)):
@@ -259,6 +259,10 @@ def _of_whole_texts(suffix: str, head: Sequence[bytes], roles: Collection[str] |
     if roles is not None and not LABELLED & set(roles) and not _starts_json(head[0]):
         return "lines"
     return None
+
+
+def _is_conllu(cells: Sequence[bytes]) -> bool:
+    return len(cells) == CONLLU_COLUMNS and cells[0][:1].isdigit()
 
 
 def _starts_json(line: bytes) -> bool:

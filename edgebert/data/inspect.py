@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgebert import registry
 from edgebert.data import catalogue, find_all, read_rows
-from edgebert.data.columns import assign
+from edgebert.data.columns import BOOKKEEPING, assign
 from edgebert.data.conll import LINES
 from edgebert.data.lists import read_list
 from edgebert.data.long import is_long
@@ -161,10 +161,17 @@ def _guess(part: Part) -> str:
             continue
         if found == roles.keys() or (name == "qa" and {"text", "second", "answers"} <= found):
             return name
-    texts = [value for value in columns.values() if isinstance(value, str) and not _is_number(value)]
-    if len(columns) == 3 and len(texts) == 2:
+    told = {name: value for name, value in columns.items() if str(name).casefold() not in BOOKKEEPING}
+    texts = [value for value in told.values() if isinstance(value, str) and " " in value.strip()]
+    if len(told) == 3 and len(texts) == 2 and any(_is_score(part, name) for name in told):
         return "similarity"
     return "classify" if len(columns) > 1 else "embed"
+
+
+def _is_score(part: Part, name: str) -> bool:
+    """Whether a column is numbers, not all of them whole, as those of classes are."""
+    values = [record.columns.get(name) for record in part.records[:GUESSED]]
+    return all(map(_is_number, values)) and any("." in str(value) for value in values)
 
 
 def _is_entities(part: Part) -> bool:

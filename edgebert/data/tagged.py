@@ -13,7 +13,7 @@ from edgebert.data.conll import LINES
 from edgebert.data.lists import read_list
 from edgebert.data.long import join_words
 from edgebert.data.spans import Span, Spanned, in_characters, is_span, read_spans, tag_words, without_overlaps
-from edgebert.errors import DataError
+from edgebert.errors import DataError, name_list
 from edgebert.types import Record, Row
 
 WORDS = ("words", "tokens")
@@ -88,7 +88,7 @@ def _read(record: Record, counts: Counter[str]) -> Row | Spanned | SpannedWords:
         found = read_spans(columns[spans], spans, record.where, counts)
         return SpannedWords(_texts(columns[words], words, record, counts, listed=True), found, record.where)
     missing = "tags" if words or "text" in columns else "words"
-    what = f"no column holds the {missing}: the columns are {', '.join(map(str, columns)) or 'none'}"
+    what = f"no column holds the {missing}: the columns are {name_list(columns)}"
     raise DataError(what, where=record.where, hint=_HINT)
 
 

@@ -8,7 +8,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from edgebert.data.lists import read_list
-from edgebert.errors import DataError
+from edgebert.errors import DataError, name_list
 from edgebert.types import Record, Row, TypeScore
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ LARGEST = 10**18  # a number that is a label
 def column_of(record: Record, role: str, option: str) -> Any:
     """What the column of a role holds. Raises DataError with the record's place where there is no such column."""
     if role not in record.columns:
-        columns = ", ".join(map(str, record.columns)) or "none"
+        columns = name_list(record.columns)
         hint = f"Name it: --{option}-column NAME"
         raise DataError(f"no column holds the {role}: the columns are {columns}", where=record.where, hint=hint)
     return record.columns[role]
@@ -88,6 +88,11 @@ def read_labels(records: Sequence[Record], separator: str) -> tuple[list[Any], l
             value, n_lists = found, n_lists + 1
         values.append(value)
     notes = [f"{n_lists} labels that are lists written as text were read as lists"] if n_lists else []
+    if separator and _are_flags(values):
+        notes.append(
+            f"labels are lists of 0 and 1: read as the numbers of the places that hold 1, of 0 to {len(values[0]) - 1}"
+        )
+        return [[i for i, flag in enumerate(value) if flag] for value in values], notes
     if separator:
         texts = [value for value in values if isinstance(value, str)]
         between = next((one for one in (separator, ",", ";") if any(one in text for text in texts)), separator)
@@ -97,6 +102,14 @@ def read_labels(records: Sequence[Record], separator: str) -> tuple[list[Any], l
     if values and all(isinstance(value, list | tuple) and len(value) == 1 for value in values):
         return [value[0] for value in values], [*notes, "every label is a list of one, read as that label"]
     return values, notes
+
+
+def _are_flags(values: Sequence[Any]) -> bool:
+    """Whether each row has a list of the same length that says 0 or 1 of every label."""
+    lengths = {len(value) if isinstance(value, list | tuple) else 0 for value in values}
+    if len(lengths) != 1 or lengths.pop() < 2:
+        return False
+    return all(isinstance(flag, int | float) and flag in (0, 1) for value in values for flag in value)
 
 
 def joined_labels(labels: Iterable[str]) -> list[str]:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from edgebert.errors import DataError
+from edgebert.errors import DataError, name_list
 from edgebert.tasks._encode import cut_texts
 from edgebert.tasks._labels import SET, short
 from edgebert.tasks._vectors import OUTPUT, VectorTask, cosine, int8_vector, pearson, spearman
@@ -53,7 +53,7 @@ class Similarity(VectorTask):
         try:
             score = float(value)  # type: ignore[arg-type]
         except (TypeError, ValueError, OverflowError):
-            columns = ", ".join(map(str, record.columns))
+            columns = name_list(record.columns)
             what = (
                 f"the score is {short(value)}, not a number"
                 if "score" in record.columns
