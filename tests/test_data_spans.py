@@ -129,6 +129,16 @@ def test_how_offsets_count_is_seen(count: Any, note: str, says: bool) -> None:
     assert notes == ([wanted] if note else [])
 
 
+def test_how_offsets_count_is_seen_within_one_text() -> None:
+    text = "Anna Berg met Bo Ek in Riga"
+    ends = [(0, 8), (14, 18), (23, 26)]
+    rows, notes = rows_of({"text": text, "entities": [[a, b, "X"] for a, b in ends]})
+    assert tagged(rows[0]) == "Anna|B-X Berg|I-X met|O Bo|B-X Ek|I-X in|O Riga|B-X"
+    assert notes == [
+        "offsets of spans count characters with the end included: all 3 spans fit so, and not as characters"
+    ]
+
+
 def test_plural_forms_are_no_ends_included() -> None:
     rows, notes = rows_of(*[{"text": "all dogs bark", "entities": [[4, 7, "X"]]}] * 9)
     assert tagged(rows[0]) == "all|O dog|B-X s|O bark|O"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import ast
 import json
 import math
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -231,7 +231,11 @@ def in_characters(rows: Sequence[Spanned]) -> tuple[list[Spanned], list[str]]:
         return list(rows), []
     n = sum(len(row.spans) for row in rows)
     for name, count in _COUNTS.items():
-        if wrong is None and count is _inclusive and (len(loose) < n or len({row.text for row, _ in loose}) < _FEW):
+        if (
+            wrong is None
+            and count is _inclusive
+            and (len(loose) < n or len({row.text[s.start : s.end] for row, s in loose}) < _FEW)
+        ):
             continue
         if recounted := _recounted(rows, count, strict=wrong is None):
             return recounted, [f"offsets of spans count {name}: all {n} spans fit so, and not as characters"]
@@ -298,7 +302,7 @@ def tag_words(text: str, spans: Iterable[Span], counts: Counter[str]) -> tuple[l
     edges = sorted({edge for span in kept for edge in (span.start, span.end)})
     words: list[Place] = []
     for start, end in find_words(text):
-        cuts = [edge for edge in edges if start < edge < end]
+        cuts = edges[bisect_right(edges, start) : bisect_left(edges, end)]
         counts[SPLIT] += bool(cuts)
         words += zip([start, *cuts], [*cuts, end], strict=True)
     tags = ["O"] * len(words)
