@@ -9,7 +9,7 @@ from typing import Any
 from edgebert.data.contents import MAX_ROWS, too_large
 from edgebert.data.shapes import rows_of
 from edgebert.data.text import decode, lines
-from edgebert.errors import DataError
+from edgebert.errors import DataError, shown
 from edgebert.types import Record
 
 _FORMS = "A file is one JSON object a line, or one list of objects."
@@ -115,5 +115,5 @@ def _check_names(columns: Mapping[str, Any], where: str) -> None:
     """Refuses names of columns that no output could show."""
     for name in columns:
         if not name.isprintable() and any("\ud800" <= c <= "\udfff" for c in name):
-            what = f"the name of a column, {name!r}, holds half of a surrogate pair"
+            what = f"the name of a column, {shown(repr(name))}, holds half of a surrogate pair"
             raise DataError(what, where=where, hint="Write the file again as UTF-8.")

@@ -19,7 +19,7 @@ from typing import Any
 
 from edgebert.data.layout import plain_name
 from edgebert.data.words import find_words
-from edgebert.errors import DataError
+from edgebert.errors import DataError, shown
 
 _STARTS = ("start", "startoffset", "begin", "beginoffset", "startchar", "charstart", "startindex", "startpos")
 _ENDS = ("end", "endoffset", "stop", "endchar", "charend", "endindex", "endpos")
@@ -167,7 +167,7 @@ def _whole(value: Any, where: str) -> int:
         return int(value)
     if type(value) is int or (isinstance(value, float) and math.isfinite(value) and value.is_integer()):
         return int(value)
-    raise DataError(f"an offset of a span is {value!r}, no whole number", where=where, hint=_HINT)
+    raise DataError(f"an offset of a span is {shown(repr(value))}, no whole number", where=where, hint=_HINT)
 
 
 # ---------------------------------------------------------------- how offsets are counted

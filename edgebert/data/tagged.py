@@ -13,7 +13,7 @@ from edgebert.data.conll import LINES
 from edgebert.data.lists import read_list
 from edgebert.data.long import join_words
 from edgebert.data.spans import Span, Spanned, in_characters, is_span, read_spans, tag_words, without_overlaps
-from edgebert.errors import DataError, name_list
+from edgebert.errors import DataError, name_list, shown
 from edgebert.types import Record, Row
 
 WORDS = ("words", "tokens")
@@ -112,7 +112,7 @@ def _texts(value: Any, column: str, record: Record, counts: Counter[str], *, lis
     for i, one in enumerate(value):
         if not isinstance(one, str):
             numbers = " The names of these numbers are not in the file." if isinstance(one, int) else ""
-            what = f"item {i + 1} of column '{column}' is {one!r}, not text"
+            what = f"item {i + 1} of column '{column}' is {shown(repr(one))}, not text"
             raise DataError(what, where=record.where, hint=f"Write words and tags as text.{numbers}")
     return list(value)
 

@@ -17,7 +17,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from edgebert.errors import DataError, RequestError
+from edgebert.errors import DataError, RequestError, shown
 from edgebert.tasks import Task
 from edgebert.tasks._encode import room, sound
 from edgebert.tasks._labels import text_of, told
@@ -262,7 +262,7 @@ def _listed(record: Record) -> list[tuple[str, int | None]]:
         text, start = (item.get("text"), item.get("answer_start")) if isinstance(item, Mapping) else (item, None)
         if not isinstance(text, str) or not text.strip() or not (start is None or type(start) is int):
             hint = 'Answers are a text, or a list of {"text": "…", "answer_start": 0}.'
-            raise DataError(f"an answer is {item!r}", where=record.where, hint=hint)
+            raise DataError(f"an answer is {shown(repr(item))}", where=record.where, hint=hint)
         pairs.append((text, start))
     return pairs
 
