@@ -15,6 +15,7 @@ from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any
 
+from edgebert import registry
 from edgebert.environment import usable_cores
 from edgebert.errors import RequestError, shown, unknown
 from edgebert.toml import read_toml
@@ -77,7 +78,13 @@ def load_device(name_or_path: str) -> DeviceProfile:
     """
     if name_or_path.endswith(".toml"):
         path = Path(name_or_path)
-        return replace(read_profile(read_toml(path), str(path)), path=path)
+        profile = read_profile(read_toml(path), str(path))
+        for name in profile.formats:
+            if name not in registry.converters():
+                raise unknown("format", name, registry.converters(), where=_place(str(path), "formats"))
+        if profile.target and profile.target not in registry.targets():
+            raise unknown("target", profile.target, registry.targets(), where=_place(str(path), "target"))
+        return replace(profile, path=path)
     if name_or_path == HERE:
         return this_machine()
     if name_or_path not in _built_in():

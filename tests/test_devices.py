@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from importlib.resources import files
@@ -161,6 +162,18 @@ def test_file_that_is_not_text(tmp_path: Path) -> None:
         load_device(str(path))
 
 
+@pytest.mark.skipif(os.name != "posix", reason="pipes and devices of POSIX")
+def test_what_is_no_file_is_no_profile(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.toml")
+    (tmp_path / "null.toml").symlink_to("/dev/zero")
+    (tmp_path / "folder.toml").mkdir()
+    (tmp_path / "deep.toml").write_text(f"a = {'[' * 5000}")
+    (tmp_path / "long.toml").write_text("#" * 2**21)
+    for name in ("pipe", "null", "folder", "deep", "long"):
+        with pytest.raises(RequestError, match=r"not an ordinary file|nested too deep|more than a megabyte"):
+            load_device(str(tmp_path / f"{name}.toml"))
+
+
 def test_not_toml_says_where(tmp_path: Path) -> None:
     assert "line 2" in broken(tmp_path, 'name = "pixel6"', "name = pixel6").what
 
@@ -181,6 +194,15 @@ def test_not_toml_says_where(tmp_path: Path) -> None:
         ('formats = ["tflite", "onnx"]', "formats = [1]", "formats", "[1] is not a list of strings"),
         ('soc = "Google Tensor (G1)"', 'soc = " "', "soc", "empty string"),
         ("threads = 2", "threads = 9", "threads", "9 threads on 8 cores"),
+        ("threads = 2", "threads = -1", "threads", "-1 is not above zero"),
+        ("ram_mb = 8192", f"ram_mb = {10**25}", "ram_mb", f"{10**25} is more than any device has"),
+        ("ram_mb = 8192", "ram_mb = 1979-05-27", "ram_mb", "datetime.date(1979, 5, 27) is not a whole number"),
+        ('name = "pixel6"\n', 'name = "../pixel6"\n', "name", "'../pixel6' cannot name a device"),
+        ('name = "pixel6"\n', 'name = "a/b"\n', "name", "'a/b' cannot name a device"),
+        ('name = "pixel6"\n', f'name = "{"x" * 90}"\n', "name", f"'{'x' * 80}…' cannot name a device"),
+        ('soc = "Google Tensor (G1)"', 'soc = "a\\u001b[31m"', "soc", "'a\\x1b[31m' holds a control character"),
+        ('formats = ["tflite", "onnx"]', 'formats = ["gguf"]', "formats", "unknown format 'gguf'"),
+        ('target = "adb"', 'target = "moon"', "target", "unknown target 'moon'"),
     ],
 )
 def test_broken_profiles(tmp_path: Path, old: str, new: str, place: str, what: str) -> None:

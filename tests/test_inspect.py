@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from edgebert.data.inspect import draw, inspect
-from edgebert.errors import RequestError
+from edgebert.errors import DataError, RequestError
 
 FILES = {
     "rows.csv": ("classify", "text,label\nfly to dham,go\nis it far,ask\nfly to dham,ask\n"),
@@ -62,3 +62,54 @@ def test_the_command_prints_and_gives_json(tmp_path: Path) -> None:
     assert "problem: train: the text of 1 rows is also in test" in text
     assert "problem: test: labels that train never shows" in text and "new (1)" in text
     assert json.loads(run("--json"))["splits"]["test"]["labels"] == {"go": 1, "new": 1}
+
+
+def test_three_rows_are_shown_as_they_were_understood(tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_text("a,b\nfly to dham,go\nfly to bton,go\nis it far,ask\nstay here,rest\n")
+    found = inspect([str(path)])
+    assert [(e.split, e.text, e.labels) for e in found.examples] == [
+        ("train", "fly to dham", ("go",)),
+        ("train", "is it far", ("ask",)),
+        ("train", "stay here", ("rest",)),
+    ]
+    assert [e.where for e in found.examples] == [f"{path}:2", f"{path}:4", f"{path}:5"]
+    (tmp_path / "a.conll").write_text("fly O\nnew B-CITY\ndham I-CITY\n")
+    (example,) = inspect([str(tmp_path / "a.conll")]).examples
+    assert (example.text, example.tagged) == ("fly new dham", ("new/B-CITY", "dham/I-CITY"))
+
+
+def test_several_labels_are_seen_where_no_task_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_text("text,labels\nfly to dham,\"['go', 'air']\"\nis it far,['ask']\n")
+    found = inspect([str(path)])
+    assert [e.labels for e in found.examples] == [("go", "air"), ("ask",)]
+    assert any("--set classify.multi_label=true" in note for note in found.notes)
+    with pytest.raises(DataError, match="the label is a list"):
+        inspect([str(path)], "classify")
+    assert inspect([str(path)], "classify", options={"multi_label": "true"}).splits["train"].labels["air"] == 1
+
+
+def test_a_task_is_known_where_the_catalogue_knows_it() -> None:
+    from edgebert.data import find_all
+
+    try:
+        find_all(["atis"], None, "utf-8")
+    except DataError:
+        pytest.skip("the package of atis is not installed")
+    assert inspect(["atis"]).task == "ner"
+
+
+def test_hints_of_the_command_name_its_own_arguments(tmp_path: Path) -> None:
+    from click.testing import CliRunner
+
+    from edgebert.cli.data import command
+
+    for name in ("one.csv", "two.csv"):
+        (tmp_path / name).write_text("text,label\na,b\n")
+    found = CliRunner().invoke(command, ["inspect", str(tmp_path)])
+    assert isinstance(found.exception, DataError) and "train=" in str(found.exception.hint)
+    assert "--data" not in str(found.exception.hint)
+    (tmp_path / "two.csv").unlink()
+    shown = CliRunner().invoke(command, ["inspect", str(tmp_path), "--set", "classify.multi_label=true"])
+    assert "rows as they were read:" in shown.output and "    label   b" in shown.output

@@ -70,6 +70,36 @@ def test_a_broken_toml_file_names_itself(tmp_path: Path) -> None:
         read_recipe(str(path))
 
 
+@pytest.mark.parametrize(
+    ("text", "where", "what"),
+    [
+        ('method = ["a"]', "[[method]] 1", "has no name"),
+        ("method = 3", "", "no [[method]] table"),
+        ('[[method]]\nname = ["a"]', "[[method]] 1", "has no name"),
+        ('[[method]]\nname = "kd"\n[other]', "", "unknown key 'other'"),
+        ('[[method]]\nname = "kd"\n[[method]]\nname = "../kd"', "[[method]] 2", "unknown method '../kd'"),
+        ('[[method]]\nname = "kd"\nwarmth = 1', "[[method]] 1", "unknown parameter of kd 'warmth'"),
+        *(
+            (f'[[method]]\nname = "{name}"\n{param} = {value}', f"[[method]] 1, {name}.{param}", "cannot be read as")
+            for name, param, values in (
+                ("drop-layers", "n_layers", ("inf", "2.5", "true", "[1]", "1979-05-27", '"two"')),
+                ("kd", "temperature", ("nan", "-inf", '"warm"', "{ a = 1 }", "true")),
+                ("drop-layers", "layers", ("3", "[1.5]", "[[1]]", '["a"]', "{ a = 1 }")),
+            )
+            for value in values
+        ),
+    ],
+)
+def test_whatever_is_wrong_in_a_toml_file_is_told_with_its_place(
+    text: str, where: str, what: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "r.toml"
+    path.write_text(text)
+    with pytest.raises(RequestError) as caught:
+        read_recipe(str(path))
+    assert what in caught.value.what and caught.value.where == (f"{path}, {where}" if where else str(path))
+
+
 # ---------------------------------------------------------------- what cannot be, told before anything is trained
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 Ranked = tuple[tuple[str, float], ...]  # labels with their probabilities, the best first
 KEPT = 3  # labels of a ranking
 SET = "with fit, compress or data inspect: --set"  # the commands that set a task's options
-LABEL_HINT = "A label is a text or a whole number."
+LABEL_HINT = "A label is a text or a whole number: complete the row or remove it."
 LARGEST = 10**18  # a number that is a label
 
 
