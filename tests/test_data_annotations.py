@@ -279,6 +279,11 @@ def test_what_is_wrong_in_brat(tmp_path: Path, annotation: str, what: str, where
     (tmp_path / "a.ann").write_text(annotation)
     with pytest.raises(DataError, match=r"no a\.txt beside it"):
         find_all([str(tmp_path)], TASK, "utf-8")
+    (tmp_path / "a.txt").write_text("\n")
+    (tmp_path / "a.ann").write_text("")
+    with pytest.raises(DataError, match="the 1 documents of brat are empty"):
+        find_all([str(tmp_path)], TASK, "utf-8")
+    (tmp_path / "a.ann").write_text(annotation)
     (tmp_path / "a.txt").write_text("Anna ran.\n")
     with pytest.raises(DataError, match=what) as caught:
         find_all([f"train={tmp_path}"], TASK, "utf-8")

@@ -56,6 +56,8 @@ def read_brat(folder: Path, encoding: str, split: Split | None = None) -> Found:
         contents[own] = contents.get(own, b"") + content + annotations
         n_documents += 1
     n = sum(map(len, records.values()))
+    if not n:
+        raise DataError(f"the {n_documents} documents of brat are empty", where=str(folder), hint="Export them again.")
     texts = [path for pattern in _PATTERNS for path in folder.glob(pattern.replace(".ann", ".txt"))]
     bare = [path for path in texts if not path.with_suffix(".ann").exists()]
     notes = [f"{n_documents} documents of brat are read as {n} rows: a line is one, unless a span goes on in the next"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from itertools import pairwise
 
 from edgebert.data.conll import LINES
 from edgebert.data.layout import DOCUMENT_NAMES, SENTENCE_NAMES, TAG_NAMES, WORD_NAMES, plain_name
@@ -95,13 +94,14 @@ def _key(record: Record, keys: Sequence[str]) -> Hashable | None:
 def _by_lines(records: Sequence[Record], word: str, tag: str) -> list[list[Record]]:
     """Runs of records whose lines follow each other; a row without word and tag is a blank line too."""
     runs: list[list[Record]] = [[]]
-    for before, record in pairwise([None, *records]):
-        blank = not record.columns[word].strip() and not record.columns[tag].strip()  # type: ignore[union-attr]
-        gap = before is not None and _line(record) - _line(before) != 1  # type: ignore[arg-type]
-        if runs[-1] and (blank or gap):
+    line = 0
+    for record in records:
+        before, line = line, _line(record)
+        blank = not record.columns[word].strip() and not record.columns[tag].strip()
+        if runs[-1] and (blank or line - before != 1):
             runs.append([])
         if not blank:
-            runs[-1].append(record)  # type: ignore[arg-type]
+            runs[-1].append(record)
     return [run for run in runs if run]
 
 
