@@ -119,5 +119,5 @@ def _made(job: Fit, folder: Path) -> CompressResult:
         test=read_score(stage.result["test"]),
         teacher_parameters=teacher.result["n_parameters"],
         n_parameters=stage.result["n_parameters"],
-        notes=tuple(stage.result["notes"]),
+        notes=(*stage.result["notes"], *job.notes),
     )

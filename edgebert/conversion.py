@@ -7,26 +7,28 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from edgebert import registry
 from edgebert.convert_output import NEW, REASON, REJECTED, holds_another, publish, work_folder
-from edgebert.convert_request import ConvertRequest, check_names, check_output, lengths_of
+from edgebert.convert_request import ConvertRequest, check_names, check_output, check_tokenizer_place, lengths_of
 from edgebert.converters import CALIBRATION_ROWS, Batch, Source
 from edgebert.data.contents import exists, read_bytes
 from edgebert.data.files import missing
 from edgebert.data.text import check_encoding, lines
 from edgebert.errors import DataError, RequestError
 from edgebert.faults import faults_told
-from edgebert.folders import link_tree, name_of, sha256_file, write_atomic
+from edgebert.folders import link_tree, name_of, write_atomic
 from edgebert.measure.footprint import peak_bytes
-from edgebert.modeling.checkpoint import TOKENIZER, load_config, load_model, load_tokenizer
+from edgebert.modeling.checkpoint import TOKENIZER, labels_of, load_config, load_model, load_tokenizer
 from edgebert.modeling.graph import TorchSession, make_source, position_limit
 from edgebert.modeling.heads import Head, find_head, parts_of
 from edgebert.run import digest
 from edgebert.teachers import find_teacher
+from edgebert.teachers.fitting import words_tokenizer
 from edgebert.trials import TRIAL_ROWS, Judge, choose_trial
-from edgebert.types import Artifact, Conversion, ConvertResult, Feature, Likeness, Row
+from edgebert.types import Artifact, Conversion, ConvertResult, Dataset, Feature, Likeness, Row
 from edgebert.verify.edges import batch_of, edge_batches
 from edgebert.verify.parity import Reference, compare, compare_task, make_reference, row_batches, unbatched
 
@@ -64,6 +66,14 @@ class _Rows:
     features: Sequence[Feature] = ()
 
 
+@dataclass(frozen=True)
+class _Labelled:
+    """The rows of --data, as the task reads them."""
+
+    task: Task
+    dataset: Dataset
+
+
 def convert(request: ConvertRequest, on_event: Callable[[dict[str, Any]], None] | None = None) -> ConvertResult:
     """Writes every format in every precision, and proves each.
 
@@ -80,42 +90,79 @@ def convert(request: ConvertRequest, on_event: Callable[[dict[str, Any]], None] 
             on_event(event)
 
     check_names(request)
+    with TemporaryDirectory() as place:
+        opened = _open(request, Path(place))
+        return _converted(request, opened, log)
+
+
+@dataclass(frozen=True)
+class _Opened:
+    """A checkpoint read as transformers reads it, with the rows to compare on."""
+
+    head: Head
+    model: Any
+    labels: tuple[str, ...]
+    tokenizer: Tokenizer
+    source: Source
+    rows: _Rows
+    output: Path
+    key: str  # of the checkpoint and the head
+    notes: tuple[str, ...]
+
+
+def _open(request: ConvertRequest, place: Path) -> _Opened:
+    """Everything that can be wrong with the request is found here.
+
+    Args:
+        place: a folder for the tokenizer.json that converters read.
+    """
     found = find_teacher(request.model, allow_pickle=request.allow_pickle)
     config = load_config(found.folder)
     head = find_head(found.folder, config, request.head)
-    lengths = lengths_of(request.lengths, position_limit(config))
+    lengths = lengths_of(request.lengths, min(position_limit(config), found.reads(head.name)))
     output = Path(request.output or f"{name_of(request.model)}-edge")
     check_output(output, request, found.folder)
-    key = digest({"weights": found.sha256, "config": sha256_file(found.folder / "config.json"), "head": head.name})
+    key = digest({"checkpoint": found.key, "head": head.name})
     if holds_another(output, key) and not request.force:
         raise RequestError(
             "files of another model are there", where=str(output),
             hint="Pass --force to replace them all, or choose another --output.",
         )  # fmt: skip
-    model, whole = load_model(found.folder, head.auto_model, allow_pickle=request.allow_pickle)
+    notes: list[str] = []
+    model, whole = load_model(found.folder, head.auto_model, allow_pickle=request.allow_pickle, notes=notes)
     if not whole:
         raise RequestError(
             f"the checkpoint has no weights for a {head.name} head", where=str(found.folder), hint="Fine-tune it first."
         )
-    config = model.config
-    gives_labels = any(output.endswith("logits") and not output.endswith(("start_logits", "end_logits"))
-                       for part in parts_of(config, type(model).__name__) for output in part.outputs)  # fmt: skip
-    labels = tuple(config.id2label[i] for i in range(config.num_labels)) if gives_labels else ()
-    tokenizer = load_tokenizer(found.folder)
-    rows = _rows(request, head, tokenizer, labels, lengths[-1], config.pad_token_id or 0)
+    parts = parts_of(model.config, type(model).__name__)
+    gives_labels = any(part.kind in ("token-classification", "sequence-classification") for part in parts)
+    labels = labels_of(model.config, found.folder) if gives_labels else ()
+    data = _labelled(request, head, labels, notes) if request.data else None
+    if any(part.kind == "token-classification" for part in parts):
+        task, dev = (data.task, data.dataset.splits["dev"]) if data else (registry.task("ner"), ())
+        tokenizer, told = words_tokenizer(model, found.folder, task, labels, dev, lengths[-1])
+        notes += [told] if told else []
+    else:
+        tokenizer = load_tokenizer(found.folder, vectors=head.name == "sentence-embedding")
+    check_tokenizer_place(output, request, tokenizer)
+    tokenizer.save(str(place / TOKENIZER))
+    rows = _rows(request, data, tokenizer, labels, lengths[-1], model.config.pad_token_id or 0)
     source = make_source(
         model,
         lengths=lengths,
         labels=labels,
         calibration=rows.calibration,
-        tokenizer=found.folder / TOKENIZER,
-        title=f"{Path(request.model).name}, {head.name}",
+        tokenizer=place / TOKENIZER,
+        title=f"{name_of(request.model)}, {head.name}",
         shape=request.shape,
     )
-    if request.tokenizer_inside and source.tokenizer is None:
-        raise RequestError("there is no tokenizer.json to put inside", where=str(found.folder))
-    edges = edge_batches(config.vocab_size, lengths[-1], source.pad_id, tokenizer)
-    reference = make_reference(TorchSession(model), rows.batches, edges, labels)
+    return _Opened(head, model, labels, tokenizer, source, rows, output, key, tuple(notes))
+
+
+def _converted(request: ConvertRequest, opened: _Opened, log: Callable[..., None]) -> ConvertResult:
+    source, rows, output = opened.source, opened.rows, opened.output
+    edges = edge_batches(source.vocab_size, source.lengths[-1], source.pad_id, opened.tokenizer)
+    reference = make_reference(TorchSession(opened.model), rows.batches, edges, opened.labels)
     if rows.task is not None:
         taught = rows.task.taught(rows.labelled, rows.features, unbatched(reference.outputs, rows.features))
         rows = replace(rows, labelled=taught)
@@ -127,12 +174,20 @@ def convert(request: ConvertRequest, on_event: Callable[[dict[str, Any]], None] 
         ]
         if request.tokenizer_inside:
             made = [_add_tokenizer(one, source, SAMPLE) for one in made]
-        if source.tokenizer is not None:  # which profile --texts and an app need beside the files
-            shutil.copyfile(source.tokenizer, work / NEW / TOKENIZER)
-        placed = publish(work, output, key, force=request.force)
+        assert source.tokenizer is not None
+        shutil.copyfile(source.tokenizer, work / NEW / TOKENIZER)  # which profile --texts and an app need
+        placed = publish(work, output, opened.key, force=request.force)
         made = [_placed(one, work / NEW, output, placed) for one in made]
-    rejected = any(_failures(one) for one in made)
-    return ConvertResult(output, head.name, source.family, len(rows.batches), rows.origin, tuple(made), int(rejected))
+    return ConvertResult(
+        folder=output,
+        head=opened.head.name,
+        family=source.family,
+        n_rows=len(rows.batches),
+        rows_from=rows.origin,
+        conversions=tuple(made),
+        exit_code=int(any(_failures(one) for one in made)),
+        notes=opened.notes,
+    )
 
 
 def _placed(one: Conversion, new: Path, output: Path, placed: bool) -> Conversion:
@@ -266,15 +321,15 @@ def _judge_of(reference: Reference) -> Judge:
 
 def _rows(
     request: ConvertRequest,
-    head: Head,
+    data: _Labelled | None,
     tokenizer: Tokenizer,
     labels: Sequence[str],
     max_length: int,
     pad_id: int,
 ) -> _Rows:
     """Labelled rows of a task, or texts, or our own sample."""
-    if request.data:
-        return _task_rows(request, head, tokenizer, labels, max_length, pad_id)
+    if data is not None:
+        return _task_rows(request, data, tokenizer, labels, max_length, pad_id)
     if request.texts is None:
         batches = _text_batches(SAMPLE, tokenizer, max_length)
         return _Rows((), batches, f"{len(batches)} sentences of our own: give --texts or --data for yours")
@@ -296,21 +351,47 @@ def _text_batches(texts: Sequence[str], tokenizer: Tokenizer, max_length: int) -
     return [batch_of(one.ids[:max_length], one.type_ids[:max_length]) for one in encodings if one.ids]
 
 
-def _task_rows(
-    request: ConvertRequest, head: Head, tokenizer: Tokenizer, labels: Sequence[str], max_length: int, pad_id: int
-) -> _Rows:
+def _labelled(request: ConvertRequest, head: Head, labels: Sequence[str], notes: list[str]) -> _Labelled:
+    """The rows of --data, their labels called as the model calls them."""
     from edgebert.data.several import load_data
 
     task = registry.task(str(request.task))
     if task.head != head.name:
         raise RequestError(f"task {task.name} does not fit a {head.name} head", where="--task")
     dataset = load_data(request.data, task, encoding=request.encoding, columns=request.columns)
-    if lost := sorted(set(dataset.labels) - set(labels)):
+    order = task.match_labels(labels, dataset.labels) if dataset.labels else []
+    if order is None:
+        lost = sorted(set(dataset.labels) - set(labels)) or sorted(dataset.labels)
         raise RequestError(
             f"{len(lost)} labels of the data are not the model's, the first is {lost[0]}",
             where="--data",
             hint=f"The model's are {', '.join(labels[:8])}{' …' if len(labels) > 8 else ''}.",
         )
+    names = {label: labels[i] for i, label in zip(order, dataset.labels, strict=True)}
+    renamed = [f"{label} is {name}" for label, name in names.items() if label != name]
+    if renamed and hasattr(task, "by_name"):
+        raise RequestError(f"the data's label {renamed[0]} for the model", where="--data", hint="Call them alike.")
+    if renamed:
+        notes.append(f"the data's labels are called as the model calls them: {', '.join(renamed[:5])}")
+        splits = {
+            split: tuple(
+                replace(
+                    row,
+                    labels=tuple(names.get(label, label) for label in row.labels),
+                    tags=tuple(names.get(tag, tag) for tag in row.tags),
+                )
+                for row in rows
+            )
+            for split, rows in dataset.splits.items()
+        }
+        dataset = replace(dataset, splits=splits)
+    return _Labelled(task, dataset)
+
+
+def _task_rows(
+    request: ConvertRequest, data: _Labelled, tokenizer: Tokenizer, labels: Sequence[str], max_length: int, pad_id: int
+) -> _Rows:
+    task, dataset = data.task, data.dataset
     test = dataset.splits["test"][: request.rows]
     features = task.encode(test, tokenizer, labels, max_length)
     train = task.encode(dataset.splits["train"][:CALIBRATION_ROWS], tokenizer, labels, max_length)

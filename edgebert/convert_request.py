@@ -5,14 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgebert import registry
 from edgebert.convert_output import exists
 from edgebert.converters import Shape
 from edgebert.errors import RequestError
 from edgebert.faults import check_writable, free_bytes
-from edgebert.modeling.checkpoint import TOKENIZER
+from edgebert.modeling.folder import encoder_folder
+from edgebert.modeling.tokenizer import TOKENIZER
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
 
 LENGTHS = (32, 64, 128)
 N_ROWS = 200
@@ -123,10 +127,7 @@ def check_output(output: Path, request: ConvertRequest, checkpoint: Path) -> Non
             if any(place.iterdir()) and not request.force:
                 raise exists(place)
             check_writable(place, "--output")
-    given, there = checkpoint / TOKENIZER, output / TOKENIZER
-    if there.exists() and not request.force and not (given.exists() and given.read_bytes() == there.read_bytes()):
-        raise exists(there)
-    weights = sum(path.stat().st_size for path in checkpoint.glob("*.safetensors")) or 1
+    weights = sum(path.stat().st_size for path in encoder_folder(checkpoint).glob("*.safetensors")) or 1
     free = free_bytes(output)
     if free is not None and free < DISK_FACTOR * weights:
         raise RequestError(
@@ -134,3 +135,10 @@ def check_output(output: Path, request: ConvertRequest, checkpoint: Path) -> Non
             where=str(output),
             hint="Free some space, or choose another --output.",
         )
+
+
+def check_tokenizer_place(output: Path, request: ConvertRequest, tokenizer: Tokenizer) -> None:
+    """Raises RequestError where another model's tokenizer lies in the output folder."""
+    there = output / TOKENIZER
+    if there.exists() and not request.force and there.read_text(encoding="utf-8") != tokenizer.to_str(pretty=True):
+        raise exists(there)

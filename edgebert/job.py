@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgebert import registry
 from edgebert.budget.limits import budget_of
@@ -14,8 +14,9 @@ from edgebert.data.unlabelled import Unlabelled, read_unlabelled
 from edgebert.devices import load_device
 from edgebert.errors import RequestError, unknown
 from edgebert.folders import slug
-from edgebert.modeling.checkpoint import load_config, load_tokenizer, set_labels
+from edgebert.modeling.checkpoint import load_config, load_model, load_tokenizer, set_labels
 from edgebert.modeling.heads import HEADS, SEVERAL
+from edgebert.modeling.sentence import read_modules
 from edgebert.modeling.vocabulary import teacher_ids
 from edgebert.place import Place, find_place
 from edgebert.recipes import PACKED_RECIPE, check_mask, check_methods, formats_of, read_recipe
@@ -23,7 +24,11 @@ from edgebert.run import Run, digest, plain
 from edgebert.search.plan import check_shapes, percentile
 from edgebert.tasks import Task
 from edgebert.teachers import TeacherSource, find_teacher
+from edgebert.teachers.fitting import fitting_head, teacher_settings
 from edgebert.types import Budget, Dataset, DeviceProfile, Effort, FitRequest, Recipe, TrainSettings
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
 
 DEFAULT_LENGTH = 128
 RUNS = "runs"
@@ -94,11 +99,12 @@ def resolve(request: FitRequest, command: str, on_event: Callable[[dict[str, Any
     dataset = load_data(request.data, task, encoding=request.encoding, columns=request.columns)
     source = find_teacher(request.teacher, allow_pickle=request.allow_pickle)
     student = find_teacher(request.student, allow_pickle=request.allow_pickle) if request.student else None
-    max_length = min(_max_length(request.max_length, one) for one in (source, student) if one)
+    notes += checkpoint_notes(source, student, task, dataset.labels, allow_pickle=request.allow_pickle)
+    max_length = min(_max_length(request.max_length, one, task.head) for one in (source, student) if one)
     teacher_config, student_config = (_config(task, dataset.labels, one) for one in (source, student or source))
-    check_methods(recipe, task.head, alignment(student, source, dataset)[1] if student else "")
+    check_methods(recipe, task.head, alignment(student, source, dataset, task)[1] if student else "")
     check_shapes(student_config, recipe, teacher_config, max_length)
-    tokenizer = load_tokenizer((student or source).folder)
+    tokenizer = task_tokenizer((student or source).folder, task)
     check_mask(recipe, tokenizer)
     unlabelled = read_unlabelled(request.unlabelled, task, tokenizer, encoding=request.encoding)
     notes += unlabelled.notes
@@ -135,6 +141,9 @@ def resolve(request: FitRequest, command: str, on_event: Callable[[dict[str, Any
 def _config(task: Task, labels: tuple[str, ...], source: TeacherSource) -> Any:
     """The config of a checkpoint with the task's head."""
     config = load_config(source.folder)
+    if task.head == "sentence-embedding" and not hasattr(config, "edgebert_pooling"):
+        for name, value in read_modules(source.folder).settings.items():
+            setattr(config, name, value)
     set_labels(config, labels)
     for name, value in task.model_settings(labels).items():
         setattr(config, name, value)
@@ -143,12 +152,35 @@ def _config(task: Task, labels: tuple[str, ...], source: TeacherSource) -> Any:
     return config
 
 
-def alignment(student: TeacherSource, source: TeacherSource, dataset: Dataset) -> tuple[tuple[int, ...] | None, str]:
+def checkpoint_notes(
+    source: TeacherSource, student: TeacherSource | None, task: Task, labels: tuple[str, ...], *, allow_pickle: bool
+) -> list[str]:
+    """What of the checkpoints is left out, once both were read whole: what is wrong with them is found before training."""
+    notes: list[str] = []
+    auto_model, settings = HEADS[task.head].auto_model, teacher_settings(task, labels)
+    found = fitting_head(source.folder, task, labels, allow_pickle=allow_pickle, notes=notes)
+    if found.model is None:
+        load_model(source.folder, auto_model, labels, settings=settings, allow_pickle=allow_pickle, notes=notes)
+    if student:
+        own: list[str] = []
+        load_model(student.folder, auto_model, labels, settings=settings, allow_pickle=allow_pickle, notes=own)
+        notes += [f"--student: {note}" for note in own]
+    return notes
+
+
+def task_tokenizer(folder: Path, task: Task) -> Tokenizer:
+    """A checkpoint's tokenizer as the task reads: words one by one, or texts as sentence-transformers would."""
+    return load_tokenizer(folder, words=task.reads_words, vectors=task.head == "sentence-embedding")
+
+
+def alignment(
+    student: TeacherSource, source: TeacherSource, dataset: Dataset, task: Task
+) -> tuple[tuple[int, ...] | None, str]:
     """`teacher_ids` of a student's checkpoint and its teacher's, tried on training rows."""
     rows = dataset.splits["train"][:ALIGNED_ON]
     firsts = [" ".join(row.words) if row.words else row.text or "" for row in rows]
     texts = [(first,) if row.second is None else (first, row.second) for first, row in zip(firsts, rows, strict=True)]
-    return teacher_ids(load_tokenizer(student.folder), load_tokenizer(source.folder), texts)
+    return teacher_ids(task_tokenizer(student.folder, task), task_tokenizer(source.folder, task), texts)
 
 
 def _text_notes(recipe: Recipe, unlabelled: Unlabelled) -> list[str]:
@@ -177,13 +209,14 @@ def _configured(task: Task, params: Mapping[str, Any]) -> tuple[Task, dict[str, 
     return task.configured(options), rest
 
 
-def _max_length(asked: int | None, source: TeacherSource) -> int:
-    """Tokens of a window: what was asked for, where the teacher has that many positions."""
-    if asked is not None and asked > source.max_length:
+def _max_length(asked: int | None, source: TeacherSource, head: str) -> int:
+    """Tokens of a window: what was asked for, where the teacher reads that many."""
+    limit = source.reads(head)
+    if asked is not None and asked > limit:
         raise RequestError(
-            f"{asked} tokens were asked for, and {source.name} reads at most {source.max_length}", where="--max-length"
+            f"{asked} tokens were asked for, and {source.name} reads at most {limit}", where="--max-length"
         )
-    return asked or min(DEFAULT_LENGTH, source.max_length)
+    return asked or min(DEFAULT_LENGTH, limit)
 
 
 def _precisions(asked: tuple[str, ...], formats: tuple[str, ...]) -> tuple[str, ...]:

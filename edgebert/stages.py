@@ -11,7 +11,7 @@ import torch
 from edgebert import registry
 from edgebert.converters import CALIBRATION_ROWS, Source
 from edgebert.infer import run_features
-from edgebert.job import Fit, alignment, data_key, train_settings
+from edgebert.job import Fit, alignment, data_key, task_tokenizer, train_settings
 from edgebert.methods import Workshop
 from edgebert.modeling.checkpoint import (
     TOKENIZER,
@@ -44,8 +44,7 @@ def teacher_stage(job: Fit) -> Stage:
     epochs = job.request.teacher_epochs or job.level.epochs(job.level.teacher_visits, n_rows)
     settings = train_settings(job, epochs=epochs, width=width)
     inputs = {
-        "weights": job.source.sha256,
-        "config": sha256_file(job.source.folder / "config.json"),
+        "checkpoint": job.source.key,
         "data": data_key(job),
         "task": (job.task.name, job.task.options()),
         "settings": settings,
@@ -89,7 +88,7 @@ def compress_stage(job: Fit, candidate: Candidate, teacher: Stage) -> Stage:
 
     inputs = {"teacher": teacher.key, "recipe": calls, "settings": settings, "task": job.task.options()}
     if job.student:
-        inputs["student"] = job.student.sha256
+        inputs["student"] = job.student.key
     if job.unlabelled.rows:
         inputs["unlabelled"] = job.unlabelled.sha256
     return job.run.stage(f"compress-{candidate.name}", inputs, make, resumable=True)
@@ -105,8 +104,8 @@ def _starting_student(job: Fit, teacher: Student) -> Student:
         job.student.folder, auto_model, labels, settings=teacher_settings(job.task, labels),
         allow_pickle=job.request.allow_pickle,
     )  # fmt: skip
-    ids, why = alignment(job.student, job.source, job.dataset)
-    tokenizer = load_tokenizer(job.student.folder)
+    ids, why = alignment(job.student, job.source, job.dataset, job.task)
+    tokenizer = task_tokenizer(job.student.folder, job.task)
     return give_head(
         Student(model, tokenizer, ids, own_tokenizer=bool(why), notes=(f"from {job.student.name}",)), settings
     )

@@ -329,6 +329,7 @@ class ConvertResult:
     rows_from: str
     conversions: tuple[Conversion, ...]
     exit_code: int  # 0, or 1 when a file was rejected
+    notes: tuple[str, ...] = ()  # what of the checkpoint was left out or guessed, and from what
 
 
 @dataclass(frozen=True)

@@ -118,6 +118,8 @@ def _print(result: ConvertResult) -> None:
     for one in result.conversions:
         if one.note:
             click.echo(f"{one.format} {one.precision}: not written. {one.note}")
+    for note in result.notes:
+        click.echo(f"note: {note}")
     click.echo(f"compared on {result.n_rows} rows ({result.rows_from}) and on edge rows, with {_runtimes(made)}")
     click.echo(f"written to {result.folder}")
 

@@ -4,84 +4,29 @@ from __future__ import annotations
 
 import copy
 import json
-import shutil
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgebert.distributed import is_main
-from edgebert.errors import TeacherError, first_line
-from edgebert.modeling.heads import HEADS, SEVERAL, head_of, pooling_of
+from edgebert.errors import TeacherError
+from edgebert.modeling.config import labels_of, load_config, quiet, whole_text
+from edgebert.modeling.heads import HEADS, SEVERAL, head_of
+from edgebert.modeling.sentence import SentenceModules, check_alone, read_modules, step_weights
+from edgebert.modeling.tokenizer import TOKENIZER, load_tokenizer, save_tokenizer
+from edgebert.modeling.weights import check_placed, check_weights, read_weights, unread_files, weight_files
 from edgebert.types import Student
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+__all__ = [  # the door to what lies in the modules beside this one
+    "TOKENIZER", "check_weights", "labels_of", "load_config", "load_tokenizer", "quiet", "save_tokenizer",
+]  # fmt: skip
 
+if TYPE_CHECKING:
     from tokenizers import Tokenizer
     from torch import nn
 
-TOKENIZER = "tokenizer.json"
-TOKENIZER_SIDE_FILES = ("tokenizer_config.json", "special_tokens_map.json")
 TEACHER_IDS = "teacher_ids.json"  # beside a student whose vocabulary was trimmed
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Keeps transformers' load reports and bars off the user's terminal; what matters is checked and raised."""
-    import transformers
-
-    verbosity = transformers.logging.get_verbosity()
-    transformers.logging.set_verbosity_error()
-    transformers.logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        transformers.logging.set_verbosity(verbosity)
-
-
-def load_config(folder: Path) -> Any:
-    """The transformers config of a checkpoint folder. Never runs code that the checkpoint carries."""
-    from transformers import AutoConfig
-
-    from edgebert.modeling.families import families
-
-    families()  # so that AutoConfig knows ours
-    try:
-        json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        return AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
-    except FileNotFoundError:
-        raise TeacherError(
-            "no config.json: this is not a checkpoint", where=str(folder), hint="Save one with save_pretrained()."
-        ) from None
-    except (OSError, ValueError, KeyError) as error:
-        raise TeacherError(f"config.json cannot be used: {first_line(error)}", where=str(folder)) from None
-
-
-def load_tokenizer(folder: Path) -> Tokenizer:
-    """The checkpoint's fast tokenizer. Raises TeacherError where there is none."""
-    from tokenizers import Tokenizer
-
-    path = folder / TOKENIZER
-    try:
-        if path.exists():
-            tokenizer = Tokenizer.from_file(str(path))
-        else:
-            from transformers import AutoTokenizer
-
-            with quiet():
-                loaded = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
-            tokenizer = loaded.backend_tokenizer
-        tokenizer.no_padding()  # a checkpoint may carry both, and both would be silent: rows are windowed, not cut
-        tokenizer.no_truncation()
-        return tokenizer
-    except Exception as error:
-        raise TeacherError(
-            f"the tokenizer cannot be read: {first_line(error)}",
-            where=str(path),
-            hint="edgebert needs a fast tokenizer (tokenizer.json).",
-        ) from None
 
 
 def load_model(
@@ -91,6 +36,7 @@ def load_model(
     *,
     settings: Mapping[str, Any] | None = None,
     allow_pickle: bool = False,
+    notes: list[str] | None = None,
 ) -> tuple[Any, bool]:
     """A model with the task's head, in eval mode, float32, on the CPU.
 
@@ -100,73 +46,180 @@ def load_model(
         labels: the new head's labels; None keeps the checkpoint's.
         settings: attributes that a new head's config gets beside its labels.
         allow_pickle: read a pickle checkpoint where there is no safetensors file.
+        notes: gets what was left out without harm.
 
     Returns:
         The model, and whether its head came from the checkpoint.
 
     Raises:
-        TeacherError: pickle without leave, truncated weights, missing encoder weights, an unknown family.
+        TeacherError: pickle without leave, truncated weights, weights missing, of another shape, not numbers, or without
+            a place in the model; an unknown family.
     """
-    weights = check_weights(folder, allow_pickle=allow_pickle)
+    files = weight_files(folder, allow_pickle=allow_pickle)
     config = load_config(folder)
     ours = auto_model == HEADS[SEVERAL].auto_model
+    own = copy.deepcopy(config) if ours and hasattr(config, "edgebert_heads") else None
+    modules = None
     if (ours or _is_bare(auto_model)) and not hasattr(config, "edgebert_pooling"):
-        config.edgebert_pooling = pooling_of(folder)
-    own = load_config(folder) if ours and hasattr(config, "edgebert_heads") else None
+        modules = read_modules(folder)
+        _set(config, modules.settings if not ours else {"edgebert_pooling": modules.pooling})
     if labels is not None:
         set_labels(config, labels)
-    for name, value in (settings or {}).items():
+    _set(config, settings or {})
+    said: list[str] = [*unread_files(folder), *(modules.notes if modules else ())]
+    if own is not None:
+        model, whole = _load_own(folder, files, own, config)
+    elif ours or (modules is not None and hasattr(config, "edgebert_heads")):
+        model, whole = _with_our_head(folder, files, config, modules, ours=ours, allow_pickle=allow_pickle, notes=said)
+    else:
+        model, whole = _load_auto(folder, files, auto_model, config, fresh=labels is not None, notes=said)
+    if notes is not None:
+        notes += said
+    return model, whole
+
+
+def _set(config: Any, values: Mapping[str, Any]) -> None:
+    for name, value in values.items():
         setattr(config, name, value)
-    if not ours:
-        return _load_auto(folder, auto_model, config, weights, fresh=labels is not None)
+
+
+def _load_own(folder: Path, files: Sequence[Path], own: Any, wanted: Any) -> tuple[Any, bool]:
+    """A model with heads of ours, or its encoder with new ones where others are wanted."""
     from edgebert.modeling.headed import HeadedEncoder, load_headed
 
-    if own is None:
-        encoder, _ = _load_auto(folder, "AutoModel", config, weights, fresh=True)
+    model = _reading(folder, lambda: load_headed(files[0].parent, own))
+    same = (own.edgebert_heads, own.id2label) == (wanted.edgebert_heads, wanted.id2label)
+    return (model, True) if same else (HeadedEncoder(model.encoder, wanted).eval(), False)
+
+
+def _with_our_head(
+    folder: Path,
+    files: Sequence[Path],
+    config: Any,
+    modules: SentenceModules | None,
+    *,
+    ours: bool,
+    allow_pickle: bool,
+    notes: list[str],
+) -> tuple[Any, bool]:
+    """An encoder of transformers with new heads of ours, or with the modules that make its vectors."""
+    from edgebert.modeling.headed import HeadedEncoder
+
+    encoder, _ = _load_auto(folder, files, "AutoModel", config, fresh=ours, notes=notes)
+    if ours:
+        if modules is not None and any(head["kind"] == "sentence-embedding" for head in config.edgebert_heads):
+            check_alone(modules, folder)
         return HeadedEncoder(encoder, config).eval(), False
-    model = _reading(folder, lambda: load_headed(folder, own))
-    same = (own.edgebert_heads, own.id2label) == (config.edgebert_heads, config.id2label)
-    return (model, True) if same else (HeadedEncoder(model.encoder, config).eval(), False)
+    assert modules is not None
+    model = HeadedEncoder(encoder, config).eval()
+    weights = step_weights(modules, allow_pickle=allow_pickle)
+    _reading(folder, lambda: model.heads["head"].steps.load_state_dict(weights))
+    return model, True
 
 
 def _reading(folder: Path, read: Callable[[], Any]) -> Any:
     try:
         with quiet():
             return read()
+    except TeacherError:
+        raise
     except Exception as error:
-        raise TeacherError(f"the checkpoint cannot be loaded: {first_line(error)}", where=str(folder)) from None
+        raise TeacherError(f"the checkpoint cannot be loaded: {whole_text(error)}", where=str(folder)) from None
 
 
-def _load_auto(folder: Path, auto_model: str, config: Any, weights: Path, *, fresh: bool) -> tuple[Any, bool]:
+def _load_auto(
+    folder: Path, files: Sequence[Path], auto_model: str, config: Any, *, fresh: bool, notes: list[str]
+) -> tuple[Any, bool]:
     """A model of transformers, and whether all of its weights came from the checkpoint."""
     import torch
-    import transformers
+
+    made = _class_of(auto_model, config, folder)
 
     def read() -> Any:
-        return getattr(transformers, auto_model).from_pretrained(
-            folder,
+        return made.from_pretrained(
+            None,  # weights are read by us: transformers would apply an adapter beside them where peft is installed
             config=config,
+            state_dict=read_weights(files),
             dtype=torch.float32,
-            use_safetensors=weights.suffix == ".safetensors",
-            trust_remote_code=False,
-            local_files_only=True,
             attn_implementation="eager",  # attention probabilities can be read, and export stays plain
-            ignore_mismatched_sizes=fresh,
+            ignore_mismatched_sizes=True,  # those are looked at below
             output_loading_info=True,
         )
 
     model, info = _reading(folder, read)
-    missing = {str(key) for key in info["missing_keys"]} | {str(item[0]) for item in info["mismatched_keys"]}
-    base = model.base_model_prefix
-    bare = _is_bare(auto_model)
-    lost = sorted(key for key in missing if (bare or key.startswith(f"{base}.")) and "pooler." not in key)
+    head_is_ours = _check_found(model, info, folder, bare=_is_bare(auto_model), fresh=fresh, notes=notes)
+    old_head = _old_head(config) if _is_bare(auto_model) and not fresh else ()
+    notes += check_placed(
+        info["unexpected_keys"],
+        model,
+        folder,
+        own_head=head_is_ours and not fresh and not _is_bare(auto_model),
+        old_head=old_head,
+    )
+    return model.eval(), head_is_ours
+
+
+def _class_of(name: str, config: Any, folder: Path) -> Any:
+    """A class of transformers by its own name, or the family's by the name of an Auto class."""
+    import transformers
+    from transformers.models.auto.auto_factory import _get_model_class
+
+    made = getattr(transformers, name, None)
+    known = getattr(made, "_model_mapping", None)
+    if made is None or (known is not None and type(config) not in known):
+        what = f"transformers has no {name.removeprefix('Auto')} of the family {config.model_type}"
+        raise TeacherError(what, where=str(folder))
+    return made if known is None else _get_model_class(config, known)
+
+
+def _check_found(
+    model: Any, info: Mapping[str, Any], folder: Path, *, bare: bool, fresh: bool, notes: list[str]
+) -> bool:
+    """Whether the head came from the checkpoint whole. Raises TeacherError where the encoder did not, or the file holds
+    what is no number."""
+    import torch
+
+    shapes = {str(name): (tuple(there), tuple(here)) for name, there, here in info["mismatched_keys"]}
+    missing = {str(key) for key in info["missing_keys"]} | set(shapes)
+    missing = {key for key in missing if not (bare and "pooler." in key)}
+    base = f"{model.base_model_prefix}."
+    lost = sorted(key for key in missing if (bare or key.startswith(base)) and "pooler." not in key)
+    hint = "The file is cut short or belongs to another config.json."
     if lost:
-        raise TeacherError(
-            f"{len(lost)} weights of the encoder are missing or have another shape, the first is {lost[0]}",
-            where=str(folder),
-            hint="The file is cut short or belongs to another config.json.",
-        )
-    return model.eval(), not {key for key in missing if not (bare and "pooler." in key)}
+        told = f"{len(lost)} weights of the encoder are missing or have another shape, the first is {lost[0]}"
+        raise TeacherError(told + _shape(shapes, lost[0]), where=str(folder), hint=hint)
+    for name, value in model.named_parameters():
+        if name not in missing and not bool(torch.isfinite(value).all()):
+            raise TeacherError(f"{name} holds values that are no numbers", where=str(folder), hint="Fetch it again.")
+    head = {name for name, _ in model.named_parameters() if not name.startswith(base)}
+    if missing and head - missing and not fresh:
+        first = sorted(missing)[0]
+        told = f"{len(missing)} weights of its own head are missing or have another shape, the first is {first}"
+        raise TeacherError(told + _shape(shapes, first), where=str(folder), hint=hint)
+    if shapes and not fresh:
+        first = sorted(shapes)[0]
+        raise TeacherError(f"{first} has another shape than config.json says{_shape(shapes, first)}", where=str(folder))
+    return not missing
+
+
+def _shape(shapes: Mapping[str, tuple[Any, Any]], name: str) -> str:
+    if name not in shapes:
+        return ""
+    there, here = ("x".join(map(str, shape)) for shape in shapes[name])
+    return f": {there} in the file, {here} by config.json"
+
+
+def _old_head(config: Any) -> tuple[str, ...]:
+    """Patterns of the weights outside the encoder of the class that the config names: a head that nobody asked for."""
+    import torch
+    import transformers
+
+    made = getattr(transformers, (config.architectures or [""])[0], None)
+    if made is None or not hasattr(made, "base_model_prefix"):
+        return ("-",)  # nothing: weights of a class that transformers does not have may belong to the vector
+    with torch.device("meta"):
+        names = {name for name, _ in made(copy.deepcopy(config)).named_parameters()}
+    return tuple(name for name in names if not name.startswith(f"{made.base_model_prefix}.")) or ("-",)
 
 
 def _is_bare(class_name: str) -> bool:
@@ -175,45 +228,15 @@ def _is_bare(class_name: str) -> bool:
 
 
 def build_model(config: Any, auto_model: str) -> Any:
-    """The model of a config, with random weights."""
+    """The model of a config, with random weights in float32."""
+    import torch
     import transformers
 
     from edgebert.modeling.headed import build_headed
 
     if auto_model == HEADS[SEVERAL].auto_model:
         return build_headed(copy.deepcopy(config))
-    return getattr(transformers, auto_model).from_config(config, attn_implementation="eager")
-
-
-def check_weights(folder: Path, *, allow_pickle: bool = False) -> Path:
-    """The first weights file of a checkpoint, after its header and length were checked.
-
-    Raises:
-        TeacherError: no weights, a truncated safetensors file, or pickle without `allow_pickle`.
-    """
-    from safetensors import SafetensorError, safe_open
-
-    files = sorted(folder.glob("*.safetensors"))
-    for path in files:
-        try:
-            with safe_open(path, framework="np"):
-                pass
-        except (SafetensorError, OSError) as error:
-            raise TeacherError(
-                f"the weights are damaged or cut short: {error}", where=str(path), hint="Fetch the file again."
-            ) from None
-    pickles = sorted(folder.glob("pytorch_model*.bin"))
-    if files:
-        return files[0]
-    if pickles and allow_pickle:
-        return pickles[0]
-    if pickles:
-        raise TeacherError(
-            "the checkpoint is a pickle, which can run code when it is read",
-            where=str(pickles[0]),
-            hint="Convert it to safetensors, or pass --allow-pickle if you trust its author.",
-        )
-    raise TeacherError("no model.safetensors in this folder", where=str(folder), hint="Save with save_pretrained().")
+    return getattr(transformers, auto_model).from_config(config, attn_implementation="eager", dtype=torch.float32)
 
 
 def set_labels(config: Any, labels: Sequence[str]) -> None:
@@ -247,21 +270,18 @@ def slice_head(model: Any, order: Sequence[int], labels: Sequence[str]) -> None:
 
 
 def save_checkpoint(folder: Path, student: Student, tokenizer_from: Path) -> None:
-    """Config, safetensors weights, tokenizer.json and its side files, as transformers reads them.
+    """Config, safetensors weights and the tokenizer, as transformers reads them.
 
     Args:
         folder: where to.
         student: the model and its tokenizer.
-        tokenizer_from: the checkpoint folder whose tokenizer settings (casing, special tokens) still hold.
+        tokenizer_from: the checkpoint folder whose tokenizer settings (special tokens, limits) still hold.
     """
     if not is_main():
         return
     with quiet():
         student.model.save_pretrained(folder)
-    student.tokenizer.save(str(folder / TOKENIZER))
-    for name in TOKENIZER_SIDE_FILES:
-        if (tokenizer_from / name).exists() and tokenizer_from != folder:
-            shutil.copyfile(tokenizer_from / name, folder / name)
+    save_tokenizer(folder, student.tokenizer, tokenizer_from)
     if student.teacher_ids is not None:
         (folder / TEACHER_IDS).write_text(json.dumps(list(student.teacher_ids)), encoding="utf-8")
 
@@ -284,11 +304,12 @@ def give_head(student: Student, settings: Mapping[str, Any]) -> Student:
     from edgebert.modeling.headed import HeadedEncoder
 
     wanted = settings.get("edgebert_heads")
-    if not wanted or isinstance(student.model, HeadedEncoder):
-        return student
     config = student.model.config
+    if not wanted or getattr(config, "edgebert_heads", None) == wanted:
+        return student
     config.edgebert_heads = wanted
-    return replace(student, model=HeadedEncoder(student.model, config).eval())
+    encoder = student.model.encoder if isinstance(student.model, HeadedEncoder) else student.model
+    return replace(student, model=HeadedEncoder(encoder, config).eval())
 
 
 def n_parameters(model: nn.Module) -> int:

@@ -6,11 +6,12 @@ from one task; here a batch mixes them, so that a step sees every head. A sequen
 a dense layer and tanh, as BERT's.
 
 `config.edgebert_heads` lists the heads: name ("" for one alone), kind (a name of HEADS), n_labels, problem, pooling,
-width (of a sentence vector). It is saved with the config, so a checkpoint says what it is.
+width (of a sentence vector), steps (the modules that sentence-transformers puts after pooling). It is saved with the config, so a checkpoint says what it is.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -114,29 +115,81 @@ class _Span(nn.Module):
 
 
 class _Vector(nn.Module):
-    """The pooled state through a projection that keeps lengths at first, then unit length."""
+    """The pooled state, through the modules of its teacher or a projection that keeps lengths at first, then unit length.
 
-    def __init__(self, width: int, own: int, pooling: str) -> None:
+    Args:
+        width: of the states.
+        part: `width` of the vector asked for, `steps` as `edgebert.modeling.sentence` has them, or neither.
+    """
+
+    def __init__(self, width: int, part: Part) -> None:
         super().__init__()
-        self.pooling = pooling
+        self.pooling, self.normalize = part.pooling, part.normalize and not part.steps
+        width *= len(part.pooling.split("+"))
         self.projection: nn.Module = nn.Identity()
-        if own:
-            linear = nn.Linear(width, own, bias=False)
+        if part.width:
+            linear = nn.Linear(width, part.width, bias=False)
             nn.init.orthogonal_(linear.weight)
             self.projection = linear
+        self.steps = nn.ModuleList()
+        for step in part.steps:
+            self.steps.append(_Step(width, step))
+            width = step.get("width", width)
 
     def forward(self, states: Tensor, mask: Tensor | None) -> tuple[Tensor, ...]:
-        return (unit(self.projection(pooled(states, mask, self.pooling))),)
+        vectors = self.projection(pooled(states, mask, self.pooling))
+        for step in self.steps:
+            vectors = step(vectors)
+        return (unit(vectors) if self.normalize else vectors,)
+
+
+class _Step(nn.Module):
+    """Dense, LayerNorm or Normalize of sentence-transformers; the weights have the names that they have there."""
+
+    def __init__(self, width: int, step: Mapping[str, Any]) -> None:
+        super().__init__()
+        self.kind, self.is_residual = step["step"], bool(step.get("residual"))
+        if self.kind == "layer-norm":
+            self.norm = nn.LayerNorm(width)
+        if self.kind == "dense":
+            self.linear = nn.Linear(width, step["width"], bias=step["bias"])
+            self.activation = getattr(nn, step["activation"])()
+            if self.is_residual and width != step["width"]:
+                self.residual = nn.Linear(width, step["width"], bias=False)
+
+    def forward(self, vectors: Tensor) -> Tensor:
+        if self.kind == "normalize":
+            return unit(vectors)
+        if self.kind == "layer-norm":
+            return torch.as_tensor(self.norm(vectors))
+        made = self.activation(self.linear(vectors))
+        if self.is_residual:
+            made = made + (self.residual(vectors) if hasattr(self, "residual") else vectors)
+        return torch.as_tensor(made)
 
 
 def pooled(states: Tensor, mask: Tensor | None, pooling: str) -> Tensor:
-    """(batch, width) of states (batch, seq, width): the mean over real tokens, or the first one's."""
-    if pooling == "cls":
-        return states[:, 0]
+    """(batch, width) of states (batch, seq, width), padded at the right: a mode of sentence-transformers, or several
+    joined by +, whose vectors are joined."""
     if mask is None:
-        return states.mean(1)
+        mask = torch.ones(states.shape[:2], dtype=torch.int64, device=states.device)
+    parts = [_pooled(states, mask, mode) for mode in pooling.split("+")]
+    return parts[0] if len(parts) == 1 else torch.cat(parts, -1)
+
+
+def _pooled(states: Tensor, mask: Tensor, mode: str) -> Tensor:
+    if mode == "cls":
+        return states[:, 0]
     weights = mask[:, :, None].float()
-    return (states * weights).sum(1) / weights.sum(1)
+    if mode == "max":
+        return (states * weights + (weights - 1) * 1e4).max(1).values  # finite in float16 too
+    if mode == "lasttoken":
+        after = torch.cat([weights[:, 1:], torch.zeros_like(weights[:, :1])], 1)
+        return (states * (weights - after)).sum(1)
+    if mode == "weightedmean":
+        weights = weights * torch.arange(1, states.shape[1] + 1, device=states.device)[None, :, None]
+    total = weights.sum(1)
+    return (states * weights).sum(1) / (torch.sqrt(total) if mode == "mean_sqrt_len_tokens" else total)
 
 
 def unit(vectors: Tensor) -> Tensor:
@@ -153,7 +206,8 @@ def answers(model: nn.Module, result: Any, mask: Tensor | None) -> dict[str, Ten
     """
     parts = parts_of(model.config, type(model).__name__)
     if not isinstance(model, HeadedEncoder) and parts[0].kind == "sentence-embedding":
-        return {parts[0].outputs[0]: unit(pooled(result.last_hidden_state, mask, parts[0].pooling))}
+        vectors = pooled(result.last_hidden_state, mask, parts[0].pooling)
+        return {parts[0].outputs[0]: unit(vectors) if parts[0].normalize else vectors}
     return {name: getattr(result, name) for part in parts for name in part.outputs}
 
 
@@ -169,14 +223,17 @@ def _head(part: Part, config: Any) -> nn.Module:
         return _Sequence(width, part.n_labels, dropout)
     if part.kind == "question-answering":
         return _Span(width)
-    return _Vector(width, part.width, part.pooling)
+    return _Vector(width, part)
 
 
 def build_headed(config: Any) -> HeadedEncoder:
     """The model of a config, with random weights."""
     from transformers import AutoModel
 
-    return HeadedEncoder(AutoModel.from_config(config, attn_implementation="eager"), config)
+    encoder = AutoModel.from_config(
+        config, attn_implementation="eager", dtype=torch.float32
+    )  # whatever the config says
+    return HeadedEncoder(encoder, config)
 
 
 def load_headed(folder: Path, config: Any) -> HeadedEncoder:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from edgebert.errors import RequestError, unknown
+from edgebert.modeling.folder import MODULES
+from edgebert.modeling.sentence import BARE_POOLING
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,10 @@ class Part:
         kind: a name of HEADS.
         outputs: names of the model's outputs that are this head's.
         problem: transformers' problem_type of a sequence head.
+        pooling: modes of sentence-transformers joined by +, see `edgebert.modeling.sentence`.
+        normalize: a sentence vector is brought to length 1.
         width: of a sentence vector; 0 is the encoder's.
+        steps: what its teacher's sentence-transformers modules do after pooling.
     """
 
     name: str
@@ -60,7 +64,9 @@ class Part:
     n_labels: int = 0
     problem: str = "single_label_classification"
     pooling: str = "mean"
+    normalize: bool = True
     width: int = 0
+    steps: tuple[Mapping[str, Any], ...] = ()
 
     @property
     def prefix(self) -> str:
@@ -70,22 +76,22 @@ class Part:
 
 def parts_of(config: Any, class_name: str) -> tuple[Part, ...]:
     """The heads of a model of this class with this config."""
-    pooling = getattr(config, "edgebert_pooling", "mean")
+    vector = {
+        "pooling": getattr(config, "edgebert_pooling", "mean"),
+        "normalize": getattr(config, "edgebert_normalize", True),
+    }
     if class_name != HEADS[SEVERAL].auto_model:
         kind = head_of(class_name)
         problem = getattr(config, "problem_type", None) or "single_label_classification"
-        return (Part("", kind.name, kind.outputs, config.num_labels, problem, pooling),)
-    return tuple(_part(item, pooling) for item in config.edgebert_heads)
+        return (Part("", kind.name, kind.outputs, config.num_labels, problem, **vector),)
+    return tuple(_part(item, vector) for item in config.edgebert_heads)
 
 
-def _part(item: Mapping[str, Any], pooling: str) -> Part:
+def _part(item: Mapping[str, Any], vector: Mapping[str, Any]) -> Part:
     prefix = f"{item['name']}_" if item["name"] else ""
     outputs = tuple(prefix + output for output in HEADS[item["kind"]].outputs)
     rest = {key: value for key, value in item.items() if key not in ("name", "kind") and value is not None}
-    return Part(item["name"], item["kind"], outputs, **{"pooling": pooling, **rest})
-
-
-POOLING = Path("1_Pooling/config.json")  # how sentence-transformers says it
+    return Part(item["name"], item["kind"], outputs, **{**vector, **rest})
 
 
 def find_head(folder: Path, config: Any, wanted: str | None = None) -> Head:
@@ -102,7 +108,7 @@ def find_head(folder: Path, config: Any, wanted: str | None = None) -> Head:
     for name in names:
         if (head := head_of(name)).name != "sentence-embedding":
             return head
-    if (folder / "modules.json").exists() or (folder / POOLING).exists():
+    if (folder / MODULES).exists() or (folder / BARE_POOLING).exists():
         return HEADS["sentence-embedding"]
     has = f"its config names {', '.join(names)}" if names else "its config names no class"
     raise RequestError(
@@ -115,16 +121,3 @@ def find_head(folder: Path, config: Any, wanted: str | None = None) -> Head:
 def head_of(class_name: str) -> Head:
     """The head of a class of transformers; a class without one of ours gives its states, to be pooled."""
     return next((head for head in HEADS.values() if head.mark in class_name), HEADS["sentence-embedding"])
-
-
-def pooling_of(folder: Path) -> str:
-    """`mean` or `cls`, as the checkpoint's sentence-transformers files say; mean where they are absent."""
-    path = folder / POOLING
-    if not path.exists():
-        return "mean"
-    modes = json.loads(path.read_text(encoding="utf-8"))
-    if modes.get("pooling_mode_mean_tokens"):
-        return "mean"
-    if modes.get("pooling_mode_cls_token"):
-        return "cls"
-    raise RequestError("only mean and CLS pooling can be exported", where=str(path))

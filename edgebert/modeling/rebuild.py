@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 CARRIED = (  # what a config says of the vocabulary, the task and our heads, in every family
     "vocab_size", "pad_token_id", "bos_token_id", "eos_token_id", "cls_token_id", "sep_token_id", "mask_token_id",
     "num_labels", "id2label", "label2id", "problem_type", "edgebert_heads", "edgebert_pooling",
+    "edgebert_normalize",
 )  # fmt: skip
 PLACES = 512  # rows of a new table of positions, where the teacher has none and reads thousands of tokens
 SHIFTED = (  # RoBERTa and those that count positions as it does, from after the padding id

@@ -81,13 +81,17 @@ class Task(ABC):
 
     # ------------------------------------------------------------ model
 
+    @property
+    def reads_words(self) -> bool:
+        """The tokenizer is given words one by one, not texts."""
+        return self.head == "token-classification"
+
     def match_labels(self, head: Sequence[str], labels: Sequence[str]) -> list[int] | None:
-        """For each of `labels`, its index in a teacher's `head`; None where the head does not fit the task's labels."""
-        known = {self.fold(label): i for i, label in enumerate(head)}
-        wanted = [self.fold(label) for label in labels]
-        if len(known) < len(head) or len(set(wanted)) < len(wanted) or not known.keys() >= set(wanted):
-            return None
-        return [known[label] for label in wanted]
+        """For each of `labels`, its index in a teacher's `head`; None where the head does not fit the task's labels.
+
+        By name, as `fold` compares; else by number, where both sides are numbered: 1, 1.0, true, LABEL_1."""
+        found = _matched([self.fold(label) for label in head], [self.fold(label) for label in labels])
+        return _by_number(head, labels) if found is None else found
 
     def fold(self, label: str) -> str:
         """What two spellings of one label have in common."""
@@ -157,6 +161,31 @@ class Task(ABC):
                 raise unknown(f"option of {self.name}", name, known, where="--set")
             read[name] = _read(value, str(known[name].type), f"{self.name}.{name}")
         return replace(self, **read) if read else self  # type: ignore[type-var]
+
+
+def _matched(head: Sequence[Any], labels: Sequence[Any]) -> list[int] | None:
+    known = {label: i for i, label in enumerate(head)}
+    if len(known) < len(head) or len(set(labels)) < len(labels) or not known.keys() >= set(labels):
+        return None
+    return [known[label] for label in labels]
+
+
+def _by_number(head: Sequence[str], labels: Sequence[str]) -> list[int] | None:
+    ours, theirs = ([number_of(label) for label in side] for side in (labels, head))
+    if None in ours or None in theirs:
+        return None
+    if any(label.casefold() in ("true", "false") for label in labels) and len(head) != 2:
+        return None
+    return _matched(theirs, ours)
+
+
+def number_of(label: str) -> int | None:
+    """The number that a label stands for: "1", "1.0", "true" and "LABEL_1" are 1; None where it is a name."""
+    text = label.strip().casefold().removeprefix("label_")
+    if text in ("true", "false"):
+        return int(text == "true")
+    whole, _, rest = text.partition(".")
+    return int(whole) if whole.isdecimal() and not rest.strip("0") else None
 
 
 def task_options(task: Task) -> tuple[Field[Any], ...]:

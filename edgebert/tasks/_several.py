@@ -89,6 +89,10 @@ class Several(Task):
             for label in one.labels([row for row in rows if row.head == name])
         )
 
+    @property
+    def reads_words(self) -> bool:
+        return any(one.reads_words for _, one in self.heads)
+
     def fold(self, label: str) -> str:
         name, _, own = label.partition(MARK)
         return f"{name}{MARK}{self.by_name[name].fold(own) if name in self.by_name else own}"

@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from edgebert.errors import RequestError, unknown
+from edgebert.modeling.sentence import POOLINGS
 from edgebert.tasks import Task
 
 if TYPE_CHECKING:
     import numpy as np
 
 OUTPUT = "sentence_embedding"
-POOLINGS = ("mean", "cls")
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,9 @@ class VectorTask(Task):
         RequestError: a pooling that there is not, or a dimension below 0.
     """
 
-    pooling: str | None = field(default=None, metadata={"help": "mean or cls; otherwise as the teacher says, or mean"})
+    pooling: str | None = field(
+        default=None, metadata={"help": "mean, cls or max; otherwise as the teacher says, or mean"}
+    )
     dimension: int = field(default=0, metadata={"help": "of the student's vectors; 0 is the encoder's width"})
 
     head = "sentence-embedding"

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import importlib.util
-import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from edgebert.errors import TeacherError, first_line, unknown
-from edgebert.modeling.checkpoint import check_weights, load_config
-from edgebert.run import sha256_file
+from edgebert.folders import sha256_file
+from edgebert.modeling.checkpoint import load_config, load_tokenizer
+from edgebert.modeling.folder import encoder_folder, files_read
+from edgebert.modeling.sentence import read_modules
+from edgebert.modeling.tokenizer import check_tokenizer, read_settings
+from edgebert.modeling.weights import weight_files
+from edgebert.run import digest
 
 DEFAULT_TEACHER = "sentence-transformers/all-MiniLM-L6-v2"
 PACKAGED = {  # hub id -> (package, requirement, folder in it, sha256 of model.safetensors as its publisher gives it)
@@ -24,7 +28,7 @@ PACKAGED = {  # hub id -> (package, requirement, folder in it, sha256 of model.s
 }
 SAFE_FILES = ["*.json", "*.safetensors", "*.txt", "*.model", "README.md"]
 UNLIMITED = 4096  # for models without a table of positions
-PICKLE_FILES = ["pytorch_model*.bin"]
+PICKLE_FILES = ["pytorch_model*.bin", "*/pytorch_model*.bin"]
 
 
 @dataclass(frozen=True)
@@ -33,10 +37,16 @@ class TeacherSource:
 
     name: str
     folder: Path
-    sha256: str  # of the first weights file
+    sha256: str  # of the weights: of the file, or of the sums of several
+    key: str  # of every file that is read: equal keys give equal models and tokenizers
     origin: str  # "local folder", "hub cache", "package …", "hub"
     max_length: int  # tokens that it reads at once
     licence: str = ""  # as its model card says; "" where it says nothing
+
+    def reads(self, head: str) -> int:
+        """Tokens that are read at once for a head: sentence-transformers may cut texts earlier (`max_seq_length`)."""
+        cut = read_modules(self.folder).max_length if head == "sentence-embedding" else None
+        return min(self.max_length, cut or self.max_length)
 
 
 def find_teacher(name: str | None = None, *, allow_pickle: bool = False) -> TeacherSource:
@@ -72,8 +82,12 @@ def _source(name: str, folder: Path, origin: str, allow_pickle: bool) -> Teacher
     if not folder.is_dir():
         raise TeacherError("a teacher is a folder, this is a file", where=name)
     config = load_config(folder)
-    weights = check_weights(folder, allow_pickle=allow_pickle)
-    return TeacherSource(name, folder, sha256_file(weights), origin, _positions(folder, config), _licence(folder))
+    weights = weight_files(folder, allow_pickle=allow_pickle)
+    check_tokenizer(load_tokenizer(folder), config.vocab_size, folder)
+    sums = {str(path.relative_to(folder)): sha256_file(path) for path in files_read(folder, weights)}
+    of_weights = [sums[str(path.relative_to(folder))] for path in weights]
+    sha256 = of_weights[0] if len(weights) == 1 else digest(of_weights, 64)
+    return TeacherSource(name, folder, sha256, digest(sums, 64), origin, _positions(folder, config), _licence(folder))
 
 
 def _licence(folder: Path) -> str:
@@ -87,11 +101,13 @@ def _licence(folder: Path) -> str:
 
 
 def _positions(folder: Path, config: Any) -> int:
-    """Tokens that the model reads at once: its positions, or fewer where its tokenizer says so (RoBERTa's does)."""
-    side = folder / "tokenizer_config.json"
-    stated = json.loads(side.read_text(encoding="utf-8")).get("model_max_length") if side.exists() else None
-    positions = [n for n in (getattr(config, "max_position_embeddings", None), stated) if n and n > 0]
-    return int(min([*positions, UNLIMITED]))
+    """Tokens that the model reads at once: its positions, or fewer where its tokenizer says so."""
+    from edgebert.modeling.graph import position_limit
+
+    limited = (getattr(config, "max_position_embeddings", None) or 0) > 0 if config.model_type != "xlnet" else False
+    stated = read_settings(folder).get("model_max_length")
+    counts = [position_limit(config) if limited else UNLIMITED, stated, UNLIMITED]
+    return int(min(n for n in counts if n and n > 0))
 
 
 def _patterns(allow_pickle: bool) -> list[str]:
@@ -108,7 +124,7 @@ def _in_cache(name: str, allow_pickle: bool) -> Path | None:
         return None
     except HFValidationError as error:
         raise TeacherError(f"neither a folder nor a hub id: {error}", where=name) from None
-    return folder if (folder / "config.json").exists() else None
+    return folder if (encoder_folder(folder) / "config.json").exists() else None
 
 
 def _in_package(name: str) -> Path | None:

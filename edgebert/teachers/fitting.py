@@ -2,27 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgebert.methods import Workshop
 from edgebert.modeling.checkpoint import (
+    labels_of,
     load_config,
     load_model,
     load_tokenizer,
     n_parameters,
     save_checkpoint,
+    set_labels,
     slice_head,
 )
 from edgebert.modeling.heads import HEADS, SEVERAL, head_of
+from edgebert.modeling.tokenizer import reads_bytes_bare
 from edgebert.registry import method
 from edgebert.run import plain
 from edgebert.tasks import Task
 from edgebert.teachers import TeacherSource
-from edgebert.training.run import judge, read_rows
-from edgebert.types import Dataset, Student, TrainSettings
+from edgebert.training.run import evaluate, judge, read_rows
+from edgebert.types import Dataset, Row, Student, TrainSettings
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
 
 
 def fit_teacher(
@@ -41,31 +47,26 @@ def fit_teacher(
         dev and test scores, number of parameters, and a note on the head.
     """
     import torch
-    from tokenizers.pre_tokenizers import ByteLevel
 
     torch.manual_seed(settings.seed)
     train, dev = dataset.splits["train"], dataset.splits["dev"]
-    tokenizer = load_tokenizer(source.folder)
-    if isinstance(tokenizer.pre_tokenizer, ByteLevel):
-        tokenizer.pre_tokenizer.add_prefix_space = True  # rows are words, and RoBERTa's pieces of a word begin with one
-    auto_model, settings_of = HEADS[task.head].auto_model, teacher_settings(task, dataset.labels)
-    order = _fitting_head(source.folder, task, dataset.labels)
-    if order is not None:
-        model, whole = load_model(source.folder, auto_model, settings=settings_of, allow_pickle=allow_pickle)
-        order = order if whole else None
-    if order is not None:
-        if dataset.labels and order != list(range(model.config.num_labels)):
-            slice_head(model, order, dataset.labels)
-        student, note = Student(model, tokenizer), "the checkpoint's own head"
-        if dataset.labels:
-            note += ", its outputs in the data's order"
+    found = fitting_head(source.folder, task, dataset.labels, allow_pickle=allow_pickle)
+    tokenizer = load_tokenizer(source.folder, words=task.reads_words, vectors=task.head == "sentence-embedding")
+    if found.model is not None:
+        model, note = found.model, found.note
+        if task.reads_words:
+            tokenizer, said = words_tokenizer(model, source.folder, task, dataset.labels, dev, settings.max_length)
+            note = "; ".join(part for part in (note, said) if part)
+        student = Student(model, tokenizer)
     else:
         model, _ = load_model(
-            source.folder, auto_model, dataset.labels, settings=settings_of, allow_pickle=allow_pickle
-        )
+            source.folder, HEADS[task.head].auto_model, dataset.labels, settings=teacher_settings(task, dataset.labels),
+            allow_pickle=allow_pickle,
+        )  # fmt: skip
         workshop = Workshop(model, task, dataset.labels, train, dev, settings, folder / "work", log=log)
         student = method("finetune").apply(Student(model, tokenizer), workshop, epochs=settings.epochs)
         note = f"a new head, fine-tuned for {settings.epochs:g} epochs at a learning rate of {settings.learning_rate:g}"
+        note += f": {found.note}" if found.note else ""
     save_checkpoint(folder, student, source.folder)
     dataset = taught(student, task, dataset, settings.max_length)
     scores = judge(student, task, dataset, settings.max_length)
@@ -89,15 +90,104 @@ def teacher_settings(task: Task, labels: tuple[str, ...]) -> dict[str, Any]:
     return settings if task.head == SEVERAL else {k: v for k, v in settings.items() if k != "edgebert_heads"}
 
 
-def _fitting_head(folder: Path, task: Task, labels: tuple[str, ...]) -> list[int] | None:
-    """Where each label stands in the checkpoint's head, [] for a head without; None when it has none for the task."""
-    config = load_config(folder)
+@dataclass(frozen=True)
+class FoundHead:
+    """What a checkpoint's own head can do for a task: `model` is None where a new head is needed, `note` says why."""
+
+    model: Any
+    note: str
+
+
+def fitting_head(
+    folder: Path,
+    task: Task,
+    labels: tuple[str, ...],
+    *,
+    allow_pickle: bool = False,
+    notes: list[str] | None = None,
+) -> FoundHead:
+    """The checkpoint with its own head, the outputs in the order of `labels`, where that head is for the task.
+
+    Args:
+        notes: gets what was left out without harm.
+
+    Raises:
+        TeacherError: its head is for the task and its weights are not whole.
+    """
+    settings, auto_model = teacher_settings(task, labels), HEADS[task.head].auto_model
     if task.head == "sentence-embedding":  # any encoder has states to pool
-        return []
-    if not any(head_of(name).name == task.head for name in config.architectures or ()):
-        return None
-    if task.head == SEVERAL and config.edgebert_heads != task.model_settings(labels)["edgebert_heads"]:
-        return None
+        model, _ = load_model(folder, auto_model, settings=settings, allow_pickle=allow_pickle, notes=notes)
+        return FoundHead(model, "the checkpoint's own vectors")
+    order, why = _order(load_config(folder), task, labels)
+    if order is None:
+        return FoundHead(None, why)
+    model, whole = load_model(folder, auto_model, settings=settings, allow_pickle=allow_pickle, notes=notes)
+    if not whole:
+        return FoundHead(None, "the checkpoint has no weights for the head that its config names")
     if not labels:
-        return []
-    return task.match_labels([config.id2label[i] for i in range(config.num_labels)], labels)
+        return FoundHead(model, "the checkpoint's own head")
+    named = labels_of(model.config, folder)
+    if order != list(range(len(named))):
+        slice_head(model, order, labels)
+    set_labels(model.config, labels)
+    note = "the checkpoint's own head, its outputs in the data's order"
+    if renamed := [(named[i], label) for i, label in zip(order, labels, strict=True) if named[i] != label]:
+        note += f", {renamed[0][0]} called {renamed[0][1]}" + (" and so on" if len(renamed) > 1 else "")
+    if unused := [label for i, label in enumerate(named) if i not in order]:
+        note += f", without {len(unused)} that the data never uses ({', '.join(unused[:5])})"
+    return FoundHead(model, note)
+
+
+def _order(config: Any, task: Task, labels: tuple[str, ...]) -> tuple[list[int] | None, str]:
+    """Where each label stands in the checkpoint's head, [] for a head without; None where it cannot serve, and why."""
+    names = list(config.architectures or ())
+    if not any(head_of(name).name == task.head for name in names):
+        return None, f"config.json names {' and '.join(names) or 'no class'}, no {task.head} head"
+    if task.head == SEVERAL and config.edgebert_heads != task.model_settings(labels)["edgebert_heads"]:
+        return None, "the checkpoint's heads are others"
+    if not labels:
+        return [], ""
+    named = labels_of(config)
+    order = task.match_labels(named, labels)
+    if order is None:
+        what = "the checkpoint's own head has other labels"
+        return None, f"{what} ({_some(named)}) than the data ({_some(labels)})"
+    several = task.model_settings(labels).get("problem_type") == "multi_label_classification"
+    if config.problem_type and several != (config.problem_type == "multi_label_classification"):
+        return None, f"the checkpoint's own head is for {config.problem_type}"
+    return order, ""
+
+
+def _some(labels: Sequence[str]) -> str:
+    return ", ".join(labels[:5]) + (f" … {len(labels)} in all" if len(labels) > 5 else "")
+
+
+TRIED_ROWS = 200  # on which two ways to read words are compared
+
+
+def words_tokenizer(
+    model: Any, folder: Path, task: Task, labels: Sequence[str], rows: Sequence[Row], max_length: int
+) -> tuple[Tokenizer, str]:
+    """The tokenizer as a trained tagger reads words, and "" or what was found out.
+
+    A byte-level tokenizer reads words with a space before each, or glued together; the checkpoint need not say which its
+    tagger learnt from. Where it does not say that there is one (`add_prefix_space`), the labelled rows tell.
+
+    Args:
+        labels: of the model's outputs.
+        rows: labelled; none leave the space.
+    """
+    bare, spaced = load_tokenizer(folder), load_tokenizer(folder, words=True)
+    if not reads_bytes_bare(bare) or not rows:
+        return spaced, ""
+    first = list(rows[:TRIED_ROWS])
+    with_space, without = (
+        evaluate(Student(model, one), task, labels, first, "dev", max_length).value for one in (spaced, bare)
+    )
+    told = f"{task.metric} {100 * with_space:.2f} with a space before each word, {100 * without:.2f} without"
+    chosen = spaced if with_space >= without else bare
+    way = "with one" if chosen is spaced else "without"
+    return (
+        chosen,
+        f"the tokenizer's files do not say add_prefix_space: on {len(first)} rows {told}, so words are read {way}",
+    )

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from edgebert.modeling.headed import unit
 from edgebert.modeling.heads import Part, parts_of
 from edgebert.training.losses import IGNORED, hard_cross_entropy, soft_cross_entropy
 
@@ -102,7 +103,8 @@ def _hard_vector(own: Sequence[Tensor], targets: Batch, part: Part, weights: Seq
     """MSE(cos(a, b), score) of neighbouring rows: Reimers and Gurevych 2019, "Sentence-BERT", arXiv 1908.10084."""
     if "score" not in targets:
         return 0.0
-    cosine = (own[0][0::2] * own[0][1::2]).sum(-1)
+    vectors = unit(own[0])
+    cosine = (vectors[0::2] * vectors[1::2]).sum(-1)
     score = targets["score"][0::2]
     known = ~torch.isnan(score)
     return F.mse_loss(cosine[known], score[known]) if known.any() else 0.0
@@ -138,7 +140,7 @@ def _soft_vector(own: Sequence[Tensor], theirs: Sequence[Tensor], mask: Tensor, 
 
     Similarities: Tung and Mori 2019, "Similarity-Preserving Knowledge Distillation", arXiv 1907.09682, on unit vectors.
     """
-    ours, other = own[0], theirs[0]
+    ours, other = unit(own[0]), unit(theirs[0])
     loss = F.mse_loss(ours @ ours.T, other @ other.T)
     return loss + (1 - (ours * other).sum(-1)).mean() if ours.shape == other.shape else loss
 

@@ -1,0 +1,124 @@
+"""Which files of a checkpoint folder are read, and what a folder is that is no checkpoint."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from edgebert.errors import TeacherError
+
+MODULES = "modules.json"  # of sentence-transformers
+ADAPTER = "adapter_config.json"
+ADAPTER_WEIGHTS = ("adapter_model.safetensors", "adapter_model.bin", "pytorch_adapter.bin")
+TOKENIZER_FILES = (  # what transformers makes a tokenizer of, and what says how
+    "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.txt", "vocab.json",
+    "merges.txt", "bpe.codes", "spiece.model", "spm.model", "sentencepiece.model", "sentencepiece.bpe.model",
+    "tokenizer.model", "prophetnet.tokenizer", "entity_vocab.json",
+)  # fmt: skip
+VOCABULARIES = tuple(
+    name for name in TOKENIZER_FILES if not name.endswith(("_config.json", "_map.json", "_tokens.json"))
+)
+SENTENCE_FILES = (MODULES, "config_sentence_transformers.json", "sentence_*_config.json")
+OTHER_KINDS = {  # a file that tells what a folder without safetensors holds instead
+    "tf_model.h5": "TensorFlow weights", "*.ckpt.index": "TensorFlow weights", "flax_model.msgpack": "Flax weights",
+    "rust_model.ot": "weights for rust-bert", "*.gguf": "a GGUF file", "*.onnx": "an ONNX file", "*.tflite": "a TFLite file",
+    "meta.json": "a spaCy pipeline",
+}  # fmt: skip
+
+
+def read_json(path: Path) -> Any:
+    """Raises TeacherError, with the file, where it cannot be read as JSON."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise TeacherError(f"cannot be read: {' '.join(str(error).split())}", where=str(path)) from None
+
+
+def inner(folder: Path, name: Any, where: Path) -> Path:
+    """A file or folder that `where` names inside `folder`. Raises TeacherError for a path that leads out of it."""
+    parts = PurePosixPath(name).parts if isinstance(name, str) else ("..",)
+    if ".." in parts or (parts and parts[0].startswith("/")) or "\\" in str(name):
+        raise TeacherError(f"{name!r} is no path inside the folder", where=str(where))
+    return folder.joinpath(*parts)
+
+
+def encoder_folder(folder: Path) -> Path:
+    """Where config, weights and tokenizer lie: the folder itself, or what modules.json of sentence-transformers names
+    (`0_Transformer` before 2021)."""
+    path = folder / MODULES
+    if not path.is_file():
+        return folder
+    modules = read_json(path)
+    first = modules[0] if isinstance(modules, list) and modules else None
+    if not isinstance(first, dict) or not isinstance(first.get("type"), str):
+        raise TeacherError("is no list of modules", where=str(path))
+    named = inner(folder, first.get("path", ""), path)
+    if first["type"].split(".")[-1] == "Transformer" or (named / "config.json").exists():
+        return named
+    return folder
+
+
+def files_read(folder: Path, weights: list[Path]) -> list[Path]:
+    """Every file that a teacher is made of: its result depends on nothing else."""
+    encoder = encoder_folder(folder)
+    found = {encoder / "config.json", *weights}
+    found |= {encoder / name for name in TOKENIZER_FILES}
+    for pattern in SENTENCE_FILES:
+        found |= {*folder.glob(pattern), *encoder.glob(pattern)}
+    for pattern in ("*/config.json", "*/model.safetensors", "*/pytorch_model.bin"):  # 1_Pooling, 2_Dense, …
+        found |= {path for path in folder.glob(pattern) if path.parent.name[:1].isdigit()}
+    found |= set(encoder.glob("*.index.json"))
+    return sorted(path for path in found if path.is_file())
+
+
+def no_checkpoint(folder: Path) -> TeacherError:
+    """The error for a folder without config.json: what it holds instead, and what to do."""
+    if (folder / ADAPTER).exists() or any((folder / name).exists() for name in ADAPTER_WEIGHTS):
+        return adapter_alone(folder)
+    inside = [path.parent.name for path in sorted(folder.glob("*/config.json"), key=lambda path: path.stat().st_mtime)]
+    models = [name for name in inside if not name[:1].isdigit() or name.endswith("Transformer")]
+    hint = f"Did you mean {folder / models[-1]}?" if models else "Save one with save_pretrained()."
+    what = next(iter(_others(folder)), None)
+    told = f"no config.json: this is {what}, not a checkpoint" if what else "no config.json: this is not a checkpoint"
+    return TeacherError(told, where=str(folder), hint=hint)
+
+
+def _others(folder: Path) -> Iterator[str]:
+    return (what for pattern, what in OTHER_KINDS.items() if any(folder.glob(pattern)))
+
+
+def adapter_alone(folder: Path) -> TeacherError:
+    """The error for an adapter without the model that it belongs to."""
+    path = folder / ADAPTER
+    said = read_json(path) if path.is_file() else {}
+    said = said if isinstance(said, dict) else {}
+    kind, base = said.get("peft_type") or "", said.get("base_model_name_or_path") or said.get("model_name") or ""
+    named = {"LORA": "a LoRA adapter"}.get(str(kind), f"an adapter ({kind})" if kind else "an adapter")
+    of = f" of {base}" if base else ""
+    hint = (
+        "Merge it into its model with peft: load the model, PeftModel.from_pretrained(model, FOLDER).merge_and_unload()"
+        ".save_pretrained(DIR), save the tokenizer there too, and give DIR."
+    )
+    if "PROMPT" in str(kind) or "PREFIX" in str(kind) or "P_TUNING" in str(kind):
+        hint = "Learnt prompts cannot be merged into a model: fine-tune a whole model, or use LoRA and merge it."
+    return TeacherError(f"this is {named}{of}, not a whole model", where=str(folder), hint=hint)
+
+
+def no_weights(folder: Path) -> TeacherError:
+    """The error for a config without weights."""
+    if (folder / ADAPTER).exists() or any((folder / name).exists() for name in ADAPTER_WEIGHTS):
+        return adapter_alone(folder)
+    shards = sorted(folder.glob("model-*-of-*.safetensors")) + sorted(folder.glob("pytorch_model-*-of-*.bin"))
+    if shards:
+        index = "model.safetensors.index.json" if shards[0].suffix == ".safetensors" else "pytorch_model.bin.index.json"
+        what = f"parts of the weights are there ({shards[0].name}), the list of them is not"
+        return TeacherError(what, where=str(folder / index), hint="Fetch that file too.")
+    others = [*_others(folder)]
+    instead = f", but {others[0]}" if others else ""
+    variants = [path.name for path in sorted(folder.glob("*.safetensors")) if path.name.startswith("model.")]
+    if variants:
+        instead = f", but {variants[0]}"
+    hint = "Rename it." if variants else "Save with save_pretrained()."
+    return TeacherError(f"no model.safetensors in this folder{instead}", where=str(folder), hint=hint)
