@@ -13,12 +13,14 @@ from edgebert.errors import RequestError
 from edgebert.faults import check_writable, faults_told
 from edgebert.folders import copy_tree, name_of, replace_folder, slug
 from edgebert.job import RUNS, Fit, needs_bytes, resolve
+from edgebert.modeling.checkpoint import load_student
 from edgebert.pipeline import plan_stage
 from edgebert.recipes import recipe_text
 from edgebert.results import read_score
 from edgebert.run import RECORD
 from edgebert.search.plan import Group, possible_shapes
 from edgebert.stages import compress_stage, teacher_stage
+from edgebert.teachers.fitting import taught
 from edgebert.types import Budget, CompressResult, FitRequest, Recipe
 
 OTHER = "Choose another --output."
@@ -103,6 +105,7 @@ def _most(shapes: Sequence[tuple[Recipe, Group, Any]]) -> int:
 
 def _made(job: Fit, folder: Path) -> CompressResult:
     teacher = teacher_stage(job)
+    job.dataset = taught(load_student(teacher.path), job.task, job.dataset, job.max_length)
     plan = plan_stage(job, teacher)
     candidate = next(one for one in plan.candidates if one.taken)
     stage = compress_stage(job, candidate, teacher)

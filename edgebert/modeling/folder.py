@@ -28,12 +28,37 @@ OTHER_KINDS = {  # a file that tells what a folder without safetensors holds ins
 }  # fmt: skip
 
 
+LFS = "version https://git-lfs"
+
+
+def is_pointer(path: Path) -> bool:
+    """A file of Git LFS that says where the content is."""
+    with path.open("rb") as stream:
+        return stream.read(len(LFS)) == LFS.encode()
+
+
+def pointer(path: Path) -> TeacherError:
+    return TeacherError(
+        "this is a pointer of Git LFS, not the file", where=str(path), hint="Run git lfs pull in the folder."
+    )
+
+
 def read_json(path: Path) -> Any:
     """Raises TeacherError, with the file, where it cannot be read as JSON."""
     try:
+        if is_pointer(path):
+            raise pointer(path)
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise TeacherError(f"cannot be read: {' '.join(str(error).split())}", where=str(path)) from None
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """Raises TeacherError, with the file, where it does not hold a JSON object."""
+    said = read_json(path)
+    if not isinstance(said, dict):
+        raise TeacherError(f"it holds {type(said).__name__}, not an object of fields", where=str(path))
+    return said
 
 
 def inner(folder: Path, name: Any, where: Path) -> Path:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgebert.errors import TeacherError
-from edgebert.modeling.folder import MODULES, encoder_folder, inner, read_json
+from edgebert.modeling.folder import MODULES, encoder_folder, inner, read_json, read_object
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -29,6 +29,7 @@ FLAGS = {  # before 5.4, in the order in which several are joined
 ACTIVATIONS = ("Identity", "Tanh", "ReLU", "GELU", "Sigmoid", "SiLU", "ELU", "LeakyReLU", "Softplus", "Hardtanh")
 SENTENCE_CONFIG = "config_sentence_transformers.json"
 BARE_POOLING = Path("1_Pooling/config.json")
+STATES = "last_hidden_state"
 EMPTY = ("tokenizer_args", "processor_kwargs", "config_args", "config_kwargs", "processing_kwargs", "query_expansion")
 
 
@@ -71,7 +72,7 @@ def read_modules(folder: Path) -> SentenceModules:
     path = folder / MODULES
     if not path.is_file():
         bare = folder / BARE_POOLING
-        return SentenceModules(_pooling(read_json(bare), bare)) if bare.is_file() else SentenceModules()
+        return SentenceModules(_pooling(read_object(bare), bare)) if bare.is_file() else SentenceModules()
     listed = read_json(path)
     encoder_folder(folder)  # raises where it is no list of modules
     kinds = [_kind(one, path) for one in listed]
@@ -82,7 +83,7 @@ def read_modules(folder: Path) -> SentenceModules:
         raise _refused(f"{after} comes after the transformer, where a Pooling is expected", path)
     folders = [inner(folder, one.get("path", ""), path) for one in listed]
     notes = _check_prompts(folder)
-    pooling = _pooling(_config_of(folders[1]), folders[1] / "config.json")
+    pooling = _pooling(read_object(folders[1] / "config.json"), folders[1] / "config.json")
     pairs = list(zip(kinds[2:], folders[2:], strict=True))
     made = [(_step(kind, place, path), place) for kind, place in pairs if kind != "Dropout"]
     return SentenceModules(
@@ -111,10 +112,7 @@ def _refused(what: str, where: Path) -> TeacherError:
 
 def _config_of(folder: Path) -> dict[str, Any]:
     path = folder / "config.json"
-    said = read_json(path) if path.is_file() else {}
-    if not isinstance(said, dict):
-        raise TeacherError(f"it holds {type(said).__name__}, not an object of fields", where=str(path))
-    return said
+    return read_object(path) if path.is_file() else {}
 
 
 def _pooling(said: Mapping[str, Any], path: Path) -> str:
@@ -155,14 +153,15 @@ def _transformer_length(folder: Path) -> int | None:
     paths = sorted({*encoder_folder(folder).glob("sentence_*_config.json"), *folder.glob("sentence_*_config.json")})
     length = None
     for path in paths:
-        said = read_json(path)
-        if not isinstance(said, dict):
-            raise TeacherError(f"it holds {type(said).__name__}, not an object of fields", where=str(path))
+        said = read_object(path)
         if changed := [name for name in EMPTY if said.get(name)]:
             raise _refused(f"{changed[0]} is {said[changed[0]]!r}, whose effect cannot be kept", path)
         task = said.get("transformer_task", "feature-extraction")
         if task != "feature-extraction":
             raise _refused(f"transformer_task is {task!r}", path)
+        text = (said.get("modality_config") or {}).get("text") or {}
+        if (text.get("method", "forward"), text.get("method_output_name", STATES)) != ("forward", STATES):
+            raise _refused(f"its transformer gives {text.get('method_output_name')} of {text.get('method')}", path)
         given = said.get("max_seq_length")
         if given is not None and (not isinstance(given, int) or isinstance(given, bool) or given < 1):
             raise TeacherError(f"max_seq_length is {given!r}, not a count", where=str(path))
@@ -173,9 +172,7 @@ def _transformer_length(folder: Path) -> int | None:
 def _check_prompts(folder: Path) -> list[str]:
     """encode() puts the default prompt before every text: refused, as a bundle would not. Others are asked for by name."""
     path = folder / SENTENCE_CONFIG
-    said = read_json(path) if path.is_file() else {}
-    if not isinstance(said, dict):
-        raise TeacherError(f"it holds {type(said).__name__}, not an object of fields", where=str(path))
+    said = read_object(path) if path.is_file() else {}
     kind = said.get("model_type") or "SentenceTransformer"
     if kind != "SentenceTransformer":
         raise _refused(f"this is a {kind}, which gives no single vector of a text", path)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgebert.errors import TeacherError
 from edgebert.modeling.config import load_config, quiet, whole_text
-from edgebert.modeling.folder import TOKENIZER_FILES, VOCABULARIES, encoder_folder, read_json
+from edgebert.modeling.folder import TOKENIZER_FILES, VOCABULARIES, encoder_folder, read_object
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -74,9 +74,7 @@ def _check_files(folder: Path) -> None:
     for name in TOKENIZER_FILES:
         path = folder / name
         if path.suffix == ".json" and path.exists():
-            said = read_json(path)
-            if not isinstance(said, dict):
-                raise TeacherError(f"it holds {type(said).__name__}, not an object of fields", where=str(path))
+            read_object(path)
     read_settings(folder)
 
 
@@ -85,9 +83,7 @@ def read_settings(folder: Path) -> dict[str, Any]:
     path = encoder_folder(folder) / SETTINGS
     if not path.exists():
         return {}
-    said = read_json(path)
-    if not isinstance(said, dict):
-        raise TeacherError(f"it holds {type(said).__name__}, not an object of fields", where=str(path))
+    said = read_object(path)
 
     def check(name: str, kinds: tuple[type, ...], wanted: str) -> None:
         value = said.get(name)
@@ -188,7 +184,7 @@ def _prepends(state: dict[str, Any]) -> bool:
 def lower_cases(folder: Path) -> bool:
     """Whether sentence-transformers is told to lower-case every text (`do_lower_case` of sentence_bert_config.json)."""
     paths = sorted({*encoder_folder(folder).glob("sentence_*_config.json"), *folder.glob("sentence_*_config.json")})
-    return any(bool(read_json(path).get("do_lower_case")) for path in paths)
+    return any(bool(read_object(path).get("do_lower_case")) for path in paths)
 
 
 def _lower_cased(tokenizer: Tokenizer) -> Tokenizer:

@@ -10,7 +10,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgebert.errors import TeacherError, first_line
-from edgebert.modeling.folder import ADAPTER, ADAPTER_WEIGHTS, encoder_folder, inner, no_weights, read_json
+from edgebert.modeling.folder import (
+    ADAPTER,
+    ADAPTER_WEIGHTS,
+    encoder_folder,
+    inner,
+    is_pointer,
+    no_weights,
+    pointer,
+    read_json,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -32,7 +41,6 @@ BUFFERS = (
     "criterion.*",
 )
 POOLER = ("pooler.*", "*.pooler.*")
-LFS = b"version https://git-lfs"
 
 
 def check_weights(folder: Path, *, allow_pickle: bool = False) -> Path:
@@ -87,10 +95,8 @@ def _header(path: Path) -> set[str]:
     from safetensors import SafetensorError, safe_open
 
     try:
-        with path.open("rb") as stream:
-            if stream.read(len(LFS)) == LFS:
-                what = "this is a pointer of Git LFS, not the weights"
-                raise TeacherError(what, where=str(path), hint="Run git lfs pull in the folder.")
+        if is_pointer(path):
+            raise pointer(path)
         if path.suffix != ".safetensors":
             return set()
         with safe_open(path, framework="np") as file:
