@@ -18,6 +18,7 @@ from edgebert.modeling.checkpoint import load_config, load_model, load_tokenizer
 from edgebert.modeling.heads import HEADS, SEVERAL
 from edgebert.modeling.sentence import read_modules
 from edgebert.modeling.vocabulary import teacher_ids
+from edgebert.modeling.weights import weight_files
 from edgebert.place import Place, find_place
 from edgebert.recipes import PACKED_RECIPE, check_mask, check_methods, formats_of, read_recipe
 from edgebert.run import Run, digest, plain
@@ -248,7 +249,7 @@ def pick_lengths(lengths: Sequence[int], max_length: int) -> tuple[int, ...]:
 
 def needs_bytes(job: Fit) -> int:
     """Of the disk, that the whole fit takes at most, about."""
-    weights = [*job.source.folder.glob("*.safetensors"), *job.source.folder.glob("pytorch_model*.bin")]
+    weights = weight_files(job.source.folder, allow_pickle=True)
     return DISK_FACTOR * sum(path.stat().st_size for path in weights)
 
 

@@ -113,7 +113,8 @@ def _with_our_head(
     assert modules is not None
     model = HeadedEncoder(encoder, config).eval()
     weights = step_weights(modules, allow_pickle=allow_pickle)
-    _reading(folder, lambda: model.heads["head"].steps.load_state_dict(weights))
+    head: Any = model.heads["head"]
+    _reading(folder, lambda: head.steps.load_state_dict(weights))
     return model, True
 
 

@@ -76,7 +76,7 @@ class Part:
 
 def parts_of(config: Any, class_name: str) -> tuple[Part, ...]:
     """The heads of a model of this class with this config."""
-    vector = {
+    vector: dict[str, Any] = {
         "pooling": getattr(config, "edgebert_pooling", "mean"),
         "normalize": getattr(config, "edgebert_normalize", True),
     }
