@@ -20,14 +20,13 @@ from edgebert.modeling.checkpoint import (
     load_config,
     load_model,
     load_student,
-    load_tokenizer,
     n_parameters,
     save_checkpoint,
 )
 from edgebert.modeling.graph import TorchSession, make_source
 from edgebert.modeling.heads import HEADS
 from edgebert.results import artifacts_of
-from edgebert.run import Stage, plain, sha256_file
+from edgebert.run import Stage, plain
 from edgebert.tasks import Task
 from edgebert.teachers.fitting import fit_teacher, teacher_settings
 from edgebert.training.run import judge, pad_id
