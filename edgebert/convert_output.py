@@ -12,6 +12,7 @@ import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from edgebert import registry
 from edgebert.errors import RequestError
@@ -182,7 +183,7 @@ def _equal(one: Path, other: Path) -> bool:
     return other.is_file() and one.stat().st_size == other.stat().st_size and sha256_file(one) == sha256_file(other)
 
 
-def _record(output: Path) -> dict[str, object]:
+def _record(output: Path) -> dict[str, Any]:
     """model and files as the last command left them; {} where there is no record, or it is damaged."""
     try:
         record = json.loads((output / RECORD).read_text(encoding="utf-8"))

@@ -16,6 +16,7 @@ import pytest
 
 import edgebert
 from edgebert.job import planned
+from edgebert.run import Run
 from edgebert.types import FitResult
 
 QUICK = {
@@ -222,21 +223,26 @@ def _wait_for(events: Path, stage: str, process: subprocess.Popen[bytes]) -> Non
     pytest.fail(f"{stage} never began")
 
 
-def test_ctrl_c_is_one_line_and_130(toy_checkpoint: Path, toy_data: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143), ("SIGHUP", 129)])
+def test_a_signal_is_one_sentence_and_its_exit_code(
+    name: str, code: int, toy_checkpoint: Path, toy_data: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "runs" / "stopped"
     process = subprocess.Popen(
-        [sys.executable, "-m", "edgebert", *fit_arguments(toy_checkpoint, toy_data, "runs/stopped")],
+        [sys.executable, "-m", "edgebert", *fit_arguments(toy_checkpoint, toy_data, str(run))],
         cwd=tmp_path,
         stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # tests in the background ignore it
+        preexec_fn=lambda: signal.signal(getattr(signal, name), signal.SIG_DFL),  # tests in the background ignore some
     )
-    _wait_for(tmp_path / "runs" / "stopped" / "events.jsonl", "teacher", process)  # type: ignore[arg-type]
-    process.send_signal(signal.SIGINT)
-    _, told = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert told.splitlines()[-1] == "interrupted: run the same command to go on where it was"
+    _wait_for(run / "events.jsonl", "teacher", process)  # type: ignore[arg-type]
+    process.send_signal(getattr(signal, name))
+    _, told = process.communicate(timeout=120)
+    assert process.returncode == code
+    assert told.splitlines()[-1] == f"stopped by {name} at stage teacher; the same command goes on where it was"
     assert "Traceback" not in told
+    Run(run, {}).close()  # its lock is free
 
 
 def test_a_budget_that_nothing_fits_ends_with_1(toy_checkpoint: Path, toy_data: Path, tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ LINES = {
 }
 TELL_EVERY_S = 2.0
 SHARED_AFTER_S = 8.0  # of a stage: then a user is told if others compute, too
-GOES_ON = "give the same command again, and it goes on where it was"
+GOES_ON = "the same command goes on where it was"
 
 
 class Progress:

@@ -22,8 +22,8 @@ class Stopped(BaseException):
         self.number, self.stage, self.after = number, "", "nothing was done"
 
     def __str__(self) -> str:
-        stage = f" in stage {self.stage}" if self.stage else ""
-        return f"stopped by {signal.Signals(self.number).name}{stage}: {self.after}"
+        stage = f" at stage {self.stage}" if self.stage else ""
+        return f"stopped by {signal.Signals(self.number).name}{stage}; {self.after}"
 
     @property
     def exit_code(self) -> int:

@@ -81,7 +81,7 @@ def command(
     from edgebert.cli._progress import Progress
 
     chosen: dict[str, Any] = {"precisions": split_names(precisions)} if precisions else {}
-    with Progress(quiet, after="the probes are kept; give the same command again to time them") as progress:
+    with Progress(quiet, after="the probes that were written are kept for the next time") as progress:
         found = calibrate(
             threads=_numbers(threads, "--threads"),
             cores=_numbers(cores, "--cores"),

@@ -85,7 +85,7 @@ def command(formats: tuple[str, ...], precisions: tuple[str, ...], quiet: bool, 
     from edgebert.api import convert
     from edgebert.cli._progress import Progress
 
-    with Progress(quiet, after="nothing was written; give the same command again") as progress:
+    with Progress(quiet, after="nothing was written or replaced") as progress:
         result = convert(
             formats=split_names(formats),
             precisions=split_names(precisions) or ("fp32", "int8"),

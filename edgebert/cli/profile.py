@@ -56,7 +56,7 @@ def command(cores: str | None, output: str | None, quiet: bool, as_json: bool, *
     from edgebert.api import profile
     from edgebert.cli._progress import Progress
 
-    with Progress(quiet, after="what was measured is not kept; give the same command again") as progress:
+    with Progress(quiet, after="what was measured is not kept") as progress:
         result = profile(cores=_cores(cores), output=output, on_event=progress, **options)
     if as_json:
         print_json(result)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -50,10 +51,14 @@ def show(root: str, name: str, as_json: bool) -> None:
     if as_json:
         print_json(details)
         return
-    print_table(("stage", "seconds"), [(stage["name"], f"{stage['seconds']:.1f}") for stage in details["stages"]])
+    print_table(("stage", "seconds"), [(stage["name"], _seconds(stage)) for stage in details["stages"]])
     if details["report"]:
         from edgebert.report.terminal import print_report
 
         print_report(details["report"], stdout_console(), Path(details["folder"]))
     elif details["open"]:
         click.echo(f"interrupted in {', '.join(details['open'])}: run its command again to go on")
+
+
+def _seconds(stage: dict[str, Any]) -> str:
+    return "damaged: the run's command makes it again" if stage["damaged"] else f"{stage['seconds']:.1f}"

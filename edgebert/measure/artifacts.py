@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from edgebert.bundle.manifest import GOLDEN, MANIFEST, TOKENIZER, read_manifest
 from edgebert.errors import RequestError
 from edgebert.measure.targets import File
-from edgebert.run import RECORD
+from edgebert.run import RECORD, read_record
 
 SUFFIXES = {".onnx": "onnx", ".tflite": "tflite", ".mlpackage": "coreml"}
 WHAT = "Give an .onnx, .tflite or .mlpackage, a bundle, a run folder, what edgebert convert wrote, or a checkpoint."
@@ -74,8 +72,8 @@ def _run(folder: Path) -> Iterator[Subject]:
     """The students' files that passed verification; the packaged one where their stages are gone."""
     if not (folder / "request.toml").is_file():
         return
-    records = {path.parent: _read(path) for path in sorted(folder.glob(f"stages/[0-9]*/{RECORD}"))}
-    stages = {record["stage"]: (path, record["result"]) for path, record in records.items()}
+    found = sorted(path.parent for path in folder.glob(f"stages/[0-9]*/{RECORD}"))
+    stages = {record["stage"]: (path, record["result"]) for path in found if (record := read_record(path))}
     golden = folder / "bundle" / GOLDEN
     n_found = 0
     for stage, (path, made) in stages.items():
@@ -120,10 +118,6 @@ def _tokenizer(path: Path) -> Path | None:
 
 def _if_there(path: Path) -> Path | None:
     return path if path.is_file() else None
-
-
-def _read(path: Path) -> Any:
-    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def _renamed(subjects: list[Subject]) -> list[Subject]:

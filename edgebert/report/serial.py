@@ -14,6 +14,7 @@ from edgebert.errors import RunError
 from edgebert.types import Report
 
 SCHEMA = 1
+SCALARS: dict[Any, Any] = {float: (int, float), int: int, str: str, bool: bool}
 
 
 def to_plain(value: Any) -> Any:
@@ -44,7 +45,7 @@ def read_report(path: Path) -> Report:
         if document.pop("schema") != SCHEMA:
             raise ValueError(f"schema is not {SCHEMA}")
         report: Report = _build(Report, document)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise RunError(
             f"not a report that this edgebert reads ({error})", where=str(path), hint="Run edgebert fit again."
         ) from None
@@ -61,8 +62,12 @@ def _build(kind: Any, value: Any) -> Any:
         hints = typing.get_type_hints(kind)
         return kind(**{name: _build(hints[name], item) for name, item in value.items()})
     if origin is tuple:
+        if not isinstance(value, list):
+            raise TypeError(f"{value!r:.40} is no list")
         inner_kinds = [arguments[0]] * len(value) if arguments[-1] is ... else arguments
         return tuple(_build(inner, item) for inner, item in zip(inner_kinds, value, strict=True))
     if origin is Mapping:
         return {key: _build(arguments[1], item) for key, item in value.items()}
+    if kind in SCALARS and not isinstance(value, SCALARS[kind]):
+        raise TypeError(f"{value!r:.40} is no {kind.__name__}")
     return Path(value) if kind is Path else value

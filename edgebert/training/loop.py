@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
+import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -238,7 +239,7 @@ def train(
             callbacks=[watch],
         )
         trainer.remove_callback(PrinterCallback)
-        trainer.train(resume_from_checkpoint=_last_checkpoint(work))
+        trainer.train(resume_from_checkpoint=_last_checkpoint(work, log))
     objective.to("cpu").eval()
     if not all_finite(list(objective.student.parameters())):
         raise EdgebertError(f"{name} diverged: weights are not finite", hint="Try a lower --learning-rate.")
@@ -270,14 +271,33 @@ def _arguments(settings: TrainSettings, n_features: int, work: Path) -> Training
     )
 
 
-def _last_checkpoint(work: Path) -> str | None:
-    """The newest checkpoint that was written to its end: the Trainer writes trainer_state.json last."""
+def _last_checkpoint(work: Path, log: Callable[..., None]) -> str | None:
+    """The newest checkpoint that was written to its end. Others are deleted; the training goes on from before them."""
     whole: list[tuple[int, Path]] = []
     for folder in work.glob("checkpoint-*"):
-        try:
-            whole.append((json.loads((folder / "trainer_state.json").read_text())["global_step"], folder))
-        except (OSError, ValueError, KeyError):
-            if is_main():
-                shutil.rmtree(folder, ignore_errors=True)
+        if (step := _step_of(folder)) is not None:
+            whole.append((step, folder))
+        elif is_main():
+            log(event="note", text=f"{folder.name} was cut short: the training goes on from an earlier step")
+            shutil.rmtree(folder, ignore_errors=True)
     wait_for_everyone()
     return str(max(whole)[1]) if whole else None
+
+
+def _step_of(folder: Path) -> int | None:
+    """The step of a checkpoint whose files are all whole: the Trainer writes trainer_state.json last."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        step = json.loads((folder / "trainer_state.json").read_text(encoding="utf-8"))["global_step"]
+        for path in folder.iterdir():
+            if path.suffix == ".safetensors":
+                with safe_open(path, framework="np"):
+                    pass
+            if path.suffix in (".pt", ".pth", ".bin") and path.name != "training_args.bin":
+                with zipfile.ZipFile(path) as archive:  # as torch.save writes them, with checksums
+                    if archive.testzip():
+                        return None
+    except (OSError, ValueError, KeyError, TypeError, RecursionError, SafetensorError, zipfile.BadZipFile):
+        return None
+    return step if isinstance(step, int) else None
