@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import importlib
 import logging
-import os
 import pkgutil
+import signal
 import sys
-from contextlib import suppress
 
 import click
 
@@ -68,13 +67,17 @@ def main(arguments: list[str] | None = None) -> None:
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
-    except BrokenPipeError:  # whoever read the output has seen enough
-        with suppress(OSError, ValueError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is buffered has nowhere to go
-        sys.exit(0)
+    except SystemExit as ended:
+        if isinstance(ended.__context__, BrokenPipeError):  # whoever read the output has seen enough
+            sys.exit(0)
+        raise
     except Exception as error:
-        # click takes an end of file inside a library for a user who gave up.
-        found = error.__cause__ if isinstance(error, click.Abort) and isinstance(error.__cause__, Exception) else error
+        found = error
+        if isinstance(error, click.Abort):  # click's word for Ctrl-C, and for any end of file inside a library
+            if not isinstance(error.__cause__, Exception):
+                click.echo(str(Stopped(signal.SIGINT)), err=True)
+                sys.exit(128 + signal.SIGINT)
+            found = error.__cause__
         if debug:
             raise
         sys.exit(_report(found))

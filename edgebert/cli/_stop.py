@@ -19,7 +19,7 @@ class Stopped(BaseException):
 
     def __init__(self, number: int) -> None:
         super().__init__(number)
-        self.number, self.stage, self.after = number, "", "nothing was done"
+        self.number, self.stage, self.after = number, "", "the same command begins again"
 
     def __str__(self) -> str:
         stage = f" at stage {self.stage}" if self.stage else ""

@@ -20,6 +20,7 @@ from transformers import PrinterCallback, Trainer, TrainerCallback, TrainerContr
 
 from edgebert.converters import per_token
 from edgebert.distributed import is_main, wait_for_everyone, world_size
+from edgebert.environment import usable_cores
 from edgebert.errors import EdgebertError
 from edgebert.infer import pad_batch
 from edgebert.methods import Inner
@@ -229,6 +230,8 @@ def train(
     """
     if not features:
         raise EdgebertError(f"nothing to train on in {name}")
+    if usable_cores() < torch.get_num_threads():  # a container's quota, which torch does not read
+        torch.set_num_threads(usable_cores())
     watch = _Watch(log, name, after_epoch, by_time=world_size() == 1)
     with quiet():
         trainer = _LengthTrainer(
