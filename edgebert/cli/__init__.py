@@ -67,10 +67,6 @@ def main(arguments: list[str] | None = None) -> None:
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
-    except SystemExit as ended:
-        if isinstance(ended.__context__, BrokenPipeError):  # whoever read the output has seen enough
-            sys.exit(0)
-        raise
     except Exception as error:
         found = error
         if isinstance(error, click.Abort):  # click's word for Ctrl-C, and for any end of file inside a library
