@@ -211,6 +211,8 @@ def golden_edits() -> Iterator[tuple[str, Edit]]:
     yield "golden: an answer changed", line(1, lambda one: _set(one, "answer", [{"label": "x", "score": 1.0}]))
     yield "golden: an answer left out", line(1, lambda one: {k: v for k, v in one.items() if k != "answer"})
     yield "golden: a class renamed", line(12, lambda one: _set(one, "class", "harmless"))
+    yield "golden: a text of the data given a class", line(0, lambda one: _set(one, "class", "accents"))
+    yield "golden: a name more", line(0, lambda one: _set(one, "more", 1))
     yield "golden: settings edited", line(0, lambda one: _set(one["settings"], "max_length", 12))
     yield "golden: no windows", line(0, lambda one: _set(one, "windows", []))
     yield "golden: windows a text", line(0, lambda one: _set(one, "windows", "x"))

@@ -165,9 +165,13 @@ def read_vectors(folder: Path, manifest: Mapping[str, Any], engine: Engine) -> l
     wanted: Mapping[tuple[str, ...], str | None]
     wanted = edge_cases(engine) if new else dict.fromkeys(edge_cases_of_schema_2(engine))
     for one, name in wanted.items():
-        if one not in texts or (new and texts[one] not in (name, DATA)):
+        if one not in texts:
             what = f"the text of the class '{name}' is not there" if new else f"the text {one[-1][:40]!r} is not there"
             raise DataError(what, where=str(path), hint=AGAIN)
+    for number, (one, name) in enumerate(texts.items(), 1):
+        if new and name not in (DATA, wanted.get(one, DATA)):
+            what = f"the class is {name!r}, of this text it is '{wanted.get(one, DATA)}'"
+            raise DataError(what, where=f"{path}:{number}", hint=AGAIN)
     return lines
 
 
@@ -176,8 +180,8 @@ def _wrong_parts(
 ) -> Iterator[str]:
     """What of a line is not of the right form. `number` is its place from 0; None in a bundle of schema 2."""
     new = {"class", "settings"} if number is not None else set()
-    if missing := {"words", "offsets", "windows", "answer", *new} - line.keys():
-        yield f"the line has no {min(missing)}"
+    if wrong := {"texts", "words", "offsets", "windows", "answer", *new} ^ line.keys():
+        yield f"the line {'has' if min(wrong) in line else 'lacks'} {min(wrong)}"
     if len(line["texts"]) != len(engine.task.inputs):
         yield f"the line has {len(line['texts'])} texts, {engine.task.name} reads {len(engine.task.inputs)}"
     if number is not None and line["settings"] != engine.settings():
@@ -186,8 +190,8 @@ def _wrong_parts(
         yield "words, offsets or windows are not lists of texts, places and windows"
     for i, window in enumerate(line["windows"]):
         named = {"input_ids", "type_ids", "words", "outputs", *(("spans",) if new else ())}
-        if not isinstance(window, dict) or not named <= window.keys():
-            yield f"window {i} has not all of {', '.join(sorted(named))}"
+        if not isinstance(window, dict) or window.keys() - {"padded"} != named:
+            yield f"window {i} has not {', '.join(sorted(named))}"
         ids = window["input_ids"]
         if not all(_are_ints(window[name]) for name in ("input_ids", "type_ids", "words")):
             yield f"window {i}: ids, types or words are no list of whole numbers"
