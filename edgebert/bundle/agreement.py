@@ -180,8 +180,8 @@ def _wrong_parts(
 ) -> Iterator[str]:
     """What of a line is not of the right form. `number` is its place from 0; None in a bundle of schema 2."""
     new = {"class", "settings"} if number is not None else set()
-    if wrong := {"texts", "words", "offsets", "windows", "answer", *new} ^ line.keys():
-        yield f"the line {'has' if min(wrong) in line else 'lacks'} {min(wrong)}"
+    if odd := {"texts", "words", "offsets", "windows", "answer", *new} ^ line.keys():
+        yield f"the line {'has' if min(odd) in line else 'lacks'} {min(odd)}"
     if len(line["texts"]) != len(engine.task.inputs):
         yield f"the line has {len(line['texts'])} texts, {engine.task.name} reads {len(engine.task.inputs)}"
     if number is not None and line["settings"] != engine.settings():
