@@ -2,7 +2,8 @@
 compute what its golden vectors say?
 
 That proves wholeness and agreement, not who made it: whoever rewrites model, golden vectors and manifest alike has made
-another bundle, which is as sound as this one. The digest that `fit` and `check` tell is what a pipeline compares.
+another bundle, which is as sound as this one. The digest that `check` tells, and that ends its README, is what a
+pipeline compares.
 """
 
 from __future__ import annotations
