@@ -18,9 +18,11 @@ import signal
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from datetime import date
 from importlib.metadata import version
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -257,17 +259,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tasks", default="ner,classify,pair,similarity,qa")
     wanted = parser.parse_args().tasks.split(",")
-    verdicts: dict[str, list[Verdict]] = {}
     with tempfile.TemporaryDirectory() as name:
         bundles = make_bundles(Path(name), wanted)
-        for task, bundle in bundles.items():
-            assert outcome(bundle)[0] == ACCEPTED, outcome(bundle)
-            verdicts[task] = list(attack(bundle, Path(name) / "attacked"))
-            print(task, dict(Counter((one.level, one.outcome) for one in verdicts[task])), flush=True)
-            for one in verdicts[task]:
-                if one.outcome != REFUSED:
-                    print("  ", one)
+        places = [Path(name) / f"attacked-{task}" for task in bundles]
+        with ProcessPoolExecutor(len(bundles), mp_context=get_context("spawn")) as pool:
+            verdicts = dict(zip(bundles, pool.map(attacked, bundles.values(), places), strict=True))
+    for task, found in verdicts.items():
+        print(task, dict(Counter((one.level, one.outcome) for one in found)))
     PAGE.write_text(page(verdicts), encoding="utf-8")
+
+
+def attacked(bundle: Path, place: Path) -> list[Verdict]:
+    """`attack`, after the bundle itself was found sound."""
+    if (found := outcome(bundle))[0] != ACCEPTED:
+        raise SystemExit(f"{bundle} is not sound before anything was edited: {found}")
+    return list(attack(bundle, place))
 
 
 if __name__ == "__main__":
