@@ -18,6 +18,7 @@ class EdgebertError(Exception):
     exit_code = 2
 
     def __init__(self, what: str, *, where: str | None = None, hint: str | None = None) -> None:
+        what = shown(what, 1000)  # it may quote a file
         super().__init__(what)
         self.what, self.where, self.hint = what, where, hint
 
@@ -64,9 +65,7 @@ def unknown(kind: str, name: str, known: Iterable[str], *, where: str | None = N
 
 def shown(text: str, most: int = 80) -> str:
     """Text of a user as a message shows it: on one line, without what a terminal would obey, and not too long."""
-    plain = "".join(
-        c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode() for c in text[:most]
-    )
+    plain = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text[:most])
     return f"{plain}…" if len(text) > most else plain
 
 

@@ -15,11 +15,13 @@ from edgebert.cli._show import (
     read_params,
     stdout_console,
 )
+from edgebert.errors import name_list, shown
 
 if TYPE_CHECKING:
     from edgebert.data.inspect import Inspection, SplitView
 
 SHOWN = 20  # labels
+LONGEST = 1000  # characters of a note
 WIDTH = 40  # characters of the longest bar
 BINS = 10
 _STYLES = {
@@ -101,7 +103,7 @@ def inspect_command(paths: tuple[str, ...], picture: str | None, as_json: bool, 
 def _print(found: Inspection) -> None:
     guessed = ", guessed from the columns (--task says otherwise)" if found.guessed else ""
     click.echo(f"task: {found.task}{guessed}")
-    click.echo(f"columns: {', '.join(found.columns)}")
+    click.echo(f"columns: {name_list(found.columns)}")
     rows = [
         (split, *(f"{n:,}" for n in (view.n_rows, view.words_p50, view.words_p95, view.words_max, len(view.labels))))
         for split, view in found.splits.items()
@@ -109,15 +111,15 @@ def _print(found: Inspection) -> None:
     print_table(("split", "rows", "words, median", "95 in 100 have at most", "most", "labels"), rows)
     _print_examples(found)
     for note in found.notes:
-        click.echo(f"note: {note}")
+        click.echo(f"note: {shown(note, LONGEST)}")
     first = next(iter(found.splits.values()))
     _print_bars("words a row", _bins(first))
     if first.labels:
-        _print_bars("labels", list(first.labels.items())[:SHOWN])
+        _print_bars("labels", [(shown(name), n) for name, n in first.labels.items()][:SHOWN])
         if len(first.labels) > SHOWN:
             click.echo(f"  and {len(first.labels) - SHOWN} more")
     for problem in found.problems:
-        click.echo(f"problem: {problem}")
+        click.echo(f"problem: {shown(problem, LONGEST)}")
     if not found.problems:
         click.echo("no problem was found")
 
