@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Sequence
 
-from edgebert.errors import DataError
+from edgebert.errors import DataError, shown
 
 TAG = re.compile(r"O|[BIELSUMW]-.+")
 # IOB1 has the letters of BIO. The letters after B mean: I, M inside; E, L last; S, U, W an entity of one word.
@@ -113,14 +113,14 @@ def _scheme(sentences: Sequence[Sequence[str]], place: Place) -> str:
     for i, tags in enumerate(sentences):
         for j, tag in enumerate(tags):
             if not TAG.fullmatch(tag):
-                raise DataError(f"'{tag}' is not an entity tag", where=place(i, j), hint=_HINT)
+                raise DataError(f"'{shown(tag)}' is not an entity tag", where=place(i, j), hint=_HINT)
             if tag == "O" or tag[0] in letters:
                 continue
             letters.add(tag[0])
             fitting = [known for known, its in SCHEMES.items() if letters <= set(its)]
             if not fitting:
                 seen = ", ".join(sorted(letters - {tag[0]}))
-                raise DataError(f"'{tag}' belongs to no scheme that also has {seen}", where=place(i, j), hint=_HINT)
+                raise DataError(f"'{shown(tag)}' belongs to no scheme that also has {seen}", where=place(i, j), hint=_HINT)
             name = fitting[0]
     return name
 

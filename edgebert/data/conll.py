@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from edgebert.data.layout import PREFIX, Sentence, find_layout, is_header, parted
 from edgebert.data.ontonotes import is_ontonotes, read_sentences
 from edgebert.data.text import lines
-from edgebert.errors import DataError
+from edgebert.errors import DataError, shown
 from edgebert.types import Record
 
 TAG_LIKE = re.compile(r"O|[A-Z]-\S+")
@@ -78,7 +78,7 @@ def _one_line_sentences(text: list[str], between: str, place: str) -> list[Recor
         parted = [(pair.partition(between)[0], pair.rpartition(between)) for pair in line.split()]
         if bad := next((tag for _, (_, mark, tag) in parted if not mark), None):
             hint = f"A word reads: word{between}TAG, or word{between}POS{between}TAG."
-            raise DataError(f"'{bad}' has no '{between}' before a tag", where=f"{place}:{number}", hint=hint)
+            raise DataError(f"'{shown(bad)}' has no '{between}' before a tag", where=f"{place}:{number}", hint=hint)
         records += _record([(number, word, tag) for word, (_, _, tag) in parted], place)
     return records
 
@@ -138,7 +138,7 @@ def read_conllu(content: bytes, place: str, encoding: str = "utf-8", notes: list
             sentence.append((number, columns[1], columns[3], entity))
         elif not re.fullmatch(r"\d+[-.]\d+", columns[0]):
             hint = "The first column counts the words of a sentence from 1."
-            raise DataError(f"'{columns[0]}' is no word id", where=f"{place}:{number}", hint=hint)
+            raise DataError(f"'{shown(columns[0])}' is no word id", where=f"{place}:{number}", hint=hint)
     if all(tag == "O" for tags in entities for tag in tags):
         return records
     if notes is not None:
@@ -176,7 +176,7 @@ _ATIS_HINT = "A line reads: word:TAG word:TAG … <=> intent"
 def _pair(pair: str, where: str) -> tuple[str, str]:
     word, mark, tag = pair.rpartition(":")
     if not mark:
-        raise DataError(f"'{pair}' has no ':' between word and tag", where=where, hint=_ATIS_HINT)
+        raise DataError(f"'{shown(pair)}' has no ':' between word and tag", where=where, hint=_ATIS_HINT)
     return word, tag
 
 
