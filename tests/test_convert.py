@@ -65,9 +65,10 @@ def test_every_file_is_written_and_proven(converted: ConvertResult) -> None:
 def test_the_tokenizer_lies_where_profile_finds_it(converted: ConvertResult, tagger: Path) -> None:
     (subject,) = find_subjects([str(converted.folder / "onnx" / "int8" / "model.onnx")])
     given, there = Tokenizer.from_file(str(tagger / "tokenizer.json")), Tokenizer.from_str(tokenizer_of(subject))
-    assert there.encode("fly from new dham to aville, quartzed").ids == given.encode(
-        "fly from new dham to aville, quartzed"
-    ).ids
+    assert (
+        there.encode("fly from new dham to aville, quartzed").ids
+        == given.encode("fly from new dham to aville, quartzed").ids
+    )
 
 
 def test_a_tokenizer_of_another_model_is_not_written_over(tagger: Path, tmp_path: Path) -> None:

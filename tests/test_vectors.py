@@ -87,7 +87,8 @@ def test_embed_is_scored_by_what_the_teacher_finds_near() -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "what"), [({"pooling": "median"}, "unknown pooling 'median'"), ({"dimension": "-1"}, "-1 numbers cannot be")]
+    ("options", "what"),
+    [({"pooling": "median"}, "unknown pooling 'median'"), ({"dimension": "-1"}, "-1 numbers cannot be")],
 )
 def test_options_that_cannot_be(options: dict[str, str], what: str) -> None:
     with pytest.raises(RequestError, match=what):

@@ -120,7 +120,9 @@ def _scheme(sentences: Sequence[Sequence[str]], place: Place) -> str:
             fitting = [known for known, its in SCHEMES.items() if letters <= set(its)]
             if not fitting:
                 seen = ", ".join(sorted(letters - {tag[0]}))
-                raise DataError(f"'{shown(tag)}' belongs to no scheme that also has {seen}", where=place(i, j), hint=_HINT)
+                raise DataError(
+                    f"'{shown(tag)}' belongs to no scheme that also has {seen}", where=place(i, j), hint=_HINT
+                )
             name = fitting[0]
     return name
 

@@ -10,6 +10,8 @@ from edgebert.data.delimited import distinct
 from edgebert.errors import DataError, first_line
 from edgebert.types import Record
 
+SCANNED = 2**16  # values that are looked at at once
+
 
 def read_parquet(content: bytes, place: str, encoding: str = "utf-8", notes: list[str] | None = None) -> list[Record]:
     """One record a row; numbers whose names the file carries (as `datasets` writes them) become those names.
@@ -42,13 +44,14 @@ def _read(content: bytes, place: str) -> Any:
     from pyarrow import parquet
 
     metadata = parquet.read_metadata(pyarrow.BufferReader(content))
-    columns = [
-        metadata.row_group(group).column(i)
-        for group in range(metadata.num_row_groups)
-        for i in range(metadata.num_columns)
-    ]
+    groups = [metadata.row_group(i) for i in range(metadata.num_row_groups)]
     if metadata.num_rows > MAX_ROWS:
         raise too_large(f"{metadata.num_rows:,} rows, of which {MAX_ROWS:,} are the most", place)
+    if (size := sum(group.total_byte_size for group in groups)) > MAX_BYTES:
+        raise too_large(f"{size / 2**20:,.0f} MB unpacked, of which {MAX_BYTES // 2**20} are the most", place)
+    # what pyarrow says of a column ends the process where the file is damaged; a scan, which keeps nothing, raises
+    parquet.ParquetFile(pyarrow.BufferReader(content)).scan_contents(batch_size=SCANNED)
+    columns = [group.column(i) for group in groups for i in range(metadata.num_columns)]
     if (n := sum(column.num_values for column in columns)) > MAX_CELLS:
         raise too_large(f"{n:,} values, of which {MAX_CELLS:,} are the most", place)
     if (size := sum(column.total_uncompressed_size for column in columns)) > MAX_BYTES:
