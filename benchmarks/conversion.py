@@ -53,7 +53,7 @@ def rows_of(name: str, format: str, found: dict[str, Any]) -> list[str]:
     made = [one for one in found["conversions"] if one["artifact"]]
     lines = []
     for one in made:
-        like = one["likeness"]
+        like = one["comparison"]
         worst = max([like["max_logit_difference"], *like["edges"].values()])
         score, aim = like.get("score"), like.get("reference_score")
         lines.append(
@@ -62,7 +62,7 @@ def rows_of(name: str, format: str, found: dict[str, Any]) -> list[str]:
                 (
                     name, format, one["precision"], one["trial"],
                     f"{one['artifact']['size_bytes'] / 1e6:.2f}", f"{100 * one['size_share']:.1f} %",
-                    f"{worst:.1e}", f"{like['min_cosine']:.5f}", f"{100 * like['equal_predictions']:.2f} %",
+                    f"{worst:.1e}", f"{like['nrmse']:.4f}", f"{100 * like['equal_predictions']:.2f} %",
                     f"{100 * score['value']:.2f}" if score else "", f"{100 * (score['value'] - aim['value']):+.2f}" if score else "",
                     f"{one['seconds']:.1f}", "rejected: " + like["failures"][0] if like["failures"] else "passed",
                 )

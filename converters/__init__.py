@@ -127,6 +127,36 @@ class Precision:
 
 
 @dataclass(frozen=True)
+class Operator:
+    """A step of a file's graph.
+
+    Attributes:
+        kind: its type with the attributes that decide what it computes; "" for one that a reduced precision may add,
+            drop or replace, such as a product or a cast.
+        inputs, outputs: names of what it reads and makes; of constants too.
+    """
+
+    kind: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What a file is made of, so that a reduced one can be held against the float32 one that it was made from.
+
+    Attributes:
+        weights: float arrays by their names in the file; those stored in few bits as what these stand for.
+        operators: of the whole graph; () where the format's graph is made anew for each precision.
+        outputs: names of the graph's results.
+    """
+
+    weights: Mapping[str, np.ndarray]
+    operators: Sequence[Operator] = ()
+    outputs: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Converter:
     """The declaration `CONVERTER` of each module of this package. Declaring imports nothing heavy.
 
@@ -143,6 +173,7 @@ class Converter:
         shapes: what `Source.shape` may ask for; () where the format has one way.
         older_runtimes: runtimes that lag behind ours, each with the precisions that it computes wrongly and why.
         is_timed: whether the time of a run on this machine says anything of a device. Our interpreter's does not.
+        contents: weights and operators of a file, for the gate; None where the format cannot be read so.
         leaves_accelerator: what in a file keeps it, or parts of it, off the device's accelerator: finding -> count.
     """
 
@@ -156,6 +187,7 @@ class Converter:
     reduce: Callable[[Source, Artifact, str, Trial, Path], Artifact]
     open: Callable[[Path, int], Session]
     leaves_accelerator: Callable[[Path], Mapping[str, int]]
+    contents: Callable[[Path], Contents] | None = None
     with_tokenizer: Callable[[Path, Path, Path, Sequence[str]], Artifact] | None = None
     shapes: tuple[Shape, ...] = ()
     older_runtimes: Mapping[str, Mapping[str, str]] = field(default_factory=dict)

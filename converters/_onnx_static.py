@@ -43,10 +43,10 @@ def static(source: Source, model: Any, trial: Trial) -> Any:
     wanted = products(model)
     left = noisy(model, wanted, rows) if trial.options["noisy"] == "dynamic" else []
     left += [node.name for node in model.graph.node if node.op_type == LSTM]  # which has no static form
-    fixed = [node for node in wanted if node.name not in left]
-    inputs = {node.input[0] for node in fixed}
-    if left:
+    if left:  # what is left of the products then; the quantizer has renamed some of them (Gemm becomes MatMul and Add)
         model = dynamic_nodes(model, left, reduce_range=trial.options["reduce_range"])
+    fixed = products(model)
+    inputs = {node.input[0] for node in fixed}
     made = _quantize(model, [node.name for node in fixed], rows, trial.options["reduce_range"])
     _prove(made, len(inputs))
     return made

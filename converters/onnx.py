@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from edgebert.converters import Batch, Converter, Precision, Source, Trial
+from edgebert.converters._onnx_contents import contents
 from edgebert.converters._onnx_export import check_finite, export
 from edgebert.converters._onnx_file import first_line, graph_file, load, write
 from edgebert.converters._onnx_half import INT4, fp16, int4
@@ -157,5 +158,6 @@ CONVERTER = Converter(
     precisions=PRECISIONS,
     reduce=reduce,
     open=OnnxSession,
+    contents=contents,
     leaves_accelerator=leaves_accelerator,
 )

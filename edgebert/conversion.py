@@ -28,7 +28,8 @@ from edgebert.run import digest
 from edgebert.teachers import find_teacher
 from edgebert.teachers.fitting import words_tokenizer
 from edgebert.trials import TRIAL_ROWS, Judge, choose_trial
-from edgebert.types import Artifact, Conversion, ConvertResult, Dataset, Feature, Likeness, Row
+from edgebert.types import Artifact, Conversion, ConvertResult, Dataset, Feature, OutputComparison, Row
+from edgebert.verify.contents import file_failures
 from edgebert.verify.edges import batch_of, edge_batches
 from edgebert.verify.parity import Reference, compare, compare_task, make_reference, row_batches, unbatched
 
@@ -218,7 +219,7 @@ def _convert_format(
     log(event="begin", stage=f"{format} fp32")
     started = time.monotonic()
     exported = converter.export(source, place)
-    first = _judge(exported, reference, rows, exported.size_bytes, time.monotonic() - started)
+    first = _judge(exported, reference, rows, exported, time.monotonic() - started)
     log(event="converted", name=exported.name, seconds=first.seconds, failures=_failures(first))
     if "fp32" in request.precisions or _failures(first):
         yield _keep(first, work / NEW)
@@ -242,7 +243,7 @@ def _convert_format(
         )
         seconds = time.monotonic() - started
         one = replace(
-            _judge(chosen, reference, rows, exported.size_bytes, seconds),
+            _judge(chosen, reference, rows, exported, seconds),
             trial=next(line["trial"] for line in table if line["chosen"]),
         )
         log(event="converted", name=chosen.name, seconds=seconds, failures=_failures(one))
@@ -261,21 +262,23 @@ def _add_tokenizer(one: Conversion, source: Source, texts: Sequence[str]) -> Con
     return replace(one, with_tokenizer=write(one.artifact.path, source.tokenizer, place, texts))
 
 
-def _judge(artifact: Artifact, reference: Reference, rows: _Rows, fp32_bytes: int, seconds: float) -> Conversion:
+def _judge(artifact: Artifact, reference: Reference, rows: _Rows, origin: Artifact, seconds: float) -> Conversion:
+    """`origin` is the float32 file of the format, perhaps the file itself."""
     converter = registry.converter(artifact.format)
     session = converter.open(artifact.path, 0)
     kind = registry.precision(artifact.format, artifact.precision).kind
-    likeness: Likeness
+    comparison: OutputComparison
     if rows.task is not None:
-        likeness = compare_task(session, reference, kind, rows.task, rows.labelled, rows.features, "test")
+        comparison = compare_task(session, reference, kind, rows.task, rows.labelled, rows.features, "test")
     else:
-        likeness, _ = compare(session, reference, kind)
+        comparison, _ = compare(session, reference, kind)
+    inside = file_failures(converter, artifact, origin, reference.tables)
     return Conversion(
         format=artifact.format,
         precision=artifact.precision,
         artifact=artifact,
-        likeness=likeness,
-        size_share=artifact.size_bytes / fp32_bytes,
+        comparison=replace(comparison, failures=(*comparison.failures, *inside)),
+        size_share=artifact.size_bytes / origin.size_bytes,
         seconds=round(seconds, 2),
         peak_memory_bytes=peak_bytes(),
         runtime=f"{session.runtime} {session.runtime_version}",
@@ -284,7 +287,7 @@ def _judge(artifact: Artifact, reference: Reference, rows: _Rows, fp32_bytes: in
 
 
 def _failures(one: Conversion) -> tuple[str, ...]:
-    return one.likeness.failures if one.likeness is not None else ()
+    return one.comparison.failures if one.comparison is not None else ()
 
 
 def _keep(one: Conversion, new: Path) -> Conversion:
@@ -301,7 +304,7 @@ def _keep(one: Conversion, new: Path) -> Conversion:
 
 
 def _judge_of(reference: Reference) -> Judge:
-    """Variants by the share of equal predictions, and by the least cosine where there is nothing to predict."""
+    """Variants by the share of equal answers, and by how near the outputs are as well."""
     some = replace(
         reference,
         batches=reference.batches[:TRIAL_ROWS],
@@ -311,8 +314,8 @@ def _judge_of(reference: Reference) -> Judge:
     )
     return Judge(
         predict=lambda session: compare(session, some, "int4")[0],
-        score=lambda likeness: min(likeness.equal_predictions, max(0.0, likeness.min_cosine)),
-        same=lambda likeness, _: likeness.equal_predictions,
+        score=lambda found: min(found.equal_predictions, max(0.0, 1 - found.nrmse**2 / 2)),  # about a correlation
+        same=lambda found, _: found.equal_predictions,
     )
 
 

@@ -32,6 +32,7 @@ from edgebert.teachers.fitting import fit_teacher, teacher_settings
 from edgebert.training.run import judge, pad_id
 from edgebert.trials import TRIAL_ROWS, Judge, choose_trial
 from edgebert.types import Artifact, Candidate, Student
+from edgebert.verify.contents import file_failures
 from edgebert.verify.edges import edge_batches
 from edgebert.verify.parity import TOLERANCES, compare_task, make_reference, row_batches, share_equal
 
@@ -195,6 +196,7 @@ def verify_stage(job: Fit, name: str, model: Stage, converted: Stage) -> Stage:
         dev = job.dataset.splits["dev"]
         dev_features = job.task.encode(dev, student.tokenizer, job.dataset.labels, job.max_length)
         results: dict[str, Any] = {}
+        origins: dict[str, Artifact] = {}
         for artifact in artifacts_of(converted):  # of each format, float32 first
             converter = registry.converter(artifact.format)
             session = converter.open(artifact.path, 0)
@@ -207,10 +209,11 @@ def verify_stage(job: Fit, name: str, model: Stage, converted: Stage) -> Stage:
                 features,
                 "test",
             )
-            origin = results.get(f"{artifact.format}-fp32")
-            if origin and origin["parity"].failures:  # a looser tolerance must not let its mistake through
-                why = "the float32 file that it was made from was rejected"
-                parity = replace(parity, failures=(*parity.failures, why))
+            origin = origins.setdefault(artifact.format, artifact)
+            failures = [*parity.failures, *file_failures(converter, artifact, origin, reference.tables)]
+            if origin is not artifact and results[origin.name]["parity"].failures:  # a mistake that looser limits pass
+                failures.append("the float32 file that it was made from was rejected")
+            parity = replace(parity, failures=tuple(failures))
             outputs = run_features(session, dev_features, pad_id=pad)
             predictions = task.decode(dev, dev_features, outputs, job.dataset.labels)
             results[artifact.name] = {
@@ -223,4 +226,4 @@ def verify_stage(job: Fit, name: str, model: Stage, converted: Stage) -> Stage:
         return plain(results)
 
     inputs = {"model": model.key, "converted": converted.key, "data": data_key(job), "tolerances": plain(TOLERANCES)}
-    return job.run.stage(f"verify-{name}", inputs, make, version=3)
+    return job.run.stage(f"verify-{name}", inputs, make, version=4)

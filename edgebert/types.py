@@ -174,20 +174,22 @@ class Footprint:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Likeness:
-    """One file held against the model in torch that it was made from."""
+class OutputComparison:
+    """One file held against the model in torch that it was made from. What is no number, as NaN, counts as 1e9."""
 
     n_rows: int  # real rows
     max_logit_difference: float  # of any output, on real rows
-    min_cosine: float  # the least between a real row's outputs, flattened, and the model's
+    nrmse: float  # of the output that is farthest, on real rows: root mean square difference over its deviation
+    rank_correlation: float | None = None  # least, of scores or of vectors' cosines; None for heads without an order
     equal_predictions: float  # share, 0 to 1, on real rows
-    edges: Mapping[str, float]  # worst difference of any output on each edge row
+    edges: Mapping[str, float]  # worst difference of any output on each kind of edge rows
+    edge_nrmse: Mapping[str, float] = field(default_factory=dict)  # the same in units of the deviation over real rows
     failures: tuple[str, ...] = ()  # empty when it passed
 
 
 @dataclass(frozen=True, kw_only=True)
-class Parity(Likeness):
-    """A likeness with the task's metric on both sides."""
+class Parity(OutputComparison):
+    """A comparison with the task's metric on both sides."""
 
     score: Score
     reference_score: Score
@@ -309,7 +311,7 @@ class Conversion:
     format: str
     precision: str
     artifact: Artifact | None = None  # None: this format does not offer the precision, see `note`
-    likeness: Likeness | None = None  # with the metric (Parity) where labelled rows were given
+    comparison: OutputComparison | None = None  # with the metric (Parity) where labelled rows were given
     size_share: float = 1.0  # of the float32 file of the same format
     seconds: float = 0.0  # of writing, verification aside
     peak_memory_bytes: int = 0  # of the whole process so far

@@ -51,11 +51,11 @@ def test_every_file_is_written_and_proven(converted: ConvertResult) -> None:
     names = [(one.format, one.precision) for one in converted.conversions]
     assert names == [("onnx", "fp32"), ("onnx", "int8"), ("onnx", "fp16")]
     for one in converted.conversions:
-        assert one.artifact is not None and one.likeness is not None
+        assert one.artifact is not None and one.comparison is not None
         assert one.artifact.path == converted.folder / "onnx" / one.precision / "model.onnx"
         assert one.artifact.path.stat().st_size == one.artifact.size_bytes
-        assert one.likeness.failures == ()
-    fp32, int8, fp16 = (one.likeness for one in converted.conversions)
+        assert one.comparison.failures == ()
+    fp32, int8, fp16 = (one.comparison for one in converted.conversions)
     assert fp32 and int8 and fp16
     assert fp32.max_logit_difference < 1e-5 < fp16.max_logit_difference < int8.max_logit_difference
     assert set(fp32.edges) >= {"one token", "full length", "all padding but one", "unknown words", "emoji"}
@@ -144,7 +144,7 @@ def test_labelled_rows_add_the_metric(tagger: Path, tmp_path: Path) -> None:
         str(folder), "onnx", precisions=("fp32",), output=str(tmp_path / "o"), task="ner",
         data=(f"train={tmp_path / 'rows.conll'}",),
     )  # fmt: skip
-    likeness = result.conversions[0].likeness
+    likeness = result.conversions[0].comparison
     assert likeness is not None
     assert likeness.score == likeness.reference_score  # type: ignore[attr-defined]
     assert result.rows_from.endswith("test")
@@ -186,7 +186,7 @@ def test_the_command_prints_a_table_and_json(tagger: Path, tmp_path: Path, capsy
     with pytest.raises(SystemExit) as ended:
         main([*arguments, "--json", "--force"])
     assert ended.value.code == 0
-    assert json.loads(capsys.readouterr().out)["conversions"][0]["likeness"]["failures"] == []
+    assert json.loads(capsys.readouterr().out)["conversions"][0]["comparison"]["failures"] == []
 
 
 # ---------------------------------------------------------------- bad input: exit code 2, one message, nothing written
@@ -326,6 +326,6 @@ def test_a_sentence_encoder_is_scored_by_its_task(task: str, metric: str, toy_ch
         task=task, data=(str(tmp_path),), lengths=(16, 32),
     )  # fmt: skip
     (one,) = result.conversions
-    assert isinstance(one.likeness, Parity) and one.likeness.failures == ()
-    assert (one.likeness.score.metric, one.likeness.score.n) == (metric, 16)
-    assert one.likeness.score.value == pytest.approx(one.likeness.reference_score.value, abs=1e-3)
+    assert isinstance(one.comparison, Parity) and one.comparison.failures == ()
+    assert (one.comparison.score.metric, one.comparison.score.n) == (metric, 16)
+    assert one.comparison.score.value == pytest.approx(one.comparison.reference_score.value, abs=1e-3)

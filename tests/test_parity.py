@@ -17,9 +17,11 @@ from edgebert import registry
 from edgebert.converters import Source
 from edgebert.errors import EdgebertError
 from edgebert.modeling.graph import MASKED, Graph, TorchSession, make_source
-from edgebert.types import Likeness
+from edgebert.types import OutputComparison
 from edgebert.verify.edges import batch_of, edge_batches
-from edgebert.verify.parity import TOLERANCES, Reference, _equal, compare, make_reference
+from edgebert.verify.answers import Answer
+from edgebert.verify.contents import file_failures
+from edgebert.verify.parity import TOLERANCES, Reference, compare, make_reference
 from tests.families import tiny
 
 LABELS = ("O", "B-city", "I-city", "B-day", "I-day")
@@ -50,7 +52,7 @@ def reference() -> Reference:
 
 def judged(
     source: Source, reference: Reference, folder: Path, format: str = "onnx", precision: str = "fp32"
-) -> Likeness:
+) -> OutputComparison:
     converter = registry.usable_converter(format)
     (folder / "fp32").mkdir()
     artifact = converter.export(source, folder / "fp32")
@@ -58,8 +60,8 @@ def judged(
         (folder / precision).mkdir()
         trial = converter.precisions[precision].trials[0]
         artifact = converter.reduce(source, artifact, precision, trial, folder / precision)
-    likeness, _ = compare(converter.open(artifact.path, 1), reference, precision)
-    return likeness
+    compared, _ = compare(converter.open(artifact.path, 1), reference, precision)
+    return compared
 
 
 # ---------------------------------------------------------------- mutants: model -> mutated model
@@ -129,28 +131,30 @@ MUTANTS: tuple[Callable[[Any], Any], ...] = (
 
 @pytest.mark.parametrize("format", FORMATS)
 def test_the_sound_file_passes(reference: Reference, tmp_path: Path, format: str) -> None:
-    likeness = judged(source_of(model()), reference, tmp_path, format)
-    assert likeness.failures == ()
-    assert likeness.max_logit_difference < 1e-5
-    assert set(likeness.edges) == {"one token", "full length", "half padding", "all padding but one"}
+    compared = judged(source_of(model()), reference, tmp_path, format)
+    assert compared.failures == ()
+    assert compared.max_logit_difference < 1e-5
+    drawn, made_of_rows = {"one token", "full length", "half padding", "all padding but one"}, {"padded rows"}
+    made_of_rows |= {"text under the mask", "joined rows", "words of other rows"}
+    assert set(compared.edges) == drawn | made_of_rows
 
 
 @pytest.mark.parametrize("format", FORMATS)
 @pytest.mark.parametrize("mutate", MUTANTS, ids=lambda mutate: mutate.__name__)
 def test_a_mutant_is_rejected(mutate: Callable[[Any], Any], reference: Reference, tmp_path: Path, format: str) -> None:
-    likeness = judged(source_of(mutate(model())), reference, tmp_path, format)
-    assert likeness.failures
+    compared = judged(source_of(mutate(model())), reference, tmp_path, format)
+    assert compared.failures
     if mutate is constant_output:
-        assert "logits is the same for every row" in likeness.failures
+        assert "logits is the same for every row" in compared.failures
 
 
 @pytest.mark.parametrize("format", FORMATS)
 def test_a_permuted_label_map_is_rejected(reference: Reference, tmp_path: Path, format: str) -> None:
     """The numbers are right and the answers would be wrong: only the file's own labels show it."""
     wrong = (LABELS[0], LABELS[3], *LABELS[2:3], LABELS[1], LABELS[4])
-    likeness = judged(source_of(model(), labels=wrong), reference, tmp_path, format)
-    assert likeness.max_logit_difference < 1e-5
-    assert [failure for failure in likeness.failures if "labels in the file" in failure and "number 1" in failure]
+    compared = judged(source_of(model(), labels=wrong), reference, tmp_path, format)
+    assert compared.max_logit_difference < 1e-5
+    assert [failure for failure in compared.failures if "labels in the file" in failure and "number 1" in failure]
 
 
 class WrongMask(Graph):
@@ -165,10 +169,10 @@ class WrongMask(Graph):
 def test_a_mask_with_a_wrong_sign_is_rejected_on_padding_alone(reference: Reference, tmp_path: Path) -> None:
     """Real rows run one at a time have no padding: there the mask adds nothing, and only edge rows tell."""
     graph = WrongMask(model(), masks="additive").eval()
-    likeness = judged(source_of(model(), graph=graph), reference, tmp_path)
-    assert likeness.max_logit_difference < 1e-5
-    assert likeness.edges["half padding"] > 1e-2
-    assert any("half padding" in failure for failure in likeness.failures)
+    compared = judged(source_of(model(), graph=graph), reference, tmp_path)
+    assert compared.max_logit_difference < 1e-5
+    assert compared.edges["half padding"] > 1e-2
+    assert any("half padding" in failure for failure in compared.failures)
 
 
 @pytest.mark.parametrize(
@@ -210,25 +214,30 @@ class Fixed:
         return {"logits": self.outputs.pop(0)}
 
 
-def by_hand(ours: list[list[list[float]]], theirs: list[list[list[float]]], kind: str = "int8") -> Likeness:
+def by_hand(ours: list[list[list[float]]], theirs: list[list[list[float]]], kind: str = "int8") -> OutputComparison:
     batches = [batch_of([5] * len(row)) for row in theirs]
     expected = [{"logits": np.array([row])} for row in theirs]
     reference = Reference(batches, expected, {}, {}, ("a", "b"))
     return compare(Fixed([np.array([row]) for row in ours]), reference, kind)[0]  # type: ignore[arg-type]
 
 
-def test_difference_cosine_and_share_by_hand() -> None:
-    likeness = by_hand([[[1.0, 0.0], [0.0, 2.0]], [[3.0, 4.0]]], [[[1.0, 0.0], [0.5, 2.0]], [[4.0, 3.0]]])
-    assert likeness.max_logit_difference == 1.0
-    assert likeness.min_cosine == pytest.approx(24 / 25)  # of (3, 4) and (4, 3)
-    assert likeness.equal_predictions == pytest.approx(2 / 3)
-    assert likeness.failures == ("66.67 % of predictions are equal, 97 % are needed in int8",)
+def test_difference_and_share_by_hand() -> None:
+    """Outputs (1, 0), (0.5, 2) and (4, 3): column deviations 1.5456 and 1.2472, each the unit of its differences."""
+    compared = by_hand([[[1.0, 0.0], [0.0, 2.0]], [[3.0, 4.0]]], [[[1.0, 0.0], [0.5, 2.0]], [[4.0, 3.0]]])
+    assert compared.max_logit_difference == 1.0
+    assert compared.nrmse == pytest.approx(np.sqrt(((0.5**2 + 1) / 1.5456**2 + 1 / 1.2472**2) / 6), abs=1e-4)
+    assert compared.equal_predictions == pytest.approx(2 / 3)
+    assert compared.rank_correlation is None
+    assert compared.failures == (
+        "logits differs by 0.44 of its deviation over the rows, 0.25 is allowed in int8",
+        "logits is shifted by 0.32 of its deviation over the rows, 0.2 is allowed in int8",
+    )
 
 
 def test_nan_is_a_failure_whatever_the_precision() -> None:
     theirs = [[[1.0, 0.0]], [[0.0, 1.0]]]
-    likeness = by_hand([[[1.0, 0.0]], [[float("nan"), 1.0]]], theirs, "int4")
-    assert "some outputs are NaN or infinite" in likeness.failures
+    compared = by_hand([[[1.0, 0.0]], [[float("nan"), 1.0]]], theirs, "int4")
+    assert "some outputs are NaN or infinite" in compared.failures
 
 
 def test_nan_on_an_edge_row_alone_is_a_failure() -> None:
@@ -237,8 +246,8 @@ def test_nan_on_an_edge_row_alone_is_a_failure() -> None:
     reference = Reference(
         [row], [{"logits": sound}], {"full length": edge}, {"full length": {"logits": sound}}, ("a", "b")
     )
-    likeness, _ = compare(Fixed([sound, broken]), reference, "int8")  # type: ignore[arg-type]
-    assert likeness.failures == ("an output is NaN or infinite on full length",)
+    compared, _ = compare(Fixed([sound, broken]), reference, "int8")  # type: ignore[arg-type]
+    assert compared.failures == ("an output is NaN or infinite on full length",)
 
 
 def test_a_model_that_gives_nan_itself_is_no_reference() -> None:
@@ -258,13 +267,13 @@ def test_a_model_that_cannot_read_an_edge_row_says_which() -> None:
 def test_padding_is_nobodys_answer() -> None:
     batch = batch_of([5, 5, 0], n_real=2)
     ours, theirs = np.array([[[1.0, 0.0], [0.0, 1.0], [9.0, 0.0]]]), np.array([[[1.0, 0.0], [0.0, 1.0], [0.0, 9.0]]])
-    assert _equal("logits", ours, theirs, batch) == [True, True]
+    assert Answer("tags", ("logits",)).same({"logits": ours}, {"logits": theirs}, batch) == [True, True]
 
 
 def test_another_shape_is_a_failure_and_no_crash() -> None:
-    likeness = by_hand([[[1.0, 0.0, 0.0]], [[1.0, 0.0, 0.0]]], [[[1.0, 0.0]], [[0.0, 1.0]]])
-    assert likeness.max_logit_difference == float("inf")
-    assert likeness.failures
+    compared = by_hand([[[1.0, 0.0, 0.0]], [[1.0, 0.0, 0.0]]], [[[1.0, 0.0]], [[0.0, 1.0]]])
+    assert compared.max_logit_difference == 1e9  # which a report can hold
+    assert "logits has another shape than the model's" in compared.failures
 
 
 def test_every_precision_has_a_row_in_the_table() -> None:

@@ -103,12 +103,12 @@ def command(formats: tuple[str, ...], precisions: tuple[str, ...], quiet: bool, 
 def _print(result: ConvertResult) -> None:
     made = [one for one in result.conversions if one.artifact is not None]
     print_table(
-        ("file", "MB", "of fp32", "worst diff.", "cosine", "equal", "score", "s", "variant", ""),
+        ("file", "MB", "of fp32", "worst diff.", "nrmse", "equal", "score", "s", "variant", ""),
         [_row(one) for one in made],
     )
     for one in made:
-        if one.likeness is not None:
-            for failure in one.likeness.failures:
+        if one.comparison is not None:
+            for failure in one.comparison.failures:
                 click.echo(f"rejected: {one.format} {one.precision}: {failure}")
         for finding, count in one.leaves_accelerator.items():
             click.echo(f"{one.format} {one.precision}: {count} x {finding}")
@@ -125,20 +125,20 @@ def _print(result: ConvertResult) -> None:
 
 
 def _row(one: Conversion) -> tuple[str, ...]:
-    like = one.likeness
-    assert one.artifact is not None and like is not None
-    score = getattr(like, "score", None)
+    compared = one.comparison
+    assert one.artifact is not None and compared is not None
+    score = getattr(compared, "score", None)
     return (
         f"{one.format} {one.precision}",
         f"{one.artifact.size_bytes / 1e6:.2f}",
         f"{100 * one.size_share:.1f} %",
-        f"{max([like.max_logit_difference, *like.edges.values()]):.2g}",
-        f"{like.min_cosine:.5f}",
-        f"{100 * like.equal_predictions:.2f} %",
+        f"{max([compared.max_logit_difference, *compared.edges.values()]):.2g}",
+        f"{compared.nrmse:.4f}",
+        f"{100 * compared.equal_predictions:.2f} %",
         f"{100 * score.value:.2f}" if score else "-",
         f"{one.seconds:.1f}",
         one.trial,
-        "rejected" if like.failures else "",
+        "rejected" if compared.failures else "",
     )
 
 

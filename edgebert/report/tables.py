@@ -228,7 +228,7 @@ _PARITY_CELLS: list[tuple[str, Cell]] = [
     ("rows", _of_file(lambda r: fmt.count(r.parity.n_rows))),
     ("worst logit difference", _of_file(lambda r: fmt.difference(r.parity.max_logit_difference))),
     ("worst difference on edge rows", _of_file(lambda r: fmt.difference(max(r.parity.edges.values())))),
-    ("least cosine", _of_file(lambda r: f"{r.parity.min_cosine:.5f}")),
+    ("difference over deviation", _of_file(lambda r: fmt.difference(r.parity.nrmse))),
     ("equal predictions, %", _of_file(lambda r: fmt.percent(r.parity.equal_predictions, 2))),
 ]
 
