@@ -168,6 +168,8 @@ class Converter:
         precisions: reduced precisions by name.
         reduce: (source, float artifact, precision, trial, folder) -> Artifact.
         open: (path, threads) -> Session; threads 0 means all cores.
+        open_otherwise: ways in which devices run a file with other kernels, by what they are called in a message: a file
+            must pass parity with each.
         with_tokenizer: (file, tokenizer.json, folder, texts) -> Artifact of a file that reads text, proven on the texts
             to give the tokenizer's ids and offsets; None where the format cannot.
         shapes: what `Source.shape` may ask for; () where the format has one way.
@@ -188,6 +190,7 @@ class Converter:
     open: Callable[[Path, int], Session]
     leaves_accelerator: Callable[[Path], Mapping[str, int]]
     contents: Callable[[Path], Contents] | None = None
+    open_otherwise: Mapping[str, Callable[[Path, int], Session]] = field(default_factory=dict)
     with_tokenizer: Callable[[Path, Path, Path, Sequence[str]], Artifact] | None = None
     shapes: tuple[Shape, ...] = ()
     older_runtimes: Mapping[str, Mapping[str, str]] = field(default_factory=dict)

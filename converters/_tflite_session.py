@@ -1,4 +1,4 @@
-"""A .tflite file in LiteRT on the CPU, with its XNNPACK delegate."""
+"""A .tflite file in LiteRT on the CPU, with its XNNPACK delegate or without."""
 
 from __future__ import annotations
 
@@ -20,6 +20,8 @@ from edgebert.errors import EdgebertError, first_line
 class TfliteSession:
     """A file that edgebert wrote, ready to run row by row. threads 0 means all cores.
 
+    `delegate=False` leaves all to LiteRT's built-in kernels, as builds and processors without XNNPACK do.
+
     A row runs in the smallest signature that takes it, padded with the file's pad id and a mask of 0, and its outputs
     are cut back.
 
@@ -29,7 +31,7 @@ class TfliteSession:
 
     runtime: str = "ai_edge_litert"
 
-    def __init__(self, path: Path, threads: int) -> None:
+    def __init__(self, path: Path, threads: int, *, delegate: bool = True) -> None:
         from importlib.metadata import version
 
         self.path, self.info = path, read_info(path)
@@ -44,7 +46,7 @@ class TfliteSession:
             **({"tokenizer_sha256": hashlib.sha256(files[TOKENIZER]).hexdigest()} if TOKENIZER in files else {}),
         }
         self.runtime_version = version("ai-edge-litert")
-        self._interpreter = _interpreter(path, threads or usable_cores())
+        self._interpreter = _interpreter(path, threads or usable_cores(), delegate)
         self._runners: dict[int, Any] = {}
 
     def run(self, batch: Batch) -> dict[str, np.ndarray]:
@@ -118,12 +120,14 @@ def delegated(path: Path) -> tuple[Counter[str], Counter[str]]:
     return Counter(inside.values()), left
 
 
-def _interpreter(path: Path, threads: int) -> Any:
-    from ai_edge_litert.interpreter import Interpreter
+def _interpreter(path: Path, threads: int, delegate: bool = True) -> Any:
+    from ai_edge_litert.interpreter import Interpreter, OpResolverType
+
+    kind = OpResolverType.AUTO if delegate else OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
 
     try:
         with hushed():  # it announces its delegate
-            interpreter = Interpreter(model_path=str(path), num_threads=threads)
+            interpreter = Interpreter(model_path=str(path), num_threads=threads, experimental_op_resolver_type=kind)
             interpreter.allocate_tensors()
     except (RuntimeError, ValueError) as error:
         raise EdgebertError(f"LiteRT refuses the file: {first_line(error)}", where=str(path)) from None

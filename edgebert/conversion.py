@@ -31,7 +31,15 @@ from edgebert.trials import TRIAL_ROWS, Judge, choose_trial
 from edgebert.types import Artifact, Conversion, ConvertResult, Dataset, Feature, OutputComparison, Row
 from edgebert.verify.contents import file_failures
 from edgebert.verify.edges import batch_of, edge_batches
-from edgebert.verify.parity import Reference, compare, compare_task, make_reference, row_batches, unbatched
+from edgebert.verify.parity import (
+    Reference,
+    compare,
+    compare_task,
+    failures_otherwise,
+    make_reference,
+    row_batches,
+    unbatched,
+)
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -273,6 +281,7 @@ def _judge(artifact: Artifact, reference: Reference, rows: _Rows, origin: Artifa
     else:
         comparison, _ = compare(session, reference, kind)
     inside = file_failures(converter, artifact, origin, reference.tables)
+    inside += failures_otherwise(converter, artifact, reference, kind)
     return Conversion(
         format=artifact.format,
         precision=artifact.precision,

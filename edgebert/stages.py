@@ -34,7 +34,14 @@ from edgebert.trials import TRIAL_ROWS, Judge, choose_trial
 from edgebert.types import Artifact, Candidate, Student
 from edgebert.verify.contents import file_failures
 from edgebert.verify.edges import edge_batches
-from edgebert.verify.parity import TOLERANCES, compare_task, make_reference, row_batches, share_equal
+from edgebert.verify.parity import (
+    TOLERANCES,
+    compare_task,
+    failures_otherwise,
+    make_reference,
+    row_batches,
+    share_equal,
+)
 
 
 def teacher_stage(job: Fit) -> Stage:
@@ -200,17 +207,14 @@ def verify_stage(job: Fit, name: str, model: Stage, converted: Stage) -> Stage:
         for artifact in artifacts_of(converted):  # of each format, float32 first
             converter = registry.converter(artifact.format)
             session = converter.open(artifact.path, 0)
-            parity = compare_task(
-                session,
-                reference,
-                registry.precision(artifact.format, artifact.precision).kind,
-                task,
-                rows,
-                features,
-                "test",
-            )
+            kind = registry.precision(artifact.format, artifact.precision).kind
+            parity = compare_task(session, reference, kind, task, rows, features, "test")
             origin = origins.setdefault(artifact.format, artifact)
-            failures = [*parity.failures, *file_failures(converter, artifact, origin, reference.tables)]
+            failures = [
+                *parity.failures,
+                *failures_otherwise(converter, artifact, reference, kind),
+                *file_failures(converter, artifact, origin, reference.tables),
+            ]
             if origin is not artifact and results[origin.name]["parity"].failures:  # a mistake that looser limits pass
                 failures.append("the float32 file that it was made from was rejected")
             parity = replace(parity, failures=tuple(failures))

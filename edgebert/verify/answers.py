@@ -88,7 +88,9 @@ def guess_answers(outputs: Outputs) -> tuple[Answer, ...]:
         if name.endswith("start_logits"):
             found.append(Answer("span", (name, f"{name.removesuffix('start_logits')}end_logits")))
         elif name.endswith("logits"):
-            found.append(Answer("tags" if output.ndim == 3 else "scores" if output.shape[-1] == 1 else "label", (name,)))
+            found.append(
+                Answer("tags" if output.ndim == 3 else "scores" if output.shape[-1] == 1 else "label", (name,))
+            )
         else:
             found.append(Answer("vector", (name,)))
     return tuple(found)

@@ -88,7 +88,9 @@ def contents_failures(
 # ---------------------------------------------------------------- weights
 
 
-def _weights(made: Mapping[str, np.ndarray], origin: Mapping[str, np.ndarray], limits: Mapping[int, WeightTolerance]) -> Iterator[str]:
+def _weights(
+    made: Mapping[str, np.ndarray], origin: Mapping[str, np.ndarray], limits: Mapping[int, WeightTolerance]
+) -> Iterator[str]:
     by_size: dict[int, list[np.ndarray]] = {}
     for name, array in made.items():
         by_size.setdefault(array.size, []).append(array)
@@ -125,7 +127,7 @@ def _equal_rows(ours: np.ndarray, theirs: np.ndarray) -> np.ndarray:
 
 def _counterpart(theirs: np.ndarray, candidates: Sequence[np.ndarray]) -> np.ndarray | None:
     """The array, perhaps turned, that is nearest to this one at a sample of places."""
-    at = np.linspace(0, theirs.size - 1, min(SAMPLE, theirs.size)).astype(int)
+    at = np.random.default_rng(0).integers(0, theirs.size, SAMPLE)  # equal steps could be a square's diagonal
     seen, best, least = theirs.ravel()[at], None, np.inf
     for one in candidates:
         turned = [one] if one.ndim != 2 else [one, one.T]

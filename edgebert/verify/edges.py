@@ -40,9 +40,7 @@ def edge_batches(vocab_size: int, max_length: int, pad_id: int, tokenizer: Token
     return rows
 
 
-def edges_of(
-    rows: Sequence[Batch], vocab_size: int, max_length: int, pad_id: int
-) -> dict[str, list[Batch]]:
+def edges_of(rows: Sequence[Batch], vocab_size: int, max_length: int, pad_id: int) -> dict[str, list[Batch]]:
     """Edge rows made of real ones, by name: a trained model answers them as it answers texts, so that in a reduced
     precision a mistake stands out from rounding, as it does not on random ids.
 
