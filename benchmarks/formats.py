@@ -38,7 +38,7 @@ PACKAGES = (
 
 
 def measure(family: str, head: str, format: str, precisions: list[str]) -> dict[str, Any]:
-    """Each precision's worst difference on real and edge rows, its cosine, and its failures; or why there is none."""
+    """Each precision's worst difference on real and edge rows, the one over the outputs' deviation, and its failures; or why there is none."""
     import numpy as np
     import torch
 
@@ -76,11 +76,11 @@ def measure(family: str, head: str, format: str, precisions: list[str]) -> dict[
                     made = converter.reduce(source, artifact, precision, trial, place)
                 seconds = time.monotonic() - started
                 kind = registry.precision(format, precision).kind
-                likeness, _ = compare(converter.open(made.path, 1), reference, kind)
+                compared, _ = compare(converter.open(made.path, 1), reference, kind)
                 found[precision] = {
-                    "difference": max([likeness.max_logit_difference, *likeness.edges.values()]),
-                    "cosine": likeness.min_cosine,
-                    "failures": likeness.failures,
+                    "difference": max([compared.max_logit_difference, *compared.edges.values()]),
+                    "nrmse": compared.nrmse,
+                    "failures": compared.failures,
                     "seconds": seconds,
                 }
             except EdgebertError as error:

@@ -112,7 +112,7 @@ class Precision:
         trials: what to choose from by the task's metric; of those that score alike the first is taken, so the one that is
             preferred, for its speed or its portability, stands first.
         calibrated: it needs `Source.calibration`.
-        kind: row of the tolerance table (`edgebert.verify.parity.TOLERANCES`).
+        kind: row of the tolerance table (`edgebert.verify.tolerances.TOLERANCES`).
         compute: what the matrix products run in: fp32, fp16 or int8.
         bits, embedding_bits: stored bits of a weight of a matrix, and of the word table.
     """

@@ -18,9 +18,8 @@ from edgebert.converters import Source
 from edgebert.errors import EdgebertError
 from edgebert.modeling.graph import MASKED, Graph, TorchSession, make_source
 from edgebert.types import OutputComparison
-from edgebert.verify.edges import batch_of, edge_batches
 from edgebert.verify.answers import Answer
-from edgebert.verify.contents import file_failures
+from edgebert.verify.edges import batch_of, edge_batches
 from edgebert.verify.parity import TOLERANCES, Reference, compare, make_reference
 from tests.families import tiny
 

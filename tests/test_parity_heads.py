@@ -110,7 +110,7 @@ def test_scores_are_judged_by_their_spread_and_order() -> None:
 
 
 def test_multi_label_sets_are_compared_at_the_threshold() -> None:
-    theirs = DRAWN.normal(0, 2, (200, 4)) + [0, 0, 0, 6]  # the last label is always the best one
+    theirs = DRAWN.normal((0, 0, 0, 6), 2, (200, 4))  # the last label is always the best one
     found = judged(theirs * [1, 1, -1, 1], theirs, LABELS)
     assert (theirs.argmax(1) == (theirs * [1, 1, -1, 1]).argmax(1)).mean() > 0.9  # the best label says nothing
     assert found.equal_predictions < 0.1

@@ -23,6 +23,7 @@ from edgebert.types import Artifact, Feature, OutputComparison, Outputs, Parity,
 from edgebert.verify.answers import Answer, answers_of, guess_answers
 from edgebert.verify.edges import edges_of
 from edgebert.verify.measures import FAR, Distance, distance, neighbour_cosines, units
+from edgebert.verify.tolerances import TOLERANCES, Tolerance
 
 if TYPE_CHECKING:
     from edgebert.tasks import Task
@@ -31,48 +32,6 @@ N_NEIGHBOURS = 300  # rows whose vectors are compared with one another
 ROWS_IN_ORDER = 20  # fewer say nothing by their order: two neighbours that change places are much of it
 N_OTHERWISE = 100  # rows on which other kernels are tried
 ENDLESS = 1e9  # stands for a difference that is no number, which a report could not hold
-
-
-@dataclass(frozen=True)
-class Tolerance:
-    """What a precision may change. Figures of outputs are in units of their deviation over the real rows.
-
-    Attributes:
-        difference: largest absolute difference of an output, on real and edge rows; None where rounding alone is more.
-        nrmse: root mean square difference of an output.
-        column: the same of one column: a label's logits, a number of a vector.
-        entry: the same of one row, or of one token.
-        scale: how far the slope of ours on theirs may lie from 1.
-        shift: of the mean of a column.
-        order: least rank correlation of scores, or of the cosines of each two vectors.
-        edge: root mean square difference on a kind of edge rows.
-        equal_predictions: smallest share of equal answers, 0 to 1.
-        drop_points: largest loss of the metric against the model in float, 1 point = 0.01.
-    """
-
-    difference: float | None
-    nrmse: float
-    column: float
-    entry: float
-    scale: float
-    shift: float
-    order: float
-    edge: float
-    equal_predictions: float
-    drop_points: float
-
-
-# One row a kind of precision (`edgebert.converters.Precision.kind`). float32 differs by the order of sums only; float16
-# has 11 bits of mantissa, so its logits move in the third digit. The others: about twice what sound files of trained
-# models reach, see benchmarks/reliability/doctored_files.md.
-TOLERANCES = {
-    "fp32": Tolerance(1e-4, 0.01, 0.01, 0.05, 0.001, 0.01, 0.999, 0.05, 0.9999, 0.05),
-    "fp16": Tolerance(None, 0.03, 0.05, 0.2, 0.01, 0.02, 0.999, 0.1, 0.995, 0.25),
-    "int8": Tolerance(None, 0.25, 0.35, 1.2, 0.08, 0.25, 0.95, 0.5, 0.97, 1.0),
-    "int8-static": Tolerance(None, 0.35, 0.5, 2.0, 0.12, 0.35, 0.9, 0.8, 0.95, 2.0),
-    "int6": Tolerance(None, 0.25, 0.35, 1.2, 0.08, 0.25, 0.95, 0.5, 0.97, 1.0),
-    "int4": Tolerance(None, 0.4, 0.6, 2.0, 0.15, 0.5, 0.9, 0.8, 0.95, 2.0),
-}
 
 
 @dataclass(frozen=True)
