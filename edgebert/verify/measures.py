@@ -36,7 +36,8 @@ class Distance:
     farthest: int = 0
 
 
-FAR = Distance(*[float("inf")] * 5)
+_END = float("inf")
+FAR = Distance(_END, _END, _END, _END, _END)
 
 
 def units(theirs: np.ndarray) -> np.ndarray:
