@@ -449,7 +449,7 @@ def test_rows_whose_labels_are_spelt_otherwise(tmp_path: Path) -> None:
         str(folder), "onnx", precisions=("fp32",), output=str(tmp_path / "o"), task="classify",
         data=(f"train={tmp_path / 'rows.csv'}",),
     )  # fmt: skip
-    likeness = result.conversions[0].likeness
+    likeness = result.conversions[0].comparison
     assert likeness is not None and likeness.score == likeness.reference_score  # type: ignore[attr-defined]
     assert 0 < likeness.score.value < 1  # type: ignore[attr-defined]
     assert any("0 is LABEL_0, 1 is LABEL_1" in note for note in result.notes)
@@ -533,7 +533,7 @@ def test_convert_and_fit_read_a_roberta_tagger_alike(tmp_path: Path) -> None:
     )  # fmt: skip
     assert result.exit_code == 0
     assert "words are read with one" in result.notes[0]
-    likeness = result.conversions[0].likeness
+    likeness = result.conversions[0].comparison
     assert likeness is not None and likeness.score.value == 1.0  # type: ignore[attr-defined]
     written = load_words(result.folder)
     assert written.encode(["Boston"], is_pretokenized=True).tokens == ["<s>", "ĠBoston", "</s>"]
