@@ -27,6 +27,7 @@ bench: .venv/.test
 	$(BIN)/python benchmarks/onnx_int8.py
 	$(BIN)/python -m benchmarks.formats
 	$(BIN)/python -m benchmarks.tasks
+	$(BIN)/python -m benchmarks.reliability.tampered_bundles
 
 bench-methods: .venv/.test
 	$(BIN)/python -m benchmarks.methods
