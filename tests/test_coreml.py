@@ -95,6 +95,17 @@ def test_float32_is_torch(source: Source, exported: Artifact) -> None:
     assert [item.name for item in exported.path.parent.iterdir()] == ["model.mlpackage"]
 
 
+def test_a_session_leaves_torchs_threads_as_they_were(exported: Artifact) -> None:
+    """Else a model that is trained after it gets other weights: sums are split by threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        MilSession(exported.path, 1).run(batch(9, 4))
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
+
+
 @pytest.mark.parametrize("head", ["sequence-classification", "question-answering", "sentence-embedding"])
 def test_other_heads(head: str, tmp_path: Path) -> None:
     source = source_of(head=head, num_hidden_layers=1)

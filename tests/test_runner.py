@@ -185,6 +185,42 @@ def test_the_program_writes_everything_it_found(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["job.json", "m.onnx", "result.json"]
 
 
+def test_a_file_may_have_inputs_and_threads_of_its_own(tmp_path: Path) -> None:
+    """It then stands several times in a job, and is loaded alone once."""
+    one = {"format": "onnx", "path": "m.onnx"}
+    files = [{"name": "a", **one, "inputs": [{"input_ids": [[2, 8, 3]]}], "threads": 2},
+             {"name": "b", **one, "inputs": [{"input_ids": [[2, 4, 5, 3]]}] * 2, "threads": 1}, {"name": "c", **one}]  # fmt: skip
+    job = write_job(tmp_path, files=files)
+    subprocess.run([sys.executable, runner.__file__, str(job), str(tmp_path / "result.json")], check=True)
+    found = json.loads((tmp_path / "result.json").read_text())["found"]
+    assert [one["name"] for one in found] == ["a", "b", "c"] and not any(one["failure"] for one in found)
+    assert [[np.shape(given["logits"])[1] for given in one["outputs"]] for one in found] == [[3], [4, 4], [3, 5]]
+    assert len({one["load_ms"] for one in found}) == 1 and all(len(one["times_ms"]) >= 50 for one in found)
+    assert [runner.of_file(runner.load_job(str(job)), i)["threads"] for i in range(3)] == [2, 1, 1]
+
+
+@pytest.mark.parametrize("counted", [True, False])
+def test_peak_memory_counts_the_runtime_but_not_tools(
+    counted: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The import takes 100 bytes, opening the file 7."""
+    memory = [1000]
+    monkeypatch.setattr(runner, "peak_bytes", lambda: memory[0])
+    imported: list[int] = []
+
+    def load() -> None:
+        memory[0] += 0 if imported else 100
+        imported.append(1)
+
+    def open_it(path: str, threads: int) -> Slow:
+        memory[0] += 7
+        return Slow(path, threads)
+
+    job = runner.load_job(str(write_job(tmp_path, files=[{"name": "one", "format": "slow", "path": "m.onnx"}])))
+    found = runner.alone(job, 0, {"slow": Opener(load, open_it, counted)})
+    assert found["peak_memory_bytes"] == (107 if counted else 7)
+
+
 def test_lines_hold_only_what_is_new(capfd: pytest.CaptureFixture[str]) -> None:
     results = Results("-")
     results.save({"found": [{"name": "a", "times_ms": [1.0]}]})

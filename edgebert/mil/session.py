@@ -88,9 +88,12 @@ class MilSession(PackageSession):
         self.runtime_version, self.threads = version("edgebert"), threads
 
     def _predict(self, row: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        if self.threads and torch.get_num_threads() != self.threads:
-            torch.set_num_threads(self.threads)
-        outputs = self.program.run({name: torch.from_numpy(array) for name, array in row.items()})
+        before = torch.get_num_threads()
+        torch.set_num_threads(self.threads or before)
+        try:
+            outputs = self.program.run({name: torch.from_numpy(array) for name, array in row.items()})
+        finally:
+            torch.set_num_threads(before)  # weights that are trained next depend on it
         return {name: value.numpy() for name, value in outputs.items()}
 
 
