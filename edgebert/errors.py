@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+LONGEST = 600  # characters of what is wrong
+
 
 class EdgebertError(Exception):
     """A message for the user.
@@ -18,7 +20,7 @@ class EdgebertError(Exception):
     exit_code = 2
 
     def __init__(self, what: str, *, where: str | None = None, hint: str | None = None) -> None:
-        what = shown(what, 1000)  # it may quote a file
+        what = _on_one_line(what)  # it may quote a file
         super().__init__(what)
         self.what, self.where, self.hint = what, where, hint
 
@@ -61,6 +63,12 @@ def unknown(kind: str, name: str, known: Iterable[str], *, where: str | None = N
     near = get_close_matches(name[:200], names, n=3, cutoff=0.4)
     offer = f"Did you mean {' or '.join(shown(one) for one in near)}?" if near else f"Known: {name_list(names, 60)}."
     return RequestError(f"unknown {kind} '{shown(name)}'", where=where, hint=f"{offer} {more}".strip())
+
+
+def _on_one_line(what: str) -> str:
+    """The message without its middle where that is long, so that what is quoted hides nothing of what is said."""
+    whole = shown(what, len(what))
+    return whole if len(whole) <= LONGEST else f"{whole[: LONGEST - 200]} … {whole[-190:]}"
 
 
 def shown(text: str, most: int = 80) -> str:

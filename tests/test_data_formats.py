@@ -476,3 +476,8 @@ def test_utf_16_is_told_and_read(tmp_path: Path) -> None:
     tagged = "".join(f"word{i}\tB-X\nends\tO\n\n" for i in range(20))
     (tmp_path / "a.conll").write_bytes(tagged.encode("utf-16"))
     assert len(load([str(tmp_path / "a.conll")], registry.task("ner"), encoding="utf-16").splits["train"]) == 16
+
+
+def test_a_message_is_one_short_line_whatever_it_quotes() -> None:
+    what = DataError(f"'{'x' * 50_000}\n\x1b[31m' is not a label").what
+    assert len(what) <= 600 and what.startswith("'xxx") and what.endswith("x\\n\\x1b[31m' is not a label")

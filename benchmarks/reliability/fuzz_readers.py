@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.reliability import _fuzz_inputs as inputs
-from edgebert.errors import EdgebertError
+from edgebert.errors import LONGEST, EdgebertError
 
 PAGE = Path(__file__).with_suffix(".md")
 SECONDS = 20.0  # for one file
@@ -77,7 +77,7 @@ def _data(rng: random.Random, folder: Path) -> str:
         load([str(path)], registry.task(task).configured(options))
     except EdgebertError as error:
         result = "refused"
-        if not error.where or "\n" in error.what or len(error.what) > 400:
+        if not error.where or "\n" in error.what or len(error.what) > LONGEST:
             raise AssertionError(f"a message without a place, or too long: {str(error)[:300]!r}") from None
     return f"{kind}: {result}"
 
@@ -98,7 +98,7 @@ def _toml(rng: random.Random, folder: Path) -> str:
     try:
         read.get(kind, lambda: read_entry(path))()
     except EdgebertError as error:
-        if not error.where or "\n" in error.what or len(error.what) > 400:
+        if not error.where or "\n" in error.what or len(error.what) > LONGEST:
             raise AssertionError(f"a message without a place, or too long: {str(error)[:300]!r}") from None
         return f"{kind}: refused"
     return f"{kind}: read"
