@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from edgebert import registry
 from edgebert.convert_output import NEW, REASON, REJECTED, holds_another, publish, work_folder
 from edgebert.convert_request import ConvertRequest, check_names, check_output, check_tokenizer_place, lengths_of
-from edgebert.converters import CALIBRATION_ROWS, Batch, Source
+from edgebert.converters import CALIBRATION_ROWS, Batch, Session, Source
 from edgebert.data.contents import exists, read_bytes
 from edgebert.data.files import missing
 from edgebert.data.text import check_encoding, lines
@@ -38,6 +38,7 @@ from edgebert.verify.parity import (
     failures_otherwise,
     make_reference,
     row_batches,
+    share_decided,
     unbatched,
 )
 
@@ -246,7 +247,7 @@ def _convert_format(
             exported,
             precision,
             work,
-            judge=_judge_of(reference),
+            judge=_judge_of(reference, converter.precisions[precision].kind),
             log=log,
         )
         seconds = time.monotonic() - started
@@ -312,8 +313,8 @@ def _keep(one: Conversion, new: Path) -> Conversion:
     return replace(one, artifact=replace(one.artifact, path=place / one.artifact.path.name))
 
 
-def _judge_of(reference: Reference) -> Judge:
-    """Variants by the share of equal answers, and by how near the outputs are as well."""
+def _judge_of(reference: Reference, kind: str) -> Judge:
+    """Variants by the share of the model's decided answers that are equal, and by how near the outputs are as well."""
     some = replace(
         reference,
         batches=reference.batches[:TRIAL_ROWS],
@@ -321,8 +322,13 @@ def _judge_of(reference: Reference) -> Judge:
         edges={},
         edge_outputs={},
     )
+
+    def predict(session: Session) -> OutputComparison:
+        comparison, outputs = compare(session, some, kind)
+        return replace(comparison, equal_predictions=share_decided(some, outputs, kind))
+
     return Judge(
-        predict=lambda session: compare(session, some, "int4")[0],
+        predict=predict,
         score=lambda found: min(found.equal_predictions, max(0.0, 1 - found.nrmse**2 / 2)),  # about a correlation
         same=lambda found, _: found.equal_predictions,
     )

@@ -189,6 +189,11 @@ def share_equal(task: Task, ours: Sequence[Any], theirs: Sequence[Any]) -> float
     return _share([agree for a, b in zip(ours, theirs, strict=True) for agree in task.same(a, b)])
 
 
+def share_decided(reference: Reference, found: Sequence[Outputs], kind: str) -> float:
+    """The share of the answers that the model was decided on which a file's outputs give too, 0 to 1; 1 without any."""
+    return _share([agree for agree, decided in _agreements(reference, found, kind) if decided])
+
+
 def unbatched(outputs: Sequence[Outputs], features: Sequence[Feature]) -> list[Outputs]:
     """Of batches of one row each, the rows."""
     return [
