@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 UNKNOWN = "\u16a0\u16a2\u16a6 \U00012000\U00012001 \u2d30\u2d31"  # runes, cuneiform, Tifinagh: in few vocabularies
 EMOJI = "\U0001f600 \U0001f469\u200d\U0001f469\u200d\U0001f467 \u2708\ufe0f \U0001f1e9\U0001f1ea"
+PADDED = ("padded rows", "text under the mask")  # which only the mask tells from the rows themselves
 N_TAKEN, N_JOINED = 16, 6  # real rows that edge rows are made of
 
 
@@ -52,14 +53,14 @@ def edges_of(rows: Sequence[Batch], vocab_size: int, max_length: int, pad_id: in
     taken = [row for row in rows if row["attention_mask"].sum() > 1][:N_TAKEN]
     if not taken:
         return {}
-    made: dict[str, list[Batch]] = {name: [] for name in ("padded rows", "text under the mask")}
+    made: dict[str, list[Batch]] = {name: [] for name in PADDED}
     for row, other in zip(taken, [*taken[1:], taken[0]], strict=True):
         ids, types = _real(row)
         room = max_length - len(ids)
         if room > 0:
             behind = list(islice(cycle(_real(other)[0]), min(room, max(16, len(ids)))))
-            made["padded rows"].append(batch_of(ids + [pad_id] * room, types + [0] * room, n_real=len(ids)))
-            made["text under the mask"].append(batch_of(ids + behind, types + [0] * len(behind), n_real=len(ids)))
+            made[PADDED[0]].append(batch_of(ids + [pad_id] * room, types + [0] * room, n_real=len(ids)))
+            made[PADDED[1]].append(batch_of(ids + behind, types + [0] * len(behind), n_real=len(ids)))
     made["joined rows"] = list(_joined(taken, max_length))
     made["words of other rows"] = list(_unread(taken, rows, vocab_size))
     return {name: batches for name, batches in made.items() if batches}

@@ -21,7 +21,7 @@ from edgebert.infer import one_row, pad_batch
 from edgebert.tasks._vectors import spearman
 from edgebert.types import Artifact, Feature, OutputComparison, Outputs, Parity, Row
 from edgebert.verify.answers import Answer, answers_of, guess_answers
-from edgebert.verify.edges import edges_of
+from edgebert.verify.edges import PADDED, edges_of
 from edgebert.verify.measures import FAR, Distance, distance, neighbour_cosines, units
 from edgebert.verify.tolerances import TOLERANCES, Tolerance
 
@@ -383,11 +383,10 @@ def _output_beyond(one: _Output, allowed: Tolerance) -> list[str]:
         failures.append(f"is shifted by {apart.shift:.2g} {deviation}, {allowed.shift:g} is allowed")
     if one.order is not None and one.order < allowed.order:
         failures.append(f"orders rows otherwise: rank correlation {one.order:.4f}, {allowed.order:g} is needed")
-    failures += [
-        f"differs by {value:.2g} {deviation} on {name}, {allowed.edge:g} is allowed"
-        for name, value in one.edges.items()
-        if allowed.edge < value < float("inf")
-    ]
+    for name, value in one.edges.items():
+        limit = min(allowed.edge, 3 * apart.nrmse + allowed.padding) if name in PADDED else allowed.edge
+        if limit < value < float("inf"):
+            failures.append(f"differs by {value:.2g} {deviation} on {name}, {limit:.2g} is allowed")
     return failures
 
 
