@@ -11,6 +11,7 @@ from typing import Any
 from edgebert import registry
 from edgebert.devices import HERE, load_device
 from edgebert.errors import EdgebertError, RequestError, unknown
+from edgebert.faults import check_writable
 from edgebert.measure.measure import check_output
 from edgebert.measure.probes import LENGTHS, PROBES, Shape, files_of, token_inputs
 from edgebert.measure.runner import BLOCK, quiet_p50
@@ -87,6 +88,7 @@ def calibrate(
     threads = request.threads or (device.threads,)
     _check(request, target, device, threads)
     path = Path(request.output) if request.output else calibration_file(device)
+    check_writable(path, "--output")
     wanted = [(shape, precision, request.lengths or shape.lengths)
               for precision in request.precisions for shape in probes]  # fmt: skip
     log(event="begin", stage=f"writing {len(wanted)} probes, kept for the next time")

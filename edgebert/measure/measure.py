@@ -11,6 +11,7 @@ from typing import Any
 
 from edgebert import registry
 from edgebert.errors import EdgebertError, RequestError
+from edgebert.faults import check_writable
 from edgebert.measure.artifacts import Subject, find_subjects, golden_of
 from edgebert.measure.compare import compare
 from edgebert.measure.figures import Measured, Measurement, as_latency, measured, padding_of
@@ -118,13 +119,14 @@ def check(request: Request) -> None:
 
 
 def check_output(path: str) -> None:
-    """Raises RequestError where a result could not be written, before an hour of measuring."""
+    """Raises RequestError or RunError where a result could not be written, before an hour of measuring."""
     if Path(path).is_dir() or not Path(path).resolve().parent.is_dir():
         raise RequestError(
             "the file cannot be written: its folder does not exist, or the path is a folder",
             where=f"--output {path}",
             hint="Name a file to write.",
         )
+    check_writable(Path(path), "--output")
 
 
 # ---------------------------------------------------------------- inputs
