@@ -435,3 +435,62 @@ def test_the_weights_that_are_read_are_those_of_the_layers(family: str, toy_labe
     model = teacher_of(family, toy_labels).model
     in_layers = sum(p.numel() for p in encoder_layers(model).parameters() if p.dim() > 1)
     assert sum(op.count * op.weights for op in operators(model.config, 10) if op.name != "head") == in_layers
+
+
+# ---------------------------------------------------------------- files
+
+
+WINDOW = 24  # twelve tokens to each side: more than the eight of a short probe, fewer than the 40 that are read
+
+
+def shortened(family: str, labels: tuple[str, ...]) -> Any:
+    """Two of four layers; of ModernBERT a global and a local one."""
+    changes = {"local_attention": WINDOW} if family == "modernbert" else {}
+    model = teacher_of(family, labels, **changes).model
+    keep_layers(model, (0, 1))
+    return model
+
+
+def test_the_graph_has_the_window_whatever_its_width(toy_labels: tuple[str, ...]) -> None:
+    """A mask handed in as a bias replaces the one with the window, which eight tokens cannot tell."""
+    from edgebert.modeling.graph import make_graph
+
+    model = shortened("modernbert", toy_labels)
+    graph, ids = make_graph(model), torch.arange(80).reshape(2, 40) % 70 + 5
+    mask = torch.ones_like(ids)
+    mask[1, 30:] = 0
+    with torch.inference_mode():
+        (found,) = graph(ids, mask)
+        real = mask.bool()
+        assert torch.allclose(found[real], model(input_ids=ids, attention_mask=mask).logits[real], atol=1e-5)
+    assert graph.masks == "clamped" and make_graph(shortened("nomic_bert", toy_labels)).masks == "additive"
+
+
+@pytest.mark.parametrize(
+    ("family", "format"),
+    [
+        pytest.param(family, format, marks=() if format == "onnx" else pytest.mark.slow)
+        for format in ("onnx", "tflite", "coreml")
+        for family in ("modernbert", "eurobert", "nomic_bert")
+    ],
+)
+def test_students_of_rotary_families_convert(
+    family: str, format: str, toy_labels: tuple[str, ...], tmp_path: Path
+) -> None:
+    """Rows shorter and longer than the window, padding, one token."""
+    import numpy as np
+
+    from edgebert.modeling.graph import TorchSession, make_source
+    from edgebert.verify.edges import batch_of, edge_batches
+    from edgebert.verify.parity import compare, make_reference
+
+    model, drawn = shortened(family, toy_labels), np.random.default_rng(0)
+    vocab = model.config.vocab_size
+    rows = [batch_of(drawn.integers(5, vocab, n).tolist()) for n in (3, 12, 13, 14, 25, 40)]
+    source = make_source(model, lengths=(16, 40), labels=toy_labels, calibration=rows)
+    reference = make_reference(TorchSession(model), rows, edge_batches(vocab, 40, 0, None), toy_labels)
+    converter = registry.usable_converter(format)
+    exported = converter.export(source, tmp_path)
+    found, _ = compare(converter.open(exported.path, 1), reference, "fp32")
+    assert found.failures == ()
+    assert found.max_logit_difference < 1e-4 and max(found.edges.values()) < 1e-4
