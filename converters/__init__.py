@@ -174,6 +174,7 @@ class Converter:
             to give the tokenizer's ids and offsets; None where the format cannot.
         shapes: what `Source.shape` may ask for; () where the format has one way.
         older_runtimes: runtimes that lag behind ours, each with the precisions that it computes wrongly and why.
+        families_without: families that it cannot express with any head, and why, as docs/formats.md found.
         is_timed: whether the time of a run on this machine says anything of a device. Our interpreter's does not.
         contents: weights and operators of a file, for the gate; None where the format cannot be read so.
         leaves_accelerator: what in a file keeps it, or parts of it, off the device's accelerator: finding -> count.
@@ -194,6 +195,7 @@ class Converter:
     with_tokenizer: Callable[[Path, Path, Path, Sequence[str]], Artifact] | None = None
     shapes: tuple[Shape, ...] = ()
     older_runtimes: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    families_without: Mapping[str, str] = field(default_factory=dict)
     is_timed: Callable[[], bool] = lambda: True
 
 

@@ -242,6 +242,7 @@ BITS = {"int6": 6, "int4": 4}
 
 CONVERTER = Converter(
     name="coreml",
+    families_without={"funnel": "it cannot read a row of one token"},
     title="Core ML",
     extra="coreml",
     needs=("coremltools",),

@@ -149,6 +149,7 @@ def tokenizer_inside(path: Path, tokenizer_json: Path, folder: Path, texts: Sequ
 
 CONVERTER = Converter(
     name="onnx",
+    families_without={"funnel": "it cannot read a row of one token"},
     title="ONNX, run by ONNX Runtime",
     extra="",
     needs=("onnx", "onnxruntime"),

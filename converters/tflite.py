@@ -237,6 +237,11 @@ OLDER_RUNTIMES = {
 
 CONVERTER = Converter(
     name="tflite",
+    families_without={
+        "funnel": "it cannot read a row of one token",
+        "xlnet": "LiteRT has no form of an operator of it",
+        **dict.fromkeys(("convbert", "fnet"), "padding changes its answers, and a file of fixed lengths pads its rows"),
+    },
     title="TFLite, run by LiteRT",
     extra="tflite",
     needs=("litert_torch", "ai_edge_quantizer", "ai_edge_litert"),

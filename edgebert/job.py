@@ -20,7 +20,14 @@ from edgebert.modeling.sentence import read_modules
 from edgebert.modeling.vocabulary import teacher_ids
 from edgebert.modeling.weights import weight_files
 from edgebert.place import Place, find_place
-from edgebert.recipes import PACKED_RECIPE, check_mask, check_methods, formats_of, read_recipe
+from edgebert.recipes import (
+    PACKED_RECIPE,
+    check_mask,
+    check_methods,
+    formats_of,
+    formats_of_families,
+    read_recipe,
+)
 from edgebert.run import Run, digest, plain
 from edgebert.search.plan import check_shapes, percentile
 from edgebert.tasks import Task
@@ -104,7 +111,9 @@ def resolve(request: FitRequest, command: str, on_event: Callable[[dict[str, Any
     max_length = min(_max_length(request.max_length, one, task.head) for one in (source, student) if one)
     teacher_config, student_config = (_config(task, dataset.labels, one) for one in (source, student or source))
     check_methods(recipe, task.head, alignment(student, source, dataset, task)[1] if student else "")
-    check_shapes(student_config, recipe, teacher_config, max_length)
+    families = check_shapes(student_config, recipe, teacher_config, max_length)
+    formats, without = formats_of_families(families, teacher_config.model_type, formats, request.formats)
+    notes += without
     tokenizer = task_tokenizer((student or source).folder, task)
     check_mask(recipe, tokenizer)
     unlabelled = read_unlabelled(request.unlabelled, task, tokenizer, encoding=request.encoding)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -101,6 +101,31 @@ def formats_of(recipe: Recipe, formats: Sequence[str], asked: Sequence[str]) -> 
     return kept, [
         f"no {name} file is written: the format cannot express a student of {method}" for name, method in cannot.items()
     ]
+
+
+def formats_of_families(
+    students: Collection[str], teacher: str, formats: Sequence[str], asked: Sequence[str]
+) -> tuple[tuple[str, ...], list[str]]:
+    """Of the formats, those that can express the students' families, and notes on the others.
+
+    Args:
+        teacher: the teacher's family, which becomes an ONNX file that students are timed beside.
+
+    Raises:
+        RequestError: one that was asked for cannot, none can, or the teacher cannot be written.
+    """
+    if why := registry.converter("onnx").families_without.get(teacher):
+        raise RequestError(f"a {teacher} model cannot be written as ONNX: {why}", where="--teacher")
+    cannot = {
+        name: f"a {family} model cannot be written as {name}: {why}"
+        for name in formats
+        for family, why in registry.converter(name).families_without.items()
+        if family in students
+    }
+    kept = tuple(name for name in formats if name not in cannot)
+    if refused := [name for name in cannot if name in asked or not kept]:
+        raise RequestError(cannot[refused[0]], where="--format", hint="Choose another format, or another family.")
+    return kept, [f"no {name} file: {why}" for name, why in cannot.items()]
 
 
 def recipe_text(recipe: Recipe) -> str:

@@ -494,3 +494,19 @@ def test_students_of_rotary_families_convert(
     found, _ = compare(converter.open(exported.path, 1), reference, "fp32")
     assert found.failures == ()
     assert found.max_logit_difference < 1e-4 and max(found.edges.values()) < 1e-4
+
+
+def test_a_family_that_a_format_cannot_hold_is_refused_before_training() -> None:
+    from edgebert.recipes import formats_of_families
+
+    both = ("onnx", "tflite")
+    assert formats_of_families({"modernbert"}, "modernbert", both, both) == (both, [])
+    kept, notes = formats_of_families({"fnet"}, "fnet", both, ())
+    assert kept == ("onnx",) and notes[0].startswith(
+        "no tflite file: a fnet model cannot be written as tflite: padding"
+    )
+    with pytest.raises(RequestError, match="a xlnet model cannot be written as tflite: LiteRT has no form"):
+        formats_of_families({"xlnet"}, "xlnet", both, ("tflite",))
+    assert formats_of_families({"albert"}, "xlnet", both, both) == (both, [])
+    with pytest.raises(RequestError, match="a funnel model cannot be written as ONNX"):
+        formats_of_families({"albert"}, "funnel", both, both)

@@ -134,11 +134,14 @@ def possible_shapes(
     return found
 
 
-def check_shapes(config: Any, recipe: Recipe, teacher: Any, max_length: int = 0) -> None:
+def check_shapes(config: Any, recipe: Recipe, teacher: Any, max_length: int = 0) -> set[str]:
     """Refuses, before anything is trained, what no shape of the recipe can do.
 
     Args:
         max_length: tokens of a window that the student shall read.
+
+    Returns:
+        The families that students may be of.
 
     Raises:
         RequestError: a family without such a head, a method that cannot do what it is asked to, students that are all
@@ -156,8 +159,10 @@ def check_shapes(config: Any, recipe: Recipe, teacher: Any, max_length: int = 0)
         what = f"a student of {n:,} parameters is larger than its teacher of {most:,}"
         raise RequestError(what, where="--recipe", hint="Choose fewer layers, a smaller width or another --student.")
     if max_length > (limit := position_limit(smallest)):
-        what = f"a student of the family {smallest.model_type} reads {limit} tokens at most, and windows of {max_length} are asked for"
+        family = f"a student of the family {smallest.model_type}"
+        what = f"{family} reads {limit} tokens at most, and windows of {max_length} are asked for"
         raise RequestError(what, where="--max-length", hint=f"Ask for at most {limit}, or use another method.")
+    return {shape.model_type for _, _, shape in shapes}
 
 
 def _reshaped(config: Any, recipe: Recipe, methods: Mapping[str, Method], teacher: Any) -> Any:
