@@ -510,3 +510,37 @@ def test_a_family_that_a_format_cannot_hold_is_refused_before_training() -> None
     assert formats_of_families({"albert"}, "xlnet", both, both) == (both, [])
     with pytest.raises(RequestError, match="a funnel model cannot be written as ONNX"):
         formats_of_families({"albert"}, "funnel", both, both)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("task", ["ner", "classify"])
+def test_fit_on_modernbert_with_the_default_recipe(task: str, toy_data: Path, tmp_path: Path) -> None:
+    """From the checkpoint to a bundle that proves itself."""
+    import edgebert
+
+    teacher = teacher_of("modernbert", ("a", "b"))
+    transformers.AutoModel.from_config(teacher.model.config).save_pretrained(tmp_path / "teacher")
+    teacher.tokenizer.save(str(tmp_path / "teacher" / "tokenizer.json"))
+    data = toy_data
+    if task == "classify":
+        data = tmp_path / "data"
+        data.mkdir()
+        for split in ("train", "dev", "test"):
+            texts = _sentences(toy_data / f"{split}.conll")
+            lines = ["text,label", *(f"{text},{'day' if 'day' in text else 'none'}" for text in texts)]
+            (data / f"{split}.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    result = edgebert.fit(
+        "pixel6", task, teacher=str(tmp_path / "teacher"), data=str(data), run=str(tmp_path / "runs" / task),
+        teacher_epochs=4, epochs=4, learning_rate=3e-3, max_drop=60, formats=("onnx",), max_length=32,
+        params={"trim-vocab.floor": "20", "drop-layers.n_layers": "2"},
+    )  # fmt: skip
+    assert result.exit_code == 0 and result.bundle is not None
+    edgebert.check(result.run)
+    manifest = json.loads((result.bundle / "manifest.json").read_text(encoding="utf-8"))
+    assert manifest["facts"]["student"].startswith("L2-")
+
+
+def _sentences(path: Path) -> list[str]:
+    """The sentences of a CoNLL file, each in one line."""
+    blocks = path.read_text(encoding="utf-8").strip().split("\n\n")
+    return [" ".join(line.split("\t")[0] for line in block.split("\n")) for block in blocks]
