@@ -96,7 +96,11 @@ def read(model: Any, given: dict[str, torch.Tensor] | None = None) -> torch.Tens
 
 def read_again(student: Student, folder: Path) -> Any:
     """The saved student as transformers loads it by itself, or edgebert, where transformers has no such family."""
-    save_checkpoint(folder, student, folder)
+    origin = folder / "teacher"
+    student.model.config.save_pretrained(origin)
+    make_tokenizer().save(str(origin / "tokenizer.json"))
+    (origin / "tokenizer_config.json").write_text('{"tokenizer_class": "PreTrainedTokenizerFast"}', encoding="utf-8")
+    save_checkpoint(folder, student, origin)
     if isinstance(student.model, HeadedEncoder):
         return load_student(folder).model
     auto = getattr(transformers, auto_model_of(student.model.config))
