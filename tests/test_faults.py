@@ -666,32 +666,39 @@ def _stages_of(run: Path) -> list[Any]:
     return [type("Stage", (), stage) for stage in manifest["stages"]]
 
 
+@pytest.mark.slow
 def test_kills_at_random_moments_of_a_fit(toy_checkpoint: Path, toy_data: Path, tmp_path: Path) -> None:
-    """Forks, so that imports are paid once. benchmarks/reliability does more of them."""
-    import random
-
-    import edgebert.pipeline
-
     if not hasattr(os, "fork"):
         pytest.skip("this system cannot fork")
-    run, rng = tmp_path / "runs" / "killed", random.Random(7)
-    for kill in range(9):
+    run = tmp_path / "runs" / "killed"
+    program = f"from tests.test_faults import killed_fits; killed_fits({str(toy_checkpoint)!r}, {str(toy_data)!r}, {str(run)!r})"
+    environ = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run([sys.executable, "-c", program], cwd=Path(__file__).parents[1], env=environ, timeout=550)
+    assert done.returncode == 0
+    assert (run / "bundle" / "manifest.json").exists()
+    assert [path.name for path in run.rglob(".*")] == [".lock"]
+
+
+def killed_fits(teacher: str, data: str, run: str, kills: int = 24, longest_s: float = 4.0) -> None:
+    """Forks, so that imports are paid once: each fit but the last is killed at a random moment."""
+    import random
+
+    import edgebert.pipeline  # noqa: F401
+
+    rng = random.Random(7)
+    for kill in range(kills + 1):
         child = os.fork()
         if child == 0:
             code = 99
             try:
-                os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
                 code = edgebert.fit(
-                    "pixel6", "ner", teacher=str(toy_checkpoint), data=str(toy_data), run=str(run), teacher_epochs=1,
-                    epochs=1, recipe="drop-layers+kd", params={"drop-layers.n_layers": "2"}, formats=("onnx",),
-                    max_drop=99, on="none",
+                    "pixel6", "ner", teacher=teacher, data=data, run=run, teacher_epochs=1, epochs=1, max_drop=99,
+                    recipe="drop-layers+kd", params={"drop-layers.n_layers": "2"}, formats=("onnx",), on="none",
                 ).exit_code  # fmt: skip
             finally:
                 os._exit(code)
-        if kill < 8:
-            time.sleep(rng.uniform(0.1, 2.5))
+        if kill < kills:
+            time.sleep(rng.uniform(0.1, longest_s))
             os.kill(child, signal.SIGKILL)
         status = os.waitpid(child, 0)[1]
-    assert os.waitstatus_to_exitcode(status) == 0
-    assert (run / "bundle" / "manifest.json").exists()
-    assert [path.name for path in run.rglob(".*")] == [".lock"]
+    sys.exit(os.waitstatus_to_exitcode(status))
