@@ -66,7 +66,7 @@ def load_model(
     if labels is not None:
         set_labels(config, labels)
     _set(config, settings or {})
-    said: list[str] = [*unread_files(folder), *(modules.notes if modules else ())]
+    said: list[str] = [*unread_files(folder), *(modules.notes if modules else ()), *_activation_notes(config)]
     if own is not None:
         model, whole = _load_own(folder, files, own, config)
     elif ours or (modules is not None and hasattr(config, "edgebert_heads")):
@@ -76,6 +76,15 @@ def load_model(
     if notes is not None:
         notes += said
     return model, whole
+
+
+def _activation_notes(config: Any) -> list[str]:
+    """A cross-encoder of sentence-transformers puts a function after its logits, which the head does not have."""
+    said = getattr(config, "sentence_transformers", None)
+    name = said.get("activation_fn") if isinstance(said, dict) else None
+    if not name or str(name).endswith("Identity"):
+        return []
+    return [f"the outputs are logits: sentence-transformers' CrossEncoder puts {str(name).split('.')[-1]} after them"]
 
 
 def _set(config: Any, values: Mapping[str, Any]) -> None:
