@@ -683,7 +683,7 @@ def killed_fits(teacher: str, data: str, run: str, kills: int = 24, longest_s: f
     """Forks, so that imports are paid once: each fit but the last is killed at a random moment."""
     import random
 
-    import edgebert.pipeline  # noqa: F401
+    import edgebert.pipeline
 
     rng = random.Random(7)
     for kill in range(kills + 1):
