@@ -115,8 +115,11 @@ def _too_long(place: str) -> DataError:
 
 def check_cells(content: bytes, place: str) -> None:
     """Raises DataError where the bytes would become more than MAX_CELLS lines, cells or values."""
-    if len(content) > MAX_CELLS and sum(map(content.count, _SEPARATORS)) > MAX_CELLS:
-        raise too_large(f"more than {MAX_CELLS:,} lines, cells or values", place)
+    n_cells = 0
+    for separator in _SEPARATORS if len(content) > MAX_CELLS else ():
+        n_cells += content.count(separator)
+        if n_cells > MAX_CELLS:
+            raise too_large(f"more than {MAX_CELLS:,} lines, cells or values", place)
 
 
 def too_large(what: str, place: str) -> DataError:
