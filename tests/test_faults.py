@@ -631,7 +631,7 @@ def test_a_full_disk_at_each_stage_of_a_fit_and_the_same_command_goes_on(
         ("edgebert.pipeline.write_atomic", FULL),
         ("edgebert.stages.choose_trial", FULL),
         ("edgebert.stages.compare_task", FULL),
-        ("edgebert.stages.measure_footprint", FULL),
+        ("edgebert.profiling._measure_here", FULL),
         ("edgebert.pipeline.keep_rejected", FULL),
         ("edgebert.bundle.write.copy_tree", FULL),
         ("edgebert.report.html.render", FULL),
