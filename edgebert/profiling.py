@@ -105,6 +105,7 @@ def _measure_here(job: Fit, asked: list[tuple[File, Inputs]]) -> list[Measured]:
         max_seconds=SECONDS_HERE,
         timeout_s=TIMEOUT_S,
         n_outputs=0,
+        instructions=False,
     )
     threads = sorted({file.threads for file, _ in asked})
     names = {file.name for file, _ in asked}

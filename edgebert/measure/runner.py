@@ -597,7 +597,8 @@ class Runner:
 
     def _count(self) -> None:
         """Instructions of one inference: those of three rounds less those of one, over two rounds."""
-        if not shutil.which("perf") or self.state["emulated"]:  # an emulator's own
+        wanted = self.job.get("instructions", True)
+        if not wanted or not shutil.which("perf") or self.state["emulated"]:  # an emulator's own
             return
         for index in self.turns:
             counts = [self._instructions(index, rounds) for rounds in (1, 3)]

@@ -40,6 +40,7 @@ class Job:
         timeout_s: after which what runs is stopped and what was measured so far is kept.
         n_outputs: how many of the inputs' outputs come back, to be compared with a run here.
         cores: that the process is bound to, where the target can; () leaves it to the system.
+        instructions: whether they are counted where the machine can, which loads each file twice more.
     """
 
     files: tuple[File, ...]
@@ -50,6 +51,7 @@ class Job:
     timeout_s: float = 600.0
     n_outputs: int = 4
     cores: tuple[int, ...] = ()
+    instructions: bool = True
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,8 @@ def job_json(job: Job, paths: Sequence[str], python: str | None = None) -> str:
         {"name": file.name, "format": file.format, "path": path, "inputs": _lists(file.inputs), "threads": file.threads}
         for file, path in zip(job.files, paths, strict=True)
     ]
-    limits = {name: getattr(job, name) for name in ("threads", "min_runs", "max_seconds", "timeout_s", "n_outputs")}
+    names = ("threads", "min_runs", "max_seconds", "timeout_s", "n_outputs", "instructions")
+    limits = {name: getattr(job, name) for name in names}
     more = {"python": python} if python else {}
     return json.dumps({"files": files, "inputs": _lists(job.inputs), "cores": list(job.cores), **limits, **more})
 
