@@ -68,7 +68,7 @@ def test_one_wrong_option(
     [
         (b"", "train.conll"),
         (b"one\tO\ntwo B-CITY x\n\tO\n", "train.conll:"),
-        (b"one\tO\ntwo\tCITY\n", "train.conll:2"),
+        (b"one\tO\ntwo\tB-\n", "train.conll:2"),
         (b"caf\xe9\tO\n", "--encoding latin-1"),
         (b"".join(b"word%d\tO\n\n" % i for i in range(40)), "train"),
     ],

@@ -141,7 +141,7 @@ def test_several_labels_need_their_column() -> None:
         ({"threshold": "1.5"}, "1.5 is not a probability", "classify.threshold"),
         ({"threshold": "-0.1"}, "-0.1 is not a probability", "classify.threshold"),
         ({"threshold": "nan"}, "nan is not a probability", "classify.threshold"),
-        ({"threshold": "half"}, "'half' is not float", "classify.threshold"),
+        ({"threshold": "half"}, "'half' cannot be read as float", "classify.threshold"),
         ({"separator": ""}, "the separator is empty", "classify.separator"),
         ({"multi_label": "true", "out_of_scope": "x"}, "multi_label has no out-of-scope", "classify.out_of_scope"),
     ],

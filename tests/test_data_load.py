@@ -210,7 +210,7 @@ def test_missing_file_offers_the_nearest(tmp_path: Path) -> None:
         ("a.jsonl", "", "the file is empty"),
         ("a.csv", "words,tags\n", "the file holds no rows"),
         ("a.json", "[]", "the file holds no rows"),
-        ("a.jsonl", '{"words": [], "tags": []}', "no row has a word"),
+        ("a.jsonl", '{"words": [], "tags": []}', "train: no row is left: 1 row without words left out"),
     ],
 )
 def test_files_without_rows(tmp_path: Path, name: str, text: str, what: str) -> None:

@@ -47,7 +47,8 @@ def test_what_no_name_tells_is_guessed_and_told() -> None:
     rows = records(*({"x": f"a text of some length {i}", "y": f"kind{i % 2}", "n": i} for i in range(9)))
     found, notes = assign(rows, registry.task("classify").columns, {})
     assert (found[1].columns["text"], found[1].columns["label"]) == ("a text of some length 1", "kind1")
-    assert notes == ["text: read from the column 'x'", "label: read from the column 'y'"]
+    guessed = ["text: read from the column 'x'", "label: read from the column 'y'"]
+    assert notes == [*guessed, "columns that are not read: n"]
     found, notes = assign(
         records(*({"a": "one one", "b": "two", "c": 0.5} for _ in range(3))), registry.task("similarity").columns, {}
     )

@@ -44,7 +44,7 @@ NUMBERS = "the first column numbers the sentences; the second is read as the wor
     [
         (written("{n}\t{word}\t{tag}\tO", before="#\thttp://x.org/1 [2010]\n"),
          [COUNTS, "column 3 is read as the tag; those behind it hold none"]),
-        (written("{n} {word} NN {tag}", before="# http://x.org\n"), [COUNTS]),
+        (written("{n} {word} NN {tag}", before="# http://x.org\n"), [COUNTS, "column 4 is read as the tag, as the last"]),
         (written("{s}\t{word}\t{tag}"), [NUMBERS]),
         (written("{s}\t{word}\t{tag}", between=""), [NUMBERS]),  # no blank line parts the sentences
         (written("{n}\t{word}\t{tag}\t-\tann_1", before="# sent_id = 1\n"),

@@ -53,7 +53,7 @@ def test_rows_are_bio_whatever_was_written() -> None:
     rows, notes = TASK.rows([*records, Record({"words": [], "tags": []}, "f:9")])
     assert [one.tags for one in rows] == [("B-PER", "I-PER", "B-LOC"), ("B-PER", "B-PER")]
     assert [one.where for one in rows] == ["f:1", "f:5"]
-    assert notes == ["tags are IOB1, read as BIO", "1 rows without words left out"]
+    assert notes == ["tags are IOB1, read as BIO", "1 row without words left out"]
 
 
 def test_a_bad_tag_has_its_own_line_even_after_an_empty_record() -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -130,23 +131,35 @@ def read_rows(parts: Sequence[Part], task: Task, columns: Mapping[str, str]) -> 
     """Rows by split, and the task's notes. A part that nothing assigns to a split is for training."""
     records: dict[Split, list[Record]] = {}
     guessed: dict[str, None] = {}  # the same in every split: told once
-    for split in SPLITS:
-        given = [assign(part.records, task.columns, columns) for part in parts if (part.split or "train") == split]
-        guessed.update(dict.fromkeys(note for _, guesses in given for note in guesses))
-        if found := [record for one, _ in given for record in one]:
-            records[split] = found
+    ordered = sorted(parts, key=lambda part: SPLITS.index(part.split or "train"))
+    for alike in _alike(ordered):
+        assigned, guesses = assign([record for part in alike for record in part.records], task.columns, columns)
+        guessed.update(dict.fromkeys(guesses))
+        rest = iter(assigned)
+        for part in alike:
+            records.setdefault(part.split or "train", []).extend(islice(rest, len(part.records)))
+    records = {split: records[split] for split in SPLITS if records.get(split)}
     notes = [*whole_number_labels(records), *without_hidden_labels(records, task.columns)]
     rows: Rows = {}
     for split, own in records.items():
         rows[split], told = task.rows(own)
         if not rows[split]:
-            hint = f"Check the columns, or give others with --data {split}=FILE"
-            raise DataError("no row has a word", where=own[0].where, hint=hint)
+            hint = "Check that this is the file you meant, and that its columns are read as they should be."
+            raise DataError(f"{split}: no row is left: {'; '.join(told)}", where=own[0].where, hint=hint)
         refuse_surrogates(rows[split])
         notes += [f"{split}: {note}" for note in told]
     if any(part.split for part in parts):
         notes += [f"train: {part.place} named no split" for part in parts if part.split is None]
     return rows, [*guessed, *notes]
+
+
+def _alike(parts: Sequence[Part]) -> list[list[Part]]:
+    """Parts by the names of their columns: what a column is, is guessed once for all that have it."""
+    groups: dict[frozenset[str], list[Part]] = {}
+    for part in parts:
+        names = frozenset(str(column) for record in part.records for column in record.columns)
+        groups.setdefault(names, []).append(part)
+    return list(groups.values())
 
 
 def _source(found: Sequence[Found], notes: Sequence[str]) -> DataSource:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -13,6 +14,8 @@ TEXTS = ("text", "second")
 WORDY = frozenset({"words", "tags", "spans"})  # roles whose reader knows its own names
 LABEL_ROLES = ("label", "score", "tags", "answers")  # what --label-column may name
 SAMPLE = 1000  # rows that a guess is made from
+DISTINCT = 10  # rows of which each has another value: what they have is no label
+TOLD = 8  # names of columns in a note
 BOOKKEEPING = frozenset(  # columns that say something of the row, and are never guessed to be its text or label
     [
         "id",
@@ -21,7 +24,7 @@ BOOKKEEPING = frozenset(  # columns that say something of the row, and are never
         "guid",
         "uid",
         "uuid",
-        "split",
+        *("split", "splits", "partition", "subset", "fold", "semeval_set"),
         "source",
         "meta",
         "user",
@@ -52,6 +55,7 @@ BOOKKEEPING = frozenset(  # columns that say something of the row, and are never
         "accept",
     ]
 )
+_ID = re.compile(r"(?:.*[_\- #.])?ids?\d*|[qpstu]id\d*|(?:user|tweet|doc|answer|worker|prompt|caption|pair)id")
 _YES, _NO = frozenset({"1", "1.0", "true"}), frozenset({"0", "0.0", "false", "", "none"})
 
 
@@ -80,11 +84,42 @@ def assign(
             found[role] = column
     if not WORDY & roles.keys():
         notes += _guess(records[:SAMPLE], columns, roles, found)
-        records = _flagged(records, columns, roles, found, notes)
+        flags = _flags(records, columns, found) if "label" in roles and "label" not in found else []
+        if flags:
+            notes.append(f"label: the columns {', '.join(flags)}, where a row says 1 or true")
+            found["label"] = "label"
+            records = [_flagged(record, flags) for record in records]
+        notes += _aside(records[:SAMPLE], columns, found, flags)
     renamed = {column: role for role, column in found.items()}
     if all(column == role for column, role in renamed.items()) and all(len(r.columns) == len(columns) for r in records):
         return list(records), notes
     return [replace(record, columns=_renamed(record.columns, renamed)) for record in records], notes
+
+
+def is_bookkeeping(column: Any) -> bool:
+    """Whether a column says something of the row, as an id does, and is never guessed to be its text or label."""
+    name = str(column).strip().casefold()
+    return name in BOOKKEEPING or _ID.fullmatch(name) is not None
+
+
+def _n_phrases(texts: Sequence[str]) -> int:
+    """How many different texts there are of several words: labels are few, or of one word."""
+    return len({text for text in texts if " " in text.strip()})
+
+
+def _aside(
+    records: Sequence[Record], columns: Sequence[str], found: Mapping[str, str], flags: Sequence[str]
+) -> list[str]:
+    """A note on the columns that hold something and play no part."""
+    free = [c for c in columns if c not in found.values() and c not in flags and not is_bookkeeping(c)]
+    aside = [
+        str(column)
+        for column in free
+        if any(record.columns.get(column) not in (None, "", []) for record in records)
+        and not any(isinstance(record.columns.get(column), Mapping) for record in records)
+    ]
+    more = f" and {len(aside) - TOLD} more" if len(aside) > TOLD else ""
+    return [f"columns that are not read: {', '.join(aside[:TOLD])}{more}"] if aside else []
 
 
 def _given(columns: Sequence[str], roles: Mapping[str, tuple[str, ...]], given: Mapping[str, str]) -> dict[str, str]:
@@ -116,7 +151,7 @@ def _guess(
             notes.append(f"{role}: read from the column '{column}'")
 
     def free(kind: type | tuple[type, ...]) -> list[str]:
-        left = [c for c in columns if c not in found.values() and str(c).casefold() not in BOOKKEEPING]
+        left = [c for c in columns if c not in found.values() and not is_bookkeeping(c)]
         return [column for column in left if values[column] and all(isinstance(v, kind) for v in values[column])]
 
     if "score" in roles and "score" not in found:
@@ -124,11 +159,12 @@ def _guess(
         take("score", next(numbers, None))
     open_texts = [role for role in TEXTS if role in roles and role not in found]
     texts = [column for column in free(str) if not all(map(is_number, values[column]))]
-    longest = sorted(texts, key=lambda column: -sum(map(len, values[column])))
+    longest = sorted(texts, key=lambda column: (-_n_phrases(values[column]), -sum(map(len, values[column]))))
     for role, column in zip(open_texts, sorted(longest[: len(open_texts)], key=columns.index), strict=False):
         take(role, column)
     if "label" in roles and "label" not in found and len(_flags(records, columns, found)) < 2:
         kinds = {column: len({str(value) for value in values[column]}) for column in free((str, int, list))}
+        kinds = {column: n for column, n in kinds.items() if n < max(len(values[column]), DISTINCT)}
         several = {column: n for column, n in kinds.items() if n > 1} or kinds
         take("label", min(several, key=lambda c: several[c], default=None))
     return notes
@@ -141,27 +177,15 @@ def _flags(records: Sequence[Record], columns: Sequence[str], found: Mapping[str
         seen = {str(record.columns.get(column)).strip().casefold() for record in records}
         return bool(seen & (_YES | {"0", "0.0", "false"})) and seen <= _YES | _NO
 
-    free = [c for c in columns if c not in found.values() and str(c).casefold() not in BOOKKEEPING]
+    free = [c for c in columns if c not in found.values() and not is_bookkeeping(c)]
     flags = [column for column in free if says(column)]
-    return flags if len(flags) > 1 else []
+    given = any(_is_yes(record.columns.get(column)) for record in records for column in flags)
+    return flags if len(flags) > 1 and given else []
 
 
-def _flagged(
-    records: Sequence[Record],
-    columns: Sequence[str],
-    roles: Mapping[str, tuple[str, ...]],
-    found: dict[str, str],
-    notes: list[str],
-) -> list[Record]:
-    """Records with the list of a row's labels as `label`, where the file has a column a label."""
-    if "label" not in roles or "label" in found or not (flags := _flags(records, columns, found)):
-        return list(records)
-    notes.append(f"label: the columns {', '.join(flags)}, where a row says 1 or true")
-    found["label"] = "label"
-    return [
-        replace(record, columns={**record.columns, "label": [c for c in flags if _is_yes(record.columns.get(c))]})
-        for record in records
-    ]
+def _flagged(record: Record, flags: Sequence[str]) -> Record:
+    """The record with the list of its labels as `label`, where the file has a column a label."""
+    return replace(record, columns={**record.columns, "label": [c for c in flags if _is_yes(record.columns.get(c))]})
 
 
 def _is_yes(value: Any) -> bool:

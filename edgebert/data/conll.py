@@ -17,6 +17,7 @@ from edgebert.types import Record
 TAG_LIKE = re.compile(r"O|[A-Z]-\S+")
 COMMENT = re.compile(r"#[ \t]|#(begin|end) |#\w+ ?= ?|###\S")
 _ENTITY = re.compile(r"(?:NER|NE|Entity|name)=(O|[BIELSUMW]-[^\s()]+)", re.IGNORECASE)
+_COLUMNS = re.compile(r"# *global\.columns *= *(.+)")  # of CoNLL-U Plus
 DOCUMENT = "-DOCSTART-"
 CONLLU_COLUMNS = 10
 LONG = 200  # words that no sentence has
@@ -97,6 +98,9 @@ def _sentences(text: list[str], place: str) -> tuple[list[Sentence], list[str] |
         cells = _columns(line, tabbed)
         if DOCUMENT in cells[:2]:
             sentences.append([])
+            continue
+        if header is None and (names := _COLUMNS.match(line)) and len(names[1].split()) == width:
+            header = names[1].split()
             continue
         if not sentences[-1] and _is_comment(line, cells, width, tags):
             continue
@@ -215,8 +219,12 @@ def _is_comment(line: str, columns: list[str], width: int, tags: set[str]) -> bo
 
 def _wrong_columns(where: str, found: int, wanted: int, tabbed: bool) -> DataError:
     separator = "tabs" if tabbed else "spaces"
-    return DataError(
-        f"{found} column{'s' if found > 1 else ''} separated by {separator}, where the file's lines have {wanted}",
-        where=where,
-        hint="A line holds a word first and its tag last, with tabs or spaces between. Comments begin with '# '.",
+    what = f"{found} columns separated by {separator}, where the file's first line has {wanted}"
+    if found == 1:
+        what = f"the line has one column, where the file's first line has {wanted}"
+        what = "the line has one column, where a word and its tag are needed" if wanted == 2 else what
+    hint = (
+        "The file is read as one word a line: the word first and its tag last, with tabs or spaces between; comments "
+        "begin with '# '. Texts, one a line, are read by --task classify, where they have labels, or --task embed."
     )
+    return DataError(what, where=where, hint=hint)

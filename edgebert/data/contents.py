@@ -38,6 +38,15 @@ _OTHER_FORMATS = {  # ending -> (what it is, how to make rows of it)
     ".zst": ("compressed by Zstandard", "Unpack it: unzstd FILE. Read as they are: .gz .bz2 .xz .zip"),
     **dict.fromkeys((".tar", ".tgz", ".7z", ".rar"), ("an archive", "Unpack it and name the file or the folder.")),
 }  # fmt: skip
+_PAGE = ("a web page", "Download the file itself, not the page that shows it.")
+_MARKS = {  # beginning of the bytes in lower case -> what they are, whatever the file is called
+    b"version https://git-lfs": ("a pointer of Git LFS in place of the file", "Fetch the file: git lfs pull"),
+    b"<!doctype html": _PAGE,
+    b"<html": _PAGE,
+    b"<?xml": ("an XML file", f"{_SAVE}."),
+    b"\x1f\x8b": ("compressed by gzip", "Let its name end in .gz: it is unpacked then."),
+    b"pk\x03\x04": ("an Excel workbook or an archive", f"{_SAVE}, or let the name of an archive end in .zip."),
+}
 
 
 def bare_name(path: Path) -> Path:
@@ -70,6 +79,9 @@ def read_bytes(path: Path, place: str) -> bytes:
     except (EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, ValueError, NotImplementedError) as error:
         what = f"not a whole {suffix} file: {first_line(error)}"
         raise DataError(what, where=place, hint="Copy or write it again.") from None
+    for mark, (what, hint) in _MARKS.items():
+        if content[:100].lstrip().lower().startswith(mark):
+            raise DataError(f"{what}, which edgebert does not read", where=place, hint=hint)
     check_cells(content, place)
     return content
 

@@ -92,12 +92,12 @@ def _separator(text: str, usual: str) -> str:
 
 
 def _parsed(text: str, separator: str, **dialect: Any) -> Iterator[Line]:
-    """Rows that are not blank. Raises csv.Error(what, line) where `strict` finds a fault."""
+    """Rows that are not blank: pandas too reads nothing of a line of spaces. Raises csv.Error(what, line) where `strict` finds a fault."""
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, **dialect)
     last = 0
     try:
         for cells in reader:
-            if cells:
+            if len(cells) > 1 or (cells and cells[0].strip()):
                 yield last + 1, cells
             last = reader.line_num
     except csv.Error as error:
@@ -175,6 +175,10 @@ def _header(rows: list[Line], notes: list[str]) -> tuple[list[str], list[Line]]:
     if why:
         notes.append(f"line {rows[0][0]} is read as a row, not as a header: {why}")
         return [f"column{i}" for i in range(1, len(first) + 1)], rows
+    if not {name.strip().casefold() for name in first} & usual_names():
+        notes.append(
+            f"line {rows[0][0]} is read as the header: {', '.join(_short(name) for name in first[:5] if name.strip())}"
+        )
     kept = [row for row in below if row[1] != first]
     if len(kept) < len(below):
         notes.append(f"{len(below) - len(kept)} rows that repeat the header left out")
@@ -228,8 +232,10 @@ def _fitted(header: list[str], rows: list[Line], place: str, notes: list[str]) -
         rows = [(line, cells[1:]) for line, cells in rows]
     for line, cells in rows:
         if len(cells) != len(header):
-            hint = "Quote a cell that holds what separates cells, a quote or a line end."
-            what = f"{len(cells)} columns, but the header has {len(header)}"
+            hint = (
+                "The first line names the columns. Quote a cell that holds what separates cells, a quote or a line end."
+            )
+            what = f"{len(cells)} column{'s' if len(cells) > 1 else ''}, but the header has {len(header)}"
             raise DataError(what, where=f"{place}:{line}", hint=hint)
     return _named(header, rows, notes)
 

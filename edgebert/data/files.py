@@ -18,7 +18,7 @@ from edgebert.data.delimited import usual_names
 from edgebert.data.found import Found, Part, role
 from edgebert.data.json_rows import parse_whole, records_of
 from edgebert.data.labelled_lines import are_labelled
-from edgebert.data.layout import is_tagged
+from edgebert.data.layout import is_tagged, plain_name
 from edgebert.data.nested import is_splits, is_squad, row_records, squad_records
 from edgebert.data.shapes import Shape, rows_of, split_tables
 from edgebert.data.tables import read_csv, read_json, read_labelled_lines, read_lines, read_parquet, read_tsv
@@ -26,7 +26,7 @@ from edgebert.data.text import decode
 from edgebert.data.webanno import MARK as WEBANNO_MARK
 from edgebert.data.webanno import read_webanno
 from edgebert.errors import DataError
-from edgebert.types import Record, Split
+from edgebert.types import SPLITS, Record, Split
 
 Reader = Callable[[bytes, str, str, list[str]], list[Record]]  # (content, place, encoding, notes to add to)
 READERS: dict[str, Reader] = {
@@ -44,6 +44,7 @@ READERS: dict[str, Reader] = {
 _TABLES = {".json": "json", ".jsonl": "json", ".ndjson": "json", ".csv": "csv", ".parquet": "parquet"}
 LABELLED = frozenset(LABEL_ROLES)  # roles that a line of plain text cannot play
 SUFFIXES = frozenset({*_TABLES, ".conll", ".txt", ".bio", ".bio2", ".iob", ".iob2", ".tsv", ".annotated", ".conllu"})
+_SPLIT_COLUMNS = ("split", "splits", "partition", "subset", "set", "fold", "datasplit", "semevalset")
 SNIFFED, SNIFFED_BYTES = 20, 100_000  # lines
 WORD_NAMES = frozenset({"word", "words", "token", "tokens", "tag", "tags"})  # in the header of a file of tagged words
 _PAPERS = ("readme", "license", "licence", "copying", "notice", "citation")
@@ -83,7 +84,31 @@ def read_parts(
         return _nested_parts(nested, split, place, content)
     notes: list[str] = []  # what the reader guessed from what, and what it left out
     records = READERS[reader](content, place, encoding, notes)
-    return (_part(records, split, place, content),), tuple(f"{path.name}: {note}" for note in notes)
+    part = _part(records, split, place, content)
+    parts = _by_column(part, notes) if split is None else (part,)
+    return parts, tuple(f"{path.name}: {note}" for note in notes)
+
+
+def _by_column(part: Part, notes: list[str]) -> tuple[Part, ...]:
+    """Parts by the column that names the split of each row, where there is one; else the part as it is."""
+    names = {plain_name(str(column)): column for column in part.records[0].columns}
+    for column in (names[name] for name in _SPLIT_COLUMNS if name in names):
+        told = [role(str(record.columns.get(column))) for record in part.records]
+        found: list[Split] = [split for split in SPLITS if split in told]
+        if None in told or "train" not in found or len(found) < 2:
+            continue
+        counts = ", ".join(f"{told.count(split)} {split}" for split in found)
+        notes.append(f"the column '{column}' tells the split of each row: {counts}")
+        return tuple(
+            replace(
+                part,
+                split=split,
+                records=tuple(record for record, own in zip(part.records, told, strict=True) if own == split),
+                content=part.content if split == "train" else b"",  # hashed once
+            )
+            for split in found
+        )
+    return (part,)
 
 
 def _part(records: Sequence[Record], split: Split | None, place: str, content: bytes) -> Part:
@@ -224,7 +249,7 @@ def _sniff(path: Path, content: bytes, place: str, roles: Collection[str] | None
         return "parquet"
     if content.removeprefix(b"\xef\xbb\xbf").startswith(WEBANNO_MARK.encode()):
         return "webanno"
-    head = [line for line in content.split(b"\n")[:SNIFFED] if line.strip()]
+    head = [line for line in content.split(b"\n" if b"\n" in content else b"\r")[:SNIFFED] if line.strip()]
     if not head:
         return "conll"
     if b" <=> " in head[0]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgebert import registry
 from edgebert.data import catalogue, find_all, read_rows
-from edgebert.data.columns import BOOKKEEPING, assign
+from edgebert.data.columns import assign, is_bookkeeping
 from edgebert.data.conll import LINES
 from edgebert.data.lists import read_list
 from edgebert.data.long import is_long
@@ -157,11 +157,13 @@ def _guess(part: Part) -> str:
             return "ner"
         if name == "ner" and {"words", "tags"} <= found:
             return "ner" if _is_entities(part) else "tag"
-        if name == "similarity" and {"text", "second", "score"} <= found and not _number(columns, roles["score"]):
+        if name == "similarity" and not _has_score(part, columns, roles["score"]):
             continue
+        if name == "qa" and any(isinstance(columns.get(answer), bool) for answer in roles["answers"]):
+            continue  # yes or no of a question and a passage
         if found == roles.keys() or (name == "qa" and {"text", "second", "answers"} <= found):
             return name
-    told = {name: value for name, value in columns.items() if str(name).casefold() not in BOOKKEEPING}
+    told = {name: value for name, value in columns.items() if not is_bookkeeping(name)}
     texts = [value for value in told.values() if isinstance(value, str) and " " in value.strip()]
     if len(told) == 3 and len(texts) == 2 and any(_is_score(part, name) for name in told):
         return "similarity"
@@ -171,7 +173,7 @@ def _guess(part: Part) -> str:
 def _is_score(part: Part, name: str) -> bool:
     """Whether a column is numbers, not all of them whole, as those of classes are."""
     values = [record.columns.get(name) for record in part.records[:GUESSED]]
-    return all(map(_is_number, values)) and any("." in str(value) for value in values)
+    return all(map(_is_number, values)) and any(not float(value or 0).is_integer() for value in values)
 
 
 def _is_entities(part: Part) -> bool:
@@ -188,8 +190,15 @@ def _has_label(columns: Mapping[str, Any]) -> bool:
     return any(value != columns.get("entities") for value in labels)
 
 
-def _number(columns: Mapping[str, Any], names: Sequence[str]) -> bool:
-    return any(_is_number(value) for column, value in columns.items() if str(column).casefold() in ("score", *names))
+def _has_score(part: Part, columns: Mapping[str, Any], names: Sequence[str]) -> bool:
+    """Whether a column is one of scores: numbers under a name of scores, or under that of labels, if not all whole."""
+    for column, value in columns.items():
+        name = str(column).casefold()
+        if name == "label" and _is_score(part, column):
+            return True
+        if name != "label" and name in ("score", *names) and _is_number(value):
+            return True
+    return False
 
 
 def _is_number(value: Any) -> bool:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from edgebert.data.contents import MAX_ROWS, too_large
+from edgebert.data.nested import squad_records
 from edgebert.data.shapes import rows_of
 from edgebert.data.text import decode, lines
 from edgebert.errors import DataError, shown
@@ -24,6 +25,8 @@ def read_json(content: bytes, place: str, encoding: str = "utf-8", notes: list[s
     notes = [] if notes is None else notes
     text = decode(content, place, encoding)
     value = parse_whole(text, notes)
+    if isinstance(value, list) and value and isinstance(value[0], dict) and {"context", "qas"} <= value[0].keys():
+        return squad_records({"data": [{"paragraphs": [one]} for one in value]}, place)
     if isinstance(value, list):
         return records_of(value, place)
     if shape := rows_of(value):

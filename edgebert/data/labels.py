@@ -11,7 +11,32 @@ from edgebert.data.columns import LABEL_ROLES
 from edgebert.errors import DataError
 from edgebert.types import Record, Row, Split
 
-HIDDEN = frozenset({"", "-1", "-1.0", "?", "-", "_", "unknown", "hidden", "nan", "none", "null", "n/a", "na", "<na>"})
+HIDDEN = frozenset(
+    {
+        "",
+        "-1",
+        "-1.0",
+        "?",
+        "-",
+        "_",
+        "unknown",
+        "hidden",
+        "nan",
+        "none",
+        "null",
+        "n/a",
+        "na",
+        "<na>",
+        "tbd",
+        "*",
+        "-99",
+        "-100",
+        "-100.0",
+        "unlabeled",
+        "unlabelled",
+        "masked",
+    }
+)
 _WHOLE = re.compile(r"-?\d+(\.0+)?")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 

@@ -31,6 +31,7 @@ _OTHER_NAMES = (
     *("", "#", "id", "index", "idx", "i", "tokenid", "start", "end", "lemma", "misc", *DOCUMENT_NAMES),
     *("pos", "upos", "xpos", "postag", "postags", "chunk", "feats", "features", "head", "deprel", "shape", "ner2"),
 )
+_PART_OF_SPEECH = ("upos", "xpos", "pos", "postag", "postags")
 _FEW = 3  # words that are too few to tell a pattern
 
 
@@ -82,13 +83,15 @@ def find_layout(sentences: Sequence[Sentence], header: Cells | None = None) -> L
     tag = width - 1
     if header is not None:
         first = next((column for column in range(1, width) if columns.are_tags(column)), tag)
-        return _named(header, word, first, sentence)
+        return _named(header, word, first, sentence, tagged=columns.are_tags(first))
     if word == 0 and columns.are_tags(0) and not columns.are_tags(tag):
         word, tag = tag, 0
         notes.append("the first column is read as the tag and the last as the word")
     else:
         tag, told = _tag_column(columns, word, tag)
         notes += told
+        if notes and not told and tag - word > 1:
+            notes.append(f"column {tag + 1} is read as the tag, as the last")
     if width > 2 and not notes:
         notes.append(f"of {width} columns the first is read as the word and the last as the tag")
     prefixes = _prefixes(sentences, word)
@@ -175,11 +178,16 @@ def _tag_column(columns: _Columns, word: int, last: int) -> tuple[int, list[str]
     return first, notes
 
 
-def _named(header: Cells, word: int, tag: int, sentence: int | None) -> Layout:
-    """The layout that a header tells; what it does not tell is as given."""
+def _named(header: Cells, word: int, tag: int, sentence: int | None, *, tagged: bool) -> Layout:
+    """The layout that a header tells; what it does not tell is as given.
+
+    Args:
+        tagged: whether some column has the tags of entities.
+    """
     names = [plain_name(cell) for cell in header]
     word = next((names.index(name) for name in WORD_NAMES if name in names), word)
-    tag = next((names.index(name) for name in TAG_NAMES if name in names), tag)
+    usual = (*TAG_NAMES, *(() if tagged else _PART_OF_SPEECH))
+    tag = next((names.index(name) for name in usual if name in names), tag)
     sentence = next((names.index(name) for name in SENTENCE_NAMES if name in names), sentence)
     aside = [cell.strip() for i, cell in enumerate(header) if i not in (word, tag, sentence) and cell.strip()]
     note = f"the first line names the columns: '{header[word]}' is read as the word, '{header[tag]}' as the tag"

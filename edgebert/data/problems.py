@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from edgebert.types import Row, Split
 
+MISSING = frozenset(("nan", "none", "null", "n/a", "na", "<na>", "#n/a"))
 MANY = 10  # rows, of which not all have one label by chance
 SKEW = 20  # times as many rows of the largest class as of the smallest
 MOST = 0.8  # of a label's texts that hold its name, and of the labels, before it counts as told in the text
@@ -15,7 +16,9 @@ MOST = 0.8  # of a label's texts that hold its name, and of the labels, before i
 def problems(rows: Mapping[Split, Sequence[Row]]) -> list[str]:
     """Notes on contradicting labels, rare classes, and labels that stand in their own texts."""
     train = [row for row in rows.get("train", ()) if row.labels]
-    return [*_contradictions(train), *_imbalance(train), *_leaks(train), *_constant(rows)] if train else []
+    if not train:
+        return _without_entities(rows)
+    return [*_contradictions(train), *_imbalance(train), *_missing(train), *_leaks(train), *_constant(rows)]
 
 
 def _contradictions(rows: Sequence[Row]) -> list[str]:
@@ -28,12 +31,37 @@ def _contradictions(rows: Sequence[Row]) -> list[str]:
 
 def _imbalance(rows: Sequence[Row]) -> list[str]:
     counts = Counter(label for row in rows for label in row.labels)
+    if len(counts) == 1 and len(rows) >= MANY:
+        return [f"train: all {len(rows)} rows have the label '{next(iter(counts))}': there is nothing to tell apart"]
     notes = []
     if single := sorted(label for label, n in counts.items() if n == 1):
         notes.append(f"train: {len(single)} labels have a single row: {_few(single)}")
     (most, n_most), (least, n_least) = counts.most_common()[0], counts.most_common()[-1]
     if n_most > SKEW * n_least:
         notes.append(f"train: labels are uneven, from {n_most} rows of '{most}' to {n_least} of '{least}'")
+    return notes
+
+
+def _missing(rows: Sequence[Row]) -> list[str]:
+    """Labels that pandas, Excel and SQL write where there is none."""
+    counts = Counter(label for row in rows for label in row.labels if label.casefold() in MISSING)
+    return [
+        f"train: the label of {n} rows is '{label}': remove them if this says that they have none"
+        for label, n in counts.items()
+    ]
+
+
+def _without_entities(rows: Mapping[Split, Sequence[Row]]) -> list[str]:
+    """Splits of many rows in which no word has a tag but O, where train has others."""
+    if not any(tag != "O" for row in rows.get("train", ()) for tag in row.tags):
+        return []
+    notes = []
+    for split in ("dev", "test"):
+        own = rows.get(split, ())
+        if len(own) >= MANY and all(row.tags and set(row.tags) == {"O"} for row in own):
+            notes.append(
+                f"{split}: none of its {len(own)} rows has an entity, as where tags are hidden: it tells nothing"
+            )
     return notes
 
 

@@ -45,5 +45,7 @@ def decode(content: bytes, place: str, encoding: str) -> str:
 
 
 def lines(content: bytes, place: str, encoding: str) -> list[str]:
-    """Lines without their ends. Only LF and CRLF end one: a word may hold any other separator of Unicode."""
-    return [line.removesuffix("\r") for line in decode(content, place, encoding).split("\n")]
+    """Lines without their ends. Only LF and CRLF end one, or CR where there is neither, as old programs for the Mac write
+    it: a word may hold any other separator of Unicode."""
+    text = decode(content, place, encoding)
+    return [line.removesuffix("\r") for line in text.split("\n" if "\n" in text else "\r")]

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 Ranked = tuple[tuple[str, float], ...]  # labels with their probabilities, the best first
+JOINTS = ("|", ",", ";", "#")  # what people put between the labels of one cell
 KEPT = 3  # labels of a ranking
 SET = "with fit, compress or data inspect: --set"  # the commands that set a task's options
 LABEL_HINT = "A label is a text or a whole number: complete the row or remove it."
@@ -95,7 +96,7 @@ def read_labels(records: Sequence[Record], separator: str) -> tuple[list[Any], l
         return [[i for i, flag in enumerate(value) if flag] for value in values], notes
     if separator:
         texts = [value for value in values if isinstance(value, str)]
-        between = next((one for one in (separator, ",", ";") if any(one in text for text in texts)), separator)
+        between = next((one for one in (separator, *JOINTS) if _joins(one, texts)), separator)
         if between != separator:
             notes.append(f"labels are taken apart at '{between}', as none holds '{separator}'")
         return [value.split(between) if isinstance(value, str) else value for value in values], notes
@@ -112,13 +113,20 @@ def _are_flags(values: Sequence[Any]) -> bool:
     return all(isinstance(flag, int | float) and flag in (0, 1) for value in values for flag in value)
 
 
+def _joins(separator: str, texts: Sequence[str]) -> bool:
+    """Whether something stands on either side of it wherever it stands: C# is one label."""
+    found = [text.split(separator) for text in texts if separator in text]
+    return bool(found) and (separator != "#" or all(part.strip() for parts in found for part in parts))
+
+
 def joined_labels(labels: Iterable[str]) -> list[str]:
-    """Labels that look like several, some part of which stands alone or in another too."""
+    """Labels that look like several: some part stands alone or in another too, or no space is where they are joined."""
     known = set(labels)
-    for separator in "|,;":
+    for separator in JOINTS:
         joined = sorted(label for label in known if separator in label)
         parts = Counter(part.strip() for label in joined for part in label.split(separator))
-        if any(part in known or n > 1 for part, n in parts.items()):
+        close = all(all(part and part == part.strip() for part in label.split(separator)) for label in joined)
+        if joined and all(parts) and (close or any(part in known or n > 1 for part, n in parts.items())):
             return joined
     return []
 

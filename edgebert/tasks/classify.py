@@ -93,7 +93,10 @@ class Classify(Task):
     title = "labels of a text"
     head = "sequence-classification"
     columns = {
-        "text": ("text", "sentence", "utterance", "query", "review", "content", "message", "comment"),
+        "text": (
+            *("text", "sentence", "utterance", "utt", "query", "review", "content", "message", "comment"),
+            *("comment_text", "tweet", "text_a"),
+        ),
         "label": ("label", "labels", "intent", "category", "class", "sentiment", "target", "topic"),
     }
     aliases = ("intent", "sentiment", "classification")

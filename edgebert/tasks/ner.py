@@ -13,6 +13,7 @@ from edgebert.data.bio import entities, normalise
 from edgebert.data.tagged import SPANS, TAGS, WORDS, place, read_rows
 from edgebert.tasks import Task
 from edgebert.tasks._encode import word_windows
+from edgebert.tasks._labels import told as left_out
 from edgebert.tasks._words import best_tags, placed, split_words
 from edgebert.types import Feature, Outputs, Record, Row, Score, TypeScore
 
@@ -46,9 +47,8 @@ class Ner(Task):
         pairs, told = read_rows(list(records))
         kept = [(record, row) for record, row in pairs if row.words]
         tags, notes = normalise([row.tags for _, row in kept], lambda i, j: place(kept[i][0], j))
-        if len(kept) < len(pairs):
-            notes.append(f"{len(pairs) - len(kept)} rows without words left out")
-        return [replace(row, tags=bio) for (_, row), bio in zip(kept, tags, strict=True)], [*told, *notes]
+        rows = [replace(row, tags=bio) for (_, row), bio in zip(kept, tags, strict=True)]
+        return rows, [*told, *notes, *left_out(len(pairs) - len(kept), "without words")]
 
     def labels(self, rows: Iterable[Row]) -> tuple[str, ...]:
         """`O`, then `B-X` and `I-X` of each type, types sorted."""

@@ -45,9 +45,24 @@ class Pair(Task):
     metric = "accuracy"
     head = "sequence-classification"
     columns = {
-        "text": ("text", "text1", "sentence1", "premise", "question1", "first"),
-        "second": ("second", "text2", "sentence2", "hypothesis", "question2"),
-        "label": ("label", "gold_label", "class", "is_duplicate", "paraphrase"),
+        "text": (
+            *("text", "text1", "text_a", "sentence1", "sentence_a", "premise", "question1", "first", "#1 string"),
+            *("question", "query"),
+        ),
+        "second": (
+            *("second", "text2", "text_b", "sentence2", "sentence_b", "hypothesis", "hypo", "question2", "#2 string"),
+            *("sentence", "passage", "document"),
+        ),
+        "label": (
+            "label",
+            "gold_label",
+            "entailment_label",
+            "class",
+            "is_duplicate",
+            "paraphrase",
+            "quality",
+            "answer",
+        ),
     }
     aliases = ("paraphrase", "nli")
     inputs = ("text1", "text2")

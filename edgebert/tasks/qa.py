@@ -64,7 +64,7 @@ class QuestionAnswering(Task):
     columns = {
         "text": ("question", "query"),
         "second": ("context", "passage", "paragraph", "document"),
-        "answers": ("answers", "answer"),
+        "answers": ("answers", "answer", "answer_text"),
         "group": ("group", "title", "article"),
     }
     aliases = ("question-answering",)

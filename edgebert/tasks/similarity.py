@@ -30,9 +30,9 @@ class Similarity(VectorTask):
     title = "how alike two texts are"
     metric = "Spearman correlation"
     columns = {
-        "text": ("text", "text1", "sentence1", "first"),
-        "second": ("second", "text2", "sentence2"),
-        "score": ("score", "similarity", "similarity_score", "label"),
+        "text": ("text", "text1", "text_a", "sentence1", "sentence_a", "first"),
+        "second": ("second", "text2", "text_b", "sentence2", "sentence_b"),
+        "score": ("score", "similarity", "similarity_score", "relatedness_score", "label"),
     }
     aliases = ("sts",)
     inputs = ("text1", "text2")
