@@ -23,7 +23,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from tests.families import FAMILIES, HEADS, tiny
+from tests.families import FAMILIES, HEADS, WITHOUT_SPANS, tiny
 
 LENGTHS = (16, 32)
 N_ROWS, N_CALIBRATION = 8, 8
@@ -38,7 +38,8 @@ PACKAGES = (
 
 
 def measure(family: str, head: str, format: str, precisions: list[str]) -> dict[str, Any]:
-    """Each precision's worst difference on real and edge rows, the one over the outputs' deviation, and its failures; or why there is none."""
+    """Each precision's worst difference on real and edge rows, also over the outputs' deviation, and its failures; or why
+    there is none."""
     import numpy as np
     import torch
 
@@ -48,6 +49,8 @@ def measure(family: str, head: str, format: str, precisions: list[str]) -> dict[
     from edgebert.verify.edges import batch_of, edge_batches
     from edgebert.verify.parity import compare, make_reference
 
+    if head == "question-answering" and family in WITHOUT_SPANS:
+        return {"fp32": {"reason": "transformers has no question-answering head for this family"}}
     torch.set_num_threads(1)
     model = tiny(family, head)
     drawn = np.random.default_rng(0)

@@ -29,7 +29,6 @@ from edgebert.measure.protocol import Entry, fixed_length, interleave
 from edgebert.modeling.checkpoint import load_student
 from edgebert.modeling.graph import TorchSession, make_source
 from edgebert.trials import Judge, choose_trial
-from edgebert.verify.parity import share_equal
 
 HERE = Path(__file__).parent
 DEFAULT = HERE.parent / "runs" / "ner-atis-pixel6" / "stages"
@@ -78,6 +77,10 @@ class World:
     def score_of(self, predicted: list[Any]) -> float:
         return self.task.score(self.rows, predicted, "dev").value
 
+    def share_equal(self, ours: list[Any], theirs: list[Any]) -> float:
+        same = [agree for a, b in zip(ours, theirs, strict=True) for agree in self.task.same(a, b)]
+        return sum(same) / len(same)
+
     def score(self, session: Runner) -> float:
         return self.score_of(self.predict(session))
 
@@ -89,9 +92,7 @@ def convert(world: World, work: Path) -> tuple[Path, Path, str, dict[str, float]
     started = time.perf_counter()
     exported = converter.export(source, work)
     seconds = time.perf_counter() - started
-    judge = Judge(
-        predict=world.predict, score=world.score_of, same=lambda found, aim: share_equal(world.task, found, aim)
-    )
+    judge = Judge(predict=world.predict, score=world.score_of, same=world.share_equal)
     chosen, table = choose_trial(converter, source, exported, "int8", work, judge=judge, log=lambda **_: None)
     trial = next(row["trial"] for row in table if row["chosen"])
     return exported.path, chosen.path, trial, {"seconds": seconds}

@@ -31,16 +31,18 @@ from edgebert.tasks import Task
 from edgebert.teachers.fitting import fit_teacher, teacher_settings
 from edgebert.training.run import judge, pad_id
 from edgebert.trials import TRIAL_ROWS, Judge, choose_trial
-from edgebert.types import Artifact, Candidate, Student
+from edgebert.types import Artifact, Candidate, Outputs, Student
 from edgebert.verify.contents import file_failures
 from edgebert.verify.edges import edge_batches
 from edgebert.verify.parity import (
     TOLERANCES,
     compare_task,
     failures_otherwise,
+    for_task,
     make_reference,
     row_batches,
-    share_equal,
+    share_decided,
+    unbatched,
 )
 
 
@@ -136,13 +138,19 @@ def convert_stage(job: Fit, name: str, model: Stage) -> Stage:
         rows = job.dataset.splits["dev"][:TRIAL_ROWS]
         features = job.task.encode(rows, student.tokenizer, job.dataset.labels, job.max_length)
         source = _source(job, student, model.path)
+        batches = row_batches(features, source.pad_id)
+        reference = for_task(make_reference(TorchSession(student.model), batches, {}, job.dataset.labels), task)
         made = []
 
-        judge = Judge(
-            predict=lambda session: task.decode(rows, features, run_features(session, features), job.dataset.labels),
-            score=lambda found: task.score(rows, found, "dev").value,
-            same=lambda found, aim: share_equal(task, found, aim),
-        )
+        def judge_of(kind: str) -> Judge:
+            return Judge(
+                predict=lambda session: [session.run(batch) for batch in batches],
+                score=lambda found: task.score(rows, decoded(found), "dev").value,
+                same=lambda found, _: share_decided(reference, found, kind),
+            )
+
+        def decoded(found: list[Outputs]) -> list[Any]:
+            return task.decode(rows, features, unbatched(found, features), job.dataset.labels)
 
         for format in formats:
             converter = registry.converter(format)
@@ -153,7 +161,7 @@ def convert_stage(job: Fit, name: str, model: Stage) -> Stage:
             for precision in (p for p in precisions if p in converter.precisions):
                 chosen, table = choose_trial(
                     converter, source, exported, precision, folder,
-                    judge=judge, log=job.run.log,
+                    judge=judge_of(converter.precisions[precision].kind), log=job.run.log,
                 )  # fmt: skip
                 made.append(_describe(chosen, folder) | {"trials": table})
         return made
@@ -166,7 +174,7 @@ def convert_stage(job: Fit, name: str, model: Stage) -> Stage:
         "rows": (TRIAL_ROWS, CALIBRATION_ROWS),
         "lengths": job.lengths,
     }
-    return job.run.stage(f"convert-{name}", inputs, make, version=5)
+    return job.run.stage(f"convert-{name}", inputs, make, version=6)
 
 
 def _source(job: Fit, student: Student, folder: Path) -> Source:

@@ -164,13 +164,14 @@ class TorchSession:
     def __init__(self, model: nn.Module, threads: int = 0) -> None:
         self.graph, self.threads = Graph(model).eval(), threads
         self.runtime_version = str(torch.__version__)
-        config = model.config
+        config: Any = model.config
         self.parts = parts_of(config, type(model).__name__)
         self.vocab_size, self.pad_id = int(config.vocab_size), int(config.pad_token_id or 0)
 
     def tables(self) -> dict[str, np.ndarray]:
         """Embedding tables by name, (rows, width): weights of which no set of rows reads all. The words' comes first."""
-        words = self.graph.model.get_input_embeddings()  # type: ignore[union-attr, operator]
+        model: Any = self.graph.model
+        words = model.get_input_embeddings()
         found = [(name, one) for name, one in self.graph.named_modules() if isinstance(one, nn.Embedding)]
         found.sort(key=lambda pair: pair[1] is not words)
         return {name: one.weight.detach().float().cpu().numpy() for name, one in found}

@@ -76,7 +76,7 @@ def make_reference(
         raise EdgebertError("the model itself gives NaN or infinity", hint="Its weights are damaged: train it again.")
     longest = max((batch["input_ids"].shape[1] for batch in edges.values()), default=0)
     more = edges_of(batches, getattr(model, "vocab_size", 0), longest, getattr(model, "pad_id", 0)) if longest else {}
-    every: dict[str, Sequence[Batch]] = {name: [batch] for name, batch in edges.items()} | more
+    every: dict[str, list[Batch]] = {name: [batch] for name, batch in edges.items()} | more
     edge_outputs: dict[str, Sequence[Outputs]] = {}
     for name, kind in every.items():
         try:
@@ -167,7 +167,7 @@ def compare_task(
     split: str,
 ) -> Parity:
     """`compare`, with the task's own answers and metric; `reference.batches` are the features, one each."""
-    reference = replace(reference, answers=[_by_task(answer, task) for answer in reference.told()])
+    reference = for_task(reference, task)
     comparison, outputs = compare(session, reference, kind)
     labels = reference.labels
     predicted = task.decode(rows, features, unbatched(outputs, features), labels)
@@ -185,9 +185,9 @@ def compare_task(
     return Parity(**facts, score=score, reference_score=aim)
 
 
-def share_equal(task: Task, ours: Sequence[Any], theirs: Sequence[Any]) -> float:
-    """The share of answers of two lists of predictions of the same rows that are equal, 0 to 1; 1 without any."""
-    return _share([agree for a, b in zip(ours, theirs, strict=True) for agree in task.same(a, b)])
+def for_task(reference: Reference, task: Task) -> Reference:
+    """The reference with answers as the task gives them, such as labels from its threshold on."""
+    return replace(reference, answers=[_by_task(answer, task) for answer in reference.told()])
 
 
 def share_decided(reference: Reference, found: Sequence[Outputs], kind: str) -> float:
@@ -221,8 +221,8 @@ def _compared(
     for kind, outputs in edges.items():
         expected, batches = _each(reference.edge_outputs[kind]), _each(reference.edges[kind])
         if _alike(name, outputs, expected):
-            pair = [_values(name, answer, side, batches) for side in (outputs, expected)]
-            on_edges[kind] = distance(*pair, unit).nrmse
+            mine, aim = (_values(name, answer, side, batches) for side in (outputs, expected))
+            on_edges[kind] = distance(mine, aim, unit).nrmse
         else:
             on_edges[kind] = FAR.nrmse
     width = theirs.shape[1]
