@@ -186,3 +186,62 @@ def test_a_header_of_unusual_names_is_told(tmp_path: Path) -> None:
     found = told(tmp_path / "a.csv", "v1,v2\n" + rows("{yes},a text {i}\n"))
     assert "a.csv: line 1 is read as the header: v1, v2" in found.notes
     assert short(found.examples[0]) == ("a text 0", "", ("no",))
+
+
+def test_folders_of_labels_hold_a_text_a_file(tmp_path: Path) -> None:
+    for split in ("train", "test"):
+        for label in ("pos", "neg", "unsup"):
+            folder = tmp_path / "imdb" / split / label
+            folder.mkdir(parents=True)
+            for i in range(3):
+                (folder / f"{i}_7.txt").write_text(f"{label} review {i}\nof two lines\n")
+    (tmp_path / "imdb" / "imdbEr.txt").write_text("0.1\n0.2\n")
+    found = inspect([str(tmp_path / "imdb")])
+    assert {split: dict(view.labels) for split, view in found.splits.items()} == {
+        "train": {"neg": 3, "pos": 3},
+        "test": {"neg": 3, "pos": 3},
+    }
+    assert short(found.examples[0]) == ("neg review 0\nof two lines", "", ("neg",))
+    assert "folders left aside: unsup" in found.notes
+    alone = inspect([str(tmp_path / "imdb" / "test")])
+    assert {split: dict(view.labels) for split, view in alone.splits.items()} == {"train": {"neg": 3, "pos": 3}}
+    with pytest.raises(DataError, match="no data file"):
+        inspect([str(tmp_path / "imdb" / "train")], task="ner")
+
+
+NEW_YORK = ("New/B-LOC", "York/I-LOC")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "note"),
+    [
+        ("a.tsv", "doc\tsent\ttok\tner\n" + "d\t0\tin\tO\nd\t0\tNew\tB-LOC\nd\t0\tYork\tI-LOC\nd\t1\tno\tO\n", "'tok' is read as"),
+        ("b.tsv", "in\tO\t0.9\nNew\tB-LOC\t1.0\nYork\tI-LOC\t1e-3\n\nno\tO\t1\n", "those behind it are numbers"),
+        ("c.txt", "in/O New/B-LOC York/I-LOC\nno/O\n", "behind the last '/'"),
+        ("d.txt", "in_O New_B-LOC York_I-LOC\nno_O\n", "behind the last '_'"),
+        ("e.csv", "text,labels\nin New York,O B-LOC I-LOC\nno,O\n", "what spaces part"),
+        ("f.jsonl", '{"text": "in New York", "ner_tags": ["O", "B-LOC", "I-LOC"]}\n{"text": "no", "ner_tags": ["O"]}\n',
+         "what spaces part"),
+        ("g.json", '[{"tokens": ["in", "New", "York"], "entities": [{"type": "LOC", "start": 1, "end": 3}]},'
+         ' {"tokens": ["no"], "entities": []}]', "count words"),
+    ],
+)  # fmt: skip
+def test_more_ways_to_write_tagged_words(tmp_path: Path, name: str, content: str, note: str) -> None:
+    found = told(tmp_path / name, content)
+    assert found.task == "ner"
+    assert [(e.text, e.tagged) for e in found.examples] == [("in New York", NEW_YORK), ("no", ())]
+    assert any(note in one for one in found.notes)
+
+
+def test_words_alone_with_tags_are_no_texts_with_labels(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no column tells sentences apart"):
+        told(tmp_path / "a.csv", "text,tag\n" + "in,O\nRiga,B-LOC\n" * 15)
+
+
+def test_labels_in_several_spellings_and_broken_numbers_are_problems(tmp_path: Path) -> None:
+    found = told(
+        tmp_path / "a.csv", "text,label\n" + rows("a {i},Yes\n", 3) + rows("b {i},yes\n", 3) + rows("c {i},no\n", 3)
+    )
+    assert "train: the labels Yes, yes differ in capitals alone, and are labels of their own" in found.problems
+    numbers = told(tmp_path / "b.csv", "text,label\n" + rows("a {i},{b}.5\n"))
+    assert any("not whole" in problem for problem in numbers.problems)

@@ -111,7 +111,8 @@ def _aside(
     records: Sequence[Record], columns: Sequence[str], found: Mapping[str, str], flags: Sequence[str]
 ) -> list[str]:
     """A note on the columns that hold something and play no part."""
-    free = [c for c in columns if c not in found.values() and c not in flags and not is_bookkeeping(c)]
+    answers = [c for c in columns if c == "answer" and _n_phrases([str(r.columns.get(c)) for r in records]) > 1]
+    free = [c for c in columns if c not in (*found.values(), *flags) and (not is_bookkeeping(c) or c in answers)]
     aside = [
         str(column)
         for column in free

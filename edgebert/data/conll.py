@@ -38,6 +38,12 @@ def read_conll(content: bytes, place: str, encoding: str = "utf-8", notes: list[
                 f"each line is read as a sentence, what stands before the first '{between}' of a word as the word"
             )
         return _one_line_sentences(text, between, place)
+    if between := _separator_behind_words(text):
+        if notes is not None:
+            notes.append(
+                f"each line is read as a sentence, what stands behind the last '{between}' of a word as its tag"
+            )
+        return _one_line_sentences(text, between, place, first=False)
     if is_ontonotes(text):
         if notes is not None:
             notes.append("columns 4 and 11 of CoNLL-2012 are read as the word and its entity")
@@ -73,14 +79,29 @@ def _separator_in_words(text: list[str]) -> str:
     return "|" if all(TAG_LIKE.fullmatch(parts[-1]) for parts in parted) else ""
 
 
-def _one_line_sentences(text: list[str], between: str, place: str) -> list[Record]:
+def _separator_behind_words(text: list[str]) -> str:
+    """As `_separator_in_words`, for what may also stand within a word: `and/or/O Paris/B-LOC`, `Paris_B-LOC`."""
+    pairs = [pair for line in text[:200] for pair in line.split()]
+    lines = [line.split() for line in text[:200] if line.strip()]
+    if not lines or all(len(line) < 3 for line in lines):
+        return ""
+    for separator in "/_":
+        parted = [pair.rpartition(separator) for pair in pairs]
+        if all(word and TAG_LIKE.fullmatch(tag) for word, _, tag in parted):
+            return separator
+    return ""
+
+
+def _one_line_sentences(text: list[str], between: str, place: str, *, first: bool = True) -> list[Record]:
     records: list[Record] = []
     for number, line in enumerate(text, 1):
-        parted = [(pair.partition(between)[0], pair.rpartition(between)) for pair in line.split()]
+        parted = [(pair, pair.rpartition(between)) for pair in line.split()]
         if bad := next((tag for _, (_, mark, tag) in parted if not mark), None):
             hint = f"A word reads: word{between}TAG, or word{between}POS{between}TAG."
             raise DataError(f"'{shown(bad)}' has no '{between}' before a tag", where=f"{place}:{number}", hint=hint)
-        records += _record([(number, word, tag) for word, (_, _, tag) in parted], place)
+        words = [pair.partition(between)[0] if first else word for pair, (word, _, _) in parted]
+        tags = [tag for _, (_, _, tag) in parted]
+        records += _record([(number, word, tag) for word, tag in zip(words, tags, strict=True)], place)
     return records
 
 

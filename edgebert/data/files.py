@@ -17,6 +17,7 @@ from edgebert.data.contents import bare_name, exists, read_bytes
 from edgebert.data.delimited import usual_names
 from edgebert.data.found import Found, Part, role
 from edgebert.data.json_rows import parse_whole, records_of
+from edgebert.data.label_folders import read_label_folders
 from edgebert.data.labelled_lines import are_labelled
 from edgebert.data.layout import is_tagged, plain_name
 from edgebert.data.nested import is_splits, is_squad, row_records, squad_records
@@ -179,6 +180,8 @@ def from_folder(folder: Path, encoding: str, roles: Collection[str] | None = Non
     files = [path for path in sorted(folder.iterdir()) if _is_data(path)]
     named = [(path, role(path.name)) for path in files]
     taken: list[tuple[Path, Split | None]] = [(path, split) for path, split in named if split]
+    if not taken and (roles is None or "label" in roles) and (found := read_label_folders(folder, encoding)):
+        return found
     if len(named) == 1:  # alone it is all there is, whatever its name says
         taken = [(files[0], None)]
     if not taken:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from edgebert import registry
 from edgebert.data import catalogue, find_all, read_rows
 from edgebert.data.columns import assign, is_bookkeeping
-from edgebert.data.conll import LINES
+from edgebert.data.conll import LINES, TAG_LIKE
+from edgebert.data.layout import TAG_NAMES, plain_name
 from edgebert.data.lists import read_list
 from edgebert.data.long import is_long
 from edgebert.data.problems import problems
@@ -150,10 +151,14 @@ def _guess(part: Part) -> str:
         columns |= {name: value for name, value in record.columns.items() if columns.get(name) is None}
     if is_long(part.records):
         return "ner" if _is_entities(part) else "tag"
+    if _has_tags(part, columns):
+        return "ner"
     for name in ("qa", "ner", "similarity", "pair", "classify"):
         roles = registry.task(name).columns
         found = {role for role, usual in roles.items() if any(str(c).casefold() in (role, *usual) for c in columns)}
         if name == "ner" and {"text", "spans"} <= found and not _has_label(columns):
+            return "ner"
+        if name == "ner" and {"words", "spans"} <= found:
             return "ner"
         if name == "ner" and {"words", "tags"} <= found:
             return "ner" if _is_entities(part) else "tag"
@@ -168,6 +173,19 @@ def _guess(part: Part) -> str:
     if len(told) == 3 and len(texts) == 2 and any(_is_score(part, name) for name in told):
         return "similarity"
     return "classify" if len(columns) > 1 else "embed"
+
+
+def _has_tags(part: Part, columns: Mapping[str, Any]) -> bool:
+    """Whether a column under a name of tags has B-TYPE and O: one for each word of the text, or of the row's one word."""
+    for name in columns:
+        values = [record.columns.get(name) for record in part.records[:GUESSED]]
+        cells = [value.split() if isinstance(value, str) else value for value in values]
+        if plain_name(str(name)) not in TAG_NAMES or not all(isinstance(own, list) for own in cells):
+            continue
+        tags = [tag for own in cells for tag in own or ()]
+        if any(str(tag)[:2] in ("B-", "I-") for tag in tags) and all(TAG_LIKE.fullmatch(str(tag)) for tag in tags):
+            return True
+    return False
 
 
 def _is_score(part: Part, name: str) -> bool:

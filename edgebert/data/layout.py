@@ -14,7 +14,7 @@ Sentence = list[tuple[int, list[str]]]  # (line, its cells) of each word
 TYPED = re.compile(r"[BIELSUMW]-\S.*")
 PREFIX = re.compile(r"[a-z]{2,}(?:-[a-z]+)*:(?=.)")  # of a language, as WikiANN writes it
 _CHUNKS = frozenset(("ADJP", "ADVP", "CONJP", "INTJ", "LST", "NP", "PP", "PRT", "SBAR", "UCP", "VP", "NC", "PC", "VC"))
-WORD_NAMES = ("word", "words", "token", "tokens", "form", "surface", "text")
+WORD_NAMES = ("word", "words", "token", "tokens", "tok", "form", "surface", "text")
 TAG_NAMES = ("ner", "nertag", "nertags", "tag", "tags", "label", "labels", "entity", "iob", "bio", "biotag", "iobtag")
 SENTENCE_NAMES = (
     "sentenceid",
@@ -129,6 +129,9 @@ class _Columns:
         found = self.distinct(column) - {"O"}
         return bool(found) and all(TYPED.fullmatch(tag) for tag in found)
 
+    def are_numbers(self, column: int) -> bool:
+        return all(re.fullmatch(r"-?[0-9.]+(?:[eE]-?[0-9]+)?", cell) for cell in self.distinct(column))
+
     def types(self, column: int) -> set[str]:
         return {tag.partition("-")[2] for tag in self.distinct(column) - {"O"}}
 
@@ -159,6 +162,10 @@ def _word_column(sentences: Sequence[Sentence], width: int) -> tuple[int, int | 
 def _tag_column(columns: _Columns, word: int, last: int) -> tuple[int, list[str]]:
     """The column of tags, and notes: not one that says the same of every word, nor the deeper levels of nested ones."""
     tag, notes = last, []
+    while tag > word + 1 and columns.are_numbers(tag) and columns.are_tags(tag - 1):
+        tag -= 1
+        notes.append(f"column {tag + 1} is read as the tag: those behind it are numbers")
+    last = tag
     if last - word > 1 and not columns.are_tags(last):
         while tag > word + 1 and len(found := columns.distinct(tag)) == 1 and not found & {"O"}:
             tag -= 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 
+from edgebert.data.columns import is_number
 from edgebert.types import Row, Split
 
 MISSING = frozenset(("nan", "none", "null", "n/a", "na", "<na>", "#n/a"))
@@ -18,7 +19,14 @@ def problems(rows: Mapping[Split, Sequence[Row]]) -> list[str]:
     train = [row for row in rows.get("train", ()) if row.labels]
     if not train:
         return _without_entities(rows)
-    return [*_contradictions(train), *_imbalance(train), *_missing(train), *_leaks(train), *_constant(rows)]
+    return [
+        *_contradictions(train),
+        *_imbalance(train),
+        *_missing(train),
+        *_variants(train),
+        *_leaks(train),
+        *_constant(rows),
+    ]
 
 
 def _contradictions(rows: Sequence[Row]) -> list[str]:
@@ -49,6 +57,22 @@ def _missing(rows: Sequence[Row]) -> list[str]:
         f"train: the label of {n} rows is '{label}': remove them if this says that they have none"
         for label, n in counts.items()
     ]
+
+
+def _variants(rows: Sequence[Row]) -> list[str]:
+    """Labels that differ in case alone, and numbers that are no classes."""
+    labels = {label for row in rows for label in row.labels}
+    spellings = defaultdict(list)
+    for label in sorted(labels):
+        spellings[label.casefold()].append(label)
+    notes = [
+        f"train: the labels {', '.join(own)} differ in capitals alone, and are labels of their own"
+        for own in spellings.values()
+        if len(own) > 1
+    ]
+    if all(map(is_number, labels)) and not all(float(label).is_integer() for label in labels):
+        notes.append("train: labels are numbers that are not whole, of which each is a label of its own")
+    return notes
 
 
 def _without_entities(rows: Mapping[Split, Sequence[Row]]) -> list[str]:

@@ -76,6 +76,9 @@ def _read(record: Record, counts: Counter[str]) -> Row | Spanned | SpannedWords:
     text = columns.get("text")
     if tags is not None and spans is None and _holds_spans(columns[tags], text):
         tags, spans = None, tags
+    if words is None and tags is not None and spans is None:
+        words = _words_of(columns, tags, record.where)
+        counts["rows whose words are what spaces part in the text, as many as there are tags"] += words is not None
     if words is not None and tags is not None:
         # words may be "[ music ]", tags never
         listed = isinstance(columns[tags], str) and read_list(columns[tags], record.where) is not None
@@ -90,6 +93,18 @@ def _read(record: Record, counts: Counter[str]) -> Row | Spanned | SpannedWords:
     missing = "tags" if words or "text" in columns else "words"
     what = f"no column holds the {missing}: the columns are {name_list(columns)}"
     raise DataError(what, where=record.where, hint=_HINT)
+
+
+def _words_of(columns: Mapping[str, Any], tags: str, where: str) -> str | None:
+    """The column of a text of as many words, apart by spaces, as there are tags."""
+    value = columns[tags]
+    found = read_list(value, where) if isinstance(value, str) else value
+    given = value.split() if isinstance(value, str) and found is None else found
+    for name in ("text", "sentence"):
+        text = columns.get(name)
+        if isinstance(text, str) and isinstance(given, list | tuple) and len(text.split()) == len(given) > 0:
+            return name
+    return None
 
 
 def _first(columns: Mapping[str, Any], names: tuple[str, ...]) -> str | None:

@@ -24,7 +24,7 @@ def check_encoding(encoding: str) -> None:
 def decode(content: bytes, place: str, encoding: str) -> str:
     """The text of a file, without a byte order mark. Raises DataError with file:line and the offset of the bad byte."""
     try:
-        text = content.decode(encoding).removeprefix("\ufeff")
+        text = content.decode(encoding).lstrip("\ufeff")
     except UnicodeError as error:
         if not isinstance(error, UnicodeDecodeError):  # of an encoding that is not for files
             what = f"cannot be read as {encoding}: {error}"[:200]
