@@ -143,7 +143,7 @@ def test_tagged_words_of_old_programs_and_of_named_columns(tmp_path: Path) -> No
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:ab\nsize 9\n", "a pointer of Git LFS"),
         (b"\n<!DOCTYPE html>\n<html></html>\n", "a web page"),
         (b'<?xml version="1.0"?><a/>', "an XML file"),
-        (b"\x1f\x8b\x08\x00", "compressed by gzip"),
+        (b"\x1f\x8b\x08\x00", "a file compressed by gzip"),
         (b"PK\x03\x04\x14\x00", "an Excel workbook or an archive"),
     ],
 )

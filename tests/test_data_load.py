@@ -226,7 +226,7 @@ def test_folders_that_cannot_be_used(tmp_path: Path) -> None:
     for name in ("one.conll", "two.conll"):
         write(tmp_path / name, conll(0, 10))
     assert "2 files and no name tells its split: one.conll, two.conll" in fails([str(tmp_path)]).what
-    assert fails([f"train={tmp_path}"]).what == "a folder where a file is needed"
+    assert fails([f"train={tmp_path}"]).what == "this is a folder, and a file is needed"
 
 
 def test_a_folder_with_two_formats_gives_what_the_task_reads(tmp_path: Path) -> None:

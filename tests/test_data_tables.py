@@ -175,9 +175,9 @@ def test_a_label_of_the_test_split_alone_is_told(tmp_path: Path) -> None:
 
 BAD = {
     "a missing column": ("classify", {"text": "a"}, "no column holds the label: the columns are text"),
-    "a number for a text": ("classify", {"text": 3, "label": "x"}, "the text is 3, a int, not text"),
-    "no text at all": ("classify", {"text": None, "label": "x"}, "the text is nothing, not text"),
-    "no label": ("classify", {"text": "a", "label": None}, "the label is None"),
+    "a number for a text": ("classify", {"text": 3, "label": "x"}, "the text is 3, which is not text"),
+    "no text at all": ("classify", {"text": None, "label": "x"}, "the text is missing"),
+    "no label": ("classify", {"text": "a", "label": None}, "the row has no label"),
     "half a pair": ("pair", {"text": "a", "second": " ", "label": "x"}, "the second text of the pair is empty"),
     "a high score": ("similarity", {"text": "a", "second": "b", "score": "7"}, "the score 7 is outside 0 to 5"),
     "a low score": ("similarity", {"text": "a", "second": "b", "score": -1}, "the score -1 is outside 0 to 5"),

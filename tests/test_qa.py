@@ -156,7 +156,7 @@ def test_a_question_whose_characters_are_many_pieces_is_cut_too(stride: int) -> 
 
 def test_a_window_without_room_for_both_texts_is_refused() -> None:
     row = Row(text="fly", second="dham", answers=(("dham", 0),))
-    with pytest.raises(RequestError, match="4 pieces leave no room for a question and a context"):
+    with pytest.raises(RequestError, match="4 tokens leave no room for a question and a context"):
         TASK.encode([row], make_tokenizer(), (), 4)
     assert len(TASK.encode([row], make_tokenizer(), (), 5)) == 1
 
@@ -308,8 +308,8 @@ def test_answers_that_cannot_be_are_errors(answers: object) -> None:
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"text": 3}, "the text is 3, a int"), ({"text": None}, "the text is nothing"),
-        ({"second": 3.5}, "the second is 3.5"), ({"second": None}, "the second is nothing"),
+        ({"text": 3}, "the text is 3, which is not text"), ({"text": None}, "the text is missing"),
+        ({"second": 3.5}, "the second text is 3.5"), ({"second": None}, "the second text is missing"),
         ({"second": " "}, "the context is empty"),
     ],
 )  # fmt: skip

@@ -104,7 +104,9 @@ def _documents(records: Sequence[Record], notes: list[str]) -> Sequence[Record] 
             for sentence in paragraph.get("sentences") or []:
                 tokens = sentence.get("tokens") if isinstance(sentence, Mapping) else None
                 if not isinstance(tokens, list) or not all(isinstance(t, Mapping) and "orth" in t for t in tokens):
-                    raise DataError("a sentence without tokens that have an 'orth'", where=where)
+                    raise DataError(
+                        "a sentence has no 'tokens' that each have an 'orth', which is the word", where=where
+                    )
                 tags = [token.get("ner", "-") for token in tokens]
                 missing += tags.count("-")
                 words = [token["orth"] for token in tokens]
@@ -147,7 +149,7 @@ def _task(record: Record, counts: Counter[str]) -> Record | None:
     if not isinstance(data.get("text"), str):
         texts = [name for name in (*_TEXTS, *data) if isinstance(data.get(name), str)]
         if not texts:
-            raise DataError("a task whose data holds no text", where=record.where)
+            raise DataError("the 'data' of this task holds no text", where=record.where)
         counts[f"tasks' text is read from '{texts[0]}'"] += 1
         data["text"] = data[texts[0]]
     entities, choices = [], []
@@ -299,7 +301,7 @@ def _list(record: Record) -> Iterable[Any]:
 def _one_further(span: Any, record: Record) -> list[Any]:
     if not isinstance(span, list) or not is_span(span) or type(span[1]) is not int:
         hint = 'GLiNER\'s form: "ner": [[0, 1, "person"]], the first and the last word.'
-        raise DataError(f"a span is {str(span)[:80]}", where=record.where, hint=hint)
+        raise DataError(f"{str(span)[:80]} is no span of words", where=record.where, hint=hint)
     return [span[0], span[1] + 1, span[2]]
 
 

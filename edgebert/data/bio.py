@@ -121,7 +121,9 @@ def _scheme(sentences: Sequence[Sequence[str]], place: Place) -> str:
             if not fitting:
                 seen = ", ".join(sorted(letters - {tag[0]}))
                 raise DataError(
-                    f"'{shown(tag)}' belongs to no scheme that also has {seen}", where=place(i, j), hint=_HINT
+                    f"no scheme has the letter of '{shown(tag)}' beside {seen}, which stand before it",
+                    where=place(i, j),
+                    hint=_HINT,
                 )
             name = fitting[0]
     return name

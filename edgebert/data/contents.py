@@ -35,7 +35,7 @@ _OTHER_FORMATS = {  # ending -> (what it is, how to make rows of it)
     ".pickle": ("a pickle, which can run code when it is read", f"{_SAVE}: DataFrame.to_csv."),
     ".arrow": ("an Arrow file", f"{_SAVE}: datasets.load_from_disk(FOLDER)['train'].to_parquet('train.parquet')."),
     ".feather": ("an Arrow file", f"{_SAVE}: pandas.read_feather(FILE).to_parquet('rows.parquet')."),
-    ".zst": ("compressed by Zstandard", "Unpack it: unzstd FILE. Read as they are: .gz .bz2 .xz .zip"),
+    ".zst": ("a file compressed by Zstandard", "Unpack it: unzstd FILE. Read as they are: .gz .bz2 .xz .zip"),
     **dict.fromkeys((".tar", ".tgz", ".7z", ".rar"), ("an archive", "Unpack it and name the file or the folder.")),
 }  # fmt: skip
 _PAGE = ("a web page", "Download the file itself, not the page that shows it.")
@@ -44,7 +44,7 @@ _MARKS = {  # beginning of the bytes in lower case -> what they are, whatever th
     b"<!doctype html": _PAGE,
     b"<html": _PAGE,
     b"<?xml": ("an XML file", f"{_SAVE}."),
-    b"\x1f\x8b": ("compressed by gzip", "Let its name end in .gz: it is unpacked then."),
+    b"\x1f\x8b": ("a file compressed by gzip", "Let its name end in .gz: it is unpacked then."),
     b"pk\x03\x04": ("an Excel workbook or an archive", f"{_SAVE}, or let the name of an archive end in .zip."),
 }
 
@@ -67,7 +67,7 @@ def read_bytes(path: Path, place: str) -> bytes:
     suffix = path.suffix.lower()
     if suffix in _OTHER_FORMATS:
         what, hint = _OTHER_FORMATS[suffix]
-        raise DataError(f"{what}, which edgebert does not read", where=place, hint=hint)
+        raise DataError(f"this is {what}, which edgebert does not read", where=place, hint=hint)
     try:
         _check_ordinary(path, place)
         with path.open("rb") as file:
@@ -77,11 +77,11 @@ def read_bytes(path: Path, place: str) -> bytes:
     except OSError as error:  # gzip's BadGzipFile is one too
         raise DataError(f"cannot be read: {error.strerror or first_line(error)}", where=place) from None
     except (EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, ValueError, NotImplementedError) as error:
-        what = f"not a whole {suffix} file: {first_line(error)}"
+        what = f"the file is no complete {suffix} file: {first_line(error)}"
         raise DataError(what, where=place, hint="Copy or write it again.") from None
     for mark, (what, hint) in _MARKS.items():
         if content[:100].lstrip().lower().startswith(mark):
-            raise DataError(f"{what}, which edgebert does not read", where=place, hint=hint)
+            raise DataError(f"this is {what}, which edgebert does not read", where=place, hint=hint)
     check_cells(content, place)
     return content
 
@@ -89,11 +89,11 @@ def read_bytes(path: Path, place: str) -> bytes:
 def _check_ordinary(path: Path, place: str) -> None:
     mode = path.stat().st_mode
     if stat.S_ISDIR(mode):
-        raise DataError("a folder where a file is needed", where=place, hint="Name a file of it.")
+        raise DataError("this is a folder, and a file is needed", where=place, hint="Name a file in it.")
     for test, kind in _KINDS.items():
         if test(mode):
             hint = "Data is read more than once: write it into a file and name that."
-            raise DataError(f"{kind}, not a file", where=place, hint=hint)
+            raise DataError(f"this is {kind}, not a file", where=place, hint=hint)
 
 
 def _unpacked(file: IO[bytes], suffix: str, place: str) -> bytes:
@@ -103,10 +103,10 @@ def _unpacked(file: IO[bytes], suffix: str, place: str) -> bytes:
     with zipfile.ZipFile(file) as archive:
         names = [one for one in archive.namelist() if not one.endswith("/") and not one.startswith("__MACOSX/")]
         if len(names) != 1:
-            what = f"an archive of {len(names)} files, where one is read: {', '.join(names[:5])}"
+            what = f"the archive holds {len(names)} files, and one can be read from it: {', '.join(names[:5])}"
             raise DataError(what, where=place, hint="Unpack it and name the file or the folder.")
         if archive.getinfo(names[0]).flag_bits & 1:
-            raise DataError("an encrypted archive", where=place, hint="Unpack it and name the file.")
+            raise DataError("the archive is encrypted", where=place, hint="Unpack it and name the file.")
         with archive.open(names[0]) as unpacked:
             return _bounded(unpacked, place)
 

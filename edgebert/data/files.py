@@ -60,7 +60,7 @@ def from_file(path: Path, split: Split | None, encoding: str, roles: Collection[
     if path.is_dir() and is_brat(path):
         return read_brat(path, encoding, split)
     if path.suffix == ".ann":
-        what = "the annotations of one document of brat, where the folder is needed"
+        what = "this file holds brat's annotations of one document, whose text stands in another file"
         raise DataError(what, where=str(path), hint=f"Name the folder that holds it and its text: {path.parent}")
     parts, notes = read_parts(path, split, str(path), encoding, roles=roles)
     return Found(path.name, "not stated", str(path), parts, notes)
@@ -140,7 +140,9 @@ def _nested_parts(
     if not taken:
         hint = "Keys such as train, val and test hold the rows of a split each."
         raise DataError(
-            f"no key tells {f'the split {split}' if split else 'a split'}: {', '.join(value)}", where=place, hint=hint
+            f"no key of the object names {f'the split {split}' if split else 'a split'}: {', '.join(value)}",
+            where=place,
+            hint=hint,
         )
     parts = [
         _part(_split_records(tables[name].rows, f"{place}:{name}"), found, f"{place}:{name}", b"")
@@ -160,7 +162,7 @@ def missing(path: Path) -> DataError:
     """The error for a path that is not there, with the nearest names beside it."""
     if os.path.islink(path):  # noqa: PTH114 - False for a name that cannot be one
         hint = "The link leads to no file: name the file itself."
-        return DataError("a link to nothing, or to itself", where=str(path), hint=hint)
+        return DataError("this link leads to nothing, or to itself", where=str(path), hint=hint)
     if not exists(path.parent):
         return DataError("no such file", where=str(path), hint=f"The folder {path.parent} does not exist either.")
     near = near_files(path)
@@ -271,7 +273,7 @@ def _sniff(path: Path, content: bytes, place: str, roles: Collection[str] | None
     if wordy:
         return "conll"
     hint = "Rows are: label, a tab, text; __label__LABEL text; a CSV with a header; or JSON lines. Tagged words: --task ner"
-    raise DataError("lines of text, in which no label can be told", where=place, hint=hint)
+    raise DataError("the file holds lines of text, in which no labels are found", where=place, hint=hint)
 
 
 def _of_whole_texts(suffix: str, head: Sequence[bytes], roles: Collection[str] | None) -> str | None:

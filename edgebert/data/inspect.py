@@ -87,7 +87,11 @@ def inspect(
         DataError, RequestError: as `edgebert.data.load`.
     """
     if not specs:
-        raise RequestError("nothing to inspect", where="PATH", hint="Name a file, a folder, or data of: edgebert data")
+        raise RequestError(
+            "no data is named",
+            where="PATH",
+            hint="Name a file, a folder, or data that this command lists: edgebert data",
+        )
     check_encoding(encoding)
     name = task or next((catalogue()[spec].task for spec in specs if spec in catalogue()), None)
     chosen = registry.task(name or _guess(find_all(specs, None, encoding)[0].parts[0])).configured(options or {})

@@ -80,7 +80,8 @@ def _parse(text: str, place: str, first_line: int, doubled: list[str]) -> Any:
     except RecursionError:
         what, line = "nested too deep", first_line
     except json.JSONDecodeError as error:
-        what, line = error.msg, first_line - 1 + error.lineno
+        what = "a second value begins on the line" if error.msg == "Extra data" else error.msg
+        line = first_line - 1 + error.lineno
     except ValueError:
         what, line = "a number of thousands of digits", first_line
     raise DataError(f"not JSON: {what}", where=f"{place}:{line}", hint=_FORMS)
@@ -100,7 +101,7 @@ def _records(rows: Sequence[tuple[str, Any]]) -> list[Record]:
     for where, row in rows:
         fitting = isinstance(row, kind) and (not isinstance(row, list) or len(row) == len(rows[0][1]))
         if not fitting or not isinstance(row, dict | list | str):
-            what = "a row with other columns than the first" if isinstance(row, list) else _kind(row)
+            what = "this row has other columns than the first" if isinstance(row, list) else _kind(row)
             raise DataError(what, where=where, hint=_ROW)
         if isinstance(row, list):
             row = {f"column{i}": cell for i, cell in enumerate(row, 1)}
@@ -111,7 +112,8 @@ def _records(rows: Sequence[tuple[str, Any]]) -> list[Record]:
 
 
 def _kind(row: Any) -> str:
-    return f"a {type(row).__name__} where an object is needed"
+    kinds = {list: "a list", str: "a text", dict: "an object", bool: "true or false", type(None): "null"}
+    return f"this row is {kinds.get(type(row), 'a number')}, unlike the first, or where an object is needed"
 
 
 def _check_names(columns: Mapping[str, Any], where: str) -> None:

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
-from edgebert.data.contents import MAX_ROWS, check_cells, read_bytes, too_large
+from edgebert.data.contents import MAX_BYTES, MAX_ROWS, read_bytes, too_large
 from edgebert.data.found import Found, Part, role
 from edgebert.data.text import decode
 from edgebert.types import Record, Split
@@ -58,6 +58,7 @@ def _part(folder: Path, split: Split | None, labels: list[Path], encoding: str, 
     for path, label in files:
         content = read_bytes(path, str(path))
         contents += content
-        check_cells(contents, str(folder))
+        if len(contents) > MAX_BYTES:
+            raise too_large(f"files of more than {MAX_BYTES // 2**20} MB together", str(folder))
         records.append(Record({"text": decode(content, str(path), encoding).strip(), "label": label}, str(path)))
     return Part(split, str(folder), tuple(records), bytes(contents))

@@ -61,7 +61,7 @@ def _list(node: Any, name: str, where: str) -> list[Any]:
 
 def _broken(where: str, name: str) -> DataError:
     hint = 'SQuAD\'s form: {"data": [{"title", "paragraphs": [{"context", "qas": [{"question", "answers"}]}]}]}'
-    return DataError(f"no '{name}'", where=where, hint=hint)
+    return DataError(f"'{name}' is missing here, or is of another kind", where=where, hint=hint)
 
 
 def row_records(rows: list[Any], place: str) -> list[Record]:
@@ -73,7 +73,7 @@ def row_records(rows: list[Any], place: str) -> list[Record]:
             row = {f"column{k}": cell for k, cell in enumerate(row, 1)}
         if not isinstance(row, Mapping) or len(row) != len(records[0].columns if records else row):
             raise DataError(
-                "a row with other columns than the first", where=where, hint="Every row has the same columns."
+                "this row has other columns than the first", where=where, hint="Every row has the same columns."
             )
         records.append(Record(dict(row), where))
     return records

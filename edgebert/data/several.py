@@ -51,7 +51,9 @@ def specs_by_head(specs: Sequence[str], names: Sequence[str]) -> dict[str, tuple
     if not specs:
         return dict.fromkeys(names, ())
     example = " ".join(f"--data {name}=PATH" for name in names)
-    raise RequestError(f"{len(specs)} --data for {len(names)} heads", where="--data", hint=f"Say which: {example}")
+    raise RequestError(
+        f"{len(specs)} data sets are named for {len(names)} heads", where="--data", hint=f"Say which: {example}"
+    )
 
 
 def _source(sources: Mapping[str, DataSource]) -> DataSource:

@@ -91,7 +91,9 @@ def read_spans(value: Any, column: str, where: str, counts: Counter[str]) -> tup
     for item in value:
         fields = _fields(item)
         if not fields:
-            raise DataError(f"column '{column}' holds no spans: {str(item)[:80]}", where=where, hint=_HINT)
+            raise DataError(
+                f"column '{column}' holds no spans, as this is none: {str(item)[:80]}", where=where, hint=_HINT
+            )
         labels, places, text = fields
         labels = [label for label in labels if label.strip()]
         counts["spans without a label left out"] += not labels
@@ -167,7 +169,7 @@ def _whole(value: Any, where: str) -> int:
         return int(value)
     if type(value) is int or (isinstance(value, float) and math.isfinite(value) and value.is_integer()):
         return int(value)
-    raise DataError(f"an offset of a span is {shown(repr(value))}, no whole number", where=where, hint=_HINT)
+    raise DataError(f"an offset of a span is {shown(repr(value))}, which is no whole number", where=where, hint=_HINT)
 
 
 # ---------------------------------------------------------------- how offsets are counted

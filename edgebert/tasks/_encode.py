@@ -49,7 +49,7 @@ def room(tokenizer: Tokenizer, max_length: int, *, pair: bool = False) -> int:
     """Pieces of text in a window, the special tokens aside. Raises RequestError when there is none."""
     free = int(max_length - tokenizer.num_special_tokens_to_add(pair))
     if free < 1:
-        what = f"windows of {max_length} pieces leave no room for a word"
+        what = f"windows of {max_length} tokens leave no room for a word"
         raise RequestError(what, where="max_length", hint=f"At least {max_length - free + 1}; 128 is usual.")
     return free
 

@@ -40,8 +40,9 @@ def text_of(record: Record, role: str, option: str) -> str:
     Raises DataError with the record's place where there is no such column, or it holds no text."""
     value = column_of(record, role, option)
     if not isinstance(value, str):
-        kind = "nothing" if value is None else f"{short(value)}, a {type(value).__name__}"
-        raise DataError(f"the {role} is {kind}, not text", where=record.where, hint="Every row needs a text.")
+        name = {"second": "second text"}.get(role, role)
+        what = f"the {name} is missing" if value is None else f"the {name} is {short(value)}, which is not text"
+        raise DataError(what, where=record.where, hint="Every row needs a text.")
     return value if value.strip() else ""
 
 
@@ -50,8 +51,15 @@ def label_of(record: Record) -> str:
     value = column_of(record, "label", "label")
     label = as_label(value)
     if not label:
-        raise DataError(f"the label is {short(value)}", where=record.where, hint=LABEL_HINT)
+        raise no_label(value, record)
     return label
+
+
+def no_label(value: Any, record: Record) -> DataError:
+    """The error for a row whose label is missing or is none."""
+    missing = value is None or value != value or (isinstance(value, str) and not value.strip())
+    what = "the row has no label" if missing else f"the label is {short(value)}"
+    return DataError(what, where=record.where, hint=LABEL_HINT)
 
 
 def as_label(value: Any) -> str | None:

@@ -20,7 +20,6 @@ from edgebert.tasks import Task
 from edgebert.tasks._encode import cut_texts
 from edgebert.tasks._labels import (
     KEPT,
-    LABEL_HINT,
     SET,
     Ranked,
     answer_of,
@@ -31,6 +30,7 @@ from edgebert.tasks._labels import (
     class_target,
     joined_labels,
     macro_f1,
+    no_label,
     ranked,
     read_labels,
     rejection_threshold,
@@ -139,7 +139,7 @@ class Classify(Task):
             raise DataError(f"the label is a list: {short(value)}", where=record.where, hint=hint)
         label = as_label(value)
         if not label:
-            raise DataError(f"the label is {short(value)}", where=record.where, hint=LABEL_HINT)
+            raise no_label(value, record)
         return label
 
     def _several_of(self, value: Any, record: Record) -> tuple[str, ...]:

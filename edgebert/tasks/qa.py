@@ -119,7 +119,7 @@ class QuestionAnswering(Task):
         private.no_truncation()
         half = room(private, max_length, pair=True) // 2
         if not half:
-            what = f"windows of {max_length} pieces leave no room for a question and a context"
+            what = f"windows of {max_length} tokens leave no room for a question and a context"
             raise RequestError(what, where="max_length", hint=f"At least {max_length + 1}; 384 is usual.")
         questions = [_first_tokens(private, sound(row.text or ""), half) for row in rows]
         stride = self.stride or max_length // 4
