@@ -75,9 +75,9 @@ def test_rows_without_text_are_counted_and_left_out() -> None:
 @pytest.mark.parametrize(
     ("columns", "what", "hint"),
     [
-        ({"body": "a", "label": "x"}, "no column holds the text: the columns are body, label", "--text-column"),
-        ({"text": "a", "kind": "x"}, "no column holds the label: the columns are text, kind", "--label-column"),
-        ({}, "no column holds the text: the columns are none", "--text-column"),
+        ({"body": "a", "label": "x"}, "no column holds the text: the other columns are body", "--text-column"),
+        ({"text": "a", "kind": "x"}, "no column holds the label: the other columns are kind", "--label-column"),
+        ({}, "no column holds the text: there is no other column", "--text-column"),
         ({"text": None, "label": "x"}, "the text is missing", "needs a text"),
         ({"text": 5, "label": "x"}, "the text is 5, which is not text", "needs a text"),
         ({"text": 2.5, "label": "x"}, "the text is 2.5, which is not text", "needs a text"),
@@ -131,7 +131,7 @@ def test_several_labels_that_are_none_are_an_error(value: object) -> None:
 
 
 def test_several_labels_need_their_column() -> None:
-    with pytest.raises(DataError, match="no column holds the label: the columns are text"):
+    with pytest.raises(DataError, match="no column holds the label: there is no other column"):
         MULTI.rows([record(text="t")])
 
 

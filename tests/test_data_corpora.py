@@ -245,3 +245,14 @@ def test_labels_in_several_spellings_and_broken_numbers_are_problems(tmp_path: P
     assert "train: the labels Yes, yes differ in capitals alone, and are labels of their own" in found.problems
     numbers = told(tmp_path / "b.csv", "text,label\n" + rows("a {i},{b}.5\n"))
     assert any("not whole" in problem for problem in numbers.problems)
+
+
+@pytest.mark.parametrize(("byte", "encoding"), [(b"\x92", "cp1252"), (b"\xe9", "latin-1")])
+def test_the_encoding_that_fits_is_proposed(tmp_path: Path, byte: bytes, encoding: str) -> None:
+    with pytest.raises(DataError, match=f"--encoding {encoding}"):
+        told(tmp_path / "a.csv", b"text,label\nit" + byte + b"s,a\n")
+
+
+def test_columns_that_may_be_meant_are_named_as_in_the_file(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no column holds the label: the other columns are number"):
+        told(tmp_path / "a.tsv", "number\tsentence\n" + rows("{i}\ta text {i}\n"), task="classify")

@@ -174,7 +174,7 @@ def test_a_label_of_the_test_split_alone_is_told(tmp_path: Path) -> None:
 
 
 BAD = {
-    "a missing column": ("classify", {"text": "a"}, "no column holds the label: the columns are text"),
+    "a missing column": ("classify", {"text": "a"}, "no column holds the label: there is no other column"),
     "a number for a text": ("classify", {"text": 3, "label": "x"}, "the text is 3, which is not text"),
     "no text at all": ("classify", {"text": None, "label": "x"}, "the text is missing"),
     "no label": ("classify", {"text": "a", "label": None}, "the row has no label"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from edgebert.errors import DataError, RequestError
 
+BEGINNING_BYTES = 2**20  # that tell which encoding to propose
 BEGINNING = 4000  # characters that tell whether bytes are text
 
 
@@ -30,7 +31,8 @@ def decode(content: bytes, place: str, encoding: str) -> str:
             what = f"cannot be read as {encoding}: {error}"[:200]
             raise DataError(what, where=place, hint="For example: --encoding utf-8") from None
         line = content.count(b"\n", 0, error.start) + 1
-        guess = "utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "latin-1"
+        windows = any(0x80 <= byte <= 0x9F for byte in content[:BEGINNING_BYTES])  # control characters in latin-1
+        guess = "utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "cp1252" if windows else "latin-1"
         raise DataError(
             f"byte 0x{content[error.start]:02x} at offset {error.start} is not {encoding}",
             where=f"{place}:{line}",

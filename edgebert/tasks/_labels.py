@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 Ranked = tuple[tuple[str, float], ...]  # labels with their probabilities, the best first
 JOINTS = ("|", ",", ";", "#")  # what people put between the labels of one cell
+ROLES = ("text", "second", "label", "answers", "group")  # names that columns have once their part is known
 KEPT = 3  # labels of a ranking
 SET = "with fit, compress or data inspect: --set"  # the commands that set a task's options
 LABEL_HINT = "A label is a text or a whole number: complete the row or remove it."
@@ -28,9 +29,10 @@ LARGEST = 10**18  # a number that is a label
 def column_of(record: Record, role: str, option: str) -> Any:
     """What the column of a role holds. Raises DataError with the record's place where there is no such column."""
     if role not in record.columns:
-        columns = name_list(record.columns)
+        left = [column for column in record.columns if column not in ROLES]
+        others = f"the other columns are {name_list(left)}" if left else "there is no other column"
         hint = f"Name it: --{option}-column NAME"
-        raise DataError(f"no column holds the {role}: the columns are {columns}", where=record.where, hint=hint)
+        raise DataError(f"no column holds the {role}: {others}", where=record.where, hint=hint)
     return record.columns[role]
 
 
