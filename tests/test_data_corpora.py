@@ -256,3 +256,15 @@ def test_the_encoding_that_fits_is_proposed(tmp_path: Path, byte: bytes, encodin
 def test_columns_that_may_be_meant_are_named_as_in_the_file(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no column holds the label: the other columns are number"):
         told(tmp_path / "a.tsv", "number\tsentence\n" + rows("{i}\ta text {i}\n"), task="classify")
+
+
+def test_codes_that_look_like_tags_are_labels(tmp_path: Path) -> None:
+    found = told(tmp_path / "a.csv", "text,label\n" + rows("which visa {i},B-{b}\n"))
+    assert (found.task, short(found.examples[0])) == ("classify", ("which visa 0", "", ("B-0",)))
+
+
+def test_scores_up_to_one_are_told(tmp_path: Path) -> None:
+    content = "sentence1,sentence2,score\n" + rows("a {i},b {i},0.{i}\n")
+    (note,) = told(tmp_path / "a.csv", content).notes
+    assert "no score is above 0.9, where 5 means the same" in note
+    assert told(tmp_path / "a.csv", content, task="similarity", options={"top": 1.0}).notes == ()

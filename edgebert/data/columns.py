@@ -24,7 +24,7 @@ BOOKKEEPING = frozenset(  # columns that say something of the row, and are never
         "guid",
         "uid",
         "uuid",
-        *("split", "splits", "partition", "subset", "fold", "semeval_set"),
+        *("split", "splits", "partition", "subset", "set", "fold", "semeval_set"),
         "source",
         "meta",
         "user",

@@ -180,16 +180,22 @@ def _guess(part: Part) -> str:
 
 
 def _has_tags(part: Part, columns: Mapping[str, Any]) -> bool:
-    """Whether a column under a name of tags has B-TYPE and O: one for each word of the text, or of the row's one word."""
-    for name in columns:
-        values = [record.columns.get(name) for record in part.records[:GUESSED]]
-        cells = [value.split() if isinstance(value, str) else value for value in values]
-        if plain_name(str(name)) not in TAG_NAMES or not all(isinstance(own, list) for own in cells):
+    """Whether a column under a name of tags has B-TYPE and O: as many in each row as its text has words."""
+    texts = next((name for name in ("text", "sentence") if isinstance(columns.get(name), str)), None)
+    for name in columns if texts else ():
+        if plain_name(str(name)) not in TAG_NAMES:
             continue
-        tags = [tag for own in cells for tag in own or ()]
-        if any(str(tag)[:2] in ("B-", "I-") for tag in tags) and all(TAG_LIKE.fullmatch(str(tag)) for tag in tags):
+        tags = [_items(record.columns.get(name)) for record in part.records[:GUESSED]]
+        words = [_items(record.columns.get(texts or "")) for record in part.records[:GUESSED]]
+        found = {str(tag) for own in tags for tag in own}
+        begun = "O" in found and any(tag.startswith(("B-", "I-")) for tag in found)
+        if begun and all(map(TAG_LIKE.fullmatch, found)) and list(map(len, tags)) == list(map(len, words)):
             return True
     return False
+
+
+def _items(value: Any) -> list[Any]:
+    return value.split() if isinstance(value, str) else value if isinstance(value, list) else []
 
 
 def _is_score(part: Part, name: str) -> bool:

@@ -42,11 +42,17 @@ class Similarity(VectorTask):
 
     def rows(self, records: Iterable[Record]) -> tuple[list[Row], list[str]]:
         """Pairs with their score as a share of `top`. Raises DataError for a score outside 0 to `top`."""
-        rows = []
+        rows, most = [], 0.0
         for record in records:
             first, second = read_pair(record)
-            rows.append(Row(text=first, second=second, score=self._score_of(record) / self.top, where=record.where))
-        return rows, []
+            score = self._score_of(record)
+            most = max(most, score)
+            rows.append(Row(text=first, second=second, score=score / self.top, where=record.where))
+        if not rows or most > 1 or self.top <= 1:
+            return rows, []
+        return rows, [
+            f"no score is above {most:g}, where {self.top:g} means the same: {SET} similarity.top=1 if 1 does"
+        ]
 
     def _score_of(self, record: Record) -> float:
         value = record.columns.get("score")
