@@ -182,15 +182,20 @@ def _as_arrays(model: Any) -> None:
 
 def operators(model: Any, graph: Any) -> Counter[str]:
     """How many operators of each name a subgraph has."""
+    return Counter(operator_names(model, graph))
+
+
+def operator_names(model: Any, graph: Any) -> list[str]:
+    """The name of each operator of a subgraph, in order."""
     from ai_edge_litert import schema_py_generated as schema
 
     names = {code: name for name, code in vars(schema.BuiltinOperator).items() if isinstance(code, int)}
-    counts: Counter[str] = Counter()
+    found = []
     for operator in graph.operators:
         code = model.operatorCodes[operator.opcodeIndex]
         custom = code.customCode.decode() if code.customCode else ""
-        counts[custom or names[max(code.builtinCode, code.deprecatedBuiltinCode)]] += 1
-    return counts
+        found.append(custom or names[max(code.builtinCode, code.deprecatedBuiltinCode)])
+    return found
 
 
 def custom_operators(model: Any) -> list[str]:

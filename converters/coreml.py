@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from edgebert.converters import Converter, Precision, Session, Source, Trial, describe
+from edgebert.converters._coreml_contents import contents
 from edgebert.converters._coreml_convert import HINT, Plan, convert, padding_moves, plan, sample, silenced
 from edgebert.errors import EdgebertError
 from edgebert.types import Artifact
@@ -277,6 +278,7 @@ CONVERTER = Converter(
     reduce=reduce,
     open=open_session,
     leaves_accelerator=leaves_accelerator,
+    contents=contents,
     shapes=("fixed", "enumerated", "ranged"),
     is_timed=lambda: sys.platform == "darwin",
 )

@@ -18,6 +18,7 @@ from edgebert.converters import Converter, Source, Trial, describe, per_token
 from edgebert.converters import _tflite_file as file
 from edgebert.converters import _tflite_names as names
 from edgebert.converters import _tflite_positions as positions
+from edgebert.converters._tflite_contents import contents
 from edgebert.converters._tflite_quiet import hushed
 from edgebert.converters._tflite_recipes import PRECISIONS, quantize
 from edgebert.converters._tflite_session import TfliteSession, delegated
@@ -252,5 +253,6 @@ CONVERTER = Converter(
     open=open_session,
     open_otherwise={"without XNNPACK": open_without_xnnpack},
     leaves_accelerator=leaves_accelerator,
+    contents=contents,
     older_runtimes=OLDER_RUNTIMES,
 )

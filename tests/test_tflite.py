@@ -108,6 +108,21 @@ def test_static_files_have_fixed_ranges_and_dynamic_ones_none(reduced):
     assert quantized(reduced["int8", "default"]) == 0
 
 
+def test_without_xnnpack_a_product_takes_its_inputs_range_as_xnnpack_does(reduced):
+    """The quantizer leaves the flag off; then the built-in kernels take twice the larger side of a range."""
+    for file in reduced.values():
+        operators = [one for graph in tflite.file.read_model(file.path).subgraphs for one in graph.operators]
+        flags = [getattr(one.builtinOptions, "asymmetricQuantizeInputs", None) for one in operators]
+        assert True in flags and False not in flags
+    for trial in (("int8", "default"), ("int4-embedding", "default")):  # one scale a weight: 2e-3
+        path = reduced[trial].path
+        with_it, without = tflite.open_session(path, 1), tflite.open_without_xnnpack(path, 1)
+        for row in ROWS:
+            expected = with_it.run(row)
+            for name, value in without.run(row).items():
+                assert np.abs(value - expected[name]).max() < 1e-4, (trial, name)
+
+
 @pytest.mark.parametrize("head", ["sequence-classification", "question-answering", "sentence-embedding"])
 def test_heads(head, tmp_path):
     """Eight labels at length 8: an output of that width is not one of that many tokens."""

@@ -117,6 +117,13 @@ def load(path: Path) -> tuple[Program, Package]:
     return Program(inputs, outputs, opset, counts, *_trim(constants, steps, set(inputs), outputs)), package
 
 
+def constants_of(package: Package) -> dict[str, Value]:
+    """Every constant of a package's function by name; those written in place as `result.argument.number`."""
+    function = package.spec.mlProgram.functions["main"]
+    block = function.block_specializations[function.opset]
+    return _read(package, block.operations, int(function.opset[-1]))[0]
+
+
 def _check_ops(path: Path, operations: Iterable[Any], opset: int) -> None:
     """Raises one error that names every op and argument that cannot be evaluated."""
     missing: set[str] = set()
@@ -142,7 +149,7 @@ def _read(
     for operation in operations:
         counts[operation.type] = counts.get(operation.type, 0) + 1
         if operation.type == "const":
-            constants[operation.outputs[0].name] = _value(package, operation.attributes["val"])
+            constants[operation.outputs[0].name] = read_value(package, operation.attributes["val"])
             continue
         step = _step(package, operation, opset, constants)
         if step.live:
@@ -157,7 +164,7 @@ def _step(package: Package, operation: Any, opset: int, constants: Mapping[str, 
     fixed: dict[str, Any] = {name: opset for name, kind in kinds.items() if kind == "Opset"}
     for name, value in operation.attributes.items():
         if name != "name":
-            fixed[name] = READERS[kinds[name]](_value(package, value))
+            fixed[name] = READERS[kinds[name]](read_value(package, value))
     live = []
     for name, argument in operation.inputs.items():
         bound = [_bound(package, item, f"{operation.outputs[0].name}.{name}.{i}", constants)
@@ -178,7 +185,7 @@ def _bound(package: Package, binding: Any, name: str, constants: Mapping[str, Va
     if binding.WhichOneof("binding") == "name":
         return binding.name, constants.get(binding.name)
     if isinstance(constants, dict):  # a value written in place may stand beside computed ones
-        constants[name] = _value(package, binding.value)
+        constants[name] = read_value(package, binding.value)
     return name, constants[name]
 
 
@@ -210,7 +217,7 @@ def read_type(proto: Any) -> Type:
     return Type(name, shape)
 
 
-def _value(package: Package, proto: Any) -> Value:
+def read_value(package: Package, proto: Any) -> Value:
     """A constant: a text, or a tensor as HELD says."""
     kind = read_type(proto.type)
     shape = tuple(size or 0 for size in kind.shape)

@@ -1,0 +1,93 @@
+"""What a Core ML package is made of: weights as the floats that they stand for, and the operators that round nothing.
+
+Each precision is converted anew from torch, so passes of coremltools may fold, cast or drop what only moves or masks
+values: of operators those are compared that every precision has alike. Not compared: numbers outside arrays, additions
+and multiplications, epsilons that float16 cannot tell apart, and steps of activations in 8 bits.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgebert.converters import Contents, Operator
+
+COMPARED = frozenset({
+    "avg_pool", "batch_norm", "conv", "erf", "exp", "gelu", "layer_norm", "leaky_relu", "linear", "log", "lstm", "matmul",
+    "relu", "relu6", "sigmoid", "silu", "softmax", "softplus", "tanh",
+})  # fmt: skip
+# Of these an operator reads weights or states; its other arguments are settings.
+VALUES = frozenset({"x", "y", "weight", "bias", "gamma", "beta", "mean", "variance", "initial_h", "initial_c"})
+REDUCED = re.compile(r"(_to_fp16|_quantized|_palettized)+$")  # what coremltools appends to a weight's name
+LEAST, MOST = 2.0**-14, 65504.0  # float16 keeps all digits of numbers between
+
+
+def contents(path: Path) -> Contents:
+    """Of an artifact's path. Raises EdgebertError where it cannot be read."""
+    from edgebert.mil.package import open_package
+    from edgebert.mil.program import constants_of
+    from edgebert.mil.session import PRECISION
+
+    package = open_package(path)
+    function = package.spec.mlProgram.functions["main"]
+    block = function.block_specializations[function.opset]
+    constants = constants_of(package)
+    own = package.metadata.get(PRECISION, "")
+    read, operators = set(), []
+    shifted = {item.outputs[0].name for item in block.operations if _is_shifted(package, item, constants)}
+    for item in block.operations:
+        names = {name: [one.name for one in value.arguments] for name, value in item.inputs.items()}
+        reads = tuple(one for found in names.values() for one in found if one)
+        if item.type != "const" and not item.type.startswith("constexpr"):
+            read |= set(reads)
+            kind = _kind(item.type, names, constants, shifted) if item.type in COMPARED else ""
+            operators.append(Operator(kind, reads, tuple(one.name for one in item.outputs)))
+    weights = {}
+    for name in sorted(read & set(constants)):
+        value, plain = constants[name], REDUCED.sub("", name)
+        if isinstance(value, str) or not value.is_floating_point() or not value.dim() or not value.numel():
+            continue
+        if plain.endswith(("weight", "bias")):  # a parameter, whose name all files share
+            weights[plain] = value.numpy()
+        elif bool(value.abs().max() <= MOST):  # others are numbered anew in each file, and masks may be infinite
+            weights[f"{name} of {own}"] = value.numpy()
+    return Contents(weights, operators, tuple(block.outputs))
+
+
+def _kind(operator: str, names: Mapping[str, list[str]], constants: Mapping[str, Any], shifted: set[str]) -> str:
+    settings = {
+        name: [_setting(constants[one]) for one in found]
+        for name, found in names.items()
+        if name not in VALUES and all(one in constants for one in found)
+    }
+    zero = ", a weight has zero points other than 0" if any(one in shifted for f in names.values() for one in f) else ""
+    return f"{operator} {sorted(settings.items())}{zero}"
+
+
+def _setting(value: Any) -> Any:
+    """As float16 holds it."""
+    if isinstance(value, str) or not value.is_floating_point():
+        return value if isinstance(value, str) else value.tolist()
+    array = value.numpy()
+    return np.where(np.abs(array) < LEAST, 0, array).astype(np.float16).tolist()
+
+
+def _is_shifted(package: Any, item: Any, constants: Mapping[str, Any]) -> bool:
+    """Whether a weight in 8 bits has a zero point, which ours never have."""
+    from edgebert.mil.program import read_value
+
+    for name in ("offset", "zero_point") if item.type.startswith("constexpr") else ():
+        if name in item.attributes:
+            found = read_value(package, item.attributes[name])
+        elif name in item.inputs:
+            one = item.inputs[name].arguments[0]
+            found = constants[one.name or f"{item.outputs[0].name}.{name}.0"]
+        else:
+            continue
+        if not isinstance(found, str) and bool((found != 0).any()):
+            return True
+    return False
