@@ -268,3 +268,8 @@ def test_scores_up_to_one_are_told(tmp_path: Path) -> None:
     (note,) = told(tmp_path / "a.csv", content).notes
     assert "no score is above 0.9, where 5 means the same" in note
     assert told(tmp_path / "a.csv", content, task="similarity", options={"top": 1.0}).notes == ()
+
+
+def test_questions_without_any_answer_are_a_problem(tmp_path: Path) -> None:
+    found = told(tmp_path / "a.csv", "question,context\nwhere?,Riga lies in Latvia.\n", task="qa")
+    assert found.problems[-1].startswith("no question has an answer")

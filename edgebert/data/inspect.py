@@ -104,6 +104,10 @@ def inspect(
     rows, notes = read_rows(parts, chosen, columns or {})
     whole: dict[Split, list[Row]] = {"train": [], "dev": [], "test": [], **rows}
     wrong = [*overlap_notes(whole), *(unseen_notes(whole) if rows.get("train") else ()), *problems(rows)]
+    if chosen.name == "qa" and not any(row.answers for own in rows.values() for row in own):
+        wrong.append(
+            "no question has an answer, and nothing is learnt from such rows: --label-column names their column"
+        )
     split, first = next(iter(rows.items()))
     return Inspection(
         chosen.name,
