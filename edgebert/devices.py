@@ -159,7 +159,7 @@ def _value(table: Mapping[str, Any], key: str, kind: type, where: str, name: str
     if key != "notes":
         _check_texts(value if kind is list else [value] if kind is str else [], where, dotted)
     if dotted == "name" and not NAME.fullmatch(value):
-        hint = "Letters, digits, dots, dashes and underscores, 64 at most: folders of runs are named after it."
+        hint = "A name has letters, digits, dots, dashes and underscores, at most 64: run folders are named after it."
         raise _broken(f"'{shown(value)}' cannot name a device", where, dotted, hint)
     return float(value) if kind is float else tuple(value) if kind is list else value
 
