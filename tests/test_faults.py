@@ -327,7 +327,7 @@ def test_a_profile_whose_name_is_a_path_is_refused(name: str, tmp_path: Path) ->
     text = packaged.read_text(encoding="utf-8").replace('name = "pixel6"', f'name = "{name}"', 1)
     assert name in text
     (tmp_path / "mine.toml").write_text(text, encoding="utf-8")
-    with pytest.raises(RequestError, match="cannot name a device|control character"):
+    with pytest.raises(RequestError, match=r"cannot name a device|control character"):
         load_device(str(tmp_path / "mine.toml"))
 
 
