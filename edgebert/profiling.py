@@ -26,7 +26,7 @@ from edgebert.run import Stage, plain, sha256_file
 from edgebert.types import Artifact, Feature, Footprint, Latency
 
 TORCH = "teacher/torch"
-SECONDS_HERE = 1.0  # of a file's runs at one length and number of threads, once it has those that the protocol asks for
+SECONDS_HERE = 0.3  # of a file's runs at one length and number of threads, once it has those that the protocol asks for
 TIMEOUT_S = 3600.0  # of all of them together: only what hangs takes as long
 
 

@@ -146,7 +146,7 @@ def run(work: Path, heads: list[str] | None, every: bool, seconds: float) -> lis
         head = Head(subject, work, reader)
         jobs = [(precision, "") for precision in ("fp32", *head.converter.precisions)]
         mine = [change for index, change in plan if index == at]
-        jobs += [("int8", change) for change in mine] + [("fp32", change) for change in mine[::2]]
+        jobs += [("int8", change) for change in mine] + [("fp32", change) for change in mine]
         for precision, change in jobs:
             if (subject.name, precision, change) in known or time.monotonic() - began > seconds:
                 continue
