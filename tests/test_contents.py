@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 from edgebert import registry
-from edgebert.converters import Source
+from edgebert.converters import Contents, Precision, Source
 from edgebert.modeling.graph import TorchSession, make_source
 from edgebert.types import Artifact
-from edgebert.verify.contents import file_failures
+from edgebert.verify.contents import contents_failures, file_failures
 from tests.families import tiny
 
 WIDE = {
@@ -273,3 +273,20 @@ def test_a_doctored_coreml_file_is_refused(
     package.model.write_bytes(package.spec.SerializeToString())
     found = coreml.failures(replace(sound, path=package.path))
     assert any(reason in failure for failure in found), found
+
+
+def test_what_half_precision_cannot_store_is_no_difference() -> None:
+    """The bias of a trained key can be this small throughout, as its gradient is zero."""
+    drawn = np.random.default_rng(0).normal(size=64).astype(np.float32)
+
+    def failures(ours: np.ndarray, theirs: np.ndarray) -> list[str]:
+        made, origin = (Contents({"key.bias": one}) for one in (ours, theirs))
+        return contents_failures(made, Precision("int8"), origin=origin, tables={})
+
+    for size in (1e-7, 1e-3):
+        half = (size * drawn).astype(np.float16).astype(np.float32)
+        assert failures(half, size * drawn) == []
+    assert np.abs(half - size * drawn).max() > 0
+    assert (
+        "scale" in failures(1.3e-3 * drawn, 1e-3 * drawn)[0] or "differs" in failures(1.3e-3 * drawn, 1e-3 * drawn)[0]
+    )

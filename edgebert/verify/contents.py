@@ -20,6 +20,9 @@ from edgebert.types import Artifact
 SHOWN = 3  # findings of a kind that are told in full
 RECOGNISED = 0.1  # of a table's rows are equal: it is that table
 SAMPLE = 64  # values by which the counterpart of a weight is found
+# Half precision stores no finer steps. A key's bias, whose gradient is zero, can be as small as that throughout: softmax
+# does not see it, and neither shall a file be refused for it.
+FINEST = 2.0**-24
 
 
 @dataclass(frozen=True)
@@ -158,6 +161,8 @@ def _changed(ours: np.ndarray, theirs: np.ndarray, allowed: WeightTolerance) -> 
     if not np.isfinite(ours).all():
         return ""  # said before
     change = ours - theirs
+    if allowed is not WEIGHTS[32]:
+        change = np.where(np.abs(change) > FINEST, change, 0)
     size, largest = _size(theirs), float(np.abs(theirs).max())
     if largest == 0:
         return f"is zero in the float32 file and reaches {np.abs(ours).max():.2g} here" if np.any(ours) else ""
