@@ -190,6 +190,8 @@ def page(judged: list[Judged], command: str) -> str:
         "A file is judged by its answers on rows (difference over the outputs' deviation, scale, shift, ranks, answers;",
         "edge rows), and by what is inside it: weights and operators beside the float32 file's. `by` says which of them",
         "refused it; nrmse is the root mean square difference over the deviation on real rows, and the largest on edge rows.",
+        "The limits of `edgebert/verify/tolerances.py` were set while looking at some of the binary, regression, tagger and",
+        "embedding files; the seven-class, multi-label and span files were first judged when the limits stood.",
         "",
         "## Doctored files",
         "",
