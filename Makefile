@@ -28,6 +28,9 @@ bench: .venv/.test
 	$(BIN)/python -m benchmarks.formats
 	$(BIN)/python -m benchmarks.tasks
 	$(BIN)/python -m benchmarks.reliability.tampered_bundles
+	$(BIN)/python -m benchmarks.reliability.fuzz_readers
+	$(BIN)/python -m benchmarks.reliability.one_seed
+	$(BIN)/python -m benchmarks.reliability.busy_machine
 
 bench-methods: .venv/.test
 	$(BIN)/python -m benchmarks.methods
