@@ -36,6 +36,7 @@ from edgebert.recipes import check_methods, read_recipe
 from edgebert.results import artifacts_of, read_score
 from edgebert.run import Stage, plain, write_atomic
 from edgebert.search.plan import check_shapes
+from edgebert.search.starts import TEACHER
 from edgebert.stages import compress_stage, convert_stage, teacher_stage, verify_stage
 from edgebert.training.run import evaluate
 from edgebert.types import Budget, FitRequest
@@ -147,7 +148,7 @@ def open_job(corpus: str, runs: Path) -> tuple[Fit, Stage]:
     request = FitRequest(
         device="pixel6", task=wanted["task"], data=specs, recipe="drop-layers+kd", formats=("onnx",),
         params={"drop-layers.n_layers": 3}, run=str(runs / f"methods-{corpus}"), candidates=1,
-        epochs=EPOCHS, teacher_epochs=wanted["teacher_epochs"], mixed_precision="bf16", **other,
+        epochs=EPOCHS, teacher_epochs=wanted["teacher_epochs"], mixed_precision="bf16", student=TEACHER, **other,
     )  # fmt: skip
     job = resolve(request, f"python -m benchmarks.methods --only {corpus}", None)
     job.budget = Budget()

@@ -19,6 +19,7 @@ from edgebert.recipes import recipe_text
 from edgebert.results import read_score
 from edgebert.run import RECORD
 from edgebert.search.plan import Group, possible_shapes
+from edgebert.search.starts import TEACHER
 from edgebert.stages import compress_stage, teacher_stage
 from edgebert.teachers.fitting import taught
 from edgebert.types import Budget, CompressResult, FitRequest, Recipe
@@ -49,8 +50,9 @@ def compress(
     """
     folder = Path(output or f"{name_of(model)}-small")
     run = f"{RUNS}/compress-{slug(folder.absolute().name)}"
+    options["student"] = options.get("student") or TEACHER
     request = FitRequest(device=HERE, teacher=model, recipe=recipe, run=run, candidates=1, formats=("onnx",), **options)
-    _check_output(folder, force, (model, request.student or model, *request.data, *request.unlabelled))
+    _check_output(folder, force, (model, options["student"], *request.data, *request.unlabelled))
     with faults_told(Path(run)):
         job = resolve(request, "edgebert compress", on_event)
     try:

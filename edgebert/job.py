@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from edgebert import registry
 from edgebert.budget.limits import budget_of
@@ -14,10 +14,6 @@ from edgebert.data.unlabelled import Unlabelled, read_unlabelled
 from edgebert.devices import load_device
 from edgebert.errors import RequestError, unknown
 from edgebert.folders import slug
-from edgebert.modeling.checkpoint import load_config, load_model, load_tokenizer, set_labels
-from edgebert.modeling.heads import HEADS, SEVERAL
-from edgebert.modeling.sentence import read_modules
-from edgebert.modeling.vocabulary import teacher_ids
 from edgebert.modeling.weights import weight_files
 from edgebert.place import Place, find_place
 from edgebert.recipes import (
@@ -30,18 +26,23 @@ from edgebert.recipes import (
 )
 from edgebert.run import Run, digest, plain
 from edgebert.search.plan import check_shapes, percentile
+from edgebert.search.starts import TEACHER, Start
+from edgebert.starting import (
+    Wanted,
+    check_answers,
+    checkpoint_notes,
+    found_starts,
+    named_start,
+    task_config,
+    task_tokenizer,
+)
 from edgebert.tasks import Task
 from edgebert.teachers import TeacherSource, find_teacher
-from edgebert.teachers.fitting import fitting_head, teacher_settings
-from edgebert.types import Budget, Dataset, DeviceProfile, Effort, FitRequest, Recipe, TrainSettings
-
-if TYPE_CHECKING:
-    from tokenizers import Tokenizer
+from edgebert.types import Budget, Candidate, Dataset, DeviceProfile, Effort, FitRequest, Recipe, TrainSettings
 
 DEFAULT_LENGTH = 128
 RUNS = "runs"
 DISK_FACTOR = 12  # times the teacher's weights: with two students, their training states and files in two formats
-ALIGNED_ON = 200  # rows on which two tokenizers must agree
 
 
 @dataclass(frozen=True)
@@ -81,8 +82,7 @@ class Fit:
     formats: tuple[str, ...]
     precisions: tuple[str, ...]
     teacher_config: Any  # with the task's head
-    student: TeacherSource | None  # a checkpoint of its own that the student starts from
-    student_config: Any  # that it starts with
+    starts: tuple[Start, ...]  # what students may start from: the first is the teacher's own layers, or --student
     unlabelled: Unlabelled
     place: Place | None  # where files are measured beside this machine
     lengths: tuple[int, ...] = ()  # of files that fix them; known once the teacher's tokenizer has read the rows
@@ -90,6 +90,14 @@ class Fit:
     @property
     def level(self) -> EffortLevel:
         return EFFORTS[self.request.effort]
+
+    @property
+    def student_config(self) -> Any:
+        """That the first start has."""
+        return self.starts[0].config
+
+    def start_of(self, candidate: Candidate) -> Start:
+        return next(start for start in self.starts if start.name == candidate.start)
 
 
 def resolve(request: FitRequest, command: str, on_event: Callable[[dict[str, Any]], None] | None) -> Fit:
@@ -106,16 +114,20 @@ def resolve(request: FitRequest, command: str, on_event: Callable[[dict[str, Any
     notes += untaken
     dataset = load_data(request.data, task, encoding=request.encoding, columns=request.columns)
     source = find_teacher(request.teacher, allow_pickle=request.allow_pickle)
-    student = find_teacher(request.student, allow_pickle=request.allow_pickle) if request.student else None
-    notes += checkpoint_notes(source, student, task, dataset.labels, allow_pickle=request.allow_pickle)
-    max_length = min(_max_length(request.max_length, one, task.head) for one in (source, student) if one)
-    teacher_config, student_config = (_config(task, dataset.labels, one) for one in (source, student or source))
-    check_methods(recipe, task.head, alignment(student, source, dataset, task)[1] if student else "")
-    families = check_shapes(student_config, recipe, teacher_config, max_length)
+    teacher_config = task_config(task, dataset.labels, source)
+    wanted = Wanted(request, task, dataset, recipe, source, teacher_config)
+    first = named_start(wanted) or Start(TEACHER, teacher_config)
+    notes += checkpoint_notes(source, first.source, task, dataset.labels, allow_pickle=request.allow_pickle)
+    max_length = min(_max_length(request.max_length, one, task.head) for one in (source, first.source) if one)
+    check_methods(recipe, task.head, first.why_own_tokenizer)
+    notes += check_answers(first, recipe)
+    families = check_shapes(first.config, recipe, teacher_config, max_length)
     formats, without = formats_of_families(families, teacher_config.model_type, formats, request.formats)
     notes += without
-    tokenizer = task_tokenizer((student or source).folder, task)
+    tokenizer = task_tokenizer((first.source or source).folder, task)
     check_mask(recipe, tokenizer)
+    found, without = found_starts(wanted, max_length, formats)
+    notes += without
     unlabelled = read_unlabelled(request.unlabelled, task, tokenizer, encoding=request.encoding)
     notes += unlabelled.notes
     notes += _text_notes(recipe, unlabelled)
@@ -141,56 +153,10 @@ def resolve(request: FitRequest, command: str, on_event: Callable[[dict[str, Any
         formats,
         precisions,
         teacher_config,
-        student,
-        student_config,
+        (first, *found),
         unlabelled,
         place,
     )
-
-
-def _config(task: Task, labels: tuple[str, ...], source: TeacherSource) -> Any:
-    """The config of a checkpoint with the task's head."""
-    config = load_config(source.folder)
-    if task.head == "sentence-embedding" and not hasattr(config, "edgebert_pooling"):
-        for name, value in read_modules(source.folder).settings.items():
-            setattr(config, name, value)
-    set_labels(config, labels)
-    for name, value in task.model_settings(labels).items():
-        setattr(config, name, value)
-    head = HEADS[SEVERAL if hasattr(config, "edgebert_heads") else task.head]
-    config.architectures = [head.auto_model if head.name == SEVERAL else f"Some{head.mark}"]
-    return config
-
-
-def checkpoint_notes(
-    source: TeacherSource, student: TeacherSource | None, task: Task, labels: tuple[str, ...], *, allow_pickle: bool
-) -> list[str]:
-    """What of the checkpoints is left out, once both were read whole: what is wrong with them is found before training."""
-    notes: list[str] = []
-    auto_model, settings = HEADS[task.head].auto_model, teacher_settings(task, labels)
-    found = fitting_head(source.folder, task, labels, allow_pickle=allow_pickle, notes=notes)
-    if found.model is None:
-        load_model(source.folder, auto_model, labels, settings=settings, allow_pickle=allow_pickle, notes=notes)
-    if student:
-        own: list[str] = []
-        load_model(student.folder, auto_model, labels, settings=settings, allow_pickle=allow_pickle, notes=own)
-        notes += [f"--student: {note}" for note in own]
-    return notes
-
-
-def task_tokenizer(folder: Path, task: Task) -> Tokenizer:
-    """A checkpoint's tokenizer as the task reads: words one by one, or texts as sentence-transformers would."""
-    return load_tokenizer(folder, words=task.reads_words, vectors=task.head == "sentence-embedding")
-
-
-def alignment(
-    student: TeacherSource, source: TeacherSource, dataset: Dataset, task: Task
-) -> tuple[tuple[int, ...] | None, str]:
-    """`teacher_ids` of a student's checkpoint and its teacher's, tried on training rows."""
-    rows = dataset.splits["train"][:ALIGNED_ON]
-    firsts = [" ".join(row.words) if row.words else row.text or "" for row in rows]
-    texts = [(first,) if row.second is None else (first, row.second) for first, row in zip(firsts, rows, strict=True)]
-    return teacher_ids(task_tokenizer(student.folder, task), task_tokenizer(source.folder, task), texts)
 
 
 def _text_notes(recipe: Recipe, unlabelled: Unlabelled) -> list[str]:

@@ -112,7 +112,7 @@ def plan_stage(job: Fit, teacher: Stage) -> Plan:
         told = f"{full} of {len(lengths)} training rows fill the window of {job.max_length} tokens and may be cut there"
         job.run.log(event="note", text=f"{told}; --max-length reads more")
     plan = make_plan(
-        job.student_config,
+        job.starts,
         job.recipe,
         job.device,
         job.budget,

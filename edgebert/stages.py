@@ -11,7 +11,7 @@ import torch
 from edgebert import registry
 from edgebert.converters import CALIBRATION_ROWS, Source
 from edgebert.infer import run_features
-from edgebert.job import Fit, alignment, data_key, task_tokenizer, train_settings
+from edgebert.job import Fit, data_key, train_settings
 from edgebert.methods import Workshop
 from edgebert.modeling.checkpoint import (
     TOKENIZER,
@@ -27,6 +27,8 @@ from edgebert.modeling.graph import TorchSession, make_source
 from edgebert.modeling.heads import HEADS
 from edgebert.results import artifacts_of
 from edgebert.run import Stage, plain
+from edgebert.search.starts import Start
+from edgebert.starting import alignment, task_tokenizer
 from edgebert.tasks import Task
 from edgebert.teachers.fitting import fit_teacher, teacher_settings
 from edgebert.training.run import judge, pad_id
@@ -74,8 +76,9 @@ def teacher_stage(job: Fit) -> Stage:
 
 
 def compress_stage(job: Fit, candidate: Candidate, teacher: Stage) -> Stage:
-    """A student: the recipe's methods applied to a copy of the teacher, in order."""
-    width = job.student_config.hidden_size
+    """A student: the recipe's methods applied, in order, to a copy of the teacher or of the checkpoint that it starts from."""
+    start = job.start_of(candidate)
+    width = start.config.hidden_size
     epochs = job.request.epochs or job.level.epochs(job.level.visits, len(job.dataset.splits["train"]))
     settings = train_settings(job, epochs=epochs, width=width)
     calls = [(call.method, registry.method(call.method).read_params(call.params)) for call in candidate.recipe.calls]
@@ -83,7 +86,7 @@ def compress_stage(job: Fit, candidate: Candidate, teacher: Stage) -> Stage:
     def make(folder: Path) -> dict[str, Any]:
         torch.manual_seed(settings.seed)
         source = load_student(teacher.path)
-        student = _starting_student(job, source)
+        student = _starting_student(job, start, source)
         splits = job.dataset.splits
         for name, params in calls:
             workshop = Workshop(
@@ -91,32 +94,32 @@ def compress_stage(job: Fit, candidate: Candidate, teacher: Stage) -> Stage:
                 folder / "work", job.unlabelled.rows, source.tokenizer, job.run.log,
             )  # fmt: skip
             student = registry.method(name).apply(student, workshop, **params)
-        save_checkpoint(folder, student, job.student.folder if job.student else teacher.path)
+        save_checkpoint(folder, student, start.source.folder if start.source else teacher.path)
         facts = {"n_parameters": n_parameters(student.model), "notes": student.notes}
         return plain({**judge(student, job.task, job.dataset, settings.max_length), **facts})
 
     inputs = {"teacher": teacher.key, "recipe": calls, "settings": settings, "task": job.task.options()}
-    if job.student:
-        inputs["student"] = job.student.key
+    if start.source:
+        inputs["student"] = start.source.key
     if job.unlabelled.rows:
         inputs["unlabelled"] = job.unlabelled.sha256
     return job.run.stage(f"compress-{candidate.name}", inputs, make, resumable=True)
 
 
-def _starting_student(job: Fit, teacher: Student) -> Student:
+def _starting_student(job: Fit, start: Start, teacher: Student) -> Student:
     """What the recipe begins with: a copy of the teacher, or a checkpoint of its own with a new head."""
     settings = job.task.model_settings(job.dataset.labels)
-    if job.student is None:
+    if start.source is None:
         return give_head(copy_student(teacher.model, teacher.tokenizer), settings)
     auto_model, labels = HEADS[job.task.head].auto_model, job.dataset.labels
     model, _ = load_model(
-        job.student.folder, auto_model, labels, settings=teacher_settings(job.task, labels),
+        start.source.folder, auto_model, labels, settings=teacher_settings(job.task, labels),
         allow_pickle=job.request.allow_pickle,
     )  # fmt: skip
-    ids, why = alignment(job.student, job.source, job.dataset, job.task)
-    tokenizer = task_tokenizer(job.student.folder, job.task)
+    ids, why = alignment(start.source, job.source, job.dataset, job.task)
+    tokenizer = task_tokenizer(start.source.folder, job.task)
     return give_head(
-        Student(model, tokenizer, ids, own_tokenizer=bool(why), notes=(f"from {job.student.name}",)), settings
+        Student(model, tokenizer, ids, own_tokenizer=bool(why), notes=(f"from {start.source.name}",)), settings
     )
 
 

@@ -279,6 +279,7 @@ class Candidate:
     fits: bool
     taken: bool
     reason: str
+    start: str = "teacher"  # whose weights it starts with: the teacher's own layers, or a checkpoint's name
 
 
 @dataclass(frozen=True)
@@ -416,7 +417,8 @@ class FitRequest:
     device: str
     task: str  # a name, or NAME=TASK joined by commas for one encoder with several heads
     teacher: str | None = None
-    student: str | None = None  # a checkpoint that the student starts from; None is the teacher itself
+    student: str | None = None  # a checkpoint that the student starts from; "teacher": its layers alone; None: both
+    starts: tuple[str, ...] = ()  # folders with checkpoints that students may start from, beside those that are found
     data: tuple[str, ...] = ()
     unlabelled: tuple[str, ...] = ()  # files of texts, one a line
     columns: Mapping[str, str] = field(default_factory=dict)  # "text", "second", "label" -> the column's name

@@ -19,6 +19,7 @@ from edgebert.errors import BudgetError, RequestError
 from edgebert.methods import Method, Param, Stage
 from edgebert.search.cost import count_parameters, predict_bytes
 from edgebert.search.plan import make_plan, percentile
+from edgebert.search.starts import Start
 from edgebert.types import Budget, Candidate, MethodCall, Plan, Recipe
 
 TOKENS = "AutoModelForTokenClassification"
@@ -77,7 +78,7 @@ def plan_of(budget: Budget, *, n: int = 3, recipe: Recipe | None = None, config:
     recipe = recipe or recipe_of("trim", "drop", "teach")
     lengths = given.pop("lengths", [12] * 100)
     return make_plan(
-        config or config_of(),
+        [Start("teacher", config or config_of())],
         recipe,
         PIXEL6,
         budget,
@@ -216,7 +217,7 @@ def test_shapes_compose_and_equal_names_are_told_apart() -> None:
 def test_vocabularies_that_round_to_one_name_are_numbered() -> None:
     close = method("trim", "vocabulary", set_vocabulary, Param("size", int, 1, "", search=lambda c: (10001, 10002)))
     plan = make_plan(
-        config_of(1), recipe_of("trim"), PIXEL6, Budget(), [1], n_candidates=1,
+        [Start("teacher", config_of(1))], recipe_of("trim"), PIXEL6, Budget(), [1], n_candidates=1,
         methods={"trim": close},
     )  # fmt: skip
     assert [c.name for c in plan.candidates] == ["L1-v10k-2", "L1-v10k-1"]
@@ -266,7 +267,7 @@ def test_a_hundred_shapes_are_quick() -> None:
     many = replace(METHODS["trim"], params=(Param("size", int, 1, "", search=lambda c: range(5001, 5018)),))
     begin = time.process_time()
     plan = make_plan(
-        config_of(), recipe_of("trim", "drop"), PIXEL6, Budget(), [12], n_candidates=1,
+        [Start("teacher", config_of())], recipe_of("trim", "drop"), PIXEL6, Budget(), [12], n_candidates=1,
         methods={**METHODS, "trim": many},
     )  # fmt: skip
     assert len(plan.candidates) == 102

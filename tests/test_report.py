@@ -283,7 +283,7 @@ def test_the_page_shows_every_shape_with_its_reason() -> None:
     page = Page(render(make_report()))
     row = page.row("6-layerstrim-vocab + drop-layers + tinybert")
     assert row == [
-        "6", "4,096", "12,500,000", "predicted 12.5 MB", "predicted 10.6 (6.36–18.0)", "no", "no",
+        "teacher", "6", "4,096", "12,500,000", "predicted 12.5 MB", "predicted 10.6 (6.36–18.0)", "no", "no",
         "predicted 10.6 ms is above the budget of 8 ms",
     ]  # fmt: skip
 

@@ -64,3 +64,19 @@ def test_pairs_that_are_joined_in_another_way_are_told() -> None:
     assert teacher_ids(make_tokenizer(), other, TEXTS) == (None, "")
     _, why = teacher_ids(make_tokenizer(), other, [("fly", "far")])
     assert why == "it splits 'fly and far' in another way than the teacher"
+
+
+def test_berts_names_that_a_vocabulary_only_holds_are_passed_over() -> None:
+    """MPNet's vocabulary is BERT's with its own special tokens beside; [UNK] is still what it writes."""
+    state = json.loads(make_tokenizer().to_str())
+    pieces = ["<s>", "<pad>", "</s>", "<unk>", *state["model"]["vocab"], "<mask>"]
+    state["model"]["vocab"] = {piece: i for i, piece in enumerate(pieces)}
+    state["added_tokens"] = []
+    teacher = Tokenizer.from_str(json.dumps({**state, "post_processor": None}))
+    teacher.add_special_tokens(["<s>", "<pad>", "</s>", "<unk>", "[UNK]", "<mask>"])
+    teacher.post_processor = processors.TemplateProcessing(
+        single="<s> $A </s>", pair="<s> $A </s> </s> $B </s>", special_tokens=[("<s>", 0), ("</s>", 2)]
+    )
+    ids, why = teacher_ids(make_tokenizer(), teacher, [*TEXTS, ("ü",)])
+    assert why == ""
+    assert ids is not None and ids[:6] == (1, 5, 0, 2, pieces.index("<mask>"), 9)

@@ -50,7 +50,16 @@ phone on the cable that is the --device. Otherwise it is judged by the predicted
     help="What the model is for: a name that `edgebert tasks` lists. Give it several times, as NAME=TASK, for one model with several heads.  [default: ner]",
 )
 @click.option("--teacher", help="The model to compress: a checkpoint folder or a hub id.  [default: all-MiniLM-L6-v2]")
-@click.option("--student", help="The checkpoint whose weights the student starts from.  [default: the teacher]")
+@click.option(
+    "--student",
+    help="The checkpoint whose weights the student starts from; `teacher` for the teacher's own layers alone.  [default: those layers, and small checkpoints that lie on this machine]",
+)
+@click.option(
+    "--starts",
+    multiple=True,
+    metavar="FOLDER",
+    help="A folder with small pretrained checkpoints that students may start from, beside those that are found.",
+)
 @click.option(
     "--unlabelled",
     multiple=True,

@@ -43,8 +43,9 @@ TAKES_LAYERS = "no layer of the teacher is in a BiLSTM"
 
 
 def logit_distance(student: Tensor, teacher: Tensor) -> Tensor:
-    """‖z_B - z_S‖², the mean over positions, of logits (n, n_labels)."""
-    return (teacher - student).square().sum(-1).mean()
+    """‖z_B - z_S‖², the mean over positions, of logits (n, n_labels); 0 where there is none."""
+    each = (teacher - student).square().sum(-1)
+    return each.mean() if len(each) else each.sum()
 
 
 def logit_objective(student: Student, workshop: Workshop, hard: float) -> Objective:
@@ -52,7 +53,7 @@ def logit_objective(student: Student, workshop: Workshop, hard: float) -> Object
     import torch
 
     from edgebert.modeling.heads import parts_of
-    from edgebert.training.heads import hard_loss, soft_loss
+    from edgebert.training.heads import answered_tokens, hard_loss, soft_loss
     from edgebert.training.loop import DistillationObjective
 
     parts = parts_of(student.model.config, type(student.model).__name__)
@@ -66,7 +67,9 @@ def logit_objective(student: Student, workshop: Workshop, hard: float) -> Object
             theirs, ours = self.ask_teacher(batch), self.answer(batch)
             real = batch["attention_mask"].bool()
             losses = [soft_loss(self.student, ours, theirs, batch, 1.0, others)] if others else []
-            losses += [logit_distance(*(side[name][real] for side in (ours, theirs))) for name in tagging]
+            for name in tagging:
+                told = answered_tokens(theirs[name], real)
+                losses.append(logit_distance(ours[name][told], theirs[name][told]))
             losses += [logit_distance(ours[name], theirs[name]) for name in sorting]
             soft = torch.stack(losses).sum()
             return (1 - hard) * soft + hard * hard_loss(self.student, ours, batch, self.weights)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -16,11 +18,13 @@ def teacher_ids(
 ) -> tuple[tuple[int, ...] | None, str]:
     """For each id of the student the teacher's id of the same piece, None where they are equal; and "" or why not.
 
-    Special tokens go by their role, whatever they are called. That both split text alike is tried on `texts`, one or a pair
+    Special tokens go by their role, whatever they are called: a vocabulary may hold BERT's names beside others that it
+    uses, as MPNet's does, so those that are marked as special count first. That both split text alike is tried on `texts`, one or a pair
     each: where two texts are joined, RoBERTa and its kin put two separators.
     """
     ours, theirs = student.get_vocab(), teacher.get_vocab()
-    roles = {name: next((one for one in names if one in theirs), "") for names in ROLES for name in names}
+    used = [unknown_token(teacher), *(t.content for t in teacher.get_added_tokens_decoder().values() if t.special)]
+    roles = {name: _of_role(names, used, theirs) for names in ROLES for name in names}
     found = {piece: theirs.get(roles.get(piece) or piece) for piece in ours}
     lost = sorted(piece for piece, number in found.items() if number is None and not piece.startswith("[unused"))
     if lost:
@@ -34,3 +38,30 @@ def teacher_ids(
         if [ids[number] for number in mine] != other:
             return None, f"it splits '{' and '.join(text)}' in another way than the teacher"
     return (None if all(number == i for i, number in enumerate(ids)) else tuple(ids)), ""
+
+
+def _of_role(names: Sequence[str], used: Sequence[str], vocabulary: Collection[str]) -> str:
+    """Which of the names a tokenizer uses: the first in `used`, else the first that it has; "" where it has none."""
+    return next((one for one in used if one in names), next((one for one in names if one in vocabulary), ""))
+
+
+def unknown_token(tokenizer: Tokenizer) -> str:
+    """The token that stands for what the vocabulary cannot spell; "" where it can spell everything."""
+    model = json.loads(tokenizer.to_str())["model"]
+    if model["type"] == "Unigram":
+        return str(model["vocab"][model["unk_id"]][0]) if model.get("unk_id") is not None else ""
+    return str(model.get("unk_token") or "")
+
+
+@dataclass(frozen=True)
+class TokenCounts:
+    n_tokens: int  # without special ones
+    unknown: float  # share of them, 0 to 1
+
+
+def token_counts(tokenizer: Tokenizer, texts: Sequence[tuple[str, ...]]) -> TokenCounts:
+    """How many tokens a tokenizer makes of the texts, each one or a pair."""
+    unknown = unknown_token(tokenizer)
+    encodings = tokenizer.encode_batch([part for text in texts for part in text], add_special_tokens=False)
+    tokens = [token for encoding in encodings for token in encoding.tokens]
+    return TokenCounts(len(tokens), tokens.count(unknown) / max(1, len(tokens)))

@@ -2,15 +2,17 @@
 
 Shapes that differ in the vocabulary alone form a group, and each group offers its largest vocabulary that fits: within
 a budget of bytes, pieces that are kept cost next to no time. Of the groups' offers, the largest encoders are taken.
+Where students may start from smaller checkpoints too, these and the teacher's own layers take turns, checkpoints first:
+a few layers cut from a wide teacher keep less of it. Of equal encoders, the one that loses fewer layers is preferred.
 """
 
 from __future__ import annotations
 
 import copy
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import product
+from itertools import product, zip_longest
 from math import ceil
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +24,7 @@ from edgebert.methods import unchanged
 from edgebert.modeling.rebuild import auto_model_of, check_head
 from edgebert.search.cost import basis, count_parameters, predict_bytes, predict_latency
 from edgebert.search.operators import embedding_width
+from edgebert.search.starts import TEACHER, Start
 from edgebert.types import Budget, Candidate, DeviceProfile, MethodCall, Plan, Recipe
 
 if TYPE_CHECKING:
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
 
 INT8 = Precision("int8")
 Group = tuple[tuple[str, Any], ...]  # "method.param" and its value, of the choices outside the vocabulary
+Key = tuple[str, Group]  # a start's name, and a group of its shapes
 
 
 @dataclass(frozen=True)
@@ -36,10 +40,15 @@ class _Shape:
     candidate: Candidate
     group: Group
     encoder_parameters: int  # all but the word table
+    n_dropped: int  # layers that the start has and it has not
+
+    @property
+    def key(self) -> Key:
+        return self.candidate.start, self.group
 
 
 def make_plan(
-    config: Any,
+    starts: Sequence[Start],
     recipe: Recipe,
     device: DeviceProfile,
     budget: Budget,
@@ -55,14 +64,14 @@ def make_plan(
     """Every shape of the recipe with its verdict; at most `n_candidates` are taken.
 
     Args:
-        config: the transformers config that the student starts with, whose architecture names its head; not changed.
+        starts: what students may start from. Their configs name the task's head, and are not changed.
         recipe: of its parameters, those left open that have a `Param.search` are enumerated.
         lengths: tokens of each training row; the latency is predicted at their 95th percentile, batch 1.
         methods: by name; by default the registry's.
         precision: what is shipped, so what is planned for; by default int8.
         runtime: label of the predictions; by default the device's first.
         format: of the file; by default the device's first.
-        teacher: the teacher's config; by default the student's.
+        teacher: the teacher's config; by default the first start's.
 
     Raises:
         BudgetError: no shape fits; the message names the nearest and what would admit it.
@@ -73,11 +82,15 @@ def make_plan(
         raise RequestError(f"cannot plan {n_candidates} candidates", where="--candidates", hint="Ask for at least 1.")
     methods = registry.methods() if methods is None else methods
     middle, long = percentile(lengths, 50), max(1, percentile(lengths, 95))
-    shapes: dict[str, _Shape] = {}
-    for full, group, shape in possible_shapes(config, recipe, methods, teacher or config):
-        key = shape.to_json_string()  # parameters that the user fixed may leave an open one without effect
-        if key not in shapes:
-            shapes[key] = _shape(full, group, shape, device, long, precision, runtime, format)
+    shapes: dict[tuple[str, str], _Shape] = {}
+    for start in starts:
+        for full, group, shape in possible_shapes(start.config, recipe, methods, teacher or starts[0].config):
+            key = (
+                start.name,
+                shape.to_json_string(),
+            )  # parameters that the user fixed may leave an open one without effect
+            if key not in shapes:
+                shapes[key] = _shape(start, full, group, shape, device, long, precision, runtime, format)
     candidates = _judge(_named(list(shapes.values())), n_candidates, budget)
     if not any(candidate.fits for candidate in candidates):
         raise _nothing_fits(candidates, budget, device)
@@ -192,6 +205,7 @@ def _require(method: Method, whose: str, config: Any) -> None:
 
 
 def _shape(
+    start: Start,
     recipe: Recipe,
     group: Group,
     config: Any,
@@ -203,8 +217,9 @@ def _shape(
 ) -> _Shape:
     """The shape of a full recipe, whose student has this config, without a verdict."""
     auto_model = auto_model_of(config)
+    prefix = f"{start.prefix}-" if start.prefix else ""
     candidate = Candidate(
-        name=f"L{config.num_hidden_layers}-v{_thousands(config.vocab_size)}",
+        name=f"{prefix}L{config.num_hidden_layers}-v{_thousands(config.vocab_size)}",
         recipe=recipe,
         n_layers=config.num_hidden_layers,
         vocab_size=config.vocab_size,
@@ -216,8 +231,10 @@ def _shape(
         fits=False,
         taken=False,
         reason="",
+        start=start.name,
     )
-    return _Shape(candidate, group, candidate.n_parameters - config.vocab_size * embedding_width(config))
+    n_encoder = candidate.n_parameters - config.vocab_size * embedding_width(config)
+    return _Shape(candidate, group, n_encoder, start.config.num_hidden_layers - config.num_hidden_layers)
 
 
 def _thousands(n: int) -> str:
@@ -246,28 +263,39 @@ def _where_equal(names: Sequence[str], other: Callable[[int], str]) -> list[str]
 
 def _judge(shapes: Sequence[_Shape], n_candidates: int, budget: Budget) -> tuple[Candidate, ...]:
     """Every candidate with its verdict: the largest encoder first, then the largest vocabulary."""
-    groups: dict[Group, list[_Shape]] = {}
+    groups: dict[Key, list[_Shape]] = {}
     for shape in sorted(shapes, key=lambda shape: -shape.candidate.vocab_size):
-        groups.setdefault(shape.group, []).append(shape)
+        groups.setdefault(shape.key, []).append(shape)
 
-    def largest_first(members: list[_Shape]) -> tuple[float, float]:
+    def largest_first(members: list[_Shape]) -> tuple[float, int, float]:
         # Layers that share their weights differ in time only.
-        return -members[0].encoder_parameters, -members[0].candidate.latency.p50_ms
+        return -members[0].encoder_parameters, members[0].n_dropped, -members[0].candidate.latency.p50_ms
 
-    judged: list[Candidate] = []
-    left = n_candidates
-    for members in sorted(groups.values(), key=largest_first):
-        candidates = [shape.candidate for shape in members]
-        best = next((candidate for candidate in candidates if not _excess(budget, candidate)), None)
-        judged += [_verdict(candidate, best, left > 0, n_candidates, budget) for candidate in candidates]
-        left -= best is not None
-    return tuple(judged)
+    ranked = sorted(groups.values(), key=largest_first)
+    offers = {
+        members[0].key: best
+        for members in ranked
+        if (best := next((one.candidate for one in members if not _excess(budget, one.candidate)), None))
+    }
+    wanted = _in_turns(offers)[:n_candidates]
+    return tuple(
+        _verdict(shape.candidate, offers.get(shape.key), shape.key in wanted, n_candidates, budget)
+        for members in ranked
+        for shape in members
+    )
+
+
+def _in_turns(offers: Iterable[Key]) -> list[Key]:
+    """A checkpoint's group and one of the teacher's own layers in turn, each kind in its order."""
+    own = [key for key in offers if key[0] == TEACHER]
+    others = [key for key in offers if key[0] != TEACHER]
+    return [key for pair in zip_longest(others, own) for key in pair if key is not None]
 
 
 def _verdict(
     candidate: Candidate, best: Candidate | None, wanted: bool, n_candidates: int, budget: Budget
 ) -> Candidate:
-    """`best` is the one that its group offers; `wanted` while fewer than `n_candidates` are taken."""
+    """`best` is the one that its group offers; `wanted` where its group is among the `n_candidates` that are taken."""
     if excess := _excess(budget, candidate):
         return replace(candidate, reason="; ".join(f"{one.amount} {one.over}" for one in excess))
     if candidate is not best and best is not None:

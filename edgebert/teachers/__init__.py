@@ -63,7 +63,7 @@ def find_teacher(name: str | None = None, *, allow_pickle: bool = False) -> Teac
     name = name or DEFAULT_TEACHER
     path = Path(name).expanduser()
     if path.exists():
-        return _source(name, path, "local folder", allow_pickle)
+        return read_checkpoint(name, path, "local folder", allow_pickle)
     if name.startswith((".", "/", "~")) or name.count("/") > 1:
         near = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
         raise (
@@ -71,14 +71,15 @@ def find_teacher(name: str | None = None, *, allow_pickle: bool = False) -> Teac
             if near
             else TeacherError("no such folder", where=name)
         )
-    if folder := _in_cache(name, allow_pickle):
-        return _source(name, folder, "hub cache", allow_pickle)
-    if folder := _in_package(name):
-        return _source(name, folder, f"package {PACKAGED[name][1]}", allow_pickle)
-    return _source(name, _from_hub(name, allow_pickle), "hub", allow_pickle)
+    if folder := in_cache(name, allow_pickle):
+        return read_checkpoint(name, folder, "hub cache", allow_pickle)
+    if folder := in_package(name):
+        return read_checkpoint(name, folder, f"package {PACKAGED[name][1]}", allow_pickle)
+    return read_checkpoint(name, _from_hub(name, allow_pickle), "hub", allow_pickle)
 
 
-def _source(name: str, folder: Path, origin: str, allow_pickle: bool) -> TeacherSource:
+def read_checkpoint(name: str, folder: Path, origin: str, allow_pickle: bool = False) -> TeacherSource:
+    """A folder as a checkpoint, its config, tokenizer and files checked. Raises TeacherError for what cannot be read."""
     if not folder.is_dir():
         raise TeacherError("a teacher is a folder, this is a file", where=name)
     config = load_config(folder)
@@ -114,7 +115,8 @@ def _patterns(allow_pickle: bool) -> list[str]:
     return SAFE_FILES + (PICKLE_FILES if allow_pickle else [])
 
 
-def _in_cache(name: str, allow_pickle: bool) -> Path | None:
+def in_cache(name: str, allow_pickle: bool = False) -> Path | None:
+    """The folder of a hub id in the local hub cache; None where it is not there. Nothing is downloaded."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 
@@ -127,7 +129,8 @@ def _in_cache(name: str, allow_pickle: bool) -> Path | None:
     return folder if (encoder_folder(folder) / "config.json").exists() else None
 
 
-def _in_package(name: str) -> Path | None:
+def in_package(name: str) -> Path | None:
+    """The folder of a hub id in the installed package that carries it. Raises TeacherError where its weights were changed."""
     if name not in PACKAGED:
         return None
     package, _, inner, sha256 = PACKAGED[name]

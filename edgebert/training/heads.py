@@ -15,6 +15,7 @@ from edgebert.training.losses import IGNORED, hard_cross_entropy, soft_cross_ent
 
 Batch = Mapping[str, Tensor]
 INPUTS = ("input_ids", "attention_mask", "token_type_ids")
+UNANSWERED = float("inf")  # at tokens for which the teacher has no answer; not NaN, which would hide a broken teacher
 
 
 def hard_loss(model: nn.Module, answers: Batch, batch: Batch, weights: Sequence[float] = ()) -> Tensor:
@@ -114,7 +115,17 @@ def _hard_vector(own: Sequence[Tensor], targets: Batch, part: Part, weights: Seq
 
 
 def _soft_tokens(own: Sequence[Tensor], theirs: Sequence[Tensor], mask: Tensor, t: float, part: Part) -> Tensor:
-    return soft_cross_entropy(own[0], theirs[0], mask, t)
+    return soft_cross_entropy(own[0], theirs[0], answered_tokens(theirs[0], mask), t)
+
+
+def answered_tokens(answers: Tensor, mask: Tensor) -> Tensor:
+    """(batch, seq): the real tokens that the teacher answered: all, or words' first ones where its tokenizer is another.
+
+    Args:
+        answers: (batch, seq, n_labels), UNANSWERED where there is none.
+        mask: (batch, seq), true at real tokens.
+    """
+    return mask & (answers != UNANSWERED).all(-1)
 
 
 def _soft_sequence(own: Sequence[Tensor], theirs: Sequence[Tensor], mask: Tensor, t: float, part: Part) -> Tensor:

@@ -35,11 +35,12 @@ def soft_cross_entropy(student: Tensor, teacher: Tensor, mask: Tensor, temperatu
         mask: (batch, seq), true where the position counts.
 
     Returns:
-        Scalar: the mean over positions that count.
+        Scalar: the mean over positions that count, 0 where a batch has none.
     """
     target = F.softmax(teacher[mask] / temperature, dim=-1)
     log_probs = F.log_softmax(student[mask] / temperature, dim=-1)
-    return -(target * log_probs).sum(-1).mean() * temperature**2
+    each = -(target * log_probs).sum(-1)
+    return (each.mean() if len(each) else each.sum()) * temperature**2
 
 
 def hidden_mse(student: Tensor, teacher: Tensor, mask: Tensor) -> Tensor:

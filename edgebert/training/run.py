@@ -14,6 +14,7 @@ from edgebert.errors import RequestError
 from edgebert.infer import run_features
 from edgebert.methods import Workshop
 from edgebert.modeling.graph import TorchSession
+from edgebert.training.heads import UNANSWERED
 from edgebert.training.loop import ANSWERED, DistillationObjective, Item, Objective, train
 from edgebert.types import Dataset, Feature, Outputs, Row, Score, Student
 
@@ -71,9 +72,10 @@ def train_student(
 
 
 def answered(windows: Sequence[Feature], rows: Sequence[Row], student: Student, workshop: Workshop) -> list[Feature]:
-    """The windows with what the teacher says of each: of the student's own pieces where it can read them.
+    """The windows with what the teacher says of each: of the student's own tokens where it can read them; where it
+    cannot, of each word at the student's first token of it, or of the whole text.
 
-    Raises RequestError where it cannot, and answers are a token each or the two cut rows into windows of other numbers.
+    Raises RequestError where answers are of places in the text, or the two cut rows into windows of other numbers.
     """
     teacher, settings = Student(workshop.teacher, workshop.teacher_tokenizer), workshop.settings
     if student.own_tokenizer:
@@ -82,7 +84,9 @@ def answered(windows: Sequence[Feature], rows: Sequence[Row], student: Student, 
         ids = student.teacher_ids
         features = [replace(one, input_ids=tuple(ids[i] for i in one.input_ids)) if ids else one for one in windows]
     outputs = _asked(teacher, features, workshop)
-    if student.own_tokenizer and (
+    if student.own_tokenizer and workshop.task.head == "token-classification":
+        outputs = answers_by_word(windows, features, outputs)
+    elif student.own_tokenizer and (
         [one.row for one in features] != [one.row for one in windows]
         or any(per_token(name, array.ndim + 1) for name, array in outputs[0].items())
     ):
@@ -92,6 +96,35 @@ def answered(windows: Sequence[Feature], rows: Sequence[Row], student: Student, 
         replace(window, targets={**window.targets, **{ANSWERED + name: array for name, array in answer.items()}})
         for window, answer in zip(windows, outputs, strict=True)
     ]
+
+
+def answers_by_word(
+    windows: Sequence[Feature], features: Sequence[Feature], outputs: Sequence[Outputs]
+) -> list[Outputs]:
+    """The teacher's answer to each word, put at the student's first token of that word; UNANSWERED at all others.
+
+    Args:
+        windows: of the student.
+        features: of the teacher, whose windows and tokens may be others.
+        outputs: one a window of the teacher, each (n_tokens, n_labels).
+
+    Returns:
+        One a window of the student.
+    """
+    import numpy as np
+
+    known = {
+        (feature.row, word): {name: array[place] for name, array in answer.items()}
+        for feature, answer in zip(features, outputs, strict=True)
+        for place, word in enumerate(feature.words)
+        if word >= 0
+    }
+    blank = {name: np.full(array.shape[1:], UNANSWERED, array.dtype) for name, array in outputs[0].items()}
+    found: list[Outputs] = []
+    for window in windows:
+        each = [known.get((window.row, word), blank) for word in window.words]
+        found.append({name: np.stack([one[name] for one in each]) for name in blank})
+    return found
 
 
 def _asked(teacher: Student, features: Sequence[Feature], workshop: Workshop) -> list[Outputs]:
