@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgebert import registry
 from edgebert.errors import RequestError, shown
-from edgebert.methods import STAGES, Method
+from edgebert.methods import STAGES, AnswerKind, Method
 from edgebert.types import MethodCall, Recipe
 
 if TYPE_CHECKING:
@@ -68,6 +68,13 @@ def check_methods(recipe: Recipe, head: str, why_own_tokenizer: str = "") -> Non
             able = ", ".join(one.name for one in registry.methods().values() if one.any_tokenizer)
             what = f"{method.name} needs a student with the teacher's tokens, and {why_own_tokenizer}"
             raise RequestError(what, where="--student", hint=f"These methods do not need that: {able}.")
+
+
+def answer_kinds(recipe: Recipe) -> dict[str, AnswerKind]:
+    """The kind of stored answers that each method learns from; methods that ask the teacher themselves are left out."""
+    methods = [(registry.method(call.method), call.params) for call in recipe.calls]
+    found = {method.name: method.answers(**method.read_params(params)) for method, params in methods}
+    return {name: kind for name, kind in found.items() if kind}
 
 
 def check_mask(recipe: Recipe, tokenizer: Tokenizer) -> None:

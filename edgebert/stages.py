@@ -9,15 +9,15 @@ from typing import Any
 import torch
 
 from edgebert import registry
+from edgebert.answer_stages import answers_stage
 from edgebert.converters import CALIBRATION_ROWS, Source
 from edgebert.infer import run_features
-from edgebert.job import Fit, data_key, train_settings
+from edgebert.job import Fit, data_key, teacher_train_settings, train_settings
 from edgebert.methods import Workshop
 from edgebert.modeling.checkpoint import (
     TOKENIZER,
     copy_student,
     give_head,
-    load_config,
     load_model,
     load_student,
     n_parameters,
@@ -25,12 +25,14 @@ from edgebert.modeling.checkpoint import (
 )
 from edgebert.modeling.graph import TorchSession, make_source
 from edgebert.modeling.heads import HEADS
+from edgebert.recipes import answer_kinds
 from edgebert.results import artifacts_of
 from edgebert.run import Stage, plain
 from edgebert.search.starts import Start
 from edgebert.starting import alignment, task_tokenizer
 from edgebert.tasks import Task
 from edgebert.teachers.fitting import fit_teacher, teacher_settings
+from edgebert.training.answers import StoredAnswers
 from edgebert.training.run import judge, pad_id
 from edgebert.trials import TRIAL_ROWS, Judge, choose_trial
 from edgebert.types import Artifact, Candidate, Outputs, Student
@@ -50,10 +52,7 @@ from edgebert.verify.parity import (
 
 def teacher_stage(job: Fit) -> Stage:
     """The teacher with the task's head, fine-tuned where its own does not fit."""
-    width = load_config(job.source.folder).hidden_size
-    n_rows = len(job.dataset.splits["train"])
-    epochs = job.request.teacher_epochs or job.level.epochs(job.level.teacher_visits, n_rows)
-    settings = train_settings(job, epochs=epochs, width=width)
+    settings = teacher_train_settings(job)
     inputs = {
         "checkpoint": job.source.key,
         "data": data_key(job),
@@ -79,9 +78,12 @@ def compress_stage(job: Fit, candidate: Candidate, teacher: Stage) -> Stage:
     """A student: the recipe's methods applied, in order, to a copy of the teacher or of the checkpoint that it starts from."""
     start = job.start_of(candidate)
     width = start.config.hidden_size
-    epochs = job.request.epochs or job.level.epochs(job.level.visits, len(job.dataset.splits["train"]))
+    n_rows = len(job.dataset.splits["train"])
+    epochs = job.request.epochs or job.level.epochs(job.level.visits, n_rows)
     settings = train_settings(job, epochs=epochs, width=width)
     calls = [(call.method, registry.method(call.method).read_params(call.params)) for call in candidate.recipe.calls]
+    stored = {name: answers_stage(job, kind, teacher) for name, kind in answer_kinds(candidate.recipe).items()}
+    text_epochs = job.request.epochs or job.level.text_epochs(n_rows, len(job.unlabelled.rows))
 
     def make(folder: Path) -> dict[str, Any]:
         torch.manual_seed(settings.seed)
@@ -92,17 +94,21 @@ def compress_stage(job: Fit, candidate: Candidate, teacher: Stage) -> Stage:
             workshop = Workshop(
                 source.model, job.task, job.dataset.labels, splits["train"], splits["dev"], settings,
                 folder / "work", job.unlabelled.rows, source.tokenizer, job.run.log,
+                StoredAnswers(stored[name].path) if name in stored else None, text_epochs,
             )  # fmt: skip
             student = registry.method(name).apply(student, workshop, **params)
+        for stage in {stage.key: stage for stage in stored.values()}.values():
+            student.notes += tuple(stage.result["notes"])
         save_checkpoint(folder, student, start.source.folder if start.source else teacher.path)
         facts = {"n_parameters": n_parameters(student.model), "notes": student.notes}
         return plain({**judge(student, job.task, job.dataset, settings.max_length), **facts})
 
-    inputs = {"teacher": teacher.key, "recipe": calls, "settings": settings, "task": job.task.options()}
+    inputs: dict[str, Any] = {"teacher": teacher.key, "recipe": calls, "settings": settings, "task": job.task.options()}
+    inputs["answers"] = {name: stage.key for name, stage in stored.items()}
     if start.source:
         inputs["student"] = start.source.key
     if job.unlabelled.rows:
-        inputs["unlabelled"] = job.unlabelled.sha256
+        inputs["unlabelled"] = (job.unlabelled.sha256, text_epochs)
     return job.run.stage(f"compress-{candidate.name}", inputs, make, resumable=True)
 
 

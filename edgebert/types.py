@@ -420,7 +420,7 @@ class FitRequest:
     student: str | None = None  # a checkpoint that the student starts from; "teacher": its layers alone; None: both
     starts: tuple[str, ...] = ()  # folders with checkpoints that students may start from, beside those that are found
     data: tuple[str, ...] = ()
-    unlabelled: tuple[str, ...] = ()  # files of texts, one a line
+    unlabelled: tuple[str, ...] = ()  # files of texts, one a line, or folders of .txt files
     columns: Mapping[str, str] = field(default_factory=dict)  # "text", "second", "label" -> the column's name
     recipe: str | None = None
     params: Mapping[str, Any] = field(default_factory=dict)  # "method.parameter" -> value

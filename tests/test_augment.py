@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgebert import registry
-from edgebert.data.augment import by_neighbours, by_noise, mask_word, words_of
+from edgebert.data.augment import by_mixing, by_neighbours, by_noise, mask_word, words_of
 from edgebert.data.likeness import nearest_words, whole_words, word_classes
 from edgebert.types import Row
 from tests.conftest import make_tokenizer
@@ -77,6 +77,33 @@ def test_neighbours_replace_words_and_say_nothing_of_their_tags(
     lengths = {len(text) for text in words_of(rows)} | {0}
     assert {len(text) for text in words_of(found)} <= lengths
     assert found == by_neighbours(rows, n, NEAREST, share=share, seed=seed)
+
+
+@given(ROWS, st.integers(0, 20), st.integers(0, 9))
+def test_a_mixed_row_is_the_beginning_of_one_and_the_end_of_another(rows: list[Row], n: int, seed: int) -> None:
+    found = by_mixing(rows, n, seed=seed)
+    assert len(found) <= n and found == by_mixing(rows, n, seed=seed)
+    for made in found:
+        assert not (made.labelled or made.labels or made.tags or made.answers or made.gold) and made.score is None
+        if made.second is not None:
+            assert made.text in [row.text for row in rows] and made.second in [row.second for row in rows]
+            continue
+        words, every = list(made.words) or (made.text or "").split(), words_of(rows)
+        cuts = range(len(words) + 1)
+        assert any(
+            any(words[:cut] == list(one[:cut]) for one in every)
+            and any(words[cut:] == list(one[len(one) - len(words) + cut :]) for one in every)
+            for cut in cuts
+        )
+
+
+def test_two_rows_are_mixed_in_the_way_that_their_task_reads_them() -> None:
+    rows = [Row(("fly", "to"), ("O", "O")), Row(("is", "far"), ("B-C", "O"))]
+    assert {made.words for made in by_mixing(rows, 60)} == {
+        *((*one, *two) for one in (("fly",), ("fly", "to")) for two in (("far",), ("is", "far"))),
+        *((*one, *two) for one in (("is",), ("is", "far")) for two in (("to",), ("fly", "to"))),
+    }
+    assert by_mixing(rows[:1], 5) == []
 
 
 def test_by_hand_where_nothing_is_left_to_chance() -> None:

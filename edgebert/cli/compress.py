@@ -51,8 +51,8 @@ where it was when it is given again.""",
 @click.option(
     "--unlabelled",
     multiple=True,
-    metavar="FILE",
-    help="A file with one text a line, for methods that learn from unlabelled text.",
+    metavar="PATH",
+    help="Text without labels that kd and other methods learn from too: a file with one text a line, or a folder of .txt files. May be repeated.",
 )
 @click.option("--output", "-o", help="The folder to write the student to.  [default: MODEL-small]")
 @click.option(

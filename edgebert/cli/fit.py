@@ -31,7 +31,8 @@ Examples:
   edgebert fit --device pixel6 --task slots=ner --task intent=classify --data slots=./a --data intent=./b.jsonl
   edgebert fit --device pixel6 --format onnx --precision int4-embedding
   edgebert fit --device pixel6 --recipe trim-vocab+drop-layers+tinybert --set tinybert.temperature=1
-  edgebert fit --device rpi4 --recipe drop-layers+minilm --unlabelled texts.txt
+  edgebert fit --device rpi4 --task classify --data 200-rows.csv --unlabelled my-texts/
+  edgebert fit --device pixel6 --set kd.answers=out-of-fold --set kd.folds=5
   edgebert fit --device rpi5 --on ssh:pi@raspberrypi
 
 The run folder keeps every finished stage. The same command goes on where it was stopped, and another request in the
@@ -63,8 +64,8 @@ phone on the cable that is the --device. Otherwise it is judged by the predicted
 @click.option(
     "--unlabelled",
     multiple=True,
-    metavar="FILE",
-    help="A file with one text a line, for methods that learn from unlabelled text.",
+    metavar="PATH",
+    help="Text without labels that kd and other methods learn from too: a file with one text a line, or a folder of .txt files. May be repeated.",
 )
 @click.option(
     "--data",

@@ -11,7 +11,7 @@ p_mask ≤ X < p_mask + p_pos, as often as each occurs in the text; then with pr
 n from 1 to 5. Difference: the class of a word is the tag that its row gives it, where rows tag words, or one that was
 induced from the text, since a tagger would be a download.
 
-Both: of a pair, the first text is changed, then the second, then both, as Tang et al. do; a question's context stays. Samples
+`by_mixing` makes a row of two. The others: of a pair, the first text is changed, then the second, then both, as Tang et al. do; a question's context stays. Samples
 that stood there before are dropped. What a row says as a whole (labels, score, answers) does not hold for its samples. Tags
 hold where a word was masked or replaced by one of its tag: `by_noise` keeps them and cuts them with their words, which may
 cut an entity; a neighbour may have another tag, so `by_neighbours` drops them.
@@ -97,6 +97,33 @@ def by_noise(
         return made[start : start + size], tags[start : start + size]
 
     return _samples(rows, n, change, second)
+
+
+def by_mixing(rows: Sequence[Row], n: int, *, seed: int = 0) -> list[Row]:
+    """At most n rows of two each, without labels: the beginning of one and the end of another, both cut at a random word.
+
+    Ours, after CutMix (Yun et al. 2019, arXiv 1905.04899) without its mixed labels: a teacher answers. Of a pair, the first
+    text of one stands beside the second of another, each whole.
+    """
+    rng = Random(seed)
+    made = []
+    for _ in range(n if len(rows) > 1 else 0):
+        first, other = rng.sample(rows, 2)
+        blank = replace(first, tags=(), labels=(), score=None, answers=(), gold=(), labelled=False, offsets=())
+        if (first.second is None, bool(first.words)) != (other.second is None, bool(other.words)):
+            continue  # rows of different heads
+        if first.second is not None:
+            made.append(replace(blank, second=other.second))
+        elif first.words:
+            made.append(replace(blank, words=_spliced(first.words, other.words, rng), text=None))
+        else:
+            texts = ((row.text or row.identity).split() for row in (first, other))
+            made.append(replace(blank, text=" ".join(_spliced(*map(tuple, texts), rng))))
+    return made
+
+
+def _spliced(first: Words, other: Words, rng: Random) -> Words:
+    return first[: rng.randint(1, max(1, len(first)))] + other[rng.randrange(max(1, len(other))) :]
 
 
 def words_of(rows: Iterable[Row], *, tagged: bool = True, second: bool = True) -> list[Words]:

@@ -17,6 +17,7 @@ from edgebert.types import Row, Student, TrainSettings
 
 if TYPE_CHECKING:
     from edgebert.tasks import Task
+    from edgebert.training.answers import StoredAnswers
 
 Stage = Literal["vocabulary", "shape", "pretrain", "train"]  # the order in which a recipe may apply them
 Inner = Literal["hidden states", "attentions", "values"]  # what of the inside of a network is read
@@ -105,6 +106,35 @@ def _same(value: Any, kind: type) -> Any:
     return value
 
 
+KINDS_OF_ANSWERS = ("plain", "out-of-fold", "ensemble", "dropout")  # see `edgebert.teachers.answers`
+
+
+@dataclass(frozen=True)
+class AnswerKind:
+    """Which answers a method learns, of those that the stage `answers` can store.
+
+    Attributes:
+        name: of KINDS_OF_ANSWERS.
+        folds: teachers of out-of-fold answers and of an ensemble.
+        passes: of the teacher with dropout.
+        calibrated: each teacher's logits are divided by a temperature fitted on the development rows.
+    """
+
+    name: str = "plain"
+    folds: int = 3
+    passes: int = 8
+    calibrated: bool = False
+
+    @property
+    def trains_teachers(self) -> bool:
+        return self.name in ("out-of-fold", "ensemble")
+
+
+def plain_answers(**params: Any) -> AnswerKind:
+    """The kind of a method that learns the teacher's own answers."""
+    return AnswerKind()
+
+
 @dataclass(frozen=True)
 class Workshop:
     """What a method may use beside the student."""
@@ -119,6 +149,12 @@ class Workshop:
     unlabelled: Sequence[Row] = ()  # of --unlabelled
     teacher_tokenizer: Any = None  # the teacher's own; it matters where the student's is another
     log: Callable[..., None] = field(default=lambda **event: None)  # structured events, shown as progress
+    answers: StoredAnswers | None = None  # of the kind that the method asked for; None asks the teacher when it trains
+    epochs_of_text: float = 0.0  # passes over `transfer` that --effort gives; 0 is the settings' epochs
+
+    def text_epochs(self, epochs: float) -> float:
+        """Passes over `transfer`: as many as given, or as --effort gives. The settings' epochs are over `train` alone."""
+        return epochs or self.epochs_of_text or self.settings.epochs
 
     @property
     def transfer(self) -> tuple[Row, ...]:
@@ -146,6 +182,7 @@ class Method:
         any_tokenizer: it serves a student whose tokenizer is not the teacher's.
         hides_pieces: (**params) -> whether it needs a vocabulary with a mask token.
         reads_text: it learns from --unlabelled, and from the texts of the training rows where there is none.
+        answers: (**params) -> the teacher's answers that it learns, stored for all trainings; None where it asks itself.
         formats: that can express what it makes.
         toy: parameters with which the contract tests run it on a model of 4 layers, width 32 and 92 pieces.
     """
@@ -165,6 +202,7 @@ class Method:
     any_tokenizer: bool = False
     hides_pieces: Callable[..., bool] = field(default=lambda **params: False)
     reads_text: bool = False
+    answers: Callable[..., AnswerKind | None] = field(default=lambda **params: None)
     toy: Mapping[str, Any] = field(default_factory=dict)
 
     def read_params(self, given: Mapping[str, Any]) -> dict[str, Any]:

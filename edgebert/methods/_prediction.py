@@ -6,9 +6,10 @@ L_pred = CE(softmax(z_T / t), log softmax(z_S / t)) (Hinton, Vinyals, Dean 2015,
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from edgebert.methods import Param, Workshop
+from edgebert.errors import RequestError
+from edgebert.methods import KINDS_OF_ANSWERS, AnswerKind, Param, Workshop
 from edgebert.types import Row, Student
 
 if TYPE_CHECKING:
@@ -21,7 +22,30 @@ HARD = Param(
     "hard", float, 0.1, "weight of the true labels, 0 to 1; the teacher's answers have the rest", minimum=0, maximum=1
 )
 REPLACE = Param("replace", float, 0.3, "share of pieces replaced in half of the rows, 0 to 1", minimum=0, maximum=1)
+ANSWER_PARAMS = (
+    Param(
+        "answers", str, "plain", "whose answers: the teacher's own, of teachers that have not seen the row, the mean of "
+        "several, or of passes with dropout", choices=KINDS_OF_ANSWERS,
+    ),
+    Param("folds", int, 3, "teachers that are trained for out-of-fold and ensemble", minimum=2, maximum=20),
+    Param("passes", int, 8, "of the teacher for dropout", minimum=1, maximum=100),
+    Param("calibrate", bool, False, "divide the teacher's logits by a temperature fitted on the development rows"),
+)  # fmt: skip
 EPOCHS = Param("epochs", float, 0.0, "passes over the rows; 0 takes what --effort gives", minimum=0)
+
+
+def answer_kind(*, answers: str, folds: int, passes: int, calibrate: bool, **_: Any) -> AnswerKind:
+    """The kind of answers that ANSWER_PARAMS name."""
+    return AnswerKind(answers, folds, passes, calibrate)
+
+
+def check_answers(workshop: Workshop, kind: AnswerKind, where: str) -> None:
+    """Raises RequestError where answers that only the stage can make are asked for and not there."""
+    if workshop.answers is None and (kind.name != "plain" or kind.calibrated):
+        what = (
+            f"{'calibrated' if kind.calibrated else kind.name} answers are made by fit and compress, and none are given"
+        )
+        raise RequestError(what, where=f"{where}.answers", hint="Give Workshop.answers, or learn plain answers.")
 
 
 def replace_pieces(ids: Tensor, mask: Tensor, special: Tensor, share: float, n_vocab: int) -> tuple[Tensor, Tensor]:
@@ -54,11 +78,15 @@ def replace_pieces(ids: Tensor, mask: Tensor, special: Tensor, share: float, n_v
 def prediction_objective(
     student: Student, workshop: Workshop, temperature: float = 2.0, hard: float = 0.1, replace: float = 0.0
 ) -> Objective:
-    """(1 - hard) · L_pred + hard · cross-entropy with the true labels, on rows of which some pieces were replaced.
+    """The mean over rows of (1 - hard) · L_pred + hard · cross-entropy with the true labels.
 
+    Of a row without labels it is L_pred alone, of one whose answers are not finite the cross-entropy alone. Where some
+    pieces are replaced, the teacher is asked about the changed rows in each step; the others' answers may be had before.
     A student with a tokenizer of its own reads no changed rows: its teacher has answered each row beforehand.
     """
-    from edgebert.training.heads import forget, hard_loss, soft_loss
+    import torch
+
+    from edgebert.training.heads import ANSWERED, forget, hard_loss, rows_with_answers, rows_with_labels, soft_loss
     from edgebert.training.loop import DistillationObjective
     from edgebert.training.mlm import special_ids
 
@@ -67,17 +95,54 @@ def prediction_objective(
     replace = 0.0 if student.own_tokenizer else replace
 
     class Prediction(DistillationObjective):
-        asks_once = not replace
+        asks_once = True
 
         def loss(self, batch: dict[str, Tensor]) -> Tensor:
-            counts = batch["attention_mask"].bool()
+            labelled = rows_with_labels(batch)
+            changed = torch.zeros_like(labelled)
             if replace:
-                ids = batch["input_ids"]
-                ids, changed = replace_pieces(ids, counts, special.to(ids.device), replace, n_vocab)
-                batch = {**forget(batch, changed), "input_ids": ids}
-            theirs, ours = self.ask_teacher(batch), self.answer(batch)
-            soft = soft_loss(self.student, ours, theirs, batch, temperature)
-            return (1 - hard) * soft + hard * hard_loss(self.student, ours, batch, self.weights)
+                ids, counts = batch["input_ids"], batch["attention_mask"].bool()
+                ids, rows = replace_pieces(ids, counts, special.to(ids.device), replace, n_vocab)
+                batch, changed = {**forget(batch, rows), "input_ids": ids}, rows[:, 0]
+            theirs, ours = self.answers_to(batch, changed), self.answer(batch)
+            answered = rows_with_answers(theirs)
+            terms = (  # rows, and the weight of the true labels in their loss
+                (labelled & answered, hard),
+                (~labelled & answered, 0.0),
+                (labelled & ~answered, 1.0),
+            )
+            n_rows = (labelled | answered).sum().clamp(min=1)
+            return torch.stack(
+                [
+                    rows.sum() / n_rows * self.of_rows(rows, weight, ours, theirs, batch)
+                    for rows, weight in terms
+                    if rows.any()
+                ]
+                or [soft_loss(self.student, ours, theirs, batch, temperature)]
+            ).sum()
+
+        def of_rows(
+            self,
+            rows: Tensor,
+            weight: float,
+            ours: dict[str, Tensor],
+            theirs: dict[str, Tensor],
+            batch: dict[str, Tensor],
+        ) -> Tensor:
+            true = hard_loss(self.student, ours, forget(batch, ~rows[:, None]), self.weights) if weight else 0.0
+            soft = soft_loss(self.student, ours, theirs, batch, temperature, rows=rows) if weight < 1 else 0.0
+            return torch.as_tensor((1 - weight) * soft + weight * true)
+
+        def answers_to(self, batch: dict[str, Tensor], changed: Tensor) -> dict[str, Tensor]:
+            """The teacher's answers: those given, where there are any, but for the rows that were changed."""
+            given = self.ask_teacher(batch)
+            if not changed.any() or not any(name.startswith(ANSWERED) for name in batch):
+                return given
+            new = self.ask_teacher({name: batch[name][changed] for name in batch if not name.startswith(ANSWERED)})
+            answers = {name: value.clone() for name, value in given.items()}
+            for name, value in answers.items():
+                value[changed] = new[name].to(value.dtype)
+            return answers
 
     weights = workshop.task.class_weights(workshop.train, workshop.labels)
     return Prediction(student.model, workshop.teacher, student.teacher_ids, weights)

@@ -23,4 +23,4 @@ def learn_text(objective: Objective, student: Student, workshop: Workshop, name:
     from edgebert.training.run import train_student
 
     rows = workshop.transfer
-    train_student(objective, student, workshop, name, epochs or workshop.settings.epochs, rows=rows, scored=False)
+    train_student(objective, student, workshop, name, workshop.text_epochs(epochs), rows=rows, scored=False)

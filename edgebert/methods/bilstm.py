@@ -29,7 +29,7 @@ import copy
 from typing import TYPE_CHECKING, Any
 
 from edgebert.errors import RequestError
-from edgebert.methods import Method, Paper, Param, Workshop
+from edgebert.methods import Method, Paper, Param, Workshop, plain_answers
 from edgebert.methods._prediction import EPOCHS
 from edgebert.types import Row, Student
 
@@ -53,7 +53,7 @@ def logit_objective(student: Student, workshop: Workshop, hard: float) -> Object
     import torch
 
     from edgebert.modeling.heads import parts_of
-    from edgebert.training.heads import answered_tokens, hard_loss, soft_loss
+    from edgebert.training.heads import answered_tokens, hard_loss, rows_with_answers, soft_loss
     from edgebert.training.loop import DistillationObjective
 
     parts = parts_of(student.model.config, type(student.model).__name__)
@@ -65,12 +65,12 @@ def logit_objective(student: Student, workshop: Workshop, hard: float) -> Object
 
         def loss(self, batch: dict[str, Tensor]) -> Tensor:
             theirs, ours = self.ask_teacher(batch), self.answer(batch)
-            real = batch["attention_mask"].bool()
+            real, known = batch["attention_mask"].bool(), rows_with_answers(theirs)
             losses = [soft_loss(self.student, ours, theirs, batch, 1.0, others)] if others else []
             for name in tagging:
-                told = answered_tokens(theirs[name], real)
+                told = answered_tokens(theirs[name], real) & known[:, None]
                 losses.append(logit_distance(ours[name][told], theirs[name][told]))
-            losses += [logit_distance(ours[name], theirs[name]) for name in sorting]
+            losses += [logit_distance(ours[name][known], theirs[name][known]) for name in sorting]
             soft = torch.stack(losses).sum()
             return (1 - hard) * soft + hard * hard_loss(self.student, ours, batch, self.weights)
 
@@ -108,7 +108,7 @@ def apply(
     table, _ = narrowed(student.model.get_input_embeddings().weight.detach(), config.embedding_size)
     student = rebuilt(student, config, {"embeddings.weight": table})
     train_student(
-        logit_objective(student, workshop, hard), student, workshop, "bilstm", epochs or workshop.settings.epochs,
+        logit_objective(student, workshop, hard), student, workshop, "bilstm", workshop.text_epochs(epochs),
         rows=rows, learning_rate=rate * workshop.settings.learning_rate,
     )  # fmt: skip
     return student
@@ -159,6 +159,7 @@ METHOD = Method(
         "drop-layers": TAKES_LAYERS,
         "round-embedding": "the word table that it rounds is replaced by a narrower one",
     },
+    answers=plain_answers,
     any_tokenizer=True,
     reads_text=True,
     toy={"embedding_width": 16, "hidden": 32, "epochs": 1, "augment": 1, "rate": 10.0},

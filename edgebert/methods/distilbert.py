@@ -91,10 +91,10 @@ def apply(
     check(student.model.config, workshop.teacher.config, n_layers=n_layers)
     depth = depth_of(student.model.config, n_layers)
     student = drop_layers.apply(student, workshop, n_layers=depth, strategy="uniform", layers=())
-    epochs = epochs or workshop.settings.epochs
+    text_epochs, epochs = workshop.text_epochs(epochs), epochs or workshop.settings.epochs
     if inner:
         triple = triple_objective(student, workshop, ce=ce, mlm=mlm, cos=cos, temperature=temperature)
-        train_student(triple, student, workshop, "distilbert-triple", inner * epochs, rows=workshop.transfer)
+        train_student(triple, student, workshop, "distilbert-triple", inner * text_epochs, rows=workshop.transfer)
     learn_predictions(student, workshop, "distilbert", (1 - inner) * epochs, temperature=temperature, hard=hard)
     return student
 

@@ -60,7 +60,7 @@ def apply(student: Student, workshop: Workshop, *, epochs: float, share: float) 
     train(
         MaskedLm(student.model, student.tokenizer, share=share, where=name),
         full_windows(texts, student.tokenizer, settings.max_length),
-        replace(settings, epochs=epochs or settings.epochs),
+        replace(settings, epochs=workshop.text_epochs(epochs)),
         Path(workshop.work) / name,
         name=name,
         pad_id=pad_id(student),

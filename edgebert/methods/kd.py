@@ -7,6 +7,10 @@ Hinton, Vinyals, Dean (2015), "Distilling the Knowledge in a Neural Network", ar
 Differences: at every real piece where the task has a label each; a binary one a label where a row may have several; over
 positions for spans; the distance of vectors for sentence embeddings (`edgebert.training.heads`).
 
+Texts of --unlabelled are learnt from too, by the teacher's answers alone. A pass is one over all rows; by default there are
+as many passes as --effort gives for that number of rows. `mix` adds rows made of the beginning of one and the end of
+another (`edgebert.data.augment.by_mixing`), for which the teacher answers too. `answers` says whose answers z_T are: `edgebert.teachers.answers`.
+
 In each batch, half of the rows get a share `replace` of their pieces replaced, by pieces as frequent as in the batch and by
 any piece of the vocabulary in equal parts; the teacher reads the same changed rows, so its answer is right for them. It has
 learnt the training rows by heart; on changed rows it shows what it knows. Ours, after TinyBERT's augmentation; 0 is the
@@ -15,17 +19,43 @@ paper's. On WNUT-17 it was worth 4.6 points of the development score (one seed);
 
 from __future__ import annotations
 
-from edgebert.methods import Method, Paper, Workshop
-from edgebert.methods._prediction import EPOCHS, HARD, REPLACE, TEMPERATURE, learn_predictions
+from typing import Any
+
+from edgebert.methods import Method, Paper, Param, Workshop
+from edgebert.methods._prediction import (
+    ANSWER_PARAMS,
+    EPOCHS,
+    HARD,
+    REPLACE,
+    TEMPERATURE,
+    answer_kind,
+    check_answers,
+    learn_predictions,
+)
 from edgebert.types import Student
 
 
 def apply(
-    student: Student, workshop: Workshop, *, epochs: float, temperature: float, hard: float, replace: float
+    student: Student,
+    workshop: Workshop,
+    *,
+    epochs: float,
+    temperature: float,
+    hard: float,
+    replace: float,
+    mix: float,
+    **answers: Any,
 ) -> Student:
     """The student after training on the teacher's answers."""
-    epochs = epochs or workshop.settings.epochs
-    learn_predictions(student, workshop, "kd", epochs, temperature=temperature, hard=hard, replace=replace)
+    from edgebert.data.augment import by_mixing
+
+    check_answers(workshop, answer_kind(**answers), "kd")
+    rows = workshop.transfer
+    mixed = by_mixing(rows, round(mix * len(rows)), seed=workshop.settings.seed)
+    learn_predictions(
+        student, workshop, "kd", workshop.text_epochs(epochs),
+        rows=(*rows, *mixed), temperature=temperature, hard=hard, replace=replace,
+    )  # fmt: skip
     return student
 
 
@@ -35,7 +65,16 @@ METHOD = Method(
     paper=Paper("Distilling the Knowledge in a Neural Network", "Hinton, Vinyals, Dean", 2015, "1503.02531"),
     stage="train",
     apply=apply,
-    params=(EPOCHS, TEMPERATURE, HARD, REPLACE),
+    params=(
+        EPOCHS,
+        TEMPERATURE,
+        HARD,
+        REPLACE,
+        Param("mix", float, 0.0, "rows made of two others, for each row", minimum=0, maximum=100),
+        *ANSWER_PARAMS,
+    ),
+    answers=answer_kind,
     any_tokenizer=True,
+    reads_text=True,
     toy={"epochs": 1},
 )

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from edgebert.methods import Method, Paper, Param, Workshop
+from edgebert.methods import Method, Paper, Param, Workshop, plain_answers
 from edgebert.methods._phases import learn_labels
 from edgebert.methods._prediction import EPOCHS, TEMPERATURE, learn_predictions
 from edgebert.types import Student
@@ -27,13 +27,12 @@ from edgebert.types import Student
 
 def apply(student: Student, workshop: Workshop, *, epochs: float, temperature: float, labels: float) -> Student:
     """The student after the teacher's answers on all text, and the labels where they have a share."""
-    epochs = epochs or workshop.settings.epochs
     learn_predictions(
-        student, workshop, "mini-seq", (1 - labels) * epochs,
+        student, workshop, "mini-seq", (1 - labels) * workshop.text_epochs(epochs),
         rows=workshop.transfer, temperature=temperature, hard=0.0,
     )  # fmt: skip
     if labels:
-        learn_labels(student, workshop, "mini-seq", labels * epochs)
+        learn_labels(student, workshop, "mini-seq", labels * (epochs or workshop.settings.epochs))
     return student
 
 
@@ -54,6 +53,7 @@ METHOD = Method(
         Param("labels", float, 0.0, "share of the epochs for the true labels, at the end", minimum=0, maximum=0.9),
     ),
     heads=("token-classification",),
+    answers=plain_answers,
     reads_text=True,
     toy={"epochs": 1},
 )

@@ -105,9 +105,9 @@ def apply(
 ) -> Student:
     """The student after both phases."""
     check(student.model.config, workshop.teacher.config, layer=layer, assistant=assistant)
-    epochs = epochs or workshop.settings.epochs
+    text_epochs, epochs = workshop.text_epochs(epochs), epochs or workshop.settings.epochs
     if inner:
-        learn_relations(student, workshop, layer, assistant, inner * epochs)
+        learn_relations(student, workshop, layer, assistant, inner * text_epochs)
     learn_predictions(
         student, workshop, "minilm", (1 - inner) * epochs, temperature=temperature, hard=hard, replace=replace
     )

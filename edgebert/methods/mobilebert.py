@@ -82,11 +82,18 @@ def apply(
 ) -> Student:  # fmt: skip
     """The MobileBERT student after both phases."""
     made = untrained(student, **shape)
-    total = epochs or workshop.settings.epochs
     layers = layer_map("uniform", made.model.config.num_hidden_layers, workshop.teacher.config.num_hidden_layers)
-    _transfer(made, workshop, list(enumerate(layers))[1:], transfer == "progressive", inner * total)
+    _transfer(
+        made, workshop, list(enumerate(layers))[1:], transfer == "progressive", inner * workshop.text_epochs(epochs)
+    )
     learn_predictions(
-        made, workshop, "mobilebert", (1 - inner) * total, temperature=temperature, hard=hard, replace=replace
+        made,
+        workshop,
+        "mobilebert",
+        (1 - inner) * (epochs or workshop.settings.epochs),
+        temperature=temperature,
+        hard=hard,
+        replace=replace,
     )
     return made
 

@@ -113,10 +113,10 @@ def apply(
     fans = [fan_of(linear, len(found)) for linear in own]
     for linear, fan in zip(own, fans, strict=True):
         swap(student.model, linear, fan)
-    whole = epochs or workshop.settings.epochs
+    text_epochs, whole = workshop.text_epochs(epochs), epochs or workshop.settings.epochs
     if inner:
         objective = fans_objective(student, workshop, found, fans, 0.0, temperature)
-        train_student(objective, student, workshop, "multi-teacher-text", inner * whole, rows=workshop.transfer)
+        train_student(objective, student, workshop, "multi-teacher-text", inner * text_epochs, rows=workshop.transfer)
     if inner < 1:
         objective = fans_objective(student, workshop, found, fans, hard, temperature)
         train_student(objective, student, workshop, "multi-teacher-labels", (1 - inner) * whole)

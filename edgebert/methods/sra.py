@@ -79,11 +79,13 @@ def apply(student: Student, workshop: Workshop, *, epochs: float, inner: float) 
     """The student after both phases."""
     from edgebert.training.run import train_student
 
-    epochs = epochs or workshop.settings.epochs
+    text_epochs, epochs = workshop.text_epochs(epochs), epochs or workshop.settings.epochs
     if inner:
         objective = inner_objective(student, workshop)
         answering = replace(workshop, teacher=encoder_of(workshop.teacher))  # beforehand, it is asked for vectors
-        train_student(objective, student, answering, "sra-inner", inner * epochs, rows=workshop.transfer, scored=False)
+        train_student(
+            objective, student, answering, "sra-inner", inner * text_epochs, rows=workshop.transfer, scored=False
+        )
     learn_labels(student, workshop, "sra", (1 - inner) * epochs)
     return student
 

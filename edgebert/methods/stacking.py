@@ -70,7 +70,7 @@ def apply(
     check(student.model.config, workshop.teacher.config, doublings=doublings)
     layers, whole_config = list(encoder_layers(student.model)), copy.deepcopy(student.model.config)
     sizes = depths(len(layers), doublings)
-    whole = epochs or workshop.settings.epochs
+    whole = workshop.text_epochs(epochs)
     objective = MaskedLm(student.model, student.tokenizer, share=share, where="stacking")
     for i, size in enumerate(sizes):
         if i:

@@ -106,14 +106,16 @@ def apply(
     from edgebert.training.run import train_student
 
     n_student, n_teacher = (model.config.num_hidden_layers for model in (student.model, workshop.teacher))
-    epochs, general = epochs or workshop.settings.epochs, general if workshop.unlabelled else 0.0
+    text_epochs, epochs = workshop.text_epochs(epochs), epochs or workshop.settings.epochs
+    general = general if workshop.unlabelled else 0.0
     rows = [*workshop.train, *samples(student, workshop, augment)]
     if general or inner:
         goals = layer_map(mapping, n_student, n_teacher, layers, "tinybert.layers")
         objective = inner_objective(student, workshop, goals, attention)
-        for name, share, own in (("general", general, workshop.transfer), ("inner", inner, rows)):
-            if share:
-                train_student(objective, student, workshop, f"tinybert-{name}", share * epochs, rows=own, scored=False)
+        text = ("general", general * text_epochs, workshop.transfer)
+        for name, passes, own in (text, ("inner", inner * epochs, rows)):
+            if passes:
+                train_student(objective, student, workshop, f"tinybert-{name}", passes, rows=own, scored=False)
     learn_predictions(student, workshop, "tinybert", (1 - general - inner) * epochs, rows=rows, **prediction)
     return student
 

@@ -261,7 +261,7 @@ def apply(student: Student, workshop: Workshop, *, size: int, floor: int) -> Stu
     if wanted >= student.tokenizer.get_vocab_size():
         student.notes += ("vocabulary kept whole",)
         return student
-    counts = piece_counts(student.tokenizer, workshop.train)
+    counts = piece_counts(student.tokenizer, workshop.transfer)
     masks = {student.tokenizer.token_to_id(name) for name in MASKS}
     tokenizer, old_ids = trim(student.tokenizer, counts, wanted, masks | _named(student.model.config))
     before = _dev_score(student, workshop)

@@ -26,7 +26,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from edgebert.errors import RequestError
-from edgebert.methods import Method, Paper, Param, Workshop
+from edgebert.methods import Method, Paper, Param, Workshop, plain_answers
 from edgebert.methods._phases import learn_labels
 from edgebert.methods._prediction import EPOCHS, TEMPERATURE, learn_predictions
 from edgebert.types import Student
@@ -101,12 +101,15 @@ def apply(
     from edgebert.training.run import train_student
 
     student = built(student, reshape(student.model.config, size=size, n_layers=n_layers, width=width), init)
-    epochs, rows = epochs or workshop.settings.epochs, workshop.transfer
+    text_epochs, epochs = workshop.text_epochs(epochs), epochs or workshop.settings.epochs
+    rows = workshop.transfer
     if pretrain:
         words = MaskedLm(student.model, student.tokenizer, where="well-read.pretrain")
-        train_student(words, student, workshop, "well-read-pretrain", pretrain * epochs, rows=rows, scored=False)
+        train_student(words, student, workshop, "well-read-pretrain", pretrain * text_epochs, rows=rows, scored=False)
     if distil:
-        learn_predictions(student, workshop, "well-read", distil * epochs, rows=rows, temperature=temperature, hard=0.0)
+        learn_predictions(
+            student, workshop, "well-read", distil * text_epochs, rows=rows, temperature=temperature, hard=0.0
+        )
     if pretrain + distil < 1:
         learn_labels(student, workshop, "well-read", (1 - pretrain - distil) * epochs)
     return student
@@ -157,6 +160,7 @@ METHOD = Method(
         "drop-layers": "the compact student has layers of its own",
         "round-embedding": "a narrowed word table leaves the grid that it was rounded to",
     },
+    answers=plain_answers,
     hides_pieces=lambda *, pretrain, **_: pretrain > 0,
     reads_text=True,
     toy={"n_layers": 2, "width": 32, "epochs": 1},

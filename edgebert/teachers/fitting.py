@@ -49,7 +49,7 @@ def fit_teacher(
     import torch
 
     torch.manual_seed(settings.seed)
-    train, dev = dataset.splits["train"], dataset.splits["dev"]
+    dev = dataset.splits["dev"]
     found = fitting_head(source.folder, task, dataset.labels, allow_pickle=allow_pickle)
     tokenizer = load_tokenizer(source.folder, words=task.reads_words, vectors=task.head == "sentence-embedding")
     if found.model is not None:
@@ -59,18 +59,34 @@ def fit_teacher(
             note = "; ".join(part for part in (note, said) if part)
         student = Student(model, tokenizer)
     else:
-        model, _ = load_model(
-            source.folder, HEADS[task.head].auto_model, dataset.labels, settings=teacher_settings(task, dataset.labels),
-            allow_pickle=allow_pickle,
-        )  # fmt: skip
-        workshop = Workshop(model, task, dataset.labels, train, dev, settings, folder / "work", log=log)
-        student = method("finetune").apply(Student(model, tokenizer), workshop, epochs=settings.epochs)
+        student = fine_tuned(source, dataset, task, settings, folder / "work", allow_pickle=allow_pickle, log=log)
         note = f"a new head, fine-tuned for {settings.epochs:g} epochs at a learning rate of {settings.learning_rate:g}"
         note += f": {found.note}" if found.note else ""
     save_checkpoint(folder, student, source.folder)
     dataset = taught(student, task, dataset, settings.max_length)
     scores = judge(student, task, dataset, settings.max_length)
     return plain({**scores, "n_parameters": n_parameters(student.model), "note": note})
+
+
+def fine_tuned(
+    source: TeacherSource,
+    dataset: Dataset,
+    task: Task,
+    settings: TrainSettings,
+    work: Path,
+    *,
+    allow_pickle: bool = False,
+    log: Callable[..., None] = lambda **event: None,
+) -> Student:
+    """The checkpoint with a new head, trained on the dataset's rows."""
+    model, _ = load_model(
+        source.folder, HEADS[task.head].auto_model, dataset.labels, settings=teacher_settings(task, dataset.labels),
+        allow_pickle=allow_pickle,
+    )  # fmt: skip
+    tokenizer = load_tokenizer(source.folder, words=task.reads_words, vectors=task.head == "sentence-embedding")
+    train, dev = dataset.splits["train"], dataset.splits["dev"]
+    workshop = Workshop(model, task, dataset.labels, train, dev, settings, work, log=log)
+    return method("finetune").apply(Student(model, tokenizer), workshop, epochs=settings.epochs)
 
 
 def taught(student: Student, task: Task, dataset: Dataset, max_length: int) -> Dataset:
@@ -136,6 +152,17 @@ def fitting_head(
     if unused := [label for i, label in enumerate(named) if i not in order]:
         note += f", without {len(unused)} that the data never uses ({', '.join(unused[:5])})"
     return FoundHead(model, note)
+
+
+def has_fitting_head(folder: Path, task: Task, labels: tuple[str, ...]) -> bool:
+    """Whether the checkpoint's config names a head for the task and its labels: it is not trained anew."""
+    return task.head == "sentence-embedding" or _order(load_config(folder), task, labels)[0] is not None
+
+
+def has_dropout(config: Any) -> bool:
+    """Whether a model of this config changes with dropout: some probability of its is above 0."""
+    values = [value for name, value in config.to_dict().items() if "dropout" in name or name.endswith("pdrop")]
+    return any(isinstance(value, int | float) and value > 0 for value in values)
 
 
 def _order(config: Any, task: Task, labels: tuple[str, ...]) -> tuple[list[int] | None, str]:

@@ -16,6 +16,7 @@ from edgebert.training.losses import IGNORED, hard_cross_entropy, soft_cross_ent
 Batch = Mapping[str, Tensor]
 INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 UNANSWERED = float("inf")  # at tokens for which the teacher has no answer; not NaN, which would hide a broken teacher
+ANSWERED = "teacher_"  # before the name of a target that is the teacher's output
 
 
 def hard_loss(model: nn.Module, answers: Batch, batch: Batch, weights: Sequence[float] = ()) -> Tensor:
@@ -43,10 +44,23 @@ def soft_loss(
     batch: Batch,
     temperature: float,
     parts: Sequence[Part] | None = None,
+    rows: Tensor | None = None,
 ) -> Tensor:
-    """Sum over heads, by default all of the model's, of the distance from the teacher's answers, which have the same names."""
+    """Sum over heads, by default all of the model's, of the distance from the teacher's answers, which have the same names.
+
+    Rows whose answers are not finite are left out.
+
+    Args:
+        rows: (batch,) true for those that count; None counts all.
+    """
     mask = batch["attention_mask"].bool()
     parts = parts_of(_config(model), type(model).__name__) if parts is None else parts
+    known = rows_with_answers(teacher) if rows is None else rows & rows_with_answers(teacher)
+    if not known.all():
+        answers, teacher = ({name: value[known] for name, value in side.items()} for side in (answers, teacher))
+        mask = mask[known]
+    if not len(mask):
+        return torch.stack([answer.sum() for answer in answers.values()]).sum()  # 0, with gradients
     return torch.stack(
         [
             _SOFT[part.kind](
@@ -57,13 +71,31 @@ def soft_loss(
     ).sum()
 
 
+def rows_with_answers(teacher: Batch) -> Tensor:
+    """(batch,) true where all outputs of a row are finite, but for tokens that are UNANSWERED."""
+    known = [
+        value.isfinite() | (value == UNANSWERED) if value.dim() == 3 else value.isfinite() for value in teacher.values()
+    ]
+    return torch.stack([one.flatten(1).all(1) for one in known]).all(0)
+
+
+def rows_with_labels(batch: Batch) -> Tensor:
+    """(batch,) true where a row has a target of its own for any head; pair rows of vectors share one."""
+    found = torch.zeros_like(batch["input_ids"][:, 0], dtype=torch.bool)
+    for name, value in batch.items():
+        if name not in INPUTS and not name.startswith(ANSWERED):
+            empty = value.isnan() if value.is_floating_point() else value == IGNORED
+            found = found | ~empty.flatten(1).all(1) if value.dim() > 1 else found | ~empty
+    return found
+
+
 def forget(batch: Mapping[str, Tensor], rows: Tensor) -> dict[str, Tensor]:
-    """The batch without the targets of some rows, (batch, 1) true: what was changed has no label any more."""
-    return {name: value if name in INPUTS else _emptied(value, rows) for name, value in batch.items()}
+    """The batch without the targets and answers of some rows, (batch, 1) true: they do not hold of what was changed."""
+    return {name: value if name in INPUTS else _emptied(value, rows[:, 0]) for name, value in batch.items()}
 
 
 def _emptied(target: Tensor, rows: Tensor) -> Tensor:
-    where = rows[:, 0] if target.dim() == 1 else rows
+    where = rows.reshape(-1, *(1 for _ in target.shape[1:]))
     return target.masked_fill(where, float("nan") if target.is_floating_point() else IGNORED)
 
 

@@ -27,12 +27,11 @@ from edgebert.methods import Inner
 from edgebert.modeling.checkpoint import accepted, quiet
 from edgebert.modeling.headed import answers
 from edgebert.training.features import Inside, read_inside
-from edgebert.training.heads import hard_loss
+from edgebert.training.heads import ANSWERED, hard_loss
 from edgebert.training.losses import IGNORED, all_finite
 from edgebert.types import Feature, TrainSettings
 
 SAVE_EVERY_SECONDS = 60.0
-ANSWERED = "teacher_"  # before the name of a target that is the teacher's output
 
 
 class Objective(nn.Module):
@@ -79,7 +78,7 @@ class DistillationObjective(Objective):
             student's own pieces, so that positions match one to one.
     """
 
-    asks_once = False  # it reads the teacher's answers alone, and rows as they are: they can be had before the training
+    asks_once = False  # it reads no more of the teacher than its answers, which can be had before the training
 
     def __init__(
         self,

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from edgebert.converters import per_token
-from edgebert.errors import RequestError
+from edgebert.errors import RequestError, TeacherError
 from edgebert.infer import run_features
 from edgebert.methods import Workshop
 from edgebert.modeling.graph import TorchSession
 from edgebert.training.heads import UNANSWERED
 from edgebert.training.loop import ANSWERED, DistillationObjective, Item, Objective, train
-from edgebert.types import Dataset, Feature, Outputs, Row, Score, Student
+from edgebert.types import Dataset, Feature, Outputs, Row, Score, Student, TrainSettings
 
 if TYPE_CHECKING:
     from edgebert.tasks import Task
@@ -48,7 +50,9 @@ def train_student(
         settings = replace(settings, learning_rate=learning_rate)
     rows = workshop.train if rows is None else rows
     windows = workshop.task.encode(rows, student.tokenizer, workshop.labels, settings.max_length)
-    if isinstance(objective, DistillationObjective) and (student.own_tokenizer or (objective.asks_once and epochs > 1)):
+    if isinstance(objective, DistillationObjective) and (
+        student.own_tokenizer or (objective.asks_once and (epochs > 1 or workshop.answers))
+    ):
         windows = answered(windows, rows, student, workshop)
     items: Sequence[Item] = windows
     if workshop.task.paired:  # a pair's two windows must meet in one batch
@@ -75,15 +79,20 @@ def answered(windows: Sequence[Feature], rows: Sequence[Row], student: Student, 
     """The windows with what the teacher says of each: of the student's own tokens where it can read them; where it
     cannot, of each word at the student's first token of it, or of the whole text.
 
-    Raises RequestError where answers are of places in the text, or the two cut rows into windows of other numbers.
+    Stored answers serve where they are of what the teacher would read; it is asked about the rest now. A window whose
+    answer is not finite gets NaN alone, so that losses can leave it out (`edgebert.training.heads.rows_with_answers`).
+
+    Raises:
+        RequestError: answers are of places in the text, or the two cut rows into windows of other numbers.
+        TeacherError: no answer is finite.
     """
-    teacher, settings = Student(workshop.teacher, workshop.teacher_tokenizer), workshop.settings
+    teacher = Student(workshop.teacher, workshop.teacher_tokenizer)
     if student.own_tokenizer:
-        features = workshop.task.encode(rows, teacher.tokenizer, workshop.labels, settings.max_length)
+        features = workshop.task.encode(rows, teacher.tokenizer, workshop.labels, workshop.settings.max_length)
     else:
         ids = student.teacher_ids
         features = [replace(one, input_ids=tuple(ids[i] for i in one.input_ids)) if ids else one for one in windows]
-    outputs = _asked(teacher, features, workshop)
+    outputs = _without_broken(_found(teacher, features, workshop), student, workshop)
     if student.own_tokenizer and workshop.task.head == "token-classification":
         outputs = answers_by_word(windows, features, outputs)
     elif student.own_tokenizer and (
@@ -111,8 +120,6 @@ def answers_by_word(
     Returns:
         One a window of the student.
     """
-    import numpy as np
-
     known = {
         (feature.row, word): {name: array[place] for name, array in answer.items()}
         for feature, answer in zip(features, outputs, strict=True)
@@ -127,8 +134,50 @@ def answers_by_word(
     return found
 
 
-def _asked(teacher: Student, features: Sequence[Feature], workshop: Workshop) -> list[Outputs]:
-    """The teacher's outputs of each window, in the precision of the training."""
+def _found(teacher: Student, features: Sequence[Feature], workshop: Workshop) -> list[Outputs]:
+    """The answer to each window: the stored one, or else the teacher's own now."""
+    stored = workshop.answers
+    found = [stored.find(one) if stored else None for one in features]
+    missing = [i for i, answer in enumerate(found) if answer is None]
+    if stored and missing:
+        told = f"the teacher is asked about {len(missing)} of {len(features)} windows, whose answers are not stored"
+        workshop.log(event="note", text=told)
+    if missing:
+        new = ask_teacher(teacher, [features[i] for i in missing], workshop.settings, workshop.log)
+        found = [new.pop(0) if answer is None else answer for answer in found]
+    return [answer for answer in found if answer is not None]
+
+
+def _without_broken(outputs: Sequence[Outputs], student: Student, workshop: Workshop) -> list[Outputs]:
+    """The answers, those that are not finite as NaN alone: which are told, and refused where there are no others."""
+    broken = [not all(np.isfinite(value).all() for value in answer.values()) for answer in outputs]
+    if all(broken):
+        hint = "Its weights or its training are broken: try another --teacher, or a lower --learning-rate."
+        raise TeacherError("none of the teacher's answers is a finite number", where="--teacher", hint=hint)
+    if any(broken):
+        told = f"the teacher's answers to {sum(broken)} of {len(outputs)} windows are not finite: their labels alone are learnt"
+        workshop.log(event="note", text=told)
+        student.notes += (told,)
+    return [
+        {name: np.full_like(value, np.nan) for name, value in answer.items()} if bad else answer
+        for answer, bad in zip(outputs, broken, strict=True)
+    ]
+
+
+def ask_teacher(
+    teacher: Student,
+    features: Sequence[Feature],
+    settings: TrainSettings,
+    log: Callable[..., None] = lambda **event: None,
+    *,
+    dropout: bool = False,
+) -> list[Outputs]:
+    """The teacher's outputs of each window, by name and without padding, in the precision of the training.
+
+    Args:
+        features: as the teacher reads them.
+        dropout: leave its dropout on; torch's generator draws it.
+    """
     import torch
 
     done, told = 0, time.monotonic()
@@ -138,12 +187,15 @@ def _asked(teacher: Student, features: Sequence[Feature], workshop: Workshop) ->
         done += n
         if time.monotonic() - told > 2:
             told = time.monotonic()
-            workshop.log(event="step", training="teacher's answers", step=done, steps=len(features))
+            log(event="step", training="teacher's answers", step=done, steps=len(features))
 
     device = next(teacher.model.parameters()).device.type
-    with torch.autocast(device, torch.bfloat16, enabled=workshop.settings.mixed_precision == "bf16"):
-        session = TorchSession(teacher.model)
-        return run_features(session, features, batch_size=EVALUATION_BATCH, pad_id=pad_id(teacher), step=step)
+    session = TorchSession(teacher.model)
+    session.graph.train(dropout)
+    with torch.autocast(device, torch.bfloat16, enabled=settings.mixed_precision == "bf16"):
+        outputs = run_features(session, features, batch_size=EVALUATION_BATCH, pad_id=pad_id(teacher), step=step)
+    session.graph.eval()
+    return outputs
 
 
 def evaluate(
