@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 LIBRARIES = (
     "edgebert", "torch", "transformers", "accelerate", "tokenizers", "datasets", "onnx", "onnxruntime", "numpy", "seqeval",
@@ -18,6 +18,7 @@ SHARED_FROM = 0.25  # cores that others keep busy; less is what any system does 
 # core that the thread it waits for needs: a training then takes many times as long. Read when torch is loaded.
 PASSIVE_WAITING = {"OMP_WAIT_POLICY": "PASSIVE", "KMP_BLOCKTIME": "0"}
 _set_here: set[str] = set()
+Precision = Literal["auto", "no", "bf16", "fp16"]
 
 
 def wait_passively() -> None:
@@ -31,6 +32,18 @@ def wait_passively() -> None:
 def for_timing(environ: Mapping[str, str]) -> dict[str, str]:
     """The environment of a process whose times are those of a plain runtime: without `wait_passively`."""
     return {name: value for name, value in environ.items() if name not in _set_here}
+
+
+def training_precision(asked: Precision) -> Literal["no", "bf16", "fp16"]:
+    """What to train in: "auto" is bf16 where matrices of it are multiplied in hardware, so that it is faster, and float32
+    elsewhere. Only the kind of processor decides, so that one seed gives one file on one machine."""
+    if asked != "auto":
+        return asked
+    import torch
+
+    if torch.cuda.is_available():
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "no"
+    return "bf16" if torch.cpu._is_amx_tile_supported() else "no"
 
 
 def describe_environment() -> dict[str, Any]:

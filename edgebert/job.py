@@ -13,6 +13,7 @@ from edgebert.budget.limits import budget_of
 from edgebert.data.several import load_data
 from edgebert.data.unlabelled import Unlabelled, read_unlabelled
 from edgebert.devices import load_device
+from edgebert.environment import training_precision
 from edgebert.errors import RequestError, unknown
 from edgebert.folders import slug
 from edgebert.methods import AnswerKind
@@ -29,6 +30,7 @@ from edgebert.recipes import (
     read_recipe,
 )
 from edgebert.run import Run, Stage, digest, plain
+from edgebert.search.halving import Rung
 from edgebert.search.plan import check_shapes, percentile
 from edgebert.search.starts import TEACHER, Start
 from edgebert.starting import (
@@ -58,6 +60,8 @@ class EffortLevel:
     candidates: int
     teacher_visits: int  # rows seen in training, repetitions included
     visits: int
+    trials: tuple[Rung, ...] = ()  # of recipes, by visits; () trains the default recipe as it is
+    attempts: int = 0  # further trainings where no file keeps within the points
 
     @staticmethod
     def epochs(visits: int, n_rows: int, least: int = 2) -> float:
@@ -75,8 +79,12 @@ class EffortLevel:
 
 EFFORTS: dict[Effort, EffortLevel] = {
     "quick": EffortLevel(candidates=1, teacher_visits=15_000, visits=15_000),
-    "standard": EffortLevel(candidates=2, teacher_visits=22_000, visits=25_000),
-    "thorough": EffortLevel(candidates=4, teacher_visits=40_000, visits=75_000),
+    "standard": EffortLevel(
+        candidates=1, teacher_visits=22_000, visits=25_000, trials=(Rung(6, 3_000), Rung(2, 6_000)), attempts=2
+    ),
+    "thorough": EffortLevel(
+        candidates=4, teacher_visits=40_000, visits=75_000, trials=(Rung(8, 6_000), Rung(3, 20_000)), attempts=4
+    ),
 }
 
 
@@ -308,6 +316,6 @@ def train_settings(job: Fit, *, epochs: float, width: int) -> TrainSettings:
         batch_size=request.batch_size,
         learning_rate=rate,
         seed=request.seed,
-        mixed_precision=request.mixed_precision,
+        mixed_precision=training_precision(request.mixed_precision),
         max_length=job.max_length,
     )

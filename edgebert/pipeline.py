@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from edgebert import registry
+from edgebert.attempts import next_attempt
+from edgebert.budget.changes import single_changes
 from edgebert.budget.choice import choose
 from edgebert.bundle import write_bundle
 from edgebert.data.several import specs_by_head
@@ -22,6 +24,7 @@ from edgebert.measure.protocol import FIXED_LENGTH
 from edgebert.modeling.checkpoint import load_student, load_tokenizer
 from edgebert.place import Place
 from edgebert.profiling import profile_on_stage, profile_stage
+from edgebert.recipe_trials import choose_recipe, with_choice
 from edgebert.recipes import recipe_text
 from edgebert.report import write_report
 from edgebert.results import model_result, paddings
@@ -63,17 +66,31 @@ def _stages(job: Fit) -> FitResult:
     teacher = teacher_stage(job)
     job.dataset = taught(load_student(teacher.path), job.task, job.dataset, job.max_length)
     plan = plan_stage(job, teacher)
-    models = {"teacher": teacher}
-    for candidate in (c for c in plan.candidates if c.taken):
-        models[candidate.name] = compress_stage(job, candidate, teacher)
-    converted = {name: convert_stage(job, name, stage) for name, stage in models.items()}
-    verified = {name: verify_stage(job, name, models[name], converted[name]) for name in models}
+    choice = choose_recipe(job, plan, teacher)
+    job.run.log(event="recipe", recipe=recipe_text(choice.recipe))
+    plan = with_choice(plan, choice, n_candidates=job.request.candidates or job.level.candidates)
+    taken = [candidate for candidate in plan.candidates if candidate.taken]
+    models = {"teacher": teacher} | {one.name: compress_stage(job, one, teacher) for one in taken}
+    converted, verified = _files(job, models)
+    while further := next_attempt(job, plan, models, verified, choice.others):
+        plan = replace(plan, candidates=(*plan.candidates, further))
+        student = {further.name: compress_stage(job, further, teacher)}
+        models |= student
+        more_converted, more_verified = _files(job, student)
+        converted, verified = converted | more_converted, verified | more_verified
     if not is_main():
         raise SystemExit(0)  # the others were here to train
     profiled = profile_stage(job, models, converted, verified, plan.length_p95)
     there = profile_on_stage(job, models, converted, verified, plan.length_p95) if job.place else None
-    report = replace(_report(job, plan, models, converted, verified, profiled, there), twins=_twins(job))
+    report = _report(job, plan, models, converted, verified, profiled, there, choice.table)
+    report = replace(report, twins=_twins(job))
     return _finish(job, report, models)
+
+
+def _files(job: Fit, models: dict[str, Stage]) -> tuple[dict[str, Stage], dict[str, Stage]]:
+    """Each model in its formats, and what was proved of them."""
+    converted = {name: convert_stage(job, name, stage) for name, stage in models.items()}
+    return converted, {name: verify_stage(job, name, models[name], converted[name]) for name in models}
 
 
 def _twins(job: Fit) -> dict[str, Twin]:
@@ -120,7 +137,7 @@ def plan_stage(job: Fit, teacher: Stage) -> Plan:
         precision=registry.precision(*shipped),
         runtime=registry.converter(shipped[0]).runtime,
         format=shipped[0],
-        n_candidates=job.request.candidates or job.level.candidates,
+        n_candidates=n_planned(job),
         teacher=job.teacher_config,
     )
     if is_main():
@@ -129,6 +146,13 @@ def plan_stage(job: Fit, teacher: Stage) -> Plan:
         if candidate.taken:
             job.run.log(event="candidate", name=candidate.name, reason=candidate.reason)
     return plan
+
+
+def n_planned(job: Fit) -> int:
+    """Candidates that the plan takes: those to be trained, or one of each start where trials will choose among them."""
+    wanted = job.request.candidates or job.level.candidates
+    competing = job.request.recipe is None and job.level.trials and len(job.starts) > 1
+    return max(wanted, len(job.starts)) if competing else wanted
 
 
 # ---------------------------------------------------------------- from stages to a report
@@ -142,6 +166,7 @@ def _report(
     verified: dict[str, Stage],
     profiled: dict[str, Any],
     there: dict[str, Any] | None,
+    trials: tuple[Mapping[str, Any], ...],
 ) -> Report:
     results = {
         name: model_result(job, name, models[name], converted[name], verified[name], profiled, there or {}, plan)
@@ -167,7 +192,7 @@ def _report(
             **describe_environment(),
             "seed": job.request.seed,
             "effort": job.request.effort,
-            "recipe": recipe_text(job.recipe),
+            "recipe": recipe_text(next(one.recipe for one in plan.candidates if one.taken)),
             "teacher": {"name": job.source.name, "origin": job.source.origin, "sha256": job.source.sha256}
             | {"licence": job.source.licence},
             "seconds": {stage.path.name: stage.seconds for stage in job.run.stages},
@@ -176,6 +201,8 @@ def _report(
         measured_on=_measured_on(job.place, there) if job.place and there else None,
         padding=padding,
         notes=tuple(profiled["notes"]),
+        recipe_trials=trials,
+        changes=() if winner else single_changes(teacher, students, plan, job.budget, job.device),
     )
 
 
@@ -238,7 +265,7 @@ def _bundle(job: Fit, report: Report, models: dict[str, Stage]) -> Path | None:
             "device": job.device.name,
             "teacher": report.environment["teacher"],
             "data": job.dataset.source,
-            "recipe": report.environment["recipe"],
+            "recipe": recipe_text(student.candidate.recipe) if student.candidate else "",
             "student": name,
             "score": result.parity.score,
             "teacher_score": report.teacher.test,

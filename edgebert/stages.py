@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,7 @@ from edgebert.teachers.fitting import fit_teacher, teacher_settings
 from edgebert.training.answers import StoredAnswers
 from edgebert.training.run import judge, pad_id
 from edgebert.trials import TRIAL_ROWS, Judge, choose_trial
-from edgebert.types import Artifact, Candidate, Outputs, Student
+from edgebert.types import Artifact, Candidate, Outputs, Student, TrainSettings
 from edgebert.verify.contents import file_failures
 from edgebert.verify.edges import edge_batches
 from edgebert.verify.parity import (
@@ -74,42 +75,75 @@ def teacher_stage(job: Fit) -> Stage:
     return job.run.stage("teacher", inputs, make, resumable=True)
 
 
-def compress_stage(job: Fit, candidate: Candidate, teacher: Stage) -> Stage:
-    """A student: the recipe's methods applied, in order, to a copy of the teacher or of the checkpoint that it starts from."""
-    start = job.start_of(candidate)
-    width = start.config.hidden_size
-    n_rows = len(job.dataset.splits["train"])
-    epochs = job.request.epochs or job.level.epochs(job.level.visits, n_rows)
-    settings = train_settings(job, epochs=epochs, width=width)
-    calls = [(call.method, registry.method(call.method).read_params(call.params)) for call in candidate.recipe.calls]
-    stored = {name: answers_stage(job, kind, teacher) for name, kind in answer_kinds(candidate.recipe).items()}
-    text_epochs = job.request.epochs or job.level.text_epochs(n_rows, len(job.unlabelled.rows))
+@dataclass(frozen=True)
+class RecipeRun:
+    """A candidate's recipe on its way to a student: what it reads and how long it trains."""
 
-    def make(folder: Path) -> dict[str, Any]:
-        torch.manual_seed(settings.seed)
-        source = load_student(teacher.path)
-        student = _starting_student(job, start, source)
-        splits = job.dataset.splits
-        for name, params in calls:
+    job: Fit
+    teacher: Stage
+    start: Start
+    calls: tuple[tuple[str, dict[str, Any]], ...]
+    settings: TrainSettings
+    text_epochs: float  # passes over labelled and unlabelled rows together
+    stored: Mapping[str, Stage]  # method -> the teacher's answers that it learns
+
+    @classmethod
+    def of(cls, job: Fit, candidate: Candidate, teacher: Stage, *, visits: int = 0) -> RecipeRun:
+        """Trained as long as --effort or --epochs says, or for as many rows as `visits`, repetitions included."""
+        start, times = job.start_of(candidate), candidate.epochs_factor
+        n_rows, n_texts = len(job.dataset.splits["train"]), len(job.unlabelled.rows)
+        epochs = job.request.epochs or job.level.epochs(job.level.visits, n_rows)
+        text_epochs = job.request.epochs or job.level.text_epochs(n_rows, n_texts)
+        if visits:
+            epochs, text_epochs = min(epochs, visits / n_rows), min(text_epochs, visits / (n_rows + n_texts))
+        settings = train_settings(job, epochs=times * epochs, width=start.config.hidden_size)
+        recipe = candidate.recipe
+        calls = tuple((call.method, registry.method(call.method).read_params(call.params)) for call in recipe.calls)
+        stored = {name: answers_stage(job, kind, teacher) for name, kind in answer_kinds(recipe).items()}
+        return cls(job, teacher, start, calls, settings, times * text_epochs, stored)
+
+    @property
+    def inputs(self) -> dict[str, Any]:
+        """What the student follows from."""
+        job = self.job
+        found = {"teacher": self.teacher.key, "recipe": self.calls, "settings": self.settings}
+        found |= {"task": job.task.options(), "answers": {name: stage.key for name, stage in self.stored.items()}}
+        if self.start.source:
+            found["student"] = self.start.source.key
+        if job.unlabelled.rows:
+            found["unlabelled"] = (job.unlabelled.sha256, self.text_epochs)
+        return found
+
+    def student(self, work: Path, log: Callable[..., None]) -> Student:
+        """The recipe's methods applied, in order, to a copy of the teacher or of the checkpoint that it starts from;
+        going on from `work` after a kill."""
+        job, splits = self.job, self.job.dataset.splits
+        torch.manual_seed(self.settings.seed)
+        source = load_student(self.teacher.path)
+        student = _starting_student(job, self.start, source)
+        for name, params in self.calls:
             workshop = Workshop(
-                source.model, job.task, job.dataset.labels, splits["train"], splits["dev"], settings,
-                folder / "work", job.unlabelled.rows, source.tokenizer, job.run.log,
-                StoredAnswers(stored[name].path) if name in stored else None, text_epochs,
+                source.model, job.task, job.dataset.labels, splits["train"], splits["dev"], self.settings,
+                work, job.unlabelled.rows, source.tokenizer, log,
+                StoredAnswers(self.stored[name].path) if name in self.stored else None, self.text_epochs,
             )  # fmt: skip
             student = registry.method(name).apply(student, workshop, **params)
-        for stage in {stage.key: stage for stage in stored.values()}.values():
+        for stage in {stage.key: stage for stage in self.stored.values()}.values():
             student.notes += tuple(stage.result["notes"])
-        save_checkpoint(folder, student, start.source.folder if start.source else teacher.path)
-        facts = {"n_parameters": n_parameters(student.model), "notes": student.notes}
-        return plain({**judge(student, job.task, job.dataset, settings.max_length), **facts})
+        return student
 
-    inputs: dict[str, Any] = {"teacher": teacher.key, "recipe": calls, "settings": settings, "task": job.task.options()}
-    inputs["answers"] = {name: stage.key for name, stage in stored.items()}
-    if start.source:
-        inputs["student"] = start.source.key
-    if job.unlabelled.rows:
-        inputs["unlabelled"] = (job.unlabelled.sha256, text_epochs)
-    return job.run.stage(f"compress-{candidate.name}", inputs, make, resumable=True)
+
+def compress_stage(job: Fit, candidate: Candidate, teacher: Stage) -> Stage:
+    """A student, by its candidate's recipe."""
+    run = RecipeRun.of(job, candidate, teacher)
+
+    def make(folder: Path) -> dict[str, Any]:
+        student = run.student(folder / "work", job.run.log)
+        save_checkpoint(folder, student, run.start.source.folder if run.start.source else teacher.path)
+        facts = {"n_parameters": n_parameters(student.model), "notes": student.notes}
+        return plain({**judge(student, job.task, job.dataset, run.settings.max_length), **facts})
+
+    return job.run.stage(f"compress-{candidate.name}", run.inputs, make, resumable=True)
 
 
 def _starting_student(job: Fit, start: Start, teacher: Student) -> Student:

@@ -280,6 +280,8 @@ class Candidate:
     taken: bool
     reason: str
     start: str = "teacher"  # whose weights it starts with: the teacher's own layers, or a checkpoint's name
+    epochs_factor: float = 1.0  # of its training: times what --effort gives
+    is_attempt: bool = False  # trained because no file of the others kept within the points
 
 
 @dataclass(frozen=True)
@@ -408,6 +410,8 @@ class Report:
     measured_on: MeasuredOn | None = None
     padding: tuple[Padding, ...] = ()  # of every file that was timed, on one thread here and on the target
     notes: tuple[str, ...] = ()  # on what was measured here: what is missing, and whether others used the machine
+    recipe_trials: tuple[Mapping[str, Any], ...] = ()  # recipes that competed: recipe, rows seen, dev score, chosen
+    changes: tuple[str, ...] = ()  # where nothing was packaged: single changes of the budget that would have helped
 
 
 @dataclass(frozen=True)
@@ -437,7 +441,7 @@ class FitRequest:
     learning_rate: float | None = None
     batch_size: int = 32
     max_length: int | None = None  # tokens of a window; None is 128, or what the teacher can read
-    mixed_precision: Literal["no", "bf16", "fp16"] = "no"
+    mixed_precision: Literal["auto", "no", "bf16", "fp16"] = "auto"
     encoding: str = "utf-8"
     allow_pickle: bool = False
     formats: tuple[str, ...] = ()  # () is the device's own

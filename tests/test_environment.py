@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -74,3 +75,19 @@ def test_waiting_is_passive_unless_the_user_chose(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(environment.os, "environ", {"OMP_WAIT_POLICY": "ACTIVE"})
     environment.wait_passively()
     assert environment.os.environ == {"OMP_WAIT_POLICY": "ACTIVE", "KMP_BLOCKTIME": "0"}
+
+
+@pytest.mark.parametrize("asked", ["no", "bf16", "fp16"])
+def test_the_precision_that_was_asked_for_is_taken(asked: Any) -> None:
+    assert environment.training_precision(asked) == asked
+
+
+@pytest.mark.parametrize(("amx", "expected"), [(True, "bf16"), (False, "no")])
+def test_training_takes_bf16_where_the_processor_multiplies_it(
+    amx: bool, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx)
+    assert environment.training_precision("auto") == expected

@@ -20,6 +20,7 @@ from edgebert.run import Run
 from edgebert.types import FitResult
 
 QUICK = {
+    "recipe": "trim-vocab+drop-layers+kd",
     "teacher_epochs": 4,
     "epochs": 4,
     "learning_rate": 3e-3,
@@ -44,7 +45,7 @@ def fit_arguments(checkpoint: Path, data: Path, run: str) -> list[str]:
     return [
         "fit", "--device", "pixel6", "--task", "ner", "--teacher", str(checkpoint), "--data", str(data), "--run", run,
         "--teacher-epochs", "4", "--epochs", "4", "--learning-rate", "3e-3", "--max-drop", "60",
-        "--set", "trim-vocab.floor=20", "--set", "drop-layers.n_layers=2", "--format", "onnx",
+        "--recipe", "trim-vocab+drop-layers+kd", "--set", "trim-vocab.floor=20", "--set", "drop-layers.n_layers=2", "--format", "onnx",
     ]  # fmt: skip
 
 

@@ -29,6 +29,7 @@ from edgebert.types import Artifact, FitResult, Latency, Report
 from tests.report_factory import CANDIDATES, make_report, student, teacher
 
 QUICK: dict[str, Any] = {
+    "recipe": "trim-vocab+drop-layers+kd",
     "teacher_epochs": 2,
     "epochs": 2,
     "learning_rate": 3e-3,

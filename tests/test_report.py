@@ -399,6 +399,17 @@ def test_a_run_that_packaged_nothing_says_so() -> None:
     assert rings == [1, 3]
 
 
+def test_the_page_shows_what_competed_and_what_would_help() -> None:
+    trials = (
+        {"what": "layers", "recipe": "drop-layers(strategy=top)+kd", "rows": 3000, "dev": 0.8125, "chosen": False},
+        {"what": "training", "recipe": "kd(hard=0.9) & <more>", "rows": 6000, "dev": 0.905, "chosen": True},
+    )
+    report = make_report(recipe_trials=trials, failures=("too large",), changes=("--max-drop 1.2 would admit <it>",))
+    page = render(report)
+    assert "kd(hard=0.9) &amp; &lt;more&gt;" in page and "6,000" in page and "90.5" in page
+    assert "--max-drop 1.2 would admit &lt;it&gt;" in page and "<it>" not in page
+
+
 def test_a_bare_report_still_makes_a_page(tmp_path: Path) -> None:
     report = make_report()
     teacher = replace(report.teacher, artifacts=(), torch_latencies=(), test=replace(report.teacher.test, per_type=()))

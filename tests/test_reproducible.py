@@ -96,7 +96,7 @@ def test_noise_in_timings_packages_the_same_file(
     for run in ("one/run", "two/run"):  # not beside each other: nothing is taken over
         result = edgebert.fit(
             "this-machine", "ner", teacher=str(toy_checkpoint), data=str(toy_data), run=str(tmp_path / run),
-            teacher_epochs=4, epochs=4, learning_rate=3e-3, max_drop=100, max_latency_ms=1e6, formats=("onnx",),
+            recipe="trim-vocab+drop-layers+kd", teacher_epochs=4, epochs=4, learning_rate=3e-3, max_drop=100, max_latency_ms=1e6, formats=("onnx",),
             params={"trim-vocab.floor": "20", "drop-layers.n_layers": "2"}, precisions=("int8", "fp16"),
         )  # fmt: skip
         assert result.bundle is not None and "2 were within 0.1 points" in result.report.verdict

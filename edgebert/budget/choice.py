@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from edgebert.budget.limits import broken, of_file
+from edgebert.budget.limits import Figure, broken, of_file
 from edgebert.types import ArtifactResult, Budget, DeviceProfile, Latency, ModelResult
 
 TIE_POINTS = 0.1  # development scores nearer than this are equal; the faster file wins
@@ -32,14 +32,8 @@ def choose(
         for result in student.artifacts
         for reason in result.parity.failures
     ]
-    sound = [
-        (student, result)
-        for student in students
-        for result in student.artifacts
-        if not result.parity.failures and result.artifact.precision != "fp32"
-    ]
     fitting = []
-    for student, result in sound:
+    for student, result in usable_files(students):
         over = over_budget(teacher, result, budget, device, n_tokens)
         failures += [f"{student.name}/{result.artifact.name}: {reason}" for reason in over]
         if not over:
@@ -58,6 +52,16 @@ def choose(
     return winner, verdict, failures
 
 
+def usable_files(students: Sequence[ModelResult]) -> list[Pair]:
+    """The files of reduced precision that passed parity."""
+    return [
+        (student, result)
+        for student in students
+        for result in student.artifacts
+        if not result.parity.failures and result.artifact.precision != "fp32"
+    ]
+
+
 def _fastest(tied: Sequence[Pair], device: DeviceProfile, n_tokens: int) -> tuple[Pair, bool]:
     """The one predicted fastest, or one that was measured as clearly faster, and whether measuring decided."""
     order = sorted(tied, key=lambda pair: _judged(pair[1], device, n_tokens, measured=False).p50_ms)
@@ -74,8 +78,15 @@ def over_budget(
     teacher: ModelResult, result: ArtifactResult, budget: Budget, device: DeviceProfile, n_tokens: int
 ) -> list[str]:
     """Every limit that a file breaks, with numbers."""
-    figures = of_file(teacher, result, device, _judged(result, device, n_tokens))
+    figures = figures_of(teacher, result, device, n_tokens)
     return [f"{one.amount} is {one.over}" for one in broken(budget, figures)]
+
+
+def figures_of(
+    teacher: ModelResult, result: ArtifactResult, device: DeviceProfile, n_tokens: int
+) -> Mapping[str, Figure]:
+    """What the limits judge of a file."""
+    return of_file(teacher, result, device, _judged(result, device, n_tokens))
 
 
 def dev_value(result: ArtifactResult) -> float:

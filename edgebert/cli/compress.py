@@ -93,10 +93,10 @@ where it was when it is given again.""",
 )
 @click.option(
     "--mixed-precision",
-    type=click.Choice(["no", "bf16", "fp16"]),
-    default="no",
+    type=click.Choice(["auto", "no", "bf16", "fp16"]),
+    default="auto",
     show_default=True,
-    help="Precision of training.",
+    help="Precision of training; auto is bf16 where the processor multiplies matrices of it (AMX, most GPUs), else no.",
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of every random choice.")
 @click.option("--encoding", default="utf-8", show_default=True, help="Encoding of text files.")

@@ -141,10 +141,10 @@ phone on the cable that is the --device. Otherwise it is judged by the predicted
 )
 @click.option(
     "--mixed-precision",
-    type=click.Choice(["no", "bf16", "fp16"]),
-    default="no",
+    type=click.Choice(["auto", "no", "bf16", "fp16"]),
+    default="auto",
     show_default=True,
-    help="Precision of training.",
+    help="Precision of training; auto is bf16 where the processor multiplies matrices of it (AMX, most GPUs), else no.",
 )
 @click.option("--encoding", default="utf-8", show_default=True, help="Encoding of text files.")
 @click.option(

@@ -184,6 +184,7 @@ class Method:
         reads_text: it learns from --unlabelled, and from the texts of the training rows where there is none.
         answers: (**params) -> the teacher's answers that it learns, stored for all trainings; None where it asks itself.
         formats: that can express what it makes.
+        trials: settings with which it competes for its place in the default recipe (`edgebert.recipe_trials`).
         toy: parameters with which the contract tests run it on a model of 4 layers, width 32 and 92 pieces.
     """
 
@@ -203,6 +204,7 @@ class Method:
     hides_pieces: Callable[..., bool] = field(default=lambda **params: False)
     reads_text: bool = False
     answers: Callable[..., AnswerKind | None] = field(default=lambda **params: None)
+    trials: tuple[Mapping[str, Any], ...] = ()
     toy: Mapping[str, Any] = field(default_factory=dict)
 
     def read_params(self, given: Mapping[str, Any]) -> dict[str, Any]:

@@ -166,5 +166,6 @@ METHOD = Method(
         Param("layers", tuple, (), "exactly these layers, counted from 0, in place of a strategy"),
     ),
     any_tokenizer=True,
+    trials=({"strategy": "top"}, {"strategy": "uniform"}),
     toy={"n_layers": 2},
 )

@@ -31,5 +31,6 @@ METHOD = Method(
     apply=apply,
     params=(EPOCHS,),
     any_tokenizer=True,
+    trials=({},),
     toy={"epochs": 1},
 )

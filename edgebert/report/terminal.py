@@ -39,6 +39,8 @@ def print_report(report: Report, console: Console, folder: Path | None = None) -
         console.print(Text("note: ", style="yellow") + Text(note, style="default"))
     for failure in report.failures:
         console.print(Text("failed: ", style="red") + Text(failure, style="default"))
+    for change in report.changes:
+        console.print(Text("would help: ", style="yellow") + Text(change, style="default"))
     _print_places(console, str(folder) if folder else report.run, packaged=best is not None)
 
 

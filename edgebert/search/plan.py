@@ -139,7 +139,7 @@ def possible_shapes(
     found, refusals = [], []
     for full, group in _recipes(config, recipe, methods):
         try:
-            found.append((full, group, _reshaped(config, full, methods, teacher)))
+            found.append((full, group, reshaped(config, full, methods, teacher)))
         except RequestError as error:
             refusals.append(error)
     if not found:
@@ -178,7 +178,7 @@ def check_shapes(config: Any, recipe: Recipe, teacher: Any, max_length: int = 0)
     return {shape.model_type for _, _, shape in shapes}
 
 
-def _reshaped(config: Any, recipe: Recipe, methods: Mapping[str, Method], teacher: Any) -> Any:
+def reshaped(config: Any, recipe: Recipe, methods: Mapping[str, Method], teacher: Any) -> Any:
     """The student's config: each call's `reshape` in turn, over a copy. Raises RequestError for what cannot be."""
     config = copy.deepcopy(config)
     for call in recipe.calls:

@@ -1,0 +1,155 @@
+"""The default recipe is chosen by short trials; where nothing keeps within the points, fit goes on."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edgebert import attempts, job, recipe_trials
+from edgebert.job import EffortLevel, Fit, resolve
+from edgebert.recipes import recipe_text
+from edgebert.run import Stage
+from edgebert.search.halving import Rung
+from edgebert.stages import teacher_stage
+from edgebert.types import Candidate, FitRequest, Latency, MethodCall, Plan, Recipe, Score
+
+SHORT = EffortLevel(1, 200, 400, trials=(Rung(6, 32), Rung(2, 64)), attempts=2)
+RECIPE = Recipe((MethodCall("trim-vocab", {"size": 80}), MethodCall("drop-layers", {"n_layers": 2}), MethodCall("kd")))
+
+
+@pytest.fixture
+def toy_job(toy_checkpoint: Path, toy_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.setitem(job.EFFORTS, "standard", SHORT)
+    made: list[Fit] = []
+
+    def make(**options: Any) -> Fit:
+        params = {"trim-vocab.floor": "20", **options.pop("params", {})}
+        request = FitRequest(
+            device="pixel6", task="ner", teacher=str(toy_checkpoint), data=(str(toy_data),), run=str(tmp_path / "run"),
+            learning_rate=3e-3, formats=("onnx",), params=params, **options,
+        )  # fmt: skip
+        made.append(resolve(request, "", None))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.run.close()
+
+
+def candidate(name: str = "L2-v80", recipe: Recipe = RECIPE, **more: Any) -> Candidate:
+    latency = Latency("predicted", "pixel6", "onnxruntime", "", 1, 8, 1, 1.0)
+    return Candidate(name, recipe, 2, 80, 1000, 4000, latency, True, True, "", **more)
+
+
+def test_plain_fine_tuning_competes_and_comes_first(toy_job: Any) -> None:
+    found = recipe_trials.training_alternatives(toy_job(), candidate())
+    found = [one.recipe for one in found]
+    assert found[0].calls[-1] == MethodCall("finetune", {})
+    assert len({recipe_text(one) for one in found}) == len(found) > 2
+    assert all(one.calls[:2] == RECIPE.calls[:2] for one in found)
+
+
+def test_what_the_user_sets_is_left_alone(toy_job: Any) -> None:
+    fixed = toy_job(params={"drop-layers.strategy": "bottom", "kd.temperature": "4"})
+    assert recipe_trials.shape_alternatives(fixed, candidate()) == [candidate()]
+    assert recipe_trials.training_alternatives(fixed, candidate()) == [candidate()]
+    assert recipe_trials.choose_recipe(fixed, _plan(candidate()), _no_stage()).recipe == RECIPE
+
+
+def test_a_recipe_that_the_user_names_is_not_tried(toy_job: Any) -> None:
+    named = toy_job(recipe="trim-vocab+drop-layers+kd")
+    assert recipe_trials.choose_recipe(named, _plan(candidate()), _no_stage()).table == ()
+
+
+def test_the_trials_choose_the_best_by_development_rows_and_are_not_made_twice(
+    toy_job: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[str] = []
+
+    def scripted(student: Any, task: Any, labels: Any, rows: Any, split: str, max_length: int) -> Score:
+        seen.append(split)
+        return Score("F1", 0.5 + len(seen) / 100, split, len(rows))  # whoever is tried later is better
+
+    monkeypatch.setattr(recipe_trials, "evaluate", scripted)
+    first = toy_job()
+    teacher = teacher_stage(first)
+    unread = dict(first.dataset.splits)
+    del unread["test"]  # whoever read it would fail
+    first.dataset = replace(first.dataset, splits=unread)
+    choice = recipe_trials.choose_recipe(first, _plan(candidate()), teacher)
+    n_trainings = len(recipe_trials.training_alternatives(first, candidate()))
+    shapes, rest = choice.table[:2], choice.table[2:]
+    assert [(line["what"], line["dev"], line["chosen"]) for line in shapes] == [
+        ("layers", 0.51, False), ("layers", 0.52, True),
+    ]  # fmt: skip
+    assert [line["rows"] for line in rest] == [32] * n_trainings + [64, 64]
+    control, winner = rest[-2:]
+    assert control["recipe"].endswith("+finetune"), "the control is in the last round, worst as it was"
+    assert winner["chosen"] and winner["recipe"] == recipe_text(choice.recipe) == rest[n_trainings - 1]["recipe"]
+    assert "strategy=uniform" in winner["recipe"]
+    plan = recipe_trials.with_choice(_plan(candidate(), candidate("L1", _layers(1))), choice, n_candidates=2)
+    assert plan.candidates[1].recipe.calls[1].params == {"n_layers": 1, "strategy": "uniform"}
+    assert [one.taken for one in recipe_trials.with_choice(plan, choice, n_candidates=1).candidates] == [True, False]
+    assert recipe_trials.choose_recipe(first, _plan(candidate()), teacher) == choice
+    assert len(seen) == len(choice.table) and set(seen) == {"dev"}
+
+
+# ---------------------------------------------------------------- what comes when nothing keeps within the points
+
+
+def test_longer_training_then_the_next_recipe_then_no_more(toy_job: Any) -> None:
+    fit = toy_job(max_drop=1.0)
+    others = (_layers(1), _layers(3))
+    plan, models = _plan(candidate()), {"teacher": _stage(0.90), "L2-v80": _stage(0.85, seconds=30)}
+    verified = {"L2-v80": _proved(0.84)}
+    tried = []
+    while further := attempts.next_attempt(fit, plan, models, verified, others):
+        tried.append((further.name, further.epochs_factor, further.recipe.calls[1].params["n_layers"]))
+        plan = replace(plan, candidates=(*plan.candidates, further))
+        models[further.name], verified[further.name] = _stage(0.85), _proved(0.80)
+    assert tried == [("L2-v80-longer", 2.0, 2), ("L2-v80-recipe2", 1.0, 1)]
+
+
+def test_a_file_within_the_points_ends_it(toy_job: Any) -> None:
+    models = {"teacher": _stage(0.90), "L2-v80": _stage(0.89)}
+    assert (
+        attempts.next_attempt(toy_job(max_drop=1.0), _plan(candidate()), models, {"L2-v80": _proved(0.895)}, ()) is None
+    )
+
+
+def test_a_file_that_parity_rejected_counts_for_nothing() -> None:
+    verified = {"a": _proved(0.95, failures=["differs"]), "b": _proved(0.80)}
+    drop = attempts.smallest_drop(_stage(0.90), verified)
+    assert drop is not None and drop[1] == "b" and drop[0] == pytest.approx(10)
+
+
+def test_epochs_that_the_user_gave_are_not_doubled(toy_job: Any) -> None:
+    models = {"teacher": _stage(0.90), "L2-v80": _stage(0.80)}
+    assert attempts.next_attempt(toy_job(epochs=1, max_drop=1.0), _plan(candidate()), models, {"L2-v80": _proved(0.8)}, ()) is None  # fmt: skip
+
+
+def _layers(n: int) -> Recipe:
+    return Recipe((RECIPE.calls[0], MethodCall("drop-layers", {"n_layers": n}), RECIPE.calls[2]))
+
+
+def _plan(*candidates: Candidate) -> Plan:
+    from edgebert.types import Budget
+
+    return Plan(candidates, Budget(), 8, 8)
+
+
+def _stage(dev: float, seconds: float = 1.0) -> Stage:
+    return Stage("compress", "key", Path("nowhere"), {"dev": {"value": dev}}, seconds, False)
+
+
+def _proved(dev: float, failures: list[str] | None = None) -> Stage:
+    facts = {"dev": {"value": dev}, "parity": {"failures": failures or []}}
+    floating = {"dev": {"value": 1.0}, "parity": {"failures": []}}
+    return Stage("verify", "key", Path("nowhere"), {"onnx-fp32": floating, "onnx-int8": facts}, 1.0, False)
+
+
+def _no_stage() -> Stage:
+    return _stage(0.9)
