@@ -1,0 +1,168 @@
+"""The default recipe of fit against plain fine-tuning of the same student, on real rows.
+
+Of each corpus, with a number of training rows and a seed: the teacher is fine-tuned on the rows, fit's trials choose a recipe
+on the development rows, the student is trained by it, and beside it the control: the same layers and vocabulary, trained on
+the labels for as many steps. Both become int8 ONNX files, whose scores on the test rows are compared. Nothing is chosen by
+test rows. Reads ../shared/data; stages resume, so a killed benchmark goes on; results lie beside the page.
+
+    python -m benchmarks.default_recipe [--only banking77,snips] [--rows 1600,all] [--seeds 3] [--write]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import statistics
+import time
+from dataclasses import replace
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from edgebert import registry
+from edgebert.environment import describe_environment
+from edgebert.infer import run_features
+from edgebert.job import Fit, resolve
+from edgebert.modeling.checkpoint import load_student
+from edgebert.pipeline import plan_stage
+from edgebert.recipe_trials import choose_recipe, with_choice
+from edgebert.recipes import TRAINING_ADDED, recipe_text
+from edgebert.results import artifacts_of
+from edgebert.run import Stage, write_atomic
+from edgebert.stages import compress_stage, convert_stage, teacher_stage, tuned_task
+from edgebert.teachers.fitting import taught
+from edgebert.training.run import evaluate, pad_id
+from edgebert.types import Budget, Candidate, FitRequest, MethodCall, Recipe
+
+DATA, RESULTS, PAGE = Path("../shared/data"), Path("benchmarks/results"), Path("benchmarks/default_recipe.md")
+LAYERS = 3  # of the six of all-MiniLM-L6-v2
+CORPORA: dict[str, tuple[str, tuple[str, ...]]] = {  # name -> task, data
+    "banking77": ("classify", ("banking77",)),
+    "snips": ("ner", ("train=snips/train.conll", "test=snips/validate.conll")),
+    "btc": ("ner", (*(f"train=btc/{part}.conll" for part in "abeg"), "dev=btc/h.conll", "test=btc/f.conll")),
+    "stsb": ("similarity", ("stsb",)),
+    "clinc150": ("classify", ("clinc150",)),
+    "ud_en_ewt": ("tag", ("ud_en_ewt",)),
+}
+
+
+def open_job(corpus: str, rows: str, runs: Path) -> tuple[Fit, Stage]:
+    """The corpus with so many training rows, drawn with seed 0, and its teacher, which learnt from them."""
+    task, data = CORPORA[corpus]
+    placed = tuple(f"{split}{mark}{DATA / path}" for split, mark, path in (spec.rpartition("=") for spec in data))
+    request = FitRequest(
+        device="pixel6", task=task, data=placed, formats=("onnx",), run=str(runs / f"default-{corpus}-{rows}"),
+        params={"drop-layers.n_layers": LAYERS}, candidates=1,
+    )  # fmt: skip
+    job = resolve(request, f"python -m benchmarks.default_recipe --only {corpus}", None)
+    job.budget = Budget()
+    splits = dict(job.dataset.splits)
+    if rows != "all":
+        splits["train"] = tuple(random.Random(0).sample(list(splits["train"]), min(int(rows), len(splits["train"]))))
+    job.dataset = replace(job.dataset, splits=splits)
+    teacher = teacher_stage(job)
+    job.dataset = taught(load_student(teacher.path), job.task, job.dataset, job.max_length)
+    return job, teacher
+
+
+def int8_score(job: Fit, name: str, student: Stage) -> float:
+    """Of the int8 file on the test rows."""
+    artifact = next(one for one in artifacts_of(convert_stage(job, name, student)) if one.precision == "int8")
+    model, task, rows = load_student(student.path), tuned_task(job, student), job.dataset.splits["test"]
+    features = task.encode(rows, model.tokenizer, job.dataset.labels, job.max_length)
+    session = registry.converter("onnx").open(artifact.path, 0)
+    outputs = run_features(session, features, pad_id=pad_id(model))
+    return task.score(rows, task.decode(rows, features, outputs, job.dataset.labels), "test").value
+
+
+def control_of(candidate: Candidate) -> Candidate:
+    """The same shape from the same layers, trained on the labels alone."""
+    shape = [call for call in candidate.recipe.calls if registry.method(call.method).stage != "train"]
+    return replace(candidate, name=f"{candidate.name}-control", recipe=Recipe((*shape, MethodCall(TRAINING_ADDED))))
+
+
+def run_cell(corpus: str, rows: str, seeds: int, runs: Path, found: dict[str, Any]) -> None:
+    """The seeds of one corpus and number of rows that are not known yet."""
+    if all(str(seed) in found.get("seeds", {}) for seed in range(seeds)):
+        return
+    job, teacher = open_job(corpus, rows, runs)
+    try:
+        test = job.dataset.splits["test"]
+        found["n"] = {split: len(one) for split, one in job.dataset.splits.items()}
+        model = load_student(teacher.path)
+        score = evaluate(model, job.task, job.dataset.labels, test, "test", job.max_length)
+        found |= {"metric": score.metric, "teacher": score.value}
+        for seed in range(seeds):
+            if str(seed) in found.setdefault("seeds", {}):
+                continue
+            job.request, started = replace(job.request, seed=seed), time.monotonic()
+            plan = plan_stage(job, teacher)
+            choice = choose_recipe(job, plan, teacher)
+            trials_s = round(time.monotonic() - started)
+            (candidate,) = (c for c in with_choice(plan, choice, n_candidates=1).candidates if c.taken)
+            ours, control = (compress_stage(job, one, teacher) for one in (candidate, control_of(candidate)))
+            found["seeds"][str(seed)] = {
+                "recipe": recipe_text(candidate.recipe),
+                "default": int8_score(job, candidate.name, ours),
+                "control": int8_score(job, f"{candidate.name}-control", control),
+                "seconds": {"trials": trials_s, "default": round(ours.seconds), "control": round(control.seconds)},
+            }
+            print(corpus, rows, seed, found["seeds"][str(seed)], flush=True)
+    finally:
+        job.run.close()
+
+
+def write_page(results: dict[str, Any]) -> None:
+    lines = [
+        "# The default recipe against plain fine-tuning", "",
+        f"Students of {LAYERS} layers of all-MiniLM-L6-v2, `python -m benchmarks.default_recipe`. The control has the same",
+        "layers and vocabulary and is trained on the labels for as many steps. Scores are of int8 ONNX files on the test",
+        "rows; the recipe was chosen on the development rows. Mean over seeds of the student, one teacher a cell.", "",
+        "| corpus, training rows | metric, n | teacher, torch | control | default | gain | seeds | recipes |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- |",
+    ]  # fmt: skip
+    gains: dict[str, list[float]] = {}
+    for name, cell in results["cells"].items():
+        seeds = list(cell.get("seeds", {}).values())
+        if not seeds:
+            continue
+        ours, control = (100 * statistics.mean(one[key] for one in seeds) for key in ("default", "control"))
+        spread = f" ± {100 * statistics.stdev(one['default'] - one['control'] for one in seeds):.2f}" if len(seeds) > 1 else ""  # fmt: skip
+        gains.setdefault("all rows" if name.endswith(" all") else "1,600 rows", []).append(ours - control)
+        recipes = ", ".join(dict.fromkeys(f"`{one['recipe'].partition('drop-layers')[2]}`" for one in seeds))
+        lines.append(
+            f"| {name} | {cell['metric']}, {cell['n']['test']} | {100 * cell['teacher']:.2f} | {control:.2f} | {ours:.2f} "
+            f"| {ours - control:+.2f}{spread} | {len(seeds)} | {recipes} |"
+        )
+    for kind, values in gains.items():
+        lines += ["", f"Mean gain, {kind}: {statistics.mean(values):+.2f} points over {len(values)} corpora."]
+    versions = results["environment"]["versions"]
+    lines += ["", f"{results['date']}, {results['environment']['hardware']['processor']}, " + ", ".join(
+        f"{name} {versions[name]}" for name in ("edgebert", "torch", "transformers", "onnxruntime"))]  # fmt: skip
+    PAGE.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", default=",".join(CORPORA), help="corpora, by comma")
+    parser.add_argument("--rows", default="1600,all", help="numbers of training rows, by comma")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--runs", type=Path, default=Path("runs"))
+    parser.add_argument("--write", action="store_true", help="only write the page of what is done")
+    options = parser.parse_args()
+    place = RESULTS / "default-recipe.json"
+    results = json.loads(place.read_text(encoding="utf-8")) if place.exists() else {"cells": {}}
+    for rows in options.rows.split(","):
+        for corpus in options.only.split(","):
+            if options.write:
+                break
+            cell = results["cells"].setdefault(f"{corpus} {rows}", {})
+            run_cell(corpus, rows, options.seeds, options.runs, cell)
+            results["environment"], results["date"] = describe_environment(), f"{datetime.now(timezone.utc):%Y-%m-%d}"
+            write_atomic(place, json.dumps(results, indent=1))
+    write_page(results)
+
+
+if __name__ == "__main__":
+    main()
