@@ -227,7 +227,9 @@ class _Trials:
         done = json.loads(self.kept.read_text(encoding="utf-8")) if self.kept.exists() else {}
         if key not in done:
             work = self.kept.parent / "training"
-            student = RecipeRun.of(job, candidate, self.teacher, visits=visits).student(work, self.steps_only)
+            student = RecipeRun.of(job, candidate, self.teacher, visits=visits).student(
+                work, self.steps_only, scores_epochs=False
+            )
             found = evaluate(student, job.task, job.dataset.labels, self.dev, "dev", job.max_length)
             done[key] = round(found.value, 5)
             wait_for_everyone()

@@ -114,7 +114,7 @@ class RecipeRun:
             found["unlabelled"] = (job.unlabelled.sha256, self.text_epochs)
         return found
 
-    def student(self, work: Path, log: Callable[..., None]) -> Student:
+    def student(self, work: Path, log: Callable[..., None], *, scores_epochs: bool = True) -> Student:
         """The recipe's methods applied, in order, to a copy of the teacher or of the checkpoint that it starts from;
         going on from `work` after a kill."""
         job, splits = self.job, self.job.dataset.splits
@@ -125,7 +125,7 @@ class RecipeRun:
             workshop = Workshop(
                 source.model, job.task, job.dataset.labels, splits["train"], splits["dev"], self.settings,
                 work, job.unlabelled.rows, source.tokenizer, log,
-                StoredAnswers(self.stored[name].path) if name in self.stored else None, self.text_epochs,
+                StoredAnswers(self.stored[name].path) if name in self.stored else None, scores_epochs, self.text_epochs,
             )  # fmt: skip
             student = registry.method(name).apply(student, workshop, **params)
         for stage in {stage.key: stage for stage in self.stored.values()}.values():

@@ -13,6 +13,7 @@ from transformers import BertConfig, BertForTokenClassification
 from edgebert import registry
 from edgebert.errors import EdgebertError
 from edgebert.training.loop import DistillationObjective, Objective, collate, train
+from edgebert.training.run import passes_between_scores
 from edgebert.types import Feature, Row, TrainSettings
 from tests.conftest import make_tokenizer
 
@@ -38,7 +39,10 @@ def features(toy_rows: list[Row], toy_labels: tuple[str, ...]) -> list[Feature]:
     return registry.task("ner").encode(toy_rows, make_tokenizer(), toy_labels, 32)
 
 
-def test_a_killed_training_goes_on_to_the_same_weights(model: Any, features: list[Feature], tmp_path: Path) -> None:
+def test_a_killed_training_goes_on_to_the_same_weights(
+    model: Any, features: list[Feature], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edgebert.training.loop.SAVE_EPOCH_SECONDS", 0.0)
     whole, killed = copy.deepcopy(model), copy.deepcopy(model)
     train(Objective(whole), features, SETTINGS, tmp_path / "whole")
 
@@ -126,3 +130,11 @@ def test_the_teacher_reads_its_own_ids(model: Any) -> None:
 def test_the_teacher_is_neither_trained_nor_saved(model: Any) -> None:
     objective = DistillationObjective(model, copy.deepcopy(model), None)
     assert len(list(objective.parameters())) == len(list(model.parameters()))
+
+
+@pytest.mark.parametrize(
+    ("n_windows", "n_dev", "expected"), [(4470, 508, 1), (1600, 1000, 4), (200, 0, 1), (100, 100, 5)]
+)
+def test_scoring_on_the_way_costs_little(n_windows: int, n_dev: int, expected: int) -> None:
+    """At least five rows are trained on for each that is scored."""
+    assert passes_between_scores(n_windows, n_dev) == expected

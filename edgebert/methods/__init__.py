@@ -150,6 +150,7 @@ class Workshop:
     teacher_tokenizer: Any = None  # the teacher's own; it matters where the student's is another
     log: Callable[..., None] = field(default=lambda **event: None)  # structured events, shown as progress
     answers: StoredAnswers | None = None  # of the kind that the method asked for; None asks the teacher when it trains
+    scores_epochs: bool = True  # tell development scores on the way
     epochs_of_text: float = 0.0  # passes over `transfer` that --effort gives; 0 is the settings' epochs
 
     def text_epochs(self, epochs: float) -> float:

@@ -32,6 +32,7 @@ from edgebert.training.losses import IGNORED, all_finite
 from edgebert.types import Feature, TrainSettings
 
 SAVE_EVERY_SECONDS = 60.0
+SAVE_EPOCH_SECONDS = 10.0  # after an epoch, where the last save is at least as old
 
 
 class Objective(nn.Module):
@@ -161,7 +162,7 @@ def _windows(item: Item) -> tuple[Feature, ...]:
 
 
 class _Watch(TrainerCallback):
-    """Saves every minute, logs progress, and scores after each epoch."""
+    """Saves now and then and at the end, logs progress, and scores after epochs."""
 
     def __init__(
         self, log: Callable[..., None], name: str, after_epoch: Callable[[], dict[str, Any]] | None, by_time: bool
@@ -184,7 +185,9 @@ class _Watch(TrainerCallback):
             self.log_event(event="step", training=self.name, step=state.global_step, steps=state.max_steps)
 
     def on_epoch_end(self, args: Any, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        control.should_save, self.saved = True, time.monotonic()
+        moment = time.monotonic()
+        if state.global_step >= state.max_steps or not self.by_time or moment - self.saved > SAVE_EPOCH_SECONDS:
+            control.should_save, self.saved = True, moment
         facts = self.after_epoch() if self.after_epoch and is_main() else {}
         seconds = round(time.monotonic() - self.started, 1)
         epoch = round(state.epoch or 0, 2)

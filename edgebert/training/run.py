@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from itertools import groupby
+from itertools import count, groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from edgebert.tasks import Task
 
 EVALUATION_BATCH = 32
+SCORED_PER_ROW = 5  # rows trained on, at the least, for each that is scored on the way
 
 
 def train_student(
@@ -58,7 +59,11 @@ def train_student(
     if workshop.task.paired:  # a pair's two windows must meet in one batch
         items = [tuple(pair) for _, pair in groupby(windows, lambda feature: feature.row)]
 
+    passes = count(1)
+
     def dev_score() -> dict[str, Any]:
+        if next(passes) % passes_between_scores(len(windows), len(workshop.dev)):
+            return {}
         score = evaluate(student, workshop.task, workshop.labels, workshop.dev, "dev", settings.max_length)
         objective.train()
         return {"dev": round(score.value, 4)}
@@ -71,8 +76,14 @@ def train_student(
         name=name,
         pad_id=pad_id(student),
         log=workshop.log,
-        after_epoch=dev_score if scored else None,
+        after_epoch=dev_score if scored and workshop.scores_epochs else None,
     )
+
+
+def passes_between_scores(n_windows: int, n_dev: int) -> int:
+    """Passes over the rows from one development score to the next, so that scoring costs little beside training: of a row,
+    it is a third of the arithmetic of a training step."""
+    return max(1, -(-SCORED_PER_ROW * n_dev // n_windows))
 
 
 def answered(windows: Sequence[Feature], rows: Sequence[Row], student: Student, workshop: Workshop) -> list[Feature]:
