@@ -1,6 +1,6 @@
 """The default recipe of fit against plain fine-tuning of the same student, on real rows.
 
-Of each corpus, with a number of training rows and a seed: the teacher is fine-tuned on the rows, fit's trials choose a recipe
+Of each corpus, with a number of training rows (and a quarter as many for development, at most) and a seed: the teacher is fine-tuned on the rows, fit's trials choose a recipe
 on the development rows, the student is trained by it, and beside it the control: the same layers and vocabulary, trained on
 the labels for as many steps. Both become int8 ONNX files, whose scores on the test rows are compared. Nothing is chosen by
 test rows. Reads ../shared/data; stages resume, so a killed benchmark goes on; results lie beside the page.
@@ -59,7 +59,8 @@ def open_job(corpus: str, rows: str, runs: Path) -> tuple[Fit, Stage]:
     job.budget = Budget()
     splits = dict(job.dataset.splits)
     if rows != "all":
-        splits["train"] = tuple(random.Random(0).sample(list(splits["train"]), min(int(rows), len(splits["train"]))))
+        for split, n in (("train", int(rows)), ("dev", int(rows) // 4)):
+            splits[split] = tuple(random.Random(0).sample(list(splits[split]), min(n, len(splits[split]))))
     job.dataset = replace(job.dataset, splits=splits)
     teacher = teacher_stage(job)
     job.dataset = taught(load_student(teacher.path), job.task, job.dataset, job.max_length)

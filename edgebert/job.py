@@ -127,6 +127,9 @@ class Fit:
 
 def resolve(request: FitRequest, command: str, on_event: Callable[[dict[str, Any]], None] | None) -> Fit:
     """Everything that can be wrong with a request is found here, before anything long begins."""
+    if request.average_weights and request.early_stopping:
+        what = "the average of the weights is known at the end of a training, and this one may end at its best score"
+        raise RequestError(what, where="--average-weights, --early-stopping", hint="Give one of the two.")
     device = load_device(request.device)
     task, params = _configured(registry.task(request.task), request.params)
     formats = request.formats or device.formats
@@ -318,4 +321,6 @@ def train_settings(job: Fit, *, epochs: float, width: int) -> TrainSettings:
         seed=request.seed,
         mixed_precision=training_precision(request.mixed_precision),
         max_length=job.max_length,
+        average=request.average_weights,
+        patience=request.early_stopping,
     )

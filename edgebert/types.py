@@ -442,6 +442,8 @@ class FitRequest:
     batch_size: int = 32
     max_length: int | None = None  # tokens of a window; None is 128, or what the teacher can read
     mixed_precision: Literal["auto", "no", "bf16", "fp16"] = "auto"
+    average_weights: float = 0.0  # share of a training's steps that an average of its weights reaches back
+    early_stopping: int = 0  # development scores without a rise after which a training ends
     encoding: str = "utf-8"
     allow_pickle: bool = False
     formats: tuple[str, ...] = ()  # () is the device's own
@@ -482,3 +484,5 @@ class TrainSettings:
     seed: int = 0
     mixed_precision: Literal["no", "bf16", "fp16"] = "no"
     max_length: int = 128
+    average: float = 0.0  # share of the steps that an average of the weights reaches back; 0 takes the last weights
+    patience: int = 0  # scores without a rise after which a training ends; 0 trains to the end

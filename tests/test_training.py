@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from transformers import BertConfig, BertForTokenClassification
 
 from edgebert import registry
 from edgebert.errors import EdgebertError
+from edgebert.training.callbacks import Watch
 from edgebert.training.loop import DistillationObjective, Objective, collate, train
 from edgebert.training.run import passes_between_scores
 from edgebert.types import Feature, Row, TrainSettings
@@ -39,23 +41,25 @@ def features(toy_rows: list[Row], toy_labels: tuple[str, ...]) -> list[Feature]:
     return registry.task("ner").encode(toy_rows, make_tokenizer(), toy_labels, 32)
 
 
+@pytest.mark.parametrize("average", [0.0, 0.25])
 def test_a_killed_training_goes_on_to_the_same_weights(
-    model: Any, features: list[Feature], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    average: float, model: Any, features: list[Feature], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("edgebert.training.loop.SAVE_EPOCH_SECONDS", 0.0)
+    settings = replace(SETTINGS, average=average)
+    monkeypatch.setattr("edgebert.training.callbacks.SAVE_EPOCH_SECONDS", 0.0)
     whole, killed = copy.deepcopy(model), copy.deepcopy(model)
-    train(Objective(whole), features, SETTINGS, tmp_path / "whole")
+    train(Objective(whole), features, settings, tmp_path / "whole")
 
     def kill_after_two(**event: Any) -> None:
         if event["event"] == "epoch" and event["epoch"] == 3:
             raise Killed
 
     with pytest.raises(Killed):
-        train(Objective(killed), features, SETTINGS, tmp_path / "killed", log=kill_after_two)
+        train(Objective(killed), features, settings, tmp_path / "killed", log=kill_after_two)
     (tmp_path / "killed" / "checkpoint-999").mkdir()  # as a kill in the middle of a save leaves it
     events: list[dict[str, Any]] = []
     again = copy.deepcopy(model)
-    train(Objective(again), features, SETTINGS, tmp_path / "killed", log=lambda **event: events.append(event))
+    train(Objective(again), features, settings, tmp_path / "killed", log=lambda **event: events.append(event))
     assert [event["epoch"] for event in events if event["event"] == "epoch"] == [3, 4]
     assert next(event for event in events if event["event"] == "resume")["step"] == 12
     for name, value in whole.state_dict().items():
@@ -109,6 +113,46 @@ def test_weights_that_are_not_finite_are_told(model: Any, features: list[Feature
 
     with pytest.raises(EdgebertError, match="diverged"):
         train(Exploding(model), features, SETTINGS, tmp_path)
+
+
+def test_the_average_is_that_of_the_last_weights(
+    model: Any, features: list[Feature], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """24 steps, of which it reaches back a quarter: a <- a + (w - a) / 6, from the weights of the first step on."""
+    weights: list[torch.Tensor] = []
+    step_end = Watch.on_step_end
+
+    def keep(self: Any, args: Any, state: Any, control: Any, **more: Any) -> None:
+        weights.append(more["model"].student.classifier.weight.detach().clone())
+        step_end(self, args, state, control, **more)
+
+    monkeypatch.setattr(Watch, "on_step_end", keep)
+    objective = Objective(model)
+    train(objective, features, replace(SETTINGS, average=0.25), tmp_path)
+    average = weights[0].clone()
+    for newer in weights[1:]:
+        average += (newer - average) / 6
+    assert len(weights) == 24
+    assert torch.allclose(objective.student.classifier.weight, average, atol=1e-6)
+    assert not torch.allclose(weights[-1], average, atol=1e-4)
+
+
+def test_a_training_that_gets_no_better_ends_with_its_best(model: Any, features: list[Feature], tmp_path: Path) -> None:
+    scores = iter([0.5, 0.7, 0.6, 0.65, 0.9])
+    kept: list[torch.Tensor] = []
+
+    def after_epoch() -> dict[str, Any]:
+        kept.append(model.classifier.weight.detach().clone())
+        return {"dev": next(scores)}
+
+    settings = replace(SETTINGS, epochs=5, patience=2)
+    train(Objective(model), features, settings, tmp_path, after_epoch=after_epoch)
+    assert len(kept) == 4, "two scores below 0.7 end it"
+    assert torch.equal(model.classifier.weight, kept[1]) and not torch.equal(kept[1], kept[3])
+    again = copy.deepcopy(model)
+    torch.nn.init.zeros_(again.classifier.weight)
+    train(Objective(again), features, settings, tmp_path, after_epoch=after_epoch)
+    assert len(kept) == 4 and torch.equal(again.classifier.weight, kept[1]), "it is not gone on with"
 
 
 def test_nothing_to_train_on(model: Any, tmp_path: Path) -> None:

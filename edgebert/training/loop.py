@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import time
 import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -16,7 +15,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import PrinterCallback, Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
 from edgebert.converters import per_token
 from edgebert.distributed import is_main, wait_for_everyone, world_size
@@ -26,13 +25,11 @@ from edgebert.infer import pad_batch
 from edgebert.methods import Inner
 from edgebert.modeling.checkpoint import accepted, quiet
 from edgebert.modeling.headed import answers
+from edgebert.training.callbacks import EarlyStopping, Watch, WeightAverage
 from edgebert.training.features import Inside, read_inside
 from edgebert.training.heads import ANSWERED, hard_loss
 from edgebert.training.losses import IGNORED, all_finite
 from edgebert.types import Feature, TrainSettings
-
-SAVE_EVERY_SECONDS = 60.0
-SAVE_EPOCH_SECONDS = 10.0  # after an epoch, where the last save is at least as old
 
 
 class Objective(nn.Module):
@@ -161,39 +158,6 @@ def _windows(item: Item) -> tuple[Feature, ...]:
     return item if isinstance(item, tuple) else (item,)
 
 
-class _Watch(TrainerCallback):
-    """Saves now and then and at the end, logs progress, and scores after epochs."""
-
-    def __init__(
-        self, log: Callable[..., None], name: str, after_epoch: Callable[[], dict[str, Any]] | None, by_time: bool
-    ) -> None:
-        self.log_event, self.name, self.after_epoch, self.by_time = log, name, after_epoch, by_time
-        self.started = self.saved = self.told = time.monotonic()
-
-    def on_train_begin(self, args: Any, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        self.first_step = state.global_step
-        self.started = self.saved = time.monotonic()
-        if state.global_step:
-            self.log_event(event="resume", training=self.name, step=state.global_step, steps=state.max_steps)
-
-    def on_step_end(self, args: Any, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        moment = time.monotonic()
-        if self.by_time and moment - self.saved > SAVE_EVERY_SECONDS:
-            control.should_save, self.saved = True, moment
-        if moment - self.told > 2:
-            self.told = moment
-            self.log_event(event="step", training=self.name, step=state.global_step, steps=state.max_steps)
-
-    def on_epoch_end(self, args: Any, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        moment = time.monotonic()
-        if state.global_step >= state.max_steps or not self.by_time or moment - self.saved > SAVE_EPOCH_SECONDS:
-            control.should_save, self.saved = True, moment
-        facts = self.after_epoch() if self.after_epoch and is_main() else {}
-        seconds = round(time.monotonic() - self.started, 1)
-        epoch = round(state.epoch or 0, 2)
-        self.log_event(event="epoch", training=self.name, epoch=epoch, seconds=seconds, step=state.global_step, **facts)
-
-
 class _LengthTrainer(Trainer):
     """Groups windows of like length, so that little of a batch is padding."""
 
@@ -220,7 +184,8 @@ def train(
     Args:
         objective: on return its student is on the CPU, in eval mode.
         features: windows with labels.
-        settings: epochs, batch size a process, peak learning rate with linear warm-up and decay, seed.
+        settings: epochs, batch size a process, peak learning rate with linear warm-up and decay, seed; an average of the
+            weights, or an early end by the `dev` of `after_epoch` (in one process; several train to the end).
         work: checkpoints; the caller deletes it when it has kept the result.
         name: what the progress calls this training.
         pad_id: token id of padding.
@@ -234,24 +199,38 @@ def train(
         raise EdgebertError(f"nothing to train on in {name}")
     if usable_cores() < torch.get_num_threads():  # a container's quota, which torch does not read
         torch.set_num_threads(usable_cores())
-    watch = _Watch(log, name, after_epoch, by_time=world_size() == 1)
+    watch = Watch(log, name, after_epoch, by_time=world_size() == 1)
+    callbacks: list[TrainerCallback] = [watch]
+    best = average = None
+    if settings.average:
+        callbacks.append(average := WeightAverage(objective, settings.average * _steps(settings, len(features))))
+    if settings.patience and after_epoch and world_size() == 1:
+        callbacks.append(best := EarlyStopping(objective.student, watch, settings.patience, work))
     with quiet():
         trainer = _LengthTrainer(
             model=objective.train(),
             args=_arguments(settings, len(features), work),
             train_dataset=list(features),
             data_collator=lambda rows: collate(rows, pad_id),
-            callbacks=[watch],
+            callbacks=callbacks,
         )
         trainer.remove_callback(PrinterCallback)
-        trainer.train(resume_from_checkpoint=_last_checkpoint(work, log))
+        if not (best and best.is_over):  # it was killed after its early end
+            trainer.train(resume_from_checkpoint=_last_checkpoint(work, log))
     objective.to("cpu").eval()
+    for kept in (average, best):
+        if kept:
+            kept.restore()
     if not all_finite(list(objective.student.parameters())):
         raise EdgebertError(f"{name} diverged: weights are not finite", hint="Try a lower --learning-rate.")
 
 
+def _steps(settings: TrainSettings, n_features: int) -> float:
+    return -(-n_features // (settings.batch_size * world_size())) * settings.epochs
+
+
 def _arguments(settings: TrainSettings, n_features: int, work: Path) -> TrainingArguments:
-    steps = -(-n_features // (settings.batch_size * world_size())) * settings.epochs
+    steps = _steps(settings, n_features)
     return TrainingArguments(
         output_dir=str(work),
         num_train_epochs=settings.epochs,
