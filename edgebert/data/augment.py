@@ -117,8 +117,8 @@ def by_mixing(rows: Sequence[Row], n: int, *, seed: int = 0) -> list[Row]:
         elif first.words:
             made.append(replace(blank, words=_spliced(first.words, other.words, rng), text=None))
         else:
-            texts = ((row.text or row.identity).split() for row in (first, other))
-            made.append(replace(blank, text=" ".join(_spliced(*map(tuple, texts), rng))))
+            mine, theirs = (tuple((row.text or row.identity).split()) for row in (first, other))
+            made.append(replace(blank, text=" ".join(_spliced(mine, theirs, rng))))
     return made
 
 
