@@ -77,6 +77,11 @@ def test_answers_of_each_token_keep_their_window(
     live = ask_teacher(teacher, windows, shop.settings)
     for one, answer in zip(windows, live, strict=True):
         assert np.allclose(answers.find(one)["logits"], answer["logits"], atol=1e-6)
+    before = (tmp_path / "answers" / "output-0.npy").read_bytes()
+    found = answers.find(windows[0])["logits"]
+    assert isinstance(found.base, np.memmap) or isinstance(found.base.base, np.memmap)
+    found[:] = 0
+    assert (tmp_path / "answers" / "output-0.npy").read_bytes() == before
 
 
 @pytest.mark.parametrize("replaced", [0.0, 0.3])
@@ -365,6 +370,35 @@ def test_kinds_share_their_teachers_and_a_second_student_shares_the_answers(
     assert made == ["kept teacher", "kept fold-teacher", "kept fold-teacher", "kept answers", "begin compress-L1-v82"]
     compress(answers="ensemble", calibrate="true")
     assert made == ["kept teacher", "kept fold-teacher", "kept fold-teacher", "begin answers", "begin compress-L1-v82"]
+
+
+def test_ten_rows_are_enough_for_folds_and_text(toy_checkpoint: Path, toy_data: Path, here: Path) -> None:
+    rows = (toy_data / "train.conll").read_text().split("\n\n")[:10]
+    (here / "ten.conll").write_text("\n\n".join(rows) + "\n")
+    (here / "t.txt").write_text("fly to aville\nleave bton on friday\n")
+    data = ("train=ten.conll", f"dev={toy_data / 'dev.conll'}", f"test={toy_data / 'test.conll'}")
+    notes: list[str] = []
+    result = edgebert.compress(
+        str(toy_checkpoint), "drop-layers+kd", data=data, output="small", unlabelled=("t.txt",),
+        params={"drop-layers.n_layers": "1", "kd.answers": "out-of-fold", "kd.folds": "20"},
+        on_event=lambda event: notes.append(str(event.get("text"))), **(QUICK | {"teacher_epochs": 1}),
+    )  # fmt: skip
+    n_folds = len({fold for fold in fold_of_rows(conll_rows(data[0]), 20) if fold != HELD_BY_NONE})
+    assert 1 < n_folds <= 10
+    told = f"{n_folds} folds in place of 20: the training rows allow no more"
+    assert told in notes and told in result.notes and result.test.n == 40
+
+
+def conll_rows(spec: str) -> list[Row]:
+    """The rows of a CoNLL file as the task reads them."""
+    records = [line.split("\t") for line in Path(spec.partition("=")[2]).read_text().split("\n")]
+    rows: list[list[list[str]]] = [[]]
+    for cells in records:
+        if len(cells) == 2:
+            rows[-1].append(cells)
+        elif rows[-1]:
+            rows.append([])
+    return [Row(tuple(c[0] for c in row), tuple(c[1] for c in row)) for row in rows if row]
 
 
 def test_kinds_that_this_teacher_cannot_give_are_refused_before_training(

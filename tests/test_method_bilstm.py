@@ -232,6 +232,20 @@ def test_other_formats_equal_torch(fmt: str, extra: str, tmp_path: Path) -> None
     assert set(METHOD.formats) >= {fmt, "onnx"}
 
 
+def test_rows_whose_answers_are_not_finite_are_left_to_their_labels(
+    teacher: Student, toy_rows: list[Row], toy_labels: tuple[str, ...], tmp_path: Path
+) -> None:
+    shop = workshop(teacher, toy_rows, toy_labels, tmp_path)
+    student = copy_student(teacher.model, teacher.tokenizer)
+    with torch.no_grad():
+        student.model.classifier.bias.add_(1.0)
+    objective = logit_objective(student, shop, 0.0).eval()
+    windows = answered(shop.task.encode(toy_rows[:2], student.tokenizer, shop.labels, 32), toy_rows[:2], student, shop)
+    without = objective(**collate(windows[:1]))["loss"]
+    windows[1].targets["teacher_logits"][:] = float("nan")
+    assert torch.allclose(objective(**collate(windows))["loss"], without, atol=1e-4) and without > 1
+
+
 @pytest.mark.parametrize("trimmed", [False, True])
 def test_a_teacher_that_is_asked_beforehand_says_what_it_would_say_in_the_batch(
     trimmed: bool, teacher: Student, toy_rows: list[Row], toy_labels: tuple[str, ...], tmp_path: Path

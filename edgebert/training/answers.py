@@ -46,8 +46,9 @@ class StoredAnswers:
         self._at = {key.tobytes(): i for i, key in enumerate(keys)}
         self._starts = np.load(folder / STARTS)
         told = json.loads((folder / OUTPUTS).read_text(encoding="utf-8"))
+        # Copy-on-write: torch takes no array that cannot be written, and the file stays as it is.
         self._outputs = {
-            name: (np.load(folder / file, mmap_mode="r"), by_token) for name, (file, by_token) in told.items()
+            name: (np.load(folder / file, mmap_mode="c"), by_token) for name, (file, by_token) in told.items()
         }
 
     def __len__(self) -> int:
@@ -57,14 +58,14 @@ class StoredAnswers:
         """The answer to a window as the teacher reads it; None where it was not asked.
 
         Returns:
-            Outputs by name: (n_tokens, n_labels) or (n_tokens,) where each token has an answer, else (n,).
+            Outputs by name, views of the file: (n_tokens, n_labels) or (n_tokens,) where each token has an answer, else (n,).
         """
         at = self._at.get(window_key(feature))
         if at is None:
             return None
         tokens = slice(self._starts[at], self._starts[at + 1])
         return {
-            name: np.array(values[tokens if by_token else at]) for name, (values, by_token) in self._outputs.items()
+            name: np.asarray(values[tokens if by_token else at]) for name, (values, by_token) in self._outputs.items()
         }
 
 
@@ -79,9 +80,7 @@ class AnswerWriter:
     def __init__(self, folder: Path, features: Sequence[Feature]) -> None:
         self.folder = folder
         self._starts = np.cumsum([0, *(len(feature.input_ids) for feature in features)])
-        self._outputs: dict[
-            str, tuple[Any, bool]
-        ] = {}  # name -> the file as an array, whether each token has an answer
+        self._outputs: dict[str, tuple[Any, bool]] = {}  # name -> its array, whether each token has an answer
         keys = np.frombuffer(b"".join(map(window_key, features)), np.uint8).reshape(-1, 16)
         np.save(folder / WINDOWS, keys)
         np.save(folder / STARTS, self._starts)
