@@ -159,7 +159,7 @@ def resolve(request: FitRequest, command: str, on_event: Callable[[dict[str, Any
     notes += without
     unlabelled = read_unlabelled(
         request.unlabelled, task, tokenizer,
-        encoding=request.encoding, train=dataset.splits["train"], labels=dataset.labels,
+        encoding=request.encoding, labelled=dataset.splits, labels=dataset.labels,
     )  # fmt: skip
     unlabelled = _afforded(unlabelled, request)
     notes += unlabelled.notes

@@ -51,6 +51,19 @@ def test_several_files_and_a_folder_of_text_are_read_once_each(tmp_path: Path) -
     )
 
 
+def test_texts_of_labelled_rows_are_left_out(tmp_path: Path) -> None:
+    path = written(tmp_path / "t.txt", LETTERS)
+    known = {"train": [Row(text="is aville far", labels=("a",))], "test": [Row(text="fly to aville", labels=("a",))]}
+    found = read(path, labelled=known)
+    assert texts(found) == ["leave bton on friday"]
+    assert found.notes[0] == "1 unlabelled texts, 1 left out that labelled rows have, of whatever split"
+    known["dev"] = [Row(text="leave bton on friday", labels=("a",))]
+    with pytest.raises(DataError, match="each of the 2 unlabelled texts is that of a labelled row"):
+        read(path, labelled=known)
+    tagged = {"train": [Row(("fly", "to", "aville"), ("O", "O", "B-X"))]}
+    assert texts(read(path, task=NER, labelled=tagged)) == ["leave bton on friday"]
+
+
 def test_a_folder_is_not_left_by_a_link(tmp_path: Path) -> None:
     outside = written(tmp_path / "secret.txt", LETTERS)
     folder = tmp_path / "texts"
@@ -135,12 +148,16 @@ def test_plain_text_that_looks_a_little_like_it_is_read(tmp_path: Path) -> None:
     lines = [
         "fly to aville, please", "fly to aville, now", "is aville far, or near", "well, is it far", "no, it is not",
         "I like {1} a lot", "leave bton | friday", "a <b> c", "question: is aville far", "1 train to cburg", "yes",
-        "fly to dham, efield", "show trains, aville", "travel to bton", "12 trains",
+        "3 trains", "fly to dham, efield", "show trains, aville", "travel to bton", "12 trains",
     ]  # fmt: skip
     found = read(written(tmp_path / "t.txt", "\n".join(lines)), labels=("travel", "question"))
     assert texts(found) == lines and len(found.notes) == 1
     spoken = [f"i like {city} a lot, {word}" for city in ("aville", "bton") for word in ("thanks", "please")] * 5
     said = read(written(tmp_path / "s.txt", "\n".join(f"{i} {line}" for i, line in enumerate(spoken))))
+    counted = read(
+        written(tmp_path / "c.txt", "1 train to bton\n2 trains\n3 trains to far aville\n"), labels=("a", "b")
+    )
+    assert len(counted.rows) == 3
     assert len(said.rows) == 20 and "ends with a comma and one of 2 words, such as 'thanks'" in said.notes[-1]
 
 

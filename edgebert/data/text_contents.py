@@ -51,7 +51,10 @@ def check_plain_text(path: Path, lines: Sequence[str], n_inputs: int, labels: Se
         raise DataError("the file holds JSON", where=where, hint=_hint("the field of its texts"))
     if _share(line.lstrip().startswith("<") and line.rstrip().endswith(">") for line in head) > MOSTLY:
         raise DataError("the file holds markup", where=where, hint=_hint("the text between its tags"))
-    if are_labelled(head) or _share(FASTTEXT in line for line in head) > 0.5:
+    digit = (
+        head[0][0].isdigit() and head[0][0] not in labels
+    )  # a number, as of a recipe, is a label only where labels are
+    if (are_labelled(head) and not digit) or _share(FASTTEXT in line for line in head) > 0.5:
         what = f"lines hold a label beside their text: '{shown(head[0], 60)}'"
         raise DataError(what, where=where, hint=_hint("the text without its label"))
     if tag := _tagged(head):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -15,7 +15,7 @@ from edgebert.data.files import missing
 from edgebert.data.text import check_encoding, lines
 from edgebert.data.text_contents import check_plain_text, strangeness
 from edgebert.errors import DataError
-from edgebert.types import Row
+from edgebert.types import Row, Split
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -45,7 +45,7 @@ def read_unlabelled(
     tokenizer: Tokenizer,
     *,
     encoding: str = "utf-8",
-    train: Sequence[Row] = (),
+    labelled: Mapping[Split, Sequence[Row]] | None = None,
     labels: Sequence[str] = (),
 ) -> Unlabelled:
     """A row for each text, without those that are empty, stand there before, or give the tokenizer nothing to read.
@@ -54,7 +54,7 @@ def read_unlabelled(
 
     Args:
         paths: files, or folders whose .txt files are read, also those of folders in them.
-        train: rows that the text is held against, to tell of another language.
+        labelled: rows of each split: their texts are left out here, and those to train on tell whether the language is theirs.
         labels: of the task, to tell labels in the text.
 
     Raises:
@@ -64,9 +64,44 @@ def read_unlabelled(
     if not paths:
         return Unlabelled()
     check_encoding(encoding)
-    found: dict[str, str] = {}  # text -> where it first stood
-    digest, n_texts, n_bytes, notes = hashlib.sha256(), 0, 0, []
     files, skipped = _files(paths)
+    read = _read(files, task, labels, encoding)
+    rows = [_row(text, place, task) for text, place in read.found.items()]
+    known = {row.identity for some in (labelled or {}).values() for row in some}
+    new = [row for row in rows if row.identity not in known]
+    if rows and not new:
+        what = f"each of the {len(rows)} unlabelled texts is that of a labelled row"
+        raise DataError(
+            what, where=", ".join(paths), hint="Give text beside the labelled rows, or leave --unlabelled out."
+        )
+    kept = [row for row in new if _reads(row, tokenizer)]
+    if not kept:
+        what = f"none of {read.n_texts} lines gives the tokenizer anything to read"
+        raise DataError(what, where=", ".join(paths), hint="One text a line, of a language that the teacher knows.")
+    told = [f"{len(kept)} unlabelled texts" + (f" of {len(files)} files" if len(files) > 1 else "")]
+    if read.n_texts > len(rows):
+        told.append(f"{read.n_texts - len(rows)} lines left out that stood there before")
+    if len(rows) > len(new):
+        told.append(f"{len(rows) - len(new)} left out that labelled rows have, of whatever split")
+    if len(new) > len(kept):
+        told.append(f"{len(new) - len(kept)} left out that the tokenizer cannot read")
+    if skipped:
+        told.append(f"{len(skipped)} files left aside that do not end in .txt, the first {skipped[0]}")
+    notes = [*read.notes, *strangeness(kept, (labelled or {}).get("train", ()), tokenizer)]
+    return Unlabelled(tuple(kept), read.sha256, (", ".join(told), *_few(notes)))
+
+
+@dataclass(frozen=True)
+class _Read:
+    found: dict[str, str]  # text -> where it first stood
+    n_texts: int  # with those that stood there before
+    sha256: str
+    notes: list[str]
+
+
+def _read(files: Sequence[Path], task: Task, labels: Sequence[str], encoding: str) -> _Read:
+    found: dict[str, str] = {}
+    digest, n_texts, n_bytes, notes = hashlib.sha256(), 0, 0, list[str]()
     for path in files:
         content = read_bytes(path, str(path))
         n_bytes += len(content)
@@ -82,20 +117,7 @@ def read_unlabelled(
         for text, line in _texts(all_lines, wrapped):
             n_texts += 1
             found.setdefault(text, f"{path}:{line}")
-    rows = [_row(text, place, task) for text, place in found.items()]
-    kept = [row for row in rows if _reads(row, tokenizer)]
-    if not kept:
-        what = f"none of {n_texts} lines gives the tokenizer anything to read"
-        raise DataError(what, where=", ".join(paths), hint="One text a line, of a language that the teacher knows.")
-    told = [f"{len(kept)} unlabelled texts" + (f" of {len(files)} files" if len(files) > 1 else "")]
-    if n_texts > len(found):
-        told.append(f"{n_texts - len(found)} lines left out that stood there before")
-    if len(rows) > len(kept):
-        told.append(f"{len(rows) - len(kept)} left out that the tokenizer cannot read")
-    if skipped:
-        told.append(f"{len(skipped)} files left aside that do not end in .txt, the first {skipped[0]}")
-    notes += strangeness(kept, train, tokenizer)
-    return Unlabelled(tuple(kept), digest.hexdigest(), (", ".join(told), *_few(notes)))
+    return _Read(found, n_texts, digest.hexdigest(), notes)
 
 
 def _few(notes: Sequence[str], most: int = 5) -> tuple[str, ...]:
