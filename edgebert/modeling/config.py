@@ -170,6 +170,8 @@ def _check_fields(config: Any, path: Path) -> None:
         except NotImplementedError:  # XLNet has no limit of positions and says so
             continue
         least = -1 if name == "max_position_embeddings" else 1  # -1 and 0: no limit
+        if name == "num_hidden_layers" and config.model_type == "static":
+            least = 0
         if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < least):
             raise _wrong(f"{name} is {value!r}, not a count", path)
     for name in ACTIVATIONS:

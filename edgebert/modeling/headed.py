@@ -3,10 +3,11 @@
 Liu, He, Chen, Gao (2019), "Multi-Task Deep Neural Networks for Natural Language Understanding", arXiv 1901.11504: the
 encoder is shared, each task has a head, and a training step takes rows of any task. Difference: the paper draws each batch
 from one task; here a batch mixes them, so that a step sees every head. A sequence head is the first token's state through
-a dense layer and tanh, as BERT's.
+a dense layer and tanh, as BERT's; of encoders whose first state has not read the text it is the pooled state (`reads`).
 
 `config.edgebert_heads` lists the heads: name ("" for one alone), kind (a name of HEADS), n_labels, problem, pooling,
-width (of a sentence vector), steps (the modules that sentence-transformers puts after pooling). It is saved with the config, so a checkpoint says what it is.
+width (of a sentence vector), steps (the modules that sentence-transformers puts after pooling), reads (of a sequence
+head). It is saved with the config, so a checkpoint says what it is.
 """
 
 from __future__ import annotations
@@ -92,16 +93,17 @@ class _Tokens(nn.Module):
 
 
 class _Sequence(nn.Module):
-    def __init__(self, width: int, n_labels: int, dropout: float) -> None:
+    def __init__(self, width: int, part: Part, dropout: float) -> None:
         super().__init__()
+        self.reads = part.reads
         self.dense, self.dropout, self.classifier = (
-            nn.Linear(width, width),
+            nn.Linear(width * len(part.reads.split("+")), width),
             nn.Dropout(dropout),
-            nn.Linear(width, n_labels),
+            nn.Linear(width, part.n_labels),
         )
 
     def forward(self, states: Tensor, mask: Tensor | None) -> tuple[Tensor, ...]:
-        return (self.classifier(self.dropout(torch.tanh(self.dense(states[:, 0])))),)
+        return (self.classifier(self.dropout(torch.tanh(self.dense(pooled(states, mask, self.reads))))),)
 
 
 class _Span(nn.Module):
@@ -220,7 +222,7 @@ def _head(part: Part, config: Any) -> nn.Module:
     if part.kind == "token-classification":
         return _Tokens(width, part.n_labels, dropout)
     if part.kind == "sequence-classification":
-        return _Sequence(width, part.n_labels, dropout)
+        return _Sequence(width, part, dropout)
     if part.kind == "question-answering":
         return _Span(width)
     return _Vector(width, part)

@@ -56,6 +56,7 @@ class Part:
         normalize: a sentence vector is brought to length 1.
         width: of a sentence vector; 0 is the encoder's.
         steps: what its teacher's sentence-transformers modules do after pooling.
+        reads: of a sequence head, how the text's state is made of its tokens' states: the first one's (cls), or pooled.
     """
 
     name: str
@@ -67,6 +68,7 @@ class Part:
     normalize: bool = True
     width: int = 0
     steps: tuple[Mapping[str, Any], ...] = ()
+    reads: str = "cls"
 
     @property
     def prefix(self) -> str:

@@ -54,6 +54,17 @@ def config_like(config: Any, family: str, **sizes: Any) -> Any:
     return made
 
 
+def read_pooled(config: Any, reads: str) -> Any:
+    """Lets heads of whole texts read the states of all tokens: a sequence head pooled in this mode, a vector as their mean.
+
+    For an encoder whose first state has not read the text. In place; a list of heads that is the teacher's stays as it is.
+    """
+    config.edgebert_pooling = "mean"
+    own = {"sequence-classification": {"reads": reads}, "sentence-embedding": {"pooling": "mean"}}
+    config.edgebert_heads = [{**head, **own.get(head["kind"], {})} for head in config.edgebert_heads]
+    return config
+
+
 def head_settings(config: Any, kind: str) -> dict[str, Any]:
     """A single head as `edgebert_heads` has it."""
     found: dict[str, Any] = {"name": "", "kind": kind}

@@ -116,7 +116,8 @@ def terms(config: Any, seq_len: int, precision: str) -> dict[str, float]:
     found["one pass"] = 1.0
     ops = operators(config, seq_len)
     # Layers that share their weights (ALBERT) read the same ones again.
-    shared = config.num_hidden_layers / (getattr(config, "num_hidden_groups", None) or config.num_hidden_layers)
+    n_layers = config.num_hidden_layers or 1  # a static model has none
+    shared = n_layers / (getattr(config, "num_hidden_groups", None) or n_layers)
     megabytes = BYTES[precision] / 1e6
     held = sum(op.count * op.weights for op in ops) / shared * megabytes
     for op in ops:

@@ -45,7 +45,10 @@ def operators(config: Any, seq_len: int) -> list[Operator]:
     """
     from edgebert.modeling.families import families
 
-    own = getattr(families().get(config.model_type), "layer_operators", None)
+    family = families().get(config.model_type)
+    if whole := getattr(family, "operators", None):
+        return list(whole(config, seq_len))
+    own = getattr(family, "layer_operators", None)
     if own is not None:
         gather = _each("embedding gather", 1, seq_len * embedding_width(config), MOVE)
         return [gather, _product("head", 1, seq_len, config.hidden_size, config.num_labels), *own(config, seq_len)]

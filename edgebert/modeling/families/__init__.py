@@ -2,7 +2,8 @@
 
 A file declares `CONFIG` (a PretrainedConfig with a `model_type`) and `MODEL` (a PreTrainedModel that gives
 `last_hidden_state`, and `hidden_states` where asked). Heads come from `edgebert.modeling.headed`. It may also declare
-`layer_operators(config, seq_len)`, the operators of all its layers, for the cost model.
+`layer_operators(config, seq_len)`, the operators of all its layers, for the cost model; or, where its heads give one answer
+a text, `operators(config, seq_len)`, those of a whole pass.
 """
 
 from __future__ import annotations

@@ -1,0 +1,131 @@
+"""One vector a token out of a teacher: what it says of the token in text and alone, brought to a width, weighed.
+
+Of token t with c_t occurrences in the text, h_i the teacher's last states there, and h_t its state when it stands alone
+between the special tokens:
+
+    v_t = (Σ_i h_i + n · h_t) / (c_t + n)                       n = PRIOR
+    u_t = Vᵀ (v_t - mean of v)                                  V: the first principal axes of v
+    w_t = a / (a + p_t)                                         p_t: t's share of the text
+
+and row t of the table is w_t u_t, so that the mean of a text's rows is its weighted mean up to a factor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from edgebert.methods import Workshop
+from edgebert.types import Feature, Row, Student
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+PRIOR = 2.0  # occurrences that a token's state alone counts as
+SIF = 1e-3  # a
+BATCH = 64
+
+
+def token_vectors(sums: Tensor, counts: Tensor, alone: Tensor, prior: float = PRIOR) -> Tensor:
+    """v: (n_tokens, width) of the sums of states (n_tokens, width), counts (n_tokens,), and states alone."""
+    return (sums + prior * alone) / (counts[:, None] + prior)
+
+
+def principal(vectors: Tensor, width: int) -> Tensor:
+    """u: (n, width) of vectors (n, old_width): their coordinates on the axes of the largest variance."""
+    import torch
+
+    centred = (vectors - vectors.mean(0)).double()
+    _, axes = torch.linalg.eigh(centred.T @ centred)
+    return (centred @ axes[:, -width:].flip(1)).to(vectors.dtype)
+
+
+def token_weights(counts: Tensor, a: float = SIF) -> Tensor:
+    """w: (n_tokens,). Arora, Liang, Ma (2017), "A Simple but Tough-to-Beat Baseline for Sentence Embeddings"."""
+    return a / (a + counts / counts.sum().clamp(min=1))
+
+
+def token_table(student: Student, workshop: Workshop, rows: Sequence[Row], width: int) -> tuple[Tensor, str]:
+    """Rows (n_tokens, width) for the student's vocabulary, and what they are made of.
+
+    A student whose tokens the teacher cannot read keeps the best factors of its own word table.
+    """
+    from edgebert.modeling.rebuild import narrowed
+
+    features = workshop.task.encode(rows, student.tokenizer, workshop.labels, workshop.settings.max_length)
+    counts = _counts(features, student.tokenizer.get_vocab_size())
+    if student.own_tokenizer:
+        table, _ = narrowed(student.model.get_input_embeddings().weight.detach(), width)
+        note = "its own word table, for the teacher reads other tokens"
+        return scaled(token_weights(counts)[:, None] * table, features), note
+    vectors = token_vectors(*_states(student, workshop, features))
+    n_seen = int((counts > 0).sum())
+    note = f"the teacher's states of {n_seen:,} tokens in {len(rows):,} rows and of {len(counts):,} alone"
+    return scaled(token_weights(counts)[:, None] * principal(vectors, width), features), note
+
+
+def scaled(table: Tensor, features: Sequence[Feature]) -> Tensor:
+    """The table times the number with which the texts' means have a mean square of 1."""
+    import torch
+
+    lengths = torch.tensor([len(feature.input_ids) for feature in features])
+    ids = torch.tensor([i for feature in features for i in feature.input_ids])
+    means = torch.nn.functional.embedding_bag(ids, table, lengths.cumsum(0) - lengths, mode="mean")
+    return table / means.square().mean().sqrt().clamp(min=1e-12)
+
+
+def _counts(features: Sequence[Feature], n_tokens: int) -> Tensor:
+    import torch
+
+    ids = torch.tensor([i for feature in features for i in feature.input_ids])
+    return torch.bincount(ids, minlength=n_tokens).float()
+
+
+def _states(student: Student, workshop: Workshop, features: Sequence[Feature]) -> tuple[Tensor, Tensor, Tensor]:
+    """Sums of the teacher's last states by the student's token, how many they are, and the states of tokens alone."""
+    import torch
+
+    n_tokens = student.tokenizer.get_vocab_size()
+    width = workshop.teacher.config.hidden_size
+    sums, counts = torch.zeros(n_tokens, width), torch.zeros(n_tokens)
+    alone = torch.zeros(n_tokens, width)
+    for batch, states in _read(student, workshop, sorted(features, key=lambda one: len(one.input_ids))):
+        real = batch["attention_mask"].bool()
+        ids = batch["input_ids"][real]
+        sums.index_add_(0, ids, states[real])
+        counts.index_add_(0, ids, torch.ones(len(ids)))
+    single = [Feature(i, ids, (0,) * len(ids)) for i, ids in enumerate(_framed(student.tokenizer, n_tokens))]
+    at = (len(single[0].input_ids) - 1) // 2
+    start = 0
+    for batch, states in _read(student, workshop, single):
+        n = len(batch["input_ids"])
+        alone[start : start + n], start = states[:, at], start + n
+    return sums, counts, alone
+
+
+def _framed(tokenizer: Any, n_tokens: int) -> list[tuple[int, ...]]:
+    """Each token between the special ones that the tokenizer puts around a text."""
+    empty = tokenizer.encode("").ids
+    before, behind = empty[: len(empty) // 2], empty[len(empty) // 2 :]
+    return [(*before, i, *behind) for i in range(n_tokens)]
+
+
+def _read(student: Student, workshop: Workshop, features: Sequence[Feature]) -> Any:
+    """Batches of the features in their order, and the teacher's last states (batch, seq, width) of each."""
+    import torch
+
+    from edgebert.training.features import read_inside
+    from edgebert.training.loop import collate
+    from edgebert.training.run import pad_id
+
+    teacher, ids = workshop.teacher, student.teacher_ids
+    translated = None if ids is None else torch.tensor(ids)
+    mixed = workshop.settings.mixed_precision == "bf16"
+    device = next(teacher.parameters()).device
+    for start in range(0, len(features), BATCH):
+        batch = collate(features[start : start + BATCH], pad_id(student))
+        theirs = batch if translated is None else {**batch, "input_ids": translated[batch["input_ids"]]}
+        theirs = {name: value.to(device) for name, value in theirs.items()}
+        with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=mixed):
+            states = read_inside(teacher, theirs).hidden[-1]
+        yield batch, states.float().cpu()

@@ -1,0 +1,106 @@
+"""One vector a token, their weighted mean, a small head: the fastest student of texts.
+
+Bommasani, Davis, Cardie (2020), "Interpreting Pretrained Contextualized Representations via Reductions to Static
+Embeddings", ACL 2020: a token's static vector is the mean of its states over many contexts, which beats its state alone.
+The student is a deep averaging network of one layer (Iyyer, Manjunatha, Boyd-Graber, Daumé III 2015, "Deep Unordered
+Composition Rivals Syntactic Methods for Text Classification", ACL 2015):
+
+    m = Σ_t w_t u_t / n                                 over the n real tokens of a text
+    z = W_2 tanh(W_1 m + b_1) + b_2                     of a head of labels; a sentence vector is m / ‖m‖
+
+with w_t u_t as `edgebert.methods._static_table` has them. Then all of it is trained on the teacher's answers for the rows,
+for --unlabelled, and for `augment` changed samples of each row (`edgebert.data.augment.by_noise`), and on the true labels:
+
+    L = hard · CE(y, z_S) + (1 - hard) · T² CE(softmax(z_T / T), softmax(z_S / T))
+
+Weights are not kept beside the vectors: the length of a row is its weight, and training moves both.
+
+Differences: Bommasani et al. compare words, over a large corpus; here it is tokens, over the task's text, with the state
+alone as a prior. Weights are those of Arora et al. 2017, not learnt by themselves. Words left out while training are
+Iyyer et al.'s (`token_dropout`); their vectors start at GloVe's. The teacher reads every row once, before the training.
+A student whose tokens the teacher cannot read starts from its own word table. Tasks that tag words or find spans want a
+state that has read its neighbours: `conv`, `bilstm`.
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import replace
+from typing import Any
+
+from edgebert.errors import RequestError
+from edgebert.methods import Method, Paper, Param, Workshop
+from edgebert.methods._prediction import EPOCHS, HARD, TEMPERATURE, prediction_objective
+from edgebert.methods.bilstm import samples
+from edgebert.types import Student
+
+NO_LAYERS = "a static student has no layers"
+
+
+def apply(
+    student: Student, workshop: Workshop, *, width: int, token_dropout: float, epochs: float, augment: int,
+    temperature: float, hard: float, rate: float,
+) -> Student:  # fmt: skip
+    """A static student that learnt the teacher's answers and the labels."""
+    from edgebert.methods._static_table import token_table
+    from edgebert.modeling.rebuild import rebuilt
+    from edgebert.training.run import train_student
+
+    config = reshape(copy.deepcopy(student.model.config), width=width, token_dropout=token_dropout)
+    table, note = token_table(student, workshop, workshop.transfer, width)
+    student = rebuilt(student, config, {"embeddings.weight": table})
+    student = replace(student, notes=(*student.notes, f"vectors: {note}"))
+    objective = prediction_objective(student, workshop, temperature, hard)
+    train_student(
+        objective, student, workshop, "static", epochs or workshop.settings.epochs,
+        rows=[*workshop.transfer, *samples(student, workshop, augment)],
+        learning_rate=rate * workshop.settings.learning_rate,
+    )  # fmt: skip
+    return student
+
+
+def reshape(config: Any, *, width: int, token_dropout: float, **_: Any) -> Any:
+    from edgebert.modeling.rebuild import config_like, read_pooled
+
+    made = config_like(config, "static", hidden_size=width, token_dropout_prob=token_dropout)
+    return read_pooled(made, "mean")
+
+
+def check(config: Any, teacher: Any, *, width: int, **_: Any) -> None:
+    from edgebert.search.operators import embedding_width
+
+    widest = min(teacher.hidden_size, embedding_width(config))
+    if width > widest:
+        what = f"a vector of {width} numbers cannot be made of a teacher's {widest}"
+        raise RequestError(what, where="static.width", hint=f"At most {widest}.")
+
+
+METHOD = Method(
+    name="static",
+    title="One vector a token, and a small head",
+    paper=Paper(
+        "Interpreting Pretrained Contextualized Representations via Reductions to Static Embeddings",
+        "Bommasani, Davis, Cardie",
+        2020,
+        url="https://aclanthology.org/2020.acl-main.431",
+    ),
+    stage="train",
+    apply=apply,
+    reshape=reshape,
+    check=check,
+    params=(
+        Param("width", int, 256, "numbers of a token's vector", minimum=1),
+        Param("token_dropout", float, 0.2, "share of the tokens left out in training, 0 to 1", minimum=0, maximum=0.9),
+        EPOCHS,
+        Param("augment", int, 4, "changed samples of each training row", minimum=0),
+        TEMPERATURE,
+        replace(HARD, default=0.5),
+        Param("rate", float, 10.0, "times --learning-rate", minimum=0.01),
+    ),
+    heads=("sequence-classification", "sentence-embedding"),
+    needs=("hidden states",),
+    excludes={"drop-layers": NO_LAYERS, "round-embedding": "the word table that it rounds is replaced by another"},
+    any_tokenizer=True,
+    reads_text=True,
+    toy={"width": 16, "epochs": 1, "augment": 1},
+)
