@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: fit test test-slow lint types bench bench-methods bench-latency clean
+.PHONY: fit test test-slow lint types bench bench-methods bench-latency bench-static clean
 
 fit: .venv/.demo
 	$(BIN)/edgebert fit --device pixel6 --task ner
@@ -34,6 +34,10 @@ bench: .venv/.test
 
 bench-methods: .venv/.test
 	$(BIN)/python -m benchmarks.methods
+
+bench-static: .venv/.test
+	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e ".[bench]"
+	$(BIN)/python -m benchmarks.static_students
 
 # With nothing else running: it compares times.
 bench-latency: .venv/.test

@@ -53,9 +53,9 @@ def per_row(model: Any) -> int:
         (table, ids), out = node.input, node.output[0]
         nodes += [
             helper.make_node("Gather", [f"{table}_int8", ids], [f"{out}_int8"], name=f"{out}_rows"),
-            helper.make_node("Gather", [f"{table}_scales", ids], [f"{out}_scale"], name=f"{out}_scales"),
+            helper.make_node("Gather", [f"{table}_scales", ids], [f"{out}_row_scale"], name=f"{out}_scales"),
             helper.make_node("Cast", [f"{out}_int8"], [f"{out}_cast"], name=f"{out}_to_float", to=1),
-            helper.make_node("Mul", [f"{out}_cast", f"{out}_scale"], [out], name=f"{out}_scaled"),
+            helper.make_node("Mul", [f"{out}_cast", f"{out}_row_scale"], [out], name=f"{out}_scaled"),
         ]
     del model.graph.node[:]
     model.graph.node.extend(nodes)

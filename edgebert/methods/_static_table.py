@@ -12,13 +12,14 @@ and row t of the table is w_t u_t, so that the mean of a text's rows is its weig
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from edgebert.methods import Workshop
 from edgebert.types import Feature, Row, Student
 
 if TYPE_CHECKING:
+    from tokenizers import Tokenizer
     from torch import Tensor
 
 PRIOR = 2.0  # occurrences that a token's state alone counts as
@@ -88,29 +89,32 @@ def _states(student: Student, workshop: Workshop, features: Sequence[Feature]) -
     n_tokens = student.tokenizer.get_vocab_size()
     width = workshop.teacher.config.hidden_size
     sums, counts = torch.zeros(n_tokens, width), torch.zeros(n_tokens)
-    alone = torch.zeros(n_tokens, width)
     for batch, states in _read(student, workshop, sorted(features, key=lambda one: len(one.input_ids))):
         real = batch["attention_mask"].bool()
         ids = batch["input_ids"][real]
         sums.index_add_(0, ids, states[real])
         counts.index_add_(0, ids, torch.ones(len(ids)))
-    single = [Feature(i, ids, (0,) * len(ids)) for i, ids in enumerate(_framed(student.tokenizer, n_tokens))]
-    at = (len(single[0].input_ids) - 1) // 2
-    start = 0
-    for batch, states in _read(student, workshop, single):
-        n = len(batch["input_ids"])
-        alone[start : start + n], start = states[:, at], start + n
+    before, behind = _frame(student.tokenizer)
+    framed = [(*before, i, *behind) for i in range(n_tokens)]
+    singles = [Feature(i, ids, (0,) * len(ids)) for i, ids in enumerate(framed)]
+    alone = torch.cat([states[:, len(before)] for _, states in _read(student, workshop, singles)])
     return sums, counts, alone
 
 
-def _framed(tokenizer: Any, n_tokens: int) -> list[tuple[int, ...]]:
-    """Each token between the special ones that the tokenizer puts around a text."""
-    empty = tokenizer.encode("").ids
-    before, behind = empty[: len(empty) // 2], empty[len(empty) // 2 :]
-    return [(*before, i, *behind) for i in range(n_tokens)]
+def _frame(tokenizer: Tokenizer) -> tuple[list[int], list[int]]:
+    """The special tokens that stand before a text and behind it."""
+    from tokenizers import Tokenizer
+
+    private = Tokenizer.from_str(tokenizer.to_str())
+    private.no_padding()
+    encoding = private.encode("a")
+    text = [i for i, special in enumerate(encoding.special_tokens_mask) if not special]
+    return (encoding.ids[: text[0]], encoding.ids[text[-1] + 1 :]) if text else ([], [])
 
 
-def _read(student: Student, workshop: Workshop, features: Sequence[Feature]) -> Any:
+def _read(
+    student: Student, workshop: Workshop, features: Sequence[Feature]
+) -> Iterator[tuple[dict[str, Tensor], Tensor]]:
     """Batches of the features in their order, and the teacher's last states (batch, seq, width) of each."""
     import torch
 
