@@ -40,7 +40,7 @@ CORPORA = {
     "snips": ("train=snips/train.jsonl", "test=snips/validate.jsonl"),
     "clinc150": ("clinc150",),
 }
-VOCABULARY, WIDTH, VISITS = 8000, 256, 250_000
+VOCABULARY, WIDTH = 8000, 256
 RAW, TUNED = "all-MiniLM-L6-v2", "its fine-tuned form"
 
 
@@ -133,7 +133,6 @@ def corpus_results(corpus: str, seeds: int, runs: Path) -> None:
     torch.set_num_threads(1)
     job, teacher = open_job(corpus, runs)
     try:
-        job.request = replace(job.request, epochs=max(2.0, round(VISITS / len(job.dataset.splits["train"]))))
         found: dict[str, Any] = {"ours": {}, "model2vec": {}}
         for seed in range(seeds):
             facts, student, file = ours(job, teacher, seed)
@@ -145,7 +144,7 @@ def corpus_results(corpus: str, seeds: int, runs: Path) -> None:
         found |= {
             "teacher": teacher.result["test"], "n": {split: len(rows) for split, rows in job.dataset.splits.items()},
             "labels": len(job.dataset.labels), "environment": describe_environment(),
-            "date": f"{datetime.now(timezone.utc):%Y-%m-%d}", "epochs": job.request.epochs,
+            "date": f"{datetime.now(timezone.utc):%Y-%m-%d}", "epochs": job.level.epochs(job.level.visits, len(job.dataset.splits["train"])),
         }  # fmt: skip
         write_atomic(RESULTS / f"static-{corpus}.json", json.dumps(found, indent=1))
     finally:
@@ -157,7 +156,7 @@ def corpus_results(corpus: str, seeds: int, runs: Path) -> None:
 HEAD = """# Static students, beside model2vec's
 
 Written by `python -m benchmarks.static_students --write`. One teacher a corpus: all-MiniLM-L6-v2 fine-tuned on the rows to
-train on, as `fit` does it. Ours is `trim-vocab+static`, all else by default but `epochs`. model2vec {version} distils a
+train on, as `fit` does it. Ours is `trim-vocab+static`, all else by default. model2vec {version} distils a
 table out of the teacher's encoder and trains its classifier by its defaults (a hidden layer of 512, stopped by the
 development rows); it is given the raw all-MiniLM-L6-v2 and the fine-tuned one, and the form that development rows favour
 stands here. Both have the same rows, the same {tokens} tokens (model2vec drops those that no text can hold) and vectors of

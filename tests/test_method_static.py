@@ -172,7 +172,7 @@ def test_every_task_of_texts_gets_a_student_that_nears_its_teacher(
     def far(epochs: float, **changes: Any) -> float:
         torch.manual_seed(0)
         student = replace(copy_student(teacher.model, teacher.tokenizer), **changes)
-        params = METHOD.read_params(METHOD.toy | {"epochs": epochs, "hard": 0.0, "rate": 3.0})
+        params = METHOD.read_params(METHOD.toy | {"epochs": epochs, "hard": 0.0, "rate": 3e-3})
         made = METHOD.apply(student, replace(shop, work=tmp_path / f"{epochs}{len(changes)}"), **params)
         assert made.model.config.model_type == "static" and made.notes[-1].startswith("vectors:")
         assert ("its own word table" in made.notes[-1]) == bool(changes)

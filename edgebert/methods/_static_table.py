@@ -51,12 +51,15 @@ def token_table(student: Student, workshop: Workshop, rows: Sequence[Row], width
 
     A student whose tokens the teacher cannot read keeps the best factors of its own word table.
     """
+    import torch
+
     from edgebert.modeling.rebuild import narrowed
 
     features = workshop.task.encode(rows, student.tokenizer, workshop.labels, workshop.settings.max_length)
     counts = _counts(features, student.tokenizer.get_vocab_size())
     if student.own_tokenizer:
         table, _ = narrowed(student.model.get_input_embeddings().weight.detach(), width)
+        table = torch.nn.functional.pad(table, (0, width - table.shape[1]))  # where its own is narrower
         note = "its own word table, for the teacher reads other tokens"
         return scaled(token_weights(counts)[:, None] * table, features), note
     vectors = token_vectors(*_states(student, workshop, features))

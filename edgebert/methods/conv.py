@@ -13,7 +13,8 @@ Sentence Classification", arXiv 1408.5882), a sentence vector is the mean of the
 Differences: each layer adds to what it read and has a layer norm after it (x + c), and none shares its weights; the paper
 iterates one block and predicts after each turn. The table is the student's word table, narrowed
 (`edgebert.modeling.rebuild.narrowed`), with a map to the width of the layers; the paper reads whole words and their shape.
-Training, changed samples and learning rate are those of `bilstm`.
+Training and changed samples are those of `bilstm`; the learning rate is the student's own, as nothing of it is as wide as
+its teacher.
 
 Formats: all. A convolution is written as one product of neighbouring states, for which every runtime has 8-bit kernels;
 an LSTM has no operator in TFLite that torch's export reaches.
@@ -44,7 +45,7 @@ def apply(
     student = rebuilt(student, config, {"embeddings.weight": table})
     train_student(
         logit_objective(student, workshop, hard), student, workshop, "conv", epochs or workshop.settings.epochs,
-        rows=rows, learning_rate=rate * workshop.settings.learning_rate,
+        rows=rows, learning_rate=rate,
     )  # fmt: skip
     return student
 
@@ -89,7 +90,7 @@ METHOD = Method(
         Param("augment", int, 4, "changed samples of each training row", minimum=0),
         Param("hard", float, 0.0, "weight of the true labels, 0 to 1; the teacher's logits have the rest",
               minimum=0, maximum=1),
-        Param("rate", float, 5.0, "times --learning-rate", minimum=0.01),
+        Param("rate", float, 1.5e-3, "learning rate, in place of --learning-rate", minimum=1e-6),
     ),
     excludes={
         "drop-layers": "no layer of the teacher is a convolution",
@@ -97,5 +98,5 @@ METHOD = Method(
     },
     any_tokenizer=True,
     reads_text=True,
-    toy={"embedding_width": 16, "hidden": 32, "n_layers": 2, "epochs": 1, "augment": 1, "rate": 5.0},
+    toy={"embedding_width": 16, "hidden": 32, "n_layers": 2, "epochs": 1, "augment": 1, "rate": 5e-3},
 )  # fmt: skip

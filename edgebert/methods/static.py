@@ -18,6 +18,8 @@ Weights are not kept beside the vectors: the length of a row is its weight, and 
 Differences: Bommasani et al. compare words, over a large corpus; here it is tokens, over the task's text, with the state
 alone as a prior. Weights are those of Arora et al. 2017, not learnt by themselves. Words left out while training are
 Iyyer et al.'s (`token_dropout`); their vectors start at GloVe's. The teacher reads every row once, before the training.
+The learning rate is one for a table that starts near its end and a head that starts at random; it does not follow the width
+of the teacher, as --learning-rate does, for nothing of the student is as wide.
 A student whose tokens the teacher cannot read starts from its own word table. Tasks that tag words or find spans want a
 state that has read its neighbours: `conv`, `bilstm`.
 """
@@ -35,6 +37,7 @@ from edgebert.methods.bilstm import samples
 from edgebert.types import Student
 
 NO_LAYERS = "a static student has no layers"
+PASSES = 4  # over the rows, for each that --effort gives: one costs next to nothing
 
 
 def apply(
@@ -52,9 +55,9 @@ def apply(
     student = replace(student, notes=(*student.notes, f"vectors: {note}"))
     objective = prediction_objective(student, workshop, temperature, hard)
     train_student(
-        objective, student, workshop, "static", epochs or workshop.settings.epochs,
+        objective, student, workshop, "static", epochs or PASSES * workshop.settings.epochs,
         rows=[*workshop.transfer, *samples(student, workshop, augment)],
-        learning_rate=rate * workshop.settings.learning_rate,
+        learning_rate=rate,
     )  # fmt: skip
     return student
 
@@ -67,10 +70,7 @@ def reshape(config: Any, *, width: int, token_dropout: float, **_: Any) -> Any:
 
 
 def check(config: Any, teacher: Any, *, width: int, **_: Any) -> None:
-    from edgebert.search.operators import embedding_width
-
-    widest = min(teacher.hidden_size, embedding_width(config))
-    if width > widest:
+    if width > (widest := teacher.hidden_size):
         what = f"a vector of {width} numbers cannot be made of a teacher's {widest}"
         raise RequestError(what, where="static.width", hint=f"At most {widest}.")
 
@@ -91,16 +91,16 @@ METHOD = Method(
     params=(
         Param("width", int, 256, "numbers of a token's vector", minimum=1),
         Param("token_dropout", float, 0.2, "share of the tokens left out in training, 0 to 1", minimum=0, maximum=0.9),
-        EPOCHS,
+        replace(EPOCHS, help=f"passes over the rows; 0 takes {PASSES} times what --effort gives"),
         Param("augment", int, 4, "changed samples of each training row", minimum=0),
         TEMPERATURE,
         replace(HARD, default=0.5),
-        Param("rate", float, 10.0, "times --learning-rate", minimum=0.01),
+        Param("rate", float, 3e-3, "learning rate, in place of --learning-rate", minimum=1e-6),
     ),
     heads=("sequence-classification", "sentence-embedding"),
     needs=("hidden states",),
     excludes={"drop-layers": NO_LAYERS, "round-embedding": "the word table that it rounds is replaced by another"},
     any_tokenizer=True,
     reads_text=True,
-    toy={"width": 16, "epochs": 1, "augment": 1},
+    toy={"width": 16, "epochs": 1, "augment": 1, "rate": 0.01},
 )
