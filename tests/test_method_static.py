@@ -219,6 +219,10 @@ def test_states_are_the_teachers_at_real_tokens(toy_checkpoint: Path, toy_rows: 
 
     assert counts[[0, 5, 6, 7]].tolist() == [0, 2, 1, 1]
     assert torch.allclose(sums[5], states(5, 6)[0] + states(5, 7, 8, 9)[0], atol=1e-4)
+    with torch.no_grad():
+        teacher.model.bert.embeddings.word_embeddings.weight[9] = float("nan")
+    broken, left, _ = _states(teacher, shop, [short, long])  # of the second row nothing is a number
+    assert left[[5, 6, 7]].tolist() == [1, 1, 0] and bool(broken.isfinite().all())
     cls, sep = (teacher.tokenizer.token_to_id(name) for name in ("[CLS]", "[SEP]"))
     assert torch.allclose(alone[7], states(cls, 7, sep)[1], atol=1e-4)
 

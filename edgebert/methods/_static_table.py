@@ -93,7 +93,7 @@ def _states(student: Student, workshop: Workshop, features: Sequence[Feature]) -
     width = workshop.teacher.config.hidden_size
     sums, counts = torch.zeros(n_tokens, width), torch.zeros(n_tokens)
     for batch, states in _read(student, workshop, sorted(features, key=lambda one: len(one.input_ids))):
-        real = batch["attention_mask"].bool()
+        real = batch["attention_mask"].bool() & states.isfinite().all(-1)  # a broken answer is told when it is learnt
         ids = batch["input_ids"][real]
         sums.index_add_(0, ids, states[real])
         counts.index_add_(0, ids, torch.ones(len(ids)))
@@ -101,7 +101,7 @@ def _states(student: Student, workshop: Workshop, features: Sequence[Feature]) -
     framed = [(*before, i, *behind) for i in range(n_tokens)]
     singles = [Feature(i, ids, (0,) * len(ids)) for i, ids in enumerate(framed)]
     alone = torch.cat([states[:, len(before)] for _, states in _read(student, workshop, singles)])
-    return sums, counts, alone
+    return sums, counts, alone.nan_to_num(0.0, 0.0, 0.0)
 
 
 def _frame(tokenizer: Tokenizer) -> tuple[list[int], list[int]]:

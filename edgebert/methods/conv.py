@@ -26,7 +26,7 @@ import copy
 from typing import Any
 
 from edgebert.errors import RequestError
-from edgebert.methods import Method, Paper, Param, Workshop
+from edgebert.methods import Method, Paper, Param, Workshop, plain_answers
 from edgebert.methods._prediction import EPOCHS
 from edgebert.methods.bilstm import logit_objective, samples
 from edgebert.types import Student
@@ -44,7 +44,7 @@ def apply(
     table, _ = narrowed(student.model.get_input_embeddings().weight.detach(), config.embedding_size)
     student = rebuilt(student, config, {"embeddings.weight": table})
     train_student(
-        logit_objective(student, workshop, hard), student, workshop, "conv", epochs or workshop.settings.epochs,
+        logit_objective(student, workshop, hard), student, workshop, "conv", workshop.text_epochs(epochs),
         rows=rows, learning_rate=rate,
     )  # fmt: skip
     return student
@@ -96,6 +96,7 @@ METHOD = Method(
         "drop-layers": "no layer of the teacher is a convolution",
         "round-embedding": "the word table that it rounds is replaced by a narrower one",
     },
+    answers=plain_answers,
     any_tokenizer=True,
     reads_text=True,
     toy={"embedding_width": 16, "hidden": 32, "n_layers": 2, "epochs": 1, "augment": 1, "rate": 5e-3},

@@ -31,7 +31,7 @@ from dataclasses import replace
 from typing import Any
 
 from edgebert.errors import RequestError
-from edgebert.methods import Method, Paper, Param, Workshop
+from edgebert.methods import Method, Paper, Param, Workshop, plain_answers
 from edgebert.methods._prediction import EPOCHS, HARD, TEMPERATURE, prediction_objective
 from edgebert.methods.bilstm import samples
 from edgebert.types import Student
@@ -55,7 +55,7 @@ def apply(
     student = replace(student, notes=(*student.notes, f"vectors: {note}"))
     objective = prediction_objective(student, workshop, temperature, hard)
     train_student(
-        objective, student, workshop, "static", epochs or PASSES * workshop.settings.epochs,
+        objective, student, workshop, "static", epochs or PASSES * workshop.text_epochs(epochs),
         rows=[*workshop.transfer, *samples(student, workshop, augment)],
         learning_rate=rate,
     )  # fmt: skip
@@ -100,6 +100,7 @@ METHOD = Method(
     heads=("sequence-classification", "sentence-embedding"),
     needs=("hidden states",),
     excludes={"drop-layers": NO_LAYERS, "round-embedding": "the word table that it rounds is replaced by another"},
+    answers=plain_answers,
     any_tokenizer=True,
     reads_text=True,
     toy={"width": 16, "epochs": 1, "augment": 1, "rate": 0.01},
