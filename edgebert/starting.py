@@ -59,7 +59,7 @@ def named_start(wanted: Wanted) -> Start | None:
 
 
 def check_answers(start: Start, recipe: Recipe) -> list[str]:
-    """A note on what a student with other tokens than its teacher's learns, where it matters.
+    """A note on what a student with other tokens than its teacher's learns.
 
     Raises:
         RequestError: answers are of places in the text, which such a student cannot learn.
@@ -68,14 +68,15 @@ def check_answers(start: Start, recipe: Recipe) -> list[str]:
         return []
     kinds = {part.kind for part in parts_of(start.config, start.config.architectures[0])}
     learns = [call.method for call in recipe.calls if registry.method(call.method).stage == "train"]
-    if kinds == {"token-classification"}:
-        return [f"its tokens are not the teacher's ({start.why_own_tokenizer}): students learn the teacher's answer to "
-                "each word, and no changed rows"]  # fmt: skip
-    if kinds & {"token-classification", "question-answering"} and learns != [FINETUNE]:
+    by_word = kinds == {"token-classification"}
+    if not by_word and kinds & {"token-classification", "question-answering"} and learns != [FINETUNE]:
         what = f"the teacher's answers are of its own tokens, and {start.why_own_tokenizer}"
         hint = f"Choose a student of the teacher's tokenizer, or the method {FINETUNE}, which learns from labels alone."
         raise RequestError(what, where="--student", hint=hint)
-    return []
+    return [
+        f"its tokens are not the teacher's ({start.why_own_tokenizer}): students learn the teacher's answer to each "
+        f"{'word' if by_word else 'text'}, and no changed rows"
+    ]
 
 
 def found_starts(wanted: Wanted, max_length: int, formats: Sequence[str]) -> tuple[list[Start], list[str]]:
@@ -124,6 +125,10 @@ def _checked(
     why = alignment(source, wanted.source, wanted.dataset, task)[1]
     check_methods(recipe, task.head, why)
     families = check_shapes(config, recipe, wanted.config, max_length)
+    if families != {config.model_type}:
+        raise RequestError(
+            f"the recipe makes students of another family ({', '.join(sorted(families))}), not of its layers"
+        )
     if len(formats_of_families(families, wanted.config.model_type, formats, formats)[0]) < len(formats):
         raise RequestError("a format that is asked for cannot express it")
     check_mask(recipe, task_tokenizer(source.folder, task))

@@ -116,6 +116,16 @@ def test_a_small_teacher_looks_for_nothing(models: Path, monkeypatch: pytest.Mon
     assert found(models, [str(models / "small")]) == (["small"], [])
 
 
+def test_a_teacher_that_is_here(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What lies beside "." lies outside of the folder that one is in."""
+    save(models / "small")
+    save(models / "teacher" / "inside", seed=1)
+    monkeypatch.chdir(models / "teacher")
+    teacher = find_teacher(".")
+    sources, _ = find_checkpoints(teacher, transformers.BertConfig.from_pretrained("."))
+    assert [source.name for source in sources] == [str(models / "small")]
+
+
 def test_the_default_teacher_is_small_and_base_models_are_not(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("edgebert.search.starts.SMALL_WIDTH", 384)
     sizes = {"num_hidden_layers": 6, "hidden_size": 384, "num_attention_heads": 12}
@@ -191,6 +201,17 @@ def job_of(models: Path, data: Path, task: str = "ner", **options: Any) -> Fit:
     return job
 
 
+def test_the_default_teacher_starts_from_itself_alone(
+    toy_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edgebert.search.starts.SMALL_WIDTH", 384)
+    save(tmp_path / "small")
+    job = resolve(FitRequest("pixel6", "ner", data=(str(toy_data),), run=str(tmp_path / "run")), "", None)
+    job.run.close()
+    assert [(start.name, start.source) for start in job.starts] == [("teacher", None)]
+    assert not any("start" in note for note in job.notes)
+
+
 def test_starts_of_a_request(models: Path, toy_data: Path) -> None:
     save(models / "small")
     both = job_of(models, toy_data)
@@ -239,6 +260,13 @@ def test_damaged_weights_are_left_out(models: Path, toy_data: Path) -> None:
     weights.pop("encoder.layer.1.output.dense.weight")
     save_file(weights, path, {"format": "pt"})
     assert left_out(models, toy_data).startswith("1 weights of the encoder are missing or have another shape")
+
+
+def test_a_student_of_another_family_has_none_of_its_layers(models: Path, toy_data: Path) -> None:
+    save(models / "small")
+    told = "the recipe makes students of another family (bilstm), not of its layers"
+    assert left_out(models, toy_data, recipe="bilstm") == told
+    assert job_of(models, toy_data, recipe="bilstm", student=str(models / "small")).starts[0].source is not None
 
 
 def test_methods_that_need_the_teachers_tokens(models: Path, toy_data: Path) -> None:
@@ -358,6 +386,13 @@ def test_shapes_of_every_start_are_listed_with_their_start() -> None:
 def test_of_equal_encoders_the_one_that_lost_fewer_layers_is_taken() -> None:
     plan = plan_of([BASE, MINI, THREE], Budget(size_mb=10.9), 1)
     assert [one.name for one in plan.candidates if one.taken] == ["paraphrase-minilm-l3-L3-v10k"]
+
+
+def test_each_start_has_one_before_any_has_two() -> None:
+    plan = plan_of([BASE, MINI, THREE], Budget(size_mb=20), 4)
+    assert [one.name for one in plan.candidates if one.taken] == [
+        "minilm-l6-L6-v10k", "minilm-l6-L5-v10k", "L1-v10k", "paraphrase-minilm-l3-L3-v10k",
+    ]  # fmt: skip
 
 
 def test_one_start_alone_is_planned_as_ever() -> None:

@@ -2,8 +2,8 @@
 
 Shapes that differ in the vocabulary alone form a group, and each group offers its largest vocabulary that fits: within
 a budget of bytes, pieces that are kept cost next to no time. Of the groups' offers, the largest encoders are taken.
-Where students may start from smaller checkpoints too, these and the teacher's own layers take turns, checkpoints first:
-a few layers cut from a wide teacher keep less of it. Of equal encoders, the one that loses fewer layers is preferred.
+Where students may start from smaller checkpoints too, starts take turns, a checkpoint before the teacher's own layers: a
+few layers cut from a wide teacher keep less of it. Of equal encoders, the one that loses fewer layers is preferred.
 """
 
 from __future__ import annotations
@@ -286,10 +286,13 @@ def _judge(shapes: Sequence[_Shape], n_candidates: int, budget: Budget) -> tuple
 
 
 def _in_turns(offers: Iterable[Key]) -> list[Key]:
-    """A checkpoint's group and one of the teacher's own layers in turn, each kind in its order."""
-    own = [key for key in offers if key[0] == TEACHER]
-    others = [key for key in offers if key[0] != TEACHER]
-    return [key for pair in zip_longest(others, own) for key in pair if key is not None]
+    """The best group of each start, then the second of each, …: the best checkpoint's first, then the teacher's own layers'."""
+    by_start: dict[str, list[Key]] = {}
+    for key in offers:
+        by_start.setdefault(key[0], []).append(key)
+    own = by_start.pop(TEACHER, [])
+    first, *others = [*by_start.values()] or [[]]
+    return [key for turn in zip_longest(first, own, *others) for key in turn if key is not None]
 
 
 def _verdict(

@@ -180,7 +180,8 @@ def _named(folders: Sequence[str]) -> Iterator[_Place]:
 
 def _around(teacher: TeacherSource) -> tuple[list[_Place], list[str]]:
     """Beside the teacher, in packages, in the hub cache, each by name; and what is wrong with a package."""
-    beside = Path(teacher.name).expanduser().parent
+    given = Path(teacher.name).expanduser()
+    beside = (given.resolve() if given.name in ("", "..") else given).parent
     local = _checkpoints(beside) if teacher.origin == "local folder" else []
     places = [_Place(str(one), one, "beside the teacher") for one in local]
     notes = []
