@@ -74,7 +74,7 @@ def profile_stage(
 
     def make() -> dict[str, Any]:
         inputs = {name: _inputs_here(job, models[name], n_budget) for name in {name for name, _, _ in files.values()}}
-        asked = [(File(key, format, path, chosen.rows, threads), chosen)
+        asked = [(File(key, format, path, chosen.rows, threads, format != "torch"), chosen)
                  for threads in sorted({1, usable_cores()})
                  for key, (name, format, path) in files.items() for chosen in inputs[name]]  # fmt: skip
         meter = UseMeter()

@@ -545,6 +545,8 @@ class Runner:
         return same if first < index else {}
 
     def _alone(self, index: int) -> dict[str, Any]:
+        if not self.job["files"][index].get("loads_alone", True):
+            return {}
         code, text = self._child([*self.again, "--alone", self.path, str(index)])
         if code == 0 and text.strip():
             answer: dict[str, Any] = json.loads(text.strip().splitlines()[-1])
@@ -577,6 +579,7 @@ class Runner:
                 if key not in sessions:
                     sessions[key] = self.openers[file["format"]].open(*key)
                 session = sessions[key]
+                found.update(runtime=session.runtime, runtime_version=session.runtime_version)
                 feeds = [session.prepare(batch) for batch in make_batches(job)]
                 outputs = [session.outputs(feed) for feed in feeds[: self.job["n_outputs"]]]
             except Exception as error:

@@ -28,6 +28,7 @@ class File:
     # Its own conditions; () and 0 take the job's. Only targets that edgebert.measure.runner serves know them.
     inputs: tuple[Input, ...] = ()
     threads: int = 0
+    loads_alone: bool = True  # first loaded in a process of its own, which tells its memory and the time of loading
 
 
 @dataclass(frozen=True)

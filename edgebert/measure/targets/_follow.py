@@ -31,7 +31,14 @@ class Told:
 def job_json(job: Job, paths: Sequence[str], python: str | None = None) -> str:
     """The job as the runner reads it, with the paths that its files have there."""
     files = [
-        {"name": file.name, "format": file.format, "path": path, "inputs": _lists(file.inputs), "threads": file.threads}
+        {
+            "name": file.name,
+            "format": file.format,
+            "path": path,
+            "inputs": _lists(file.inputs),
+            "threads": file.threads,
+            "loads_alone": file.loads_alone,
+        }
         for file, path in zip(job.files, paths, strict=True)
     ]
     names = ("threads", "min_runs", "max_seconds", "timeout_s", "n_outputs", "instructions")
