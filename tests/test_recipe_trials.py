@@ -64,6 +64,14 @@ def test_a_recipe_that_the_user_names_is_not_tried(toy_job: Any) -> None:
     assert recipe_trials.choose_recipe(named, _plan(candidate()), _no_stage()).table == ()
 
 
+def test_too_few_development_rows_choose_nothing(toy_job: Any) -> None:
+    """The toy has 40."""
+    fit = toy_job()
+    choice = recipe_trials.choose_recipe(fit, _plan(candidate()), _no_stage())
+    assert choice.recipe.calls[2] == MethodCall("kd", {"hard": 0.9, "replace": 0.0}) and choice.table == ()
+    assert "40 development rows are too few" in (fit.run.folder / "events.jsonl").read_text()
+
+
 def test_the_trials_choose_the_best_by_development_rows_and_are_not_made_twice(
     toy_job: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -74,6 +82,7 @@ def test_the_trials_choose_the_best_by_development_rows_and_are_not_made_twice(
         return Score("F1", 0.5 + len(seen) / 100, split, len(rows))  # whoever is tried later is better
 
     monkeypatch.setattr(recipe_trials, "evaluate", scripted)
+    monkeypatch.setattr(recipe_trials, "LEAST_DEV_ROWS", 40)
     first = toy_job()
     teacher = teacher_stage(first)
     unread = dict(first.dataset.splits)

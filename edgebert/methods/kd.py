@@ -76,6 +76,6 @@ METHOD = Method(
     answers=answer_kind,
     any_tokenizer=True,
     reads_text=True,
-    trials=({"hard": 0.9, "replace": 0.0}, {"hard": 0.5, "replace": 0.0}, {"hard": 0.5}),
+    trials=({"hard": 0.9, "replace": 0.0}, {"hard": 0.5, "replace": 0.3}, {"hard": 0.1, "replace": 0.3}),
     toy={"epochs": 1},
 )
