@@ -265,7 +265,7 @@ def test_damaged_weights_are_left_out(models: Path, toy_data: Path) -> None:
 def test_a_student_of_another_family_has_none_of_its_layers(models: Path, toy_data: Path) -> None:
     save(models / "small")
     told = "the recipe makes students of another family (bilstm), not of its layers"
-    bilstm = {"recipe": "bilstm", "params": {"bilstm.embedding_width": 16, "bilstm.hidden": 16}}
+    bilstm: dict[str, Any] = {"recipe": "bilstm", "params": {"bilstm.embedding_width": 16, "bilstm.hidden": 16}}
     assert left_out(models, toy_data, **bilstm) == told
     assert job_of(models, toy_data, **bilstm, student=str(models / "small")).starts[0].source is not None
 
