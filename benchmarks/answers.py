@@ -170,7 +170,7 @@ def write() -> None:
         mean = 100 * statistics.mean(one["score"] for one in control.values()) if control else None
         text += [_row(line.name, cell["lines"][line.name], mean) for line in LINES if line.name in cell["lines"]]
         if missing := [line.name for line in LINES if line.name not in cell["lines"]]:
-            text += ["", f"Not run: {', '.join(missing)}."]
+            text += ["", f"Not run: {'; '.join(missing)}."]
     text += ["", "## How", "", f"- {json.dumps(found.get('environment', {}).get('hardware', {}))}", LESSONS]
     write_atomic(PAGE, "\n".join(text).rstrip() + "\n")
 
