@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -36,7 +37,7 @@ from edgebert.teachers.fitting import fit_teacher, teacher_settings
 from edgebert.training.answers import StoredAnswers
 from edgebert.training.run import judge, pad_id
 from edgebert.trials import TRIAL_ROWS, Judge, choose_trial
-from edgebert.types import Artifact, Candidate, Outputs, Student, TrainSettings
+from edgebert.types import Artifact, Candidate, Outputs, Recipe, Student, TrainSettings
 from edgebert.verify.contents import file_failures
 from edgebert.verify.edges import edge_batches
 from edgebert.verify.parity import (
@@ -96,8 +97,8 @@ class RecipeRun:
         text_epochs = job.request.epochs or job.level.text_epochs(n_rows, n_texts)
         if visits:
             epochs, text_epochs = min(epochs, visits / n_rows), min(text_epochs, visits / (n_rows + n_texts))
-        settings = train_settings(job, epochs=times * epochs, width=start.config.hidden_size)
         recipe = candidate.recipe
+        settings = train_settings(job, epochs=times * epochs, width=_trained_width(start.config, recipe))
         calls = tuple((call.method, registry.method(call.method).read_params(call.params)) for call in recipe.calls)
         stored = {name: answers_stage(job, kind, teacher) for name, kind in answer_kinds(recipe).items()}
         return cls(job, teacher, start, calls, settings, times * text_epochs, stored)
@@ -144,6 +145,16 @@ def compress_stage(job: Fit, candidate: Candidate, teacher: Stage) -> Stage:
         return plain({**judge(student, job.task, job.dataset, run.settings.max_length), **facts})
 
     return job.run.stage(f"compress-{candidate.name}", run.inputs, make, resumable=True)
+
+
+def _trained_width(config: Any, recipe: Recipe) -> int:
+    """Of the states that the recipe trains: what builds its student while it trains has a rate for what it is given."""
+    config = copy.deepcopy(config)
+    for call in recipe.calls:
+        method = registry.method(call.method)
+        if method.stage != "train":
+            config = method.reshape(config, **method.read_params(call.params))
+    return int(config.hidden_size)
 
 
 def _starting_student(job: Fit, start: Start, teacher: Student) -> Student:

@@ -47,6 +47,10 @@ FAMILIES: dict[str, dict[str, Any]] = {
     },
 }  # fmt: skip
 REFUSED = {  # (method, family) -> what is said
+    **{
+        ("narrow", family): f"{family} has layers of another kind than BERT's"
+        for family in ("modernbert", "eurobert", "nomic_bert", "deberta-v2")
+    },
     (
         "stacking",
         "modernbert",

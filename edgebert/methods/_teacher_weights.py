@@ -63,10 +63,22 @@ def layers_of(model: Any) -> list[nn.Module]:
         return []
 
 
+def layer_modules(layer: nn.Module) -> dict[str, nn.Module]:
+    """The parts of a layer by role."""
+    modules = dict(layer.named_modules())
+    return {
+        role: modules[name] for role, name in zip(ROLES, _names_in(layer.state_dict()), strict=True) if name in modules
+    }
+
+
+def _names_in(state: Mapping[str, Tensor]) -> tuple[str, ...]:
+    return max(LAYERS.values(), key=lambda names: sum(f"{name}.weight" in state for name in names))
+
+
 def layer_weights(layer: nn.Module, family: str) -> dict[str, Tensor]:
     """A layer's weights under the names of `family`."""
     state = layer.state_dict()
-    names = max(LAYERS.values(), key=lambda names: sum(f"{name}.weight" in state for name in names))
+    names = _names_in(state)
     return {
         f"{new}.{kind}": state[f"{old}.{kind}"]
         for old, new in zip(names, LAYERS[family], strict=True)
