@@ -98,7 +98,7 @@ class RecipeRun:
         if visits:
             epochs, text_epochs = min(epochs, visits / n_rows), min(text_epochs, visits / (n_rows + n_texts))
         recipe = candidate.recipe
-        settings = train_settings(job, epochs=times * epochs, width=_trained_width(start.config, recipe))
+        settings = train_settings(job, epochs=times * epochs, width=trained_width(start.config, recipe))
         calls = tuple((call.method, registry.method(call.method).read_params(call.params)) for call in recipe.calls)
         stored = {name: answers_stage(job, kind, teacher) for name, kind in answer_kinds(recipe).items()}
         return cls(job, teacher, start, calls, settings, times * text_epochs, stored)
@@ -147,7 +147,7 @@ def compress_stage(job: Fit, candidate: Candidate, teacher: Stage) -> Stage:
     return job.run.stage(f"compress-{candidate.name}", run.inputs, make, resumable=True)
 
 
-def _trained_width(config: Any, recipe: Recipe) -> int:
+def trained_width(config: Any, recipe: Recipe) -> int:
     """Of the states that the recipe trains: what builds its student while it trains has a rate for what it is given."""
     config = copy.deepcopy(config)
     for call in recipe.calls:

@@ -366,6 +366,22 @@ def test_the_planner_tries_widths_and_depths() -> None:
 
 
 @pytest.mark.parametrize(
+    ("calls", "width"),
+    [
+        ((MethodCall("narrow", {"width": 16}), MethodCall("kd")), 16),
+        ((MethodCall("trim-vocab"), MethodCall("drop-layers", {"n_layers": 1}), MethodCall("kd")), 32),
+        ((MethodCall("well-read", {"width": 16}),), 32),  # which narrows while it trains
+    ],
+)
+def test_the_learning_rate_is_for_the_width_that_is_trained(calls: tuple[MethodCall, ...], width: int) -> None:
+    from edgebert.stages import trained_width
+
+    config = teacher_of("bert").model.config
+    assert trained_width(config, Recipe(calls)) == width
+    assert (config.hidden_size, config.num_hidden_layers) == (32, 2)
+
+
+@pytest.mark.parametrize(
     ("family", "changes", "message"),
     [
         ("bert", {"width": 64}, "64 is wider than the 32 of what it comes from"),
