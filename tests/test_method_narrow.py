@@ -46,7 +46,10 @@ SEVERAL = [
 
 def teacher_of(family: str, head: str = "token-classification", **changes: Any) -> Student:
     """Random weights that are large enough to show, norms that are not 1, and no attention by distance."""
-    changes = {"vocab_size": make_tokenizer().get_vocab_size(), "embedding_size": 32} | changes
+    changes = {
+        "vocab_size": make_tokenizer().get_vocab_size(),
+        "embedding_size": changes.get("hidden_size", 32),
+    } | changes
     model = tiny(family, "sentence-embedding" if head == "several" else head, **changes)
     model.config.architectures = [type(model).__name__]
     if head == "several":
@@ -308,10 +311,11 @@ def test_what_is_lost_of_mpnet_is_told(toy_rows: list[Row], toy_labels: tuple[st
     assert "distance" not in told[1] and "2 of 4 heads" in told[1] and "64 of 64 neurons" in told[1]
 
 
-def test_fits_and_alignment_come_nearer_to_the_wide_states(
-    teacher: Student, toy_rows: list[Row], toy_labels: tuple[str, ...], tmp_path: Path
+def test_an_alignment_comes_nearer_to_the_wide_states(
+    toy_rows: list[Row], toy_labels: tuple[str, ...], tmp_path: Path
 ) -> None:
     """Of four layers two, at half the width: |h̃ - A h|² / |A h|², summed over states."""
+    teacher = teacher_of("bert", num_hidden_layers=4)
     shop = workshop(teacher, toy_rows, toy_labels, tmp_path)
     student, to = narrow.untrained(copy_student(teacher.model, teacher.tokenizer), shop, 16, 2, 0)
     goals = (0, 2, 4)
@@ -327,10 +331,11 @@ def test_fits_and_alignment_come_nearer_to_the_wide_states(
         )
 
     objective = narrow.alignment_objective(student, teacher.model, goals, to, replace=0.0)
-    assert objective.eval()(**rows)["loss"].item() == pytest.approx(gap(student), rel=1e-3)  # it stores half precision
+    assert objective.eval()(**rows)["loss"].item() == pytest.approx(gap(student), rel=1e-2)  # stored in half precision
     method = registry.method("narrow")
     params = method.read_params({"width": 16, "n_layers": 2, "align": 20.0, "replace": 0.0})
     aligned = method.apply(copy_student(teacher.model, teacher.tokenizer), shop, **params)
+    assert gap(student) > 0.01
     assert gap(aligned) < 0.8 * gap(student)
 
 
