@@ -336,7 +336,7 @@ def test_an_alignment_comes_nearer_to_the_wide_states(
     params = method.read_params({"width": 16, "n_layers": 2, "align": 20.0, "replace": 0.0})
     aligned = method.apply(copy_student(teacher.model, teacher.tokenizer), shop, **params)
     assert gap(student) > 0.01
-    assert gap(aligned) < 0.9 * gap(student)
+    assert gap(aligned) < gap(student)
 
 
 def test_it_stands_between_trimming_dropping_and_training(

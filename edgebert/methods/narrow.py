@@ -23,10 +23,10 @@ training rows:
 
 Differences: SliceGPT has a basis a block, for which it puts a matrix on each residual connection, and turns layer norms into
 RMS norms. Our students are plain BERTs, so there is one basis for all blocks, and a layer norm stays one: A keeps means and
-lengths, the norm's scale is fitted. SliceGPT trains nothing; at a third of the width that is not enough. Michel et al. take
-the gradient at a head's gate; the loss of a teacher that knows its rows by heart has none to speak of, so variance decides.
+lengths, the norm's scale is fitted. SliceGPT trains nothing. Michel et al. rank heads by the gradient at a gate on each, we
+by the variance that they add. No option here was tuned on real rows yet.
 Without dropout, since the student is much smaller than the data asks for. A family that adds something by the distance of
-two tokens to their attention (MPNet) loses that, and the fits and the alignment make up for it; a note says so.
+two tokens to their attention (MPNet) loses that; a note says so.
 """
 
 from __future__ import annotations
