@@ -135,7 +135,7 @@ def test_text_that_gives_nothing_to_read_is_refused(toy_checkpoint: Path, toy_da
 
 
 def test_the_command_line(toy_checkpoint: Path, toy_data: Path, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (here / "t.txt").write_text("fly to aville\nfly to aville\nleave bton on friday\n")
+    (here / "t.txt").write_text("aville to fly\naville to fly\nbton friday leave on\n")
     with pytest.raises(SystemExit) as ended:
         main(["compress", str(toy_checkpoint), "--recipe", "drop-layers+mini-seq", "--set", "drop-layers.n_layers=1",
               "--data", str(toy_data), "--unlabelled", "t.txt", "--epochs", "2", "--teacher-epochs", "2",
