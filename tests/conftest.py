@@ -53,6 +53,16 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
+def one_core_a_worker() -> None:
+    """Workers side by side keep to a core each. What two of them time on the same two cores waits for the other's threads
+    and takes ten times as long."""
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "")
+    if worker and hasattr(os, "sched_setaffinity"):
+        cores = sorted(os.sched_getaffinity(0))
+        os.sched_setaffinity(0, {cores[int(worker.removeprefix("gw")) % len(cores)]})
+
+
+@pytest.fixture(scope="session", autouse=True)
 def _no_calibrations(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """What the user has calibrated would change predictions."""
     with pytest.MonkeyPatch.context() as patch:
