@@ -35,6 +35,7 @@ bench: .venv/.test
 bench-methods: .venv/.test
 	$(BIN)/python -m benchmarks.methods
 	$(BIN)/python -m benchmarks.answers
+	$(BIN)/python -m benchmarks.default_recipe
 
 bench-static: .venv/.test
 	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e ".[bench]"
