@@ -60,7 +60,7 @@ def _possible(job: Fit, plan: Plan, best: Candidate, others: Sequence[Recipe]) -
     found = []
     if not job.request.epochs:
         reason = f"as {best.name}, trained {LONGER:g} times as long"
-        found.append(_attempt(best, f"{best.name}-longer", reason, epochs_factor=LONGER))
+        found.append(_attempt(best, f"{best.name}-longer", reason, epochs_factor=LONGER * best.epochs_factor))
     for number, recipe in enumerate(others, 2):
         reason = f"as {best.name}, by the recipe that was next best in the trials"
         found.append(_attempt(best, f"{best.name}-recipe{number}", reason, recipe=recipe))

@@ -13,6 +13,7 @@ import pytest
 from edgebert import registry
 from edgebert.types import Row, Student
 
+CORES = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
 CITIES = ["aville", "bton", "cburg", "dham", "efield", "fport"]
 DAYS = ["monday", "friday", "sunday"]
 PATTERNS = ["fly from {0} to {1}", "show trains to {1} on {2}", "is {0} far", "leave {0} on {2}", "i like {1} a lot"]
@@ -57,9 +58,20 @@ def one_core_a_worker() -> None:
     """Workers side by side keep to a core each. What two of them time on the same two cores waits for the other's threads
     and takes ten times as long."""
     worker = os.environ.get("PYTEST_XDIST_WORKER", "")
-    if worker and hasattr(os, "sched_setaffinity"):
-        cores = sorted(os.sched_getaffinity(0))
-        os.sched_setaffinity(0, {cores[int(worker.removeprefix("gw")) % len(cores)]})
+    if worker and CORES:
+        os.sched_setaffinity(0, {CORES[int(worker.removeprefix("gw")) % len(CORES)]})
+
+
+@pytest.fixture(scope="module")
+def all_cores() -> Iterator[None]:
+    """For what is slow on one core and times nothing, such as a browser."""
+    if not CORES:
+        yield
+        return
+    one = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, CORES)
+    yield
+    os.sched_setaffinity(0, one)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -37,6 +37,7 @@ from tests.families import tiny
 
 LABELS = ("O", "B-A", "I-A", "B-B", "I-B")
 TARGET = registry.target("browser")
+pytestmark = pytest.mark.usefixtures("all_cores")
 
 
 def row(length: int, seed: int) -> dict[str, list[list[int]]]:

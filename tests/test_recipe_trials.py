@@ -122,6 +122,14 @@ def test_longer_training_then_the_next_recipe_then_no_more(toy_job: Any) -> None
     assert tried == [("L2-v80-longer", 2.0, 2), ("L2-v80-recipe2", 1.0, 1)]
 
 
+def test_longer_training_that_helped_is_doubled_again(toy_job: Any) -> None:
+    fit, longer = toy_job(max_drop=1.0), candidate("L2-v80-longer", epochs_factor=2.0, is_attempt=True)
+    models = {"teacher": _stage(0.90), "L2-v80": _stage(0.80), "L2-v80-longer": _stage(0.85)}
+    verified = {"L2-v80": _proved(0.80), "L2-v80-longer": _proved(0.85)}
+    further = attempts.next_attempt(fit, _plan(candidate(), longer), models, verified, ())
+    assert further is not None and (further.name, further.epochs_factor) == ("L2-v80-longer-longer", 4.0)
+
+
 def test_a_file_within_the_points_ends_it(toy_job: Any) -> None:
     models = {"teacher": _stage(0.90), "L2-v80": _stage(0.89)}
     assert (
