@@ -33,6 +33,7 @@ from tests.test_bundle import LABELS, MAX_LENGTH, make_model, make_student, weig
 
 QUICK: dict[str, Any] = {"max_seconds": 0.1, "timeout_s": 120.0}
 ROWS = [Row(("show", "me", *["flights"] * n, "to", "denver"), ("O",) * (n + 4)) for n in range(8)]
+pytestmark = pytest.mark.usefixtures("all_cores")  # it times several threads
 
 
 def make_bundle(folder: Path) -> Path:

@@ -104,12 +104,10 @@ def answered(windows: Sequence[Feature], rows: Sequence[Row], student: Student, 
         ids = student.teacher_ids
         features = [replace(one, input_ids=tuple(ids[i] for i in one.input_ids)) if ids else one for one in windows]
     outputs = _without_broken(_found(teacher, features, workshop), student, workshop)
-    if student.own_tokenizer and workshop.task.head == "token-classification":
+    of_tokens = any(per_token(name, array.ndim + 1) for name, array in outputs[0].items())
+    if student.own_tokenizer and of_tokens and workshop.task.head == "token-classification":
         outputs = answers_by_word(windows, features, outputs)
-    elif student.own_tokenizer and (
-        [one.row for one in features] != [one.row for one in windows]
-        or any(per_token(name, array.ndim + 1) for name, array in outputs[0].items())
-    ):
+    elif student.own_tokenizer and (of_tokens or [one.row for one in features] != [one.row for one in windows]):
         what = "a student with a tokenizer of its own can learn one answer a text, and this task has one a token"
         raise RequestError(what, where="--student", hint="Choose a student of the teacher's tokenizer.")
     return [
