@@ -127,9 +127,7 @@ class Fit:
 
 def resolve(request: FitRequest, command: str, on_event: Callable[[dict[str, Any]], None] | None) -> Fit:
     """Everything that can be wrong with a request is found here, before anything long begins."""
-    if request.average_weights and request.early_stopping:
-        what = "the average of the weights is known at the end of a training, and this one may end at its best score"
-        raise RequestError(what, where="--average-weights, --early-stopping", hint="Give one of the two.")
+    _check_training_end(request)
     device = load_device(request.device)
     task, params = _configured(registry.task(request.task), request.params)
     formats = request.formats or device.formats
@@ -190,6 +188,13 @@ def resolve(request: FitRequest, command: str, on_event: Callable[[dict[str, Any
         unlabelled,
         place,
     )
+
+
+def _check_training_end(request: FitRequest) -> None:
+    """Raises RequestError where a training shall end in two ways."""
+    if request.average_weights and request.early_stopping:
+        what = "the average of the weights is known at the end of a training, and this one may end at its best score"
+        raise RequestError(what, where="--average-weights, --early-stopping", hint="Give one of the two.")
 
 
 def _check_answer_kinds(recipe: Recipe, task: Task, source: TeacherSource, labels: tuple[str, ...]) -> None:

@@ -66,11 +66,13 @@ def choose_recipe(job: Fit, plan: Plan, teacher: Stage) -> Choice:
     if len(first) == 1 and len(shapes[taken[0].name]) * len(trainings[taken[0].name]) == 1:
         return unchanged
     if (n_dev := len(job.dataset.splits["dev"])) < LEAST_DEV_ROWS:
+        if len(trainings[taken[0].name]) == 1:  # the user's own
+            return unchanged
         job.run.log(
             event="note",
             text=f"{n_dev} development rows are too few to choose a recipe by: students learn mostly from the true labels",
         )
-        return Choice(next(iter(_possible(job, taken[0], [_untried(taken[0].recipe)]))).recipe, taken[0].start)
+        return Choice(_possible(job, taken[0], [_untried(taken[0].recipe)])[0].recipe, taken[0].start)
     result = trials_stage(job, list(first.values()), teacher, shapes, trainings).result
     ranked = [_read(calls) for calls in result["ranked"]]
     return Choice(ranked[0], result["start"], tuple(ranked[1:]), tuple(result["table"]))

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from edgebert import attempts, job, recipe_trials
+from edgebert.errors import RequestError
 from edgebert.job import EffortLevel, Fit, resolve
 from edgebert.recipes import recipe_text
 from edgebert.run import Stage
@@ -72,6 +73,12 @@ def test_too_few_development_rows_choose_nothing(toy_job: Any) -> None:
     assert "40 development rows are too few" in (fit.run.folder / "events.jsonl").read_text()
 
 
+def test_too_few_development_rows_leave_what_the_user_set(toy_job: Any) -> None:
+    """The layers could still compete; the training is the user's."""
+    choice = recipe_trials.choose_recipe(toy_job(params={"kd.temperature": "4"}), _plan(candidate()), _no_stage())
+    assert choice.recipe == RECIPE
+
+
 def test_the_trials_choose_the_best_by_development_rows_and_are_not_made_twice(
     toy_job: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -104,6 +111,11 @@ def test_the_trials_choose_the_best_by_development_rows_and_are_not_made_twice(
     assert [one.taken for one in recipe_trials.with_choice(plan, choice, n_candidates=1).candidates] == [True, False]
     assert recipe_trials.choose_recipe(first, _plan(candidate()), teacher) == choice
     assert len(seen) == len(choice.table) and set(seen) == {"dev"}
+
+
+def test_a_training_ends_in_one_way(toy_job: Any) -> None:
+    with pytest.raises(RequestError, match="Give one of the two"):
+        toy_job(average_weights=0.1, early_stopping=2)
 
 
 # ---------------------------------------------------------------- what comes when nothing keeps within the points

@@ -68,4 +68,18 @@ def read_columns(options: dict[str, Any]) -> dict[str, str]:
     return {name: column for name, column in given.items() if column is not None}
 
 
+def training_end_options(command: Any) -> Any:
+    """--average-weights and --early-stopping: with what weights a training ends, and when."""
+    average = click.option(
+        "--average-weights", type=click.FloatRange(min=0, max=1), default=0.0,
+        help="End each training with an average of its weights that reaches back over this share of its steps, such as 0.1.",
+    )  # fmt: skip
+    early = click.option(
+        "--early-stopping", type=click.IntRange(min=0), default=0, metavar="SCORES",
+        help="End a training whose development score has not risen so many times, and keep the best.  "
+        "[default: to the end]",
+    )  # fmt: skip
+    return average(early(command))
+
+
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")

@@ -6,7 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgebert.cli._show import column_options, json_option, print_json, print_table, read_columns, read_params
+from edgebert.cli._show import (
+    column_options,
+    json_option,
+    print_json,
+    print_table,
+    read_columns,
+    read_params,
+    training_end_options,
+)
 
 if TYPE_CHECKING:
     from edgebert.types import CompressResult
@@ -99,19 +107,7 @@ where it was when it is given again.""",
     help="Precision of training; auto is bf16 where the processor multiplies matrices of it (AMX, most GPUs), else no.",
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of every random choice.")
-@click.option(
-    "--average-weights",
-    type=click.FloatRange(min=0, max=1),
-    default=0.0,
-    help="End each training with an average of its weights that reaches back over this share of its steps, such as 0.1.",
-)
-@click.option(
-    "--early-stopping",
-    type=click.IntRange(min=0),
-    default=0,
-    metavar="SCORES",
-    help="End a training whose development score has not risen so many times, and keep the best.  [default: to the end]",
-)
+@training_end_options
 @click.option("--encoding", default="utf-8", show_default=True, help="Encoding of text files.")
 @click.option(
     "--allow-pickle", is_flag=True, help="Read pickled weights, which can run code: only for authors that you trust."

@@ -16,6 +16,7 @@ from edgebert.cli._show import (
     read_params,
     split_names,
     stdout_console,
+    training_end_options,
 )
 
 
@@ -146,19 +147,7 @@ phone on the cable that is the --device. Otherwise it is judged by the predicted
     show_default=True,
     help="Precision of training; auto is bf16 where the processor multiplies matrices of it (AMX, most GPUs), else no.",
 )
-@click.option(
-    "--average-weights",
-    type=click.FloatRange(min=0, max=1),
-    default=0.0,
-    help="End each training with an average of its weights that reaches back over this share of its steps, such as 0.1.",
-)
-@click.option(
-    "--early-stopping",
-    type=click.IntRange(min=0),
-    default=0,
-    metavar="SCORES",
-    help="End a training whose development score has not risen so many times, and keep the best.  [default: to the end]",
-)
+@training_end_options
 @click.option("--encoding", default="utf-8", show_default=True, help="Encoding of text files.")
 @click.option(
     "--format",
