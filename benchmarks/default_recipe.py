@@ -1,9 +1,11 @@
 """The default recipe of fit against plain fine-tuning of the same student, on real rows.
 
-Of each corpus, with a number of training rows (and a quarter as many for development, at most) and a seed: the teacher is fine-tuned on the rows, fit's trials choose a recipe
-on the development rows, the student is trained by it, and beside it the control: the same layers and vocabulary, trained on
-the labels for as many steps. Both become int8 ONNX files, whose scores on the test rows are compared. Nothing is chosen by
-test rows. Reads ../shared/data; stages resume, so a killed benchmark goes on; results lie beside the page.
+Of each corpus, with a number of training rows (and a quarter as many for development, at most) and a seed: the teacher is
+fine-tuned on the rows, fit's trials choose a recipe on the development rows, the student is trained by it. Beside it stand
+two controls of the same shape and vocabulary, trained on the labels alone for as many steps: `plain` keeps the layers that
+drop-layers keeps by itself (evenly spread), which is what somebody without trials gets; `same layers` keeps those that the
+trials chose. All become int8 ONNX files, whose scores on the test rows are compared. Nothing is chosen by test rows. Reads
+../shared/data; stages resume, so a killed benchmark goes on; results lie beside the page.
 
     python -m benchmarks.default_recipe [--only banking77,snips] [--rows 1600,all] [--seeds 3] [--write]
 """
@@ -77,10 +79,19 @@ def int8_score(job: Fit, name: str, student: Stage) -> float:
     return task.score(rows, task.decode(rows, features, outputs, job.dataset.labels), "test").value
 
 
-def control_of(candidate: Candidate) -> Candidate:
-    """The same shape from the same layers, trained on the labels alone."""
+def controls_of(candidate: Candidate) -> dict[str, Candidate]:
+    """The same shape trained on the labels alone: from the layers kept without a choice, and from those that were chosen."""
     shape = [call for call in candidate.recipe.calls if registry.method(call.method).stage != "train"]
-    return replace(candidate, name=f"{candidate.name}-control", recipe=Recipe((*shape, MethodCall(TRAINING_ADDED))))
+    sizes = [replace(call, params={name: call.params[name] for name in sized(call)}) for call in shape]
+    return {
+        name: replace(candidate, name=f"{candidate.name}-{name}", recipe=Recipe((*calls, MethodCall(TRAINING_ADDED))))
+        for name, calls in (("plain", sizes), ("same-layers", shape))
+    }
+
+
+def sized(call: MethodCall) -> list[str]:
+    """Of the parameters that are set, those that the planner sets."""
+    return [param.name for param in registry.method(call.method).params if param.search and param.name in call.params]
 
 
 def run_cell(corpus: str, rows: str, seeds: int, runs: Path, found: dict[str, Any]) -> None:
@@ -102,12 +113,12 @@ def run_cell(corpus: str, rows: str, seeds: int, runs: Path, found: dict[str, An
             choice = choose_recipe(job, plan, teacher)
             trials_s = round(time.monotonic() - started)
             (candidate,) = (c for c in with_choice(plan, choice, n_candidates=1).candidates if c.taken)
-            ours, control = (compress_stage(job, one, teacher) for one in (candidate, control_of(candidate)))
+            students = {"default": candidate, **controls_of(candidate)}
+            stages = {name: compress_stage(job, one, teacher) for name, one in students.items()}
             found["seeds"][str(seed)] = {
                 "recipe": recipe_text(candidate.recipe),
-                "default": int8_score(job, candidate.name, ours),
-                "control": int8_score(job, f"{candidate.name}-control", control),
-                "seconds": {"trials": trials_s, "default": round(ours.seconds), "control": round(control.seconds)},
+                **{name: int8_score(job, students[name].name, stage) for name, stage in stages.items()},
+                "seconds": {"trials": trials_s, **{name: round(stage.seconds) for name, stage in stages.items()}},
             }
             print(corpus, rows, seed, found["seeds"][str(seed)], flush=True)
     finally:
@@ -117,27 +128,32 @@ def run_cell(corpus: str, rows: str, seeds: int, runs: Path, found: dict[str, An
 def write_page(results: dict[str, Any]) -> None:
     lines = [
         "# The default recipe against plain fine-tuning", "",
-        f"Students of {LAYERS} layers of all-MiniLM-L6-v2, `python -m benchmarks.default_recipe`. The control has the same",
-        "layers and vocabulary and is trained on the labels for as many steps. Scores are of int8 ONNX files on the test",
-        "rows; the recipe was chosen on the development rows. Mean over seeds of the student, one teacher a cell.", "",
-        "| corpus, training rows | metric, n | teacher, torch | control | default | gain | seeds | recipes |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- |",
+        f"Students of {LAYERS} layers of all-MiniLM-L6-v2, `python -m benchmarks.default_recipe`. The controls are students of",
+        "the same shape, trained on the labels alone for as many steps: `plain` from evenly spread layers, `same layers` from",
+        "those that the trials of the default chose. Scores are of int8 ONNX files on the test rows; the recipe was chosen on",
+        "the development rows. Mean over seeds of the student, one teacher a cell.", "",
+        "| corpus, training rows | metric, n | teacher, torch | plain | same layers | default | gain over plain "
+        "| over same layers | seeds | recipes |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     ]  # fmt: skip
-    gains: dict[str, list[float]] = {}
+    gains: dict[str, list[tuple[float, float]]] = {}
     for name, cell in results["cells"].items():
         seeds = list(cell.get("seeds", {}).values())
         if not seeds:
             continue
-        ours, control = (100 * statistics.mean(one[key] for one in seeds) for key in ("default", "control"))
-        spread = f" ± {100 * statistics.stdev(one['default'] - one['control'] for one in seeds):.2f}" if len(seeds) > 1 else ""  # fmt: skip
-        gains.setdefault("all rows" if name.endswith(" all") else "1,600 rows", []).append(ours - control)
+        plain, same, ours = (
+            100 * statistics.mean(one[key] for one in seeds) for key in ("plain", "same-layers", "default")
+        )
+        gains.setdefault("all" if name.endswith(" all") else "1,600", []).append((ours - plain, ours - same))
         recipes = ", ".join(dict.fromkeys(f"`{one['recipe'].partition('drop-layers')[2]}`" for one in seeds))
         lines.append(
-            f"| {name} | {cell['metric']}, {cell['n']['test']} | {100 * cell['teacher']:.2f} | {control:.2f} | {ours:.2f} "
-            f"| {ours - control:+.2f}{spread} | {len(seeds)} | {recipes} |"
+            f"| {name} | {cell['metric']}, {cell['n']['test']} | {100 * cell['teacher']:.2f} | {plain:.2f} | {same:.2f} "
+            f"| {ours:.2f} | {ours - plain:+.2f} | {ours - same:+.2f} | {len(seeds)} | {recipes} |"
         )
-    for kind, values in gains.items():
-        lines += ["", f"Mean gain, {kind}: {statistics.mean(values):+.2f} points over {len(values)} corpora."]
+    for rows, values in gains.items():
+        plain, same = (statistics.mean(one[k] for one in values) for k in (0, 1))
+        lines += ["", f"Mean gain with {rows} rows, {len(values)} corpora: {plain:+.2f} points over plain, {same:+.2f} over "
+                  "the same layers."]  # fmt: skip
     versions = results["environment"]["versions"]
     lines += ["", f"{results['date']}, {results['environment']['hardware']['processor']}, " + ", ".join(
         f"{name} {versions[name]}" for name in ("edgebert", "torch", "transformers", "onnxruntime"))]  # fmt: skip

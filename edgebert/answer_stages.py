@@ -130,4 +130,4 @@ def fold_teacher_stage(job: Fit, folds: Sequence[int], fold: int) -> Stage:
         "settings": settings,
         "folds": (max(folds) + 1, fold),
     }
-    return job.run.stage("fold-teacher", inputs, make, resumable=True)
+    return job.run.stage("fold-teacher", inputs, make, resumable=True, version=2)

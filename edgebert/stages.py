@@ -26,15 +26,15 @@ from edgebert.modeling.checkpoint import (
     save_checkpoint,
 )
 from edgebert.modeling.graph import TorchSession, make_source
-from edgebert.modeling.heads import HEADS
 from edgebert.recipes import answer_kinds
 from edgebert.results import artifacts_of
 from edgebert.run import Stage, plain
 from edgebert.search.starts import Start
 from edgebert.starting import alignment, task_tokenizer
 from edgebert.tasks import Task
-from edgebert.teachers.fitting import fit_teacher, teacher_settings
+from edgebert.teachers.fitting import fit_teacher, new_head
 from edgebert.training.answers import StoredAnswers
+from edgebert.training.probe import fit_head
 from edgebert.training.run import judge, pad_id
 from edgebert.trials import TRIAL_ROWS, Judge, choose_trial
 from edgebert.types import Artifact, Candidate, Outputs, Recipe, Student, TrainSettings
@@ -73,7 +73,7 @@ def teacher_stage(job: Fit) -> Stage:
             log=job.run.log,
         )
 
-    return job.run.stage("teacher", inputs, make, resumable=True)
+    return job.run.stage("teacher", inputs, make, resumable=True, version=2)
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,11 @@ class RecipeRun:
         torch.manual_seed(self.settings.seed)
         source = load_student(self.teacher.path)
         student = _starting_student(job, self.start, source)
+        new = self.start.source is not None
         for name, params in self.calls:
+            if new and registry.method(name).stage == "train":
+                fit_head(student, job.task, job.dataset.labels, splits["train"], self.settings.max_length)
+                new = False
             workshop = Workshop(
                 source.model, job.task, job.dataset.labels, splits["train"], splits["dev"], self.settings,
                 work, job.unlabelled.rows, source.tokenizer, log,
@@ -162,11 +166,9 @@ def _starting_student(job: Fit, start: Start, teacher: Student) -> Student:
     settings = job.task.model_settings(job.dataset.labels)
     if start.source is None:
         return give_head(copy_student(teacher.model, teacher.tokenizer), settings)
-    auto_model, labels = HEADS[job.task.head].auto_model, job.dataset.labels
-    model, _ = load_model(
-        start.source.folder, auto_model, labels, settings=teacher_settings(job.task, labels),
-        allow_pickle=job.request.allow_pickle,
-    )  # fmt: skip
+    labels, allow_pickle = job.dataset.labels, job.request.allow_pickle
+    auto_model, of_head = new_head(start.source.folder, job.task, labels)
+    model, _ = load_model(start.source.folder, auto_model, labels, settings=of_head, allow_pickle=allow_pickle)
     ids, why = alignment(start.source, job.source, job.dataset, job.task)
     tokenizer = task_tokenizer(start.source.folder, job.task)
     return give_head(

@@ -18,7 +18,7 @@ from edgebert.search.plan import check_shapes
 from edgebert.search.starts import TEACHER, Start, find_checkpoints, prefixes
 from edgebert.tasks import Task
 from edgebert.teachers import TeacherSource, find_teacher
-from edgebert.teachers.fitting import fitting_head, teacher_settings
+from edgebert.teachers.fitting import fitting_head, new_head
 from edgebert.types import Dataset, FitRequest, Recipe
 
 if TYPE_CHECKING:
@@ -132,7 +132,8 @@ def _checked(
     if len(formats_of_families(families, wanted.config.model_type, formats, formats)[0]) < len(formats):
         raise RequestError("a format that is asked for cannot express it")
     check_mask(recipe, task_tokenizer(source.folder, task))
-    load_model(source.folder, HEADS[task.head].auto_model, labels, settings=teacher_settings(task, labels), notes=notes)
+    auto_model, settings = new_head(source.folder, task, labels)
+    load_model(source.folder, auto_model, labels, settings=settings, notes=notes)
     start = Start(source.name, config, source, prefix, why)
     return start, [*notes, *check_answers(start, recipe)]
 
@@ -160,7 +161,7 @@ def task_config(task: Task, labels: tuple[str, ...], source: TeacherSource) -> A
         for name, value in read_modules(source.folder).settings.items():
             setattr(config, name, value)
     set_labels(config, labels)
-    for name, value in task.model_settings(labels).items():
+    for name, value in (new_head(source.folder, task, labels)[1] | task.model_settings(labels)).items():
         setattr(config, name, value)
     head = HEADS[SEVERAL if hasattr(config, "edgebert_heads") else task.head]
     config.architectures = [head.auto_model if head.name == SEVERAL else f"Some{head.mark}"]
@@ -172,12 +173,13 @@ def checkpoint_notes(
 ) -> list[str]:
     """What of the checkpoints is left out, once both were read whole: what is wrong with them is found before training."""
     notes: list[str] = []
-    auto_model, settings = HEADS[task.head].auto_model, teacher_settings(task, labels)
     found = fitting_head(source.folder, task, labels, allow_pickle=allow_pickle, notes=notes)
     if found.model is None:
+        auto_model, settings = new_head(source.folder, task, labels)
         load_model(source.folder, auto_model, labels, settings=settings, allow_pickle=allow_pickle, notes=notes)
     if student:
         own: list[str] = []
+        auto_model, settings = new_head(student.folder, task, labels)
         load_model(student.folder, auto_model, labels, settings=settings, allow_pickle=allow_pickle, notes=own)
         notes += [f"--student: {note}" for note in own]
     return notes

@@ -15,11 +15,11 @@ from edgebert import registry
 from edgebert.errors import RequestError
 from edgebert.methods import Workshop
 from edgebert.methods._fan import fan_of, mean_linear, swap
-from edgebert.methods._teachers import Teacher, ensemble, find_teachers, folders_of, made_teacher, outlets
+from edgebert.methods._teachers import Teacher, ensemble, find_teachers, folders_of, made_teacher
 from edgebert.methods.mtdnn_kd import ensemble_objective
 from edgebert.methods.multi_teacher import answers_of, fans_objective
 from edgebert.modeling.checkpoint import copy_student, n_parameters, save_checkpoint
-from edgebert.modeling.headed import HeadedEncoder
+from edgebert.modeling.headed import HeadedEncoder, outlets
 from edgebert.modeling.heads import Part, parts_of
 from edgebert.training.heads import hard_loss, soft_loss
 from edgebert.training.loop import Objective, collate

@@ -19,7 +19,7 @@ from edgebert.methods import Param, Workshop
 from edgebert.types import Student
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import Tensor
 
     from edgebert.modeling.heads import Part
 
@@ -75,6 +75,7 @@ def made_teacher(student: Student, workshop: Workshop, name: str, number: int, e
     """A teacher of its own rows, head and seed."""
     import torch
 
+    from edgebert.modeling.headed import outlets
     from edgebert.training.loop import Objective
     from edgebert.training.run import train_student
 
@@ -95,23 +96,6 @@ def made_teacher(student: Student, workshop: Workshop, name: str, number: int, e
     pupil = Student(model, student.tokenizer, ids)
     train_student(Reading(model, weights), pupil, shop, f"{name}-teacher-{number + 1}", epochs, rows=rows, scored=False)
     return Teacher(model.requires_grad_(False), ids)
-
-
-def outlets(model: Any) -> list[nn.Linear]:
-    """The last linear layer of each head, whose outputs are the model's; none for vectors without a head."""
-    from torch import nn
-
-    from edgebert.modeling.headed import HeadedEncoder
-    from edgebert.modeling.heads import head_of
-
-    if isinstance(model, HeadedEncoder):
-        heads = list(model.heads.values())
-    elif head_of(type(model).__name__).name == "sentence-embedding":
-        return []
-    else:
-        heads = [nn.ModuleList(child for name, child in model.named_children() if name != model.base_model_prefix)]
-    linear = [[module for module in head.modules() if isinstance(module, nn.Linear)] for head in heads]
-    return [found[-1] for found in linear if found]
 
 
 def ensemble(parts: Sequence[Part], answers: Sequence[dict[str, Tensor]], mask: Tensor) -> dict[str, Tensor]:

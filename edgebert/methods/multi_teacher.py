@@ -31,7 +31,6 @@ from edgebert.methods._teachers import (
     Teacher,
     check_teachers,
     find_teachers,
-    outlets,
 )
 from edgebert.types import Student
 
@@ -106,6 +105,7 @@ def apply(
     teacher_epochs: float,
 ) -> Student:
     """The student with the mean of its heads."""
+    from edgebert.modeling.headed import outlets
     from edgebert.training.run import train_student
 
     found = find_teachers(student, workshop, "multi-teacher", teachers, n_teachers, teacher_epochs)

@@ -66,11 +66,12 @@ def patience(student: Sequence[Tensor], teacher: Sequence[Tensor]) -> Tensor:
 
 
 def read_by_heads(model: Any) -> str:
-    """How a head of whole texts reads the states: the first token's, or the mean as EuroBERT's and some ModernBERT's do."""
-    from edgebert.modeling.headed import HeadedEncoder
-
+    """How a head of whole texts reads the states: the first token's, the mean as EuroBERT's and some ModernBERT's do, or
+    as a head of ours says."""
+    if heads := getattr(model.config, "edgebert_heads", None):
+        return str(heads[0].get("reads", "cls"))
     told = getattr(model.config, "classifier_pooling", "cls")
-    return "cls" if isinstance(model, HeadedEncoder) or told in ("cls", "bos") else "mean"
+    return "cls" if told in ("cls", "bos") else "mean"
 
 
 def compared(states: Tensor, mask: Tensor, parts: Sequence[Part], pooling: str = "cls") -> Tensor:

@@ -276,6 +276,8 @@ def slice_head(model: Any, order: Sequence[int], labels: Sequence[str]) -> None:
         head.bias = nn.Parameter(head.bias.detach()[index].clone())
     head.out_features = len(order)
     set_labels(model.config, labels)
+    if ours := getattr(model.config, "edgebert_heads", None):
+        model.config.edgebert_heads = [{**ours[0], "n_labels": len(order)}]
     model.num_labels = len(order)
 
 

@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from edgebert.modeling.heads import Part, parts_of
+from edgebert.modeling.heads import Part, head_of, parts_of
 
 WEIGHTS = "model.safetensors"
 
@@ -211,6 +211,18 @@ def answers(model: nn.Module, result: Any, mask: Tensor | None) -> dict[str, Ten
         vectors = pooled(result.last_hidden_state, mask, parts[0].pooling)
         return {parts[0].outputs[0]: unit(vectors) if parts[0].normalize else vectors}
     return {name: getattr(result, name) for part in parts for name in part.outputs}
+
+
+def outlets(model: Any) -> list[nn.Linear]:
+    """The last linear layer of each head, whose outputs are the model's; none for vectors without a head."""
+    if isinstance(model, HeadedEncoder):
+        heads = list(model.heads.values())
+    elif head_of(type(model).__name__).name == "sentence-embedding":
+        return []
+    else:
+        heads = [nn.ModuleList(child for name, child in model.named_children() if name != model.base_model_prefix)]
+    linear = [[module for module in head.modules() if isinstance(module, nn.Linear)] for head in heads]
+    return [found[-1] for found in linear if found]
 
 
 def _key(part: Part) -> str:

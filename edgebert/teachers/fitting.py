@@ -18,12 +18,14 @@ from edgebert.modeling.checkpoint import (
     set_labels,
     slice_head,
 )
-from edgebert.modeling.heads import HEADS, SEVERAL, head_of
+from edgebert.modeling.heads import HEADS, SEVERAL, parts_of
+from edgebert.modeling.sentence import pooling_of
 from edgebert.modeling.tokenizer import reads_bytes_bare
 from edgebert.registry import method
 from edgebert.run import plain
 from edgebert.tasks import Task
 from edgebert.teachers import TeacherSource
+from edgebert.training.probe import fit_head
 from edgebert.training.run import evaluate, judge, read_rows
 from edgebert.types import Dataset, Row, Student, TrainSettings
 
@@ -79,14 +81,14 @@ def fine_tuned(
     log: Callable[..., None] = lambda **event: None,
 ) -> Student:
     """The checkpoint with a new head, trained on the dataset's rows."""
-    model, _ = load_model(
-        source.folder, HEADS[task.head].auto_model, dataset.labels, settings=teacher_settings(task, dataset.labels),
-        allow_pickle=allow_pickle,
-    )  # fmt: skip
+    auto_model, of_head = new_head(source.folder, task, dataset.labels)
+    model, _ = load_model(source.folder, auto_model, dataset.labels, settings=of_head, allow_pickle=allow_pickle)
     tokenizer = load_tokenizer(source.folder, words=task.reads_words, vectors=task.head == "sentence-embedding")
     train, dev = dataset.splits["train"], dataset.splits["dev"]
     workshop = Workshop(model, task, dataset.labels, train, dev, settings, work, log=log)
-    return method("finetune").apply(Student(model, tokenizer), workshop, epochs=settings.epochs)
+    student = Student(model, tokenizer)
+    fit_head(student, task, dataset.labels, train, settings.max_length)
+    return method("finetune").apply(student, workshop, epochs=settings.epochs)
 
 
 def taught(student: Student, task: Task, dataset: Dataset, max_length: int) -> Dataset:
@@ -104,6 +106,28 @@ def teacher_settings(task: Task, labels: tuple[str, ...]) -> dict[str, Any]:
     """What the teacher's config gets: a sentence vector of a width of its own is for students."""
     settings = task.model_settings(labels)
     return settings if task.head == SEVERAL else {k: v for k, v in settings.items() if k != "edgebert_heads"}
+
+
+def new_head(folder: Path, task: Task, labels: tuple[str, ...]) -> tuple[str, dict[str, Any]]:
+    """The class of a new head for the task, and what its config gets.
+
+    It is transformers' own, but for labels of texts over an encoder that sentence-transformers trained to have its states
+    pooled: then it is ours, which reads them pooled. (1,600 rows of banking77, all-MiniLM-L6-v2: a logistic regression on
+    the frozen mean has an accuracy of 86.6 on 1,500 held-out rows, on the first token's state 83.4.)
+    """
+    settings, config = teacher_settings(task, labels), load_config(folder)
+    if task.head != "sequence-classification" or _order(config, task, labels)[0] is not None:
+        return HEADS[task.head].auto_model, settings
+    if (pooling := pooling_of(folder, config)) == "cls":
+        return HEADS[task.head].auto_model, settings
+    head = {
+        "name": "",
+        "kind": task.head,
+        "n_labels": len(labels),
+        "problem": settings["problem_type"],
+        "reads": pooling,
+    }
+    return HEADS[SEVERAL].auto_model, {**settings, "edgebert_heads": [head]}
 
 
 @dataclass(frozen=True)
@@ -130,11 +154,12 @@ def fitting_head(
     Raises:
         TeacherError: its head is for the task and its weights are not whole.
     """
-    settings, auto_model = teacher_settings(task, labels), HEADS[task.head].auto_model
+    settings, config = teacher_settings(task, labels), load_config(folder)
+    auto_model = HEADS[SEVERAL if hasattr(config, "edgebert_heads") else task.head].auto_model
     if task.head == "sentence-embedding":  # any encoder has states to pool
         model, _ = load_model(folder, auto_model, settings=settings, allow_pickle=allow_pickle, notes=notes)
         return FoundHead(model, "the checkpoint's own vectors")
-    order, why = _order(load_config(folder), task, labels)
+    order, why = _order(config, task, labels)
     if order is None:
         return FoundHead(None, why)
     model, whole = load_model(folder, auto_model, settings=settings, allow_pickle=allow_pickle, notes=notes)
@@ -168,7 +193,7 @@ def has_dropout(config: Any) -> bool:
 def _order(config: Any, task: Task, labels: tuple[str, ...]) -> tuple[list[int] | None, str]:
     """Where each label stands in the checkpoint's head, [] for a head without; None where it cannot serve, and why."""
     names = list(config.architectures or ())
-    if not any(head_of(name).name == task.head for name in names):
+    if not any(_kind(config, name) == task.head for name in names):
         return None, f"config.json names {' and '.join(names) or 'no class'}, no {task.head} head"
     if task.head == SEVERAL and config.edgebert_heads != task.model_settings(labels)["edgebert_heads"]:
         return None, "the checkpoint's heads are others"
@@ -183,6 +208,13 @@ def _order(config: Any, task: Task, labels: tuple[str, ...]) -> tuple[list[int] 
     if config.problem_type and several != (config.problem_type == "multi_label_classification"):
         return None, f"the checkpoint's own head is for {config.problem_type}"
     return order, ""
+
+
+def _kind(config: Any, class_name: str) -> str:
+    """Of a class's head: one of ours that stands alone goes by what it is."""
+    parts = parts_of(config, class_name)
+    alone = len(parts) == 1 and not parts[0].name
+    return parts[0].kind if alone else SEVERAL
 
 
 def _some(labels: Sequence[str]) -> str:

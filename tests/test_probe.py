@@ -1,0 +1,145 @@
+"""New heads: fitted to their encoder's states before training, and pooled where sentence-transformers pooled them."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from edgebert import registry
+from edgebert.modeling.checkpoint import load_config, load_model, load_tokenizer, save_checkpoint
+from edgebert.modeling.headed import HeadedEncoder
+from edgebert.teachers import find_teacher
+from edgebert.teachers.fitting import fine_tuned, fitting_head, has_fitting_head, new_head
+from edgebert.training.loop import collate
+from edgebert.training.probe import _read, fit_head
+from edgebert.training.run import evaluate, read_rows
+from edgebert.types import Dataset, DataSource, Row, Student, TrainSettings
+from tests.conftest import make_checkpoint
+
+LABELS = ("go", "stay", "wait")
+WORDS = {"go": "flights from boston", "stay": "hotel in denver", "wait": "show me monday"}
+
+
+def texts(n: int) -> list[Row]:
+    """Texts whose words tell their label, but for every seventh."""
+    rows = []
+    for i in range(n):
+        label = LABELS[i % 3]
+        words = f"{WORDS[label]} {' '.join('abcdefgh'[k] for k in range(i % 8))}".strip()
+        rows.append(Row(text=words, labels=(LABELS[(i + 1) % 3] if i % 7 == 0 else label,)))
+    return rows
+
+
+@pytest.fixture(scope="module")
+def pooled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint of sentence-transformers whose vectors are the mean of its states."""
+    folder = make_checkpoint(tmp_path_factory.mktemp("pooled"))
+    (folder / "1_Pooling").mkdir()
+    said = {"word_embedding_dimension": 32, "pooling_mode_mean_tokens": True}
+    (folder / "1_Pooling" / "config.json").write_text(json.dumps(said))
+    modules = [("", "Transformer"), ("1_Pooling", "Pooling")]
+    listed = [
+        {"idx": i, "name": str(i), "path": path, "type": f"sentence_transformers.models.{kind}"}
+        for i, (path, kind) in enumerate(modules)
+    ]
+    (folder / "modules.json").write_text(json.dumps(listed))
+    return folder
+
+
+def opened(folder: Path, task: str = "classify", labels: tuple[str, ...] = LABELS) -> Student:
+    torch.manual_seed(0)
+    auto_model, settings = new_head(folder, registry.task(task), labels)
+    model, whole = load_model(folder, auto_model, labels, settings=settings)
+    assert not whole
+    return Student(model, load_tokenizer(folder))
+
+
+def test_pooled_head_is_the_logistic_regression_of_scikit_learn(pooled: Path) -> None:
+    from sklearn.linear_model import LogisticRegression
+
+    student, task, rows = opened(pooled), registry.task("classify"), texts(90)
+    assert fit_head(student, task, LABELS, rows, 32)
+    features, outputs = read_rows(student, task, LABELS, rows, 32)
+    ours = torch.softmax(torch.tensor(np.stack([one["logits"] for one in outputs])), -1).numpy()
+    batch = collate(features)
+    states, targets = _read(student.model, student.model.heads["head"].classifier, [batch])
+    with torch.no_grad():  # the dense layer passes the mean of the states through, and tanh hardly bends it
+        encoder = student.model.encoder(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"])
+        mask = batch["attention_mask"][:, :, None]
+        mean = (encoder.last_hidden_state * mask).sum(1) / mask.sum(1)
+        scale = student.model.heads["head"].dense.weight[0, 0]
+    assert 0 < float(scale.detach()) <= 1
+    assert torch.allclose(states, torch.tanh(mean * scale), atol=1e-5)
+    given = ((states - states.mean(0)) / states.std()).numpy()
+    theirs = LogisticRegression(C=1.0, tol=1e-6, max_iter=5000).fit(given, targets.numpy()).predict_proba(given)
+    assert np.abs(ours - theirs).max() < 0.02
+
+
+def test_more_rows_than_are_read_are_thinned_out_evenly(pooled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edgebert.training.probe.MOST", 30)
+    thinned, same = opened(pooled), opened(pooled)
+    task, rows = registry.task("classify"), sorted(texts(90), key=lambda row: row.labels)
+    fit_head(thinned, task, LABELS, rows, 32)
+    fit_head(same, task, LABELS, rows[::3], 32)
+    assert torch.equal(thinned.model.heads["head"].classifier.weight, same.model.heads["head"].classifier.weight)
+    assert evaluate(thinned, task, LABELS, rows, "dev", 32).value > 0.8
+
+
+def test_several_labels_a_text(pooled: Path) -> None:
+    task = replace(registry.task("classify"), multi_label=True)
+    rows = [replace(row, labels=(*row.labels, "wait") if i % 2 and row.labels != ("wait",) else row.labels)
+            for i, row in enumerate(texts(90)) if i % 7]  # fmt: skip
+    auto_model, settings = new_head(pooled, task, LABELS)
+    model, _ = load_model(pooled, auto_model, LABELS, settings=settings)
+    student = Student(model, load_tokenizer(pooled))
+    before = evaluate(student, task, LABELS, rows, "dev", 32).value
+    assert fit_head(student, task, LABELS, rows, 32)
+    assert evaluate(student, task, LABELS, rows, "dev", 32).value > max(0.6, before)
+
+
+def test_token_head(toy_checkpoint: Path, toy_rows: list[Row], toy_labels: tuple[str, ...]) -> None:
+    student, task = opened(toy_checkpoint, "ner", toy_labels), registry.task("ner")
+    encoder = {name: value.clone() for name, value in student.model.bert.state_dict().items()}
+    assert fit_head(student, task, toy_labels, toy_rows, 32)
+    assert evaluate(student, task, toy_labels, toy_rows, "dev", 32).value > 0.6
+    assert all(torch.equal(value, student.model.bert.state_dict()[name]) for name, value in encoder.items())
+
+
+def test_head_over_the_first_token_stays_random(toy_checkpoint: Path) -> None:
+    student = opened(toy_checkpoint)
+    before = {name: value.clone() for name, value in student.model.state_dict().items()}
+    assert not fit_head(student, registry.task("classify"), LABELS, texts(30), 32)
+    assert all(torch.equal(value, student.model.state_dict()[name]) for name, value in before.items())
+
+
+def test_rows_without_labels_leave_the_head(pooled: Path) -> None:
+    assert not fit_head(opened(pooled), registry.task("classify"), LABELS, [Row(text="monday")], 32)
+
+
+def test_a_pooled_teacher_is_known_again_with_fewer_labels_too(pooled: Path, tmp_path: Path) -> None:
+    task, rows = registry.task("classify"), texts(60)
+    splits = {"train": tuple(rows), "dev": tuple(rows[:20]), "test": tuple(rows[20:40])}
+    data = Dataset(splits, LABELS, DataSource("toy", "", "", "0"))
+    source = find_teacher(str(pooled))
+    settings = TrainSettings(epochs=1, batch_size=16, learning_rate=1e-3)
+    student = fine_tuned(source, data, task, settings, tmp_path / "work")
+    assert isinstance(student.model, HeadedEncoder)
+    save_checkpoint(tmp_path / "made", student, pooled)
+    assert has_fitting_head(tmp_path / "made", task, LABELS)
+    found = fitting_head(tmp_path / "made", task, ("wait", "go"))
+    assert found.model is not None
+    assert found.model.config.edgebert_heads[0]["n_labels"] == 2
+    ids = torch.tensor([[2, 10, 11, 12, 3]])
+    whole, cut = (
+        model(input_ids=ids, attention_mask=torch.ones_like(ids)).logits for model in (student.model, found.model)
+    )
+    assert torch.allclose(cut, whole[:, [2, 0]], atol=1e-6)
+    save_checkpoint(tmp_path / "cut", Student(found.model, student.tokenizer), pooled)
+    assert load_model(tmp_path / "cut", "HeadedEncoder")[0].heads["head"].classifier.out_features == 2
+    assert new_head(tmp_path / "made", task, ("a", "b"))[1]["edgebert_heads"][0]["reads"] == "mean"
+    assert load_config(tmp_path / "made").problem_type == "single_label_classification"
