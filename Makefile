@@ -36,6 +36,7 @@ bench-methods: .venv/.test
 	$(BIN)/python -m benchmarks.methods
 	$(BIN)/python -m benchmarks.answers
 	$(BIN)/python -m benchmarks.default_recipe
+	$(BIN)/python -m benchmarks.headline
 
 bench-static: .venv/.test
 	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e ".[bench]"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -18,6 +18,7 @@ from edgebert.errors import RequestError, unknown
 from edgebert.folders import slug
 from edgebert.methods import AnswerKind
 from edgebert.modeling.checkpoint import load_config
+from edgebert.modeling.heads import HEADS
 from edgebert.modeling.weights import weight_files
 from edgebert.place import Place, find_place
 from edgebert.recipes import (
@@ -44,7 +45,7 @@ from edgebert.starting import (
 )
 from edgebert.tasks import Task
 from edgebert.teachers import TeacherSource, find_teacher
-from edgebert.teachers.fitting import has_dropout, has_fitting_head
+from edgebert.teachers.fitting import has_dropout, has_fitting_head, new_head
 from edgebert.types import Budget, Candidate, Dataset, DeviceProfile, Effort, FitRequest, Recipe, TrainSettings
 
 DEFAULT_LENGTH = 128
@@ -52,6 +53,9 @@ RUNS = "runs"
 DISK_FACTOR = 12  # times the teacher's weights: with two students, their training states and files in two formats
 
 
+# Times the learning rate, where a head over pooled states was fitted first: an encoder that was trained for vectors has less
+# to learn. 1,600 rows of banking77, 3 passes, one seed: 87.1 % of 1,500 held-out rows with it, 85.5 % without.
+GENTLE = 1 / 3
 FEWEST_VISITS = 8000  # rows seen in a training of few rows, where 40 passes come to as many
 
 
@@ -312,7 +316,11 @@ def teacher_train_settings(job: Fit) -> TrainSettings:
     """How a teacher that needs a new head is trained."""
     n_rows = len(job.dataset.splits["train"])
     epochs = job.request.teacher_epochs or job.level.epochs(job.level.teacher_visits, n_rows)
-    return train_settings(job, epochs=epochs, width=load_config(job.source.folder).hidden_size)
+    settings = train_settings(job, epochs=epochs, width=load_config(job.source.folder).hidden_size)
+    pooled = new_head(job.source.folder, job.task, job.dataset.labels)[0] != HEADS[job.task.head].auto_model
+    if pooled and not job.request.learning_rate:
+        settings = replace(settings, learning_rate=GENTLE * settings.learning_rate)
+    return settings
 
 
 def train_settings(job: Fit, *, epochs: float, width: int) -> TrainSettings:

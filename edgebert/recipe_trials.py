@@ -1,7 +1,7 @@
 """The default recipe is chosen, not fixed: it competes in short trainings, judged on the development rows.
 
 Where students may start from several checkpoints, these compete first; then the ways to shape the student (which layers it
-keeps); then the trainings, on the shape that won. Methods declare the settings that they compete with (`Method.trials`).
+keeps), both fine-tuned on the labels; then the trainings, on the shape that won. Methods declare the settings that they compete with (`Method.trials`).
 Plain fine-tuning takes part to the end, and a training that is not better than it by the development score does not take
 its place. A recipe that the user names is not touched, nor is a method whose parameters the user sets. Test rows are never
 read. How many trials there are, and how long, follows from the effort.
@@ -178,8 +178,10 @@ def trials_stage(
 
     def make(folder: Path) -> dict[str, Any]:
         trials.kept = folder / "work" / "scores.json"
-        start = trials.compete("start", candidates, rungs[:1])[0]
-        shape = trials.compete("layers", shapes[start.name], rungs[:1])[0]
+        first = {name: own[0] for name, own in trainings.items()}
+        start = trials.compete("start", [_with_training(one, first[one.name]) for one in candidates], rungs[:1])[0]
+        shaped = [_with_training(one, first[start.name]) for one in shapes[start.name]]
+        shape = trials.compete("layers", shaped, rungs[:1])[0]  # whose score stands for its training below, too
         competing = [_with_training(shape, one) for one in trainings[start.name]]
         always = next((one for one in competing if one.recipe.calls[-1].method == TRAINING_ADDED), None)
         ranked = trials.compete("training", competing, rungs, always)
@@ -196,7 +198,7 @@ def trials_stage(
         "rungs": rungs,
         "dev": DEV_ROWS,
     }
-    return job.run.stage("recipe", inputs, make, resumable=True)
+    return job.run.stage("recipe", inputs, make, resumable=True, version=2)
 
 
 def _with_training(shape: Candidate, training: Candidate) -> Candidate:

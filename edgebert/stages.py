@@ -125,7 +125,7 @@ class RecipeRun:
         new = self.start.source is not None
         for name, params in self.calls:
             if new and registry.method(name).stage == "train":
-                fit_head(student, job.task, job.dataset.labels, splits["train"], self.settings.max_length)
+                fit_head(student, job.task, job.dataset.labels, splits["train"], self.settings)
                 new = False
             workshop = Workshop(
                 source.model, job.task, job.dataset.labels, splits["train"], splits["dev"], self.settings,

@@ -21,6 +21,7 @@ from edgebert.training.run import evaluate, read_rows
 from edgebert.types import Dataset, DataSource, Row, Student, TrainSettings
 from tests.conftest import make_checkpoint
 
+SETTINGS = TrainSettings(epochs=1, batch_size=16, learning_rate=1e-3, max_length=32)
 LABELS = ("go", "stay", "wait")
 WORDS = {"go": "flights from boston", "stay": "hotel in denver", "wait": "show me monday"}
 
@@ -63,7 +64,7 @@ def test_pooled_head_is_the_logistic_regression_of_scikit_learn(pooled: Path) ->
     from sklearn.linear_model import LogisticRegression
 
     student, task, rows = opened(pooled), registry.task("classify"), texts(90)
-    assert fit_head(student, task, LABELS, rows, 32)
+    assert fit_head(student, task, LABELS, rows, SETTINGS)
     features, outputs = read_rows(student, task, LABELS, rows, 32)
     ours = torch.softmax(torch.tensor(np.stack([one["logits"] for one in outputs])), -1).numpy()
     batch = collate(features)
@@ -84,8 +85,8 @@ def test_more_rows_than_are_read_are_thinned_out_evenly(pooled: Path, monkeypatc
     monkeypatch.setattr("edgebert.training.probe.MOST", 30)
     thinned, same = opened(pooled), opened(pooled)
     task, rows = registry.task("classify"), sorted(texts(90), key=lambda row: row.labels)
-    fit_head(thinned, task, LABELS, rows, 32)
-    fit_head(same, task, LABELS, rows[::3], 32)
+    fit_head(thinned, task, LABELS, rows, SETTINGS)
+    fit_head(same, task, LABELS, rows[::3], SETTINGS)
     assert torch.equal(thinned.model.heads["head"].classifier.weight, same.model.heads["head"].classifier.weight)
     assert evaluate(thinned, task, LABELS, rows, "dev", 32).value > 0.8
 
@@ -98,14 +99,14 @@ def test_several_labels_a_text(pooled: Path) -> None:
     model, _ = load_model(pooled, auto_model, LABELS, settings=settings)
     student = Student(model, load_tokenizer(pooled))
     before = evaluate(student, task, LABELS, rows, "dev", 32).value
-    assert fit_head(student, task, LABELS, rows, 32)
+    assert fit_head(student, task, LABELS, rows, SETTINGS)
     assert evaluate(student, task, LABELS, rows, "dev", 32).value > max(0.6, before)
 
 
 def test_token_head(toy_checkpoint: Path, toy_rows: list[Row], toy_labels: tuple[str, ...]) -> None:
     student, task = opened(toy_checkpoint, "ner", toy_labels), registry.task("ner")
     encoder = {name: value.clone() for name, value in student.model.bert.state_dict().items()}
-    assert fit_head(student, task, toy_labels, toy_rows, 32)
+    assert fit_head(student, task, toy_labels, toy_rows, SETTINGS)
     assert evaluate(student, task, toy_labels, toy_rows, "dev", 32).value > 0.6
     assert all(torch.equal(value, student.model.bert.state_dict()[name]) for name, value in encoder.items())
 
@@ -113,12 +114,12 @@ def test_token_head(toy_checkpoint: Path, toy_rows: list[Row], toy_labels: tuple
 def test_head_over_the_first_token_stays_random(toy_checkpoint: Path) -> None:
     student = opened(toy_checkpoint)
     before = {name: value.clone() for name, value in student.model.state_dict().items()}
-    assert not fit_head(student, registry.task("classify"), LABELS, texts(30), 32)
+    assert not fit_head(student, registry.task("classify"), LABELS, texts(30), SETTINGS)
     assert all(torch.equal(value, student.model.state_dict()[name]) for name, value in before.items())
 
 
 def test_rows_without_labels_leave_the_head(pooled: Path) -> None:
-    assert not fit_head(opened(pooled), registry.task("classify"), LABELS, [Row(text="monday")], 32)
+    assert not fit_head(opened(pooled), registry.task("classify"), LABELS, [Row(text="monday")], SETTINGS)
 
 
 def test_a_pooled_teacher_is_known_again_with_fewer_labels_too(pooled: Path, tmp_path: Path) -> None:
@@ -126,8 +127,7 @@ def test_a_pooled_teacher_is_known_again_with_fewer_labels_too(pooled: Path, tmp
     splits = {"train": tuple(rows), "dev": tuple(rows[:20]), "test": tuple(rows[20:40])}
     data = Dataset(splits, LABELS, DataSource("toy", "", "", "0"))
     source = find_teacher(str(pooled))
-    settings = TrainSettings(epochs=1, batch_size=16, learning_rate=1e-3)
-    student = fine_tuned(source, data, task, settings, tmp_path / "work")
+    student = fine_tuned(source, data, task, SETTINGS, tmp_path / "work")
     assert isinstance(student.model, HeadedEncoder)
     save_checkpoint(tmp_path / "made", student, pooled)
     assert has_fitting_head(tmp_path / "made", task, LABELS)

@@ -31,8 +31,9 @@ Examples:
   edgebert compress ./my-bert --recipe well-read --task classify --data rows.csv --unlabelled texts.txt
 
 MODEL's own head is used where it fits the labels of the data; otherwise a new head is fine-tuned first, as in `edgebert
-fit`. The student that is written opens in transformers and in `edgebert convert`. A command that was stopped goes on
-where it was when it is given again.""",
+fit`. The student that is written opens in `edgebert convert`, and in transformers where its family and head are theirs:
+labels over a checkpoint of sentence-transformers have a head of ours, but for --set classify.pooling=cls. A command that
+was stopped goes on where it was when it is given again.""",
 )
 @click.argument("model", metavar="MODEL")
 @click.option(

@@ -15,7 +15,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from edgebert.errors import DataError, RequestError
+from edgebert.errors import DataError, RequestError, unknown
+from edgebert.modeling.sentence import POOLINGS
 from edgebert.tasks import Task
 from edgebert.tasks._encode import cut_texts
 from edgebert.tasks._labels import (
@@ -88,6 +89,13 @@ class Classify(Task):
     threshold: float | None = field(
         default=None, metadata={"help": "probability below which a label is not given; chosen on dev rows"}
     )
+    pooling: str = field(
+        default="",
+        metadata={
+            "help": "what a new head reads: cls, the first token's state, as transformers' own heads; mean, or another mode of "
+            "sentence-transformers; by default as the checkpoint's vectors are pooled, else cls"
+        },
+    )
 
     name = "classify"
     title = "labels of a text"
@@ -108,6 +116,8 @@ class Classify(Task):
         if self.threshold is not None and not 0 <= self.threshold <= 1:
             what = f"{self.threshold:g} is not a probability"
             raise RequestError(what, where=f"{self.name}.threshold", hint="It lies between 0 and 1.")
+        if self.pooling not in ("", *POOLINGS):
+            raise unknown("pooling", self.pooling, POOLINGS, where=f"{self.name}.pooling")
         if not self.separator:
             raise RequestError("the separator is empty", where=f"{self.name}.separator", hint="'|' is usual.")
         if self.multi_label and self.out_of_scope:

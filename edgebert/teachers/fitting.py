@@ -62,7 +62,10 @@ def fit_teacher(
         student = Student(model, tokenizer)
     else:
         student = fine_tuned(source, dataset, task, settings, folder / "work", allow_pickle=allow_pickle, log=log)
-        note = f"a new head, fine-tuned for {settings.epochs:g} epochs at a learning rate of {settings.learning_rate:g}"
+        (part, *_) = parts_of(student.model.config, type(student.model).__name__)
+        of_states = "" if part.reads == "cls" else f" that reads the states pooled by {part.reads}"
+        note = f"a new head{of_states}, fine-tuned for {settings.epochs:g} epochs at a learning rate of "
+        note += f"{settings.learning_rate:g}"
         note += f": {found.note}" if found.note else ""
     save_checkpoint(folder, student, source.folder)
     dataset = taught(student, task, dataset, settings.max_length)
@@ -87,7 +90,7 @@ def fine_tuned(
     train, dev = dataset.splits["train"], dataset.splits["dev"]
     workshop = Workshop(model, task, dataset.labels, train, dev, settings, work, log=log)
     student = Student(model, tokenizer)
-    fit_head(student, task, dataset.labels, train, settings.max_length)
+    fit_head(student, task, dataset.labels, train, settings)
     return method("finetune").apply(student, workshop, epochs=settings.epochs)
 
 
@@ -112,13 +115,13 @@ def new_head(folder: Path, task: Task, labels: tuple[str, ...]) -> tuple[str, di
     """The class of a new head for the task, and what its config gets.
 
     It is transformers' own, but for labels of texts over an encoder that sentence-transformers trained to have its states
-    pooled: then it is ours, which reads them pooled. (1,600 rows of banking77, all-MiniLM-L6-v2: a logistic regression on
-    the frozen mean has an accuracy of 86.6 on 1,500 held-out rows, on the first token's state 83.4.)
+    pooled, or where the task says so: then it is ours, which reads them pooled. (1,600 rows of banking77, all-MiniLM-L6-v2:
+    a logistic regression on the frozen mean has an accuracy of 86.6 on 1,500 held-out rows, on the first token's state 83.4,
+    on what BERT's head reads of it 65.0.)
     """
     settings, config = teacher_settings(task, labels), load_config(folder)
-    if task.head != "sequence-classification" or _order(config, task, labels)[0] is not None:
-        return HEADS[task.head].auto_model, settings
-    if (pooling := pooling_of(folder, config)) == "cls":
+    pooling = getattr(task, "pooling", "cls") or pooling_of(folder, config)
+    if pooling == "cls" or _order(config, task, labels)[0] is not None:
         return HEADS[task.head].auto_model, settings
     head = {
         "name": "",

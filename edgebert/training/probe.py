@@ -21,7 +21,7 @@ from edgebert.training.heads import Batch, hard_loss
 from edgebert.training.loop import collate
 from edgebert.training.losses import IGNORED
 from edgebert.training.run import pad_id
-from edgebert.types import Row, Student
+from edgebert.types import Row, Student, TrainSettings
 
 if TYPE_CHECKING:
     from edgebert.tasks import Task
@@ -32,7 +32,7 @@ ITERATIONS = 100
 SPREAD = 0.5  # standard deviation before a tanh, where it is nearly a straight line
 
 
-def fit_head(student: Student, task: Task, labels: Sequence[str], rows: Sequence[Row], max_length: int) -> bool:
+def fit_head(student: Student, task: Task, labels: Sequence[str], rows: Sequence[Row], settings: TrainSettings) -> bool:
     """Fits the last layer of a head of labels, in place; whether the model has one that can be fitted.
 
     That is a head of tokens, or one of ours over pooled states. Transformers' own sequence heads read the first token,
@@ -40,6 +40,7 @@ def fit_head(student: Student, task: Task, labels: Sequence[str], rows: Sequence
 
     Args:
         rows: labelled; more than `MOST` are thinned out evenly.
+        settings: tokens of a window, and whether the encoder reads in bf16.
     """
     model: Any = student.model
     (part, *others) = parts_of(model.config, type(model).__name__)
@@ -47,15 +48,16 @@ def fit_head(student: Student, task: Task, labels: Sequence[str], rows: Sequence
     if others or not (pooled or part.kind == "token-classification"):
         return False
     (last,) = outlets(model)
-    features = task.encode(rows[:: -(-len(rows) // MOST)], student.tokenizer, labels, max_length)
+    features = task.encode(rows[:: -(-len(rows) // MOST)], student.tokenizer, labels, settings.max_length)
     features = [one for one in features if one.labels or "labels" in one.targets]
     if not features:
         return False
     batches = [collate(features[i : i + BATCH], pad_id(student)) for i in range(0, len(features), BATCH)]
-    if pooled:
-        dense = model.heads["head"].dense
-        _pass_through(dense, _read(model, dense, batches)[0])
-    states, targets = _read(model, last, batches)
+    dense = model.heads["head"].dense if pooled else None
+    with torch.autocast("cpu", torch.bfloat16, enabled=settings.mixed_precision == "bf16"):
+        states, targets = _read(model, dense or last, batches)
+    if dense:
+        states = _passed_through(dense, states)
     mean, spread = states.mean(0), states.std().clamp(min=1e-6)
     states = (states - mean) / spread
     weight = torch.zeros(last.out_features, states.shape[1], requires_grad=True)
@@ -77,17 +79,18 @@ def fit_head(student: Student, task: Task, labels: Sequence[str], rows: Sequence
     return True
 
 
-def _pass_through(dense: Any, states: Tensor) -> None:
-    """A square layer before a tanh that leaves the states nearly as they are."""
+def _passed_through(dense: Any, states: Tensor) -> Tensor:
+    """What follows a square layer and its tanh, once the layer leaves the states nearly as they are."""
     with torch.no_grad():
         dense.weight.copy_(torch.eye(len(dense.weight)) * min(1.0, SPREAD / float(states.std())))
         dense.bias.zero_()
+        return torch.tanh(dense(states))
 
 
 def _read(model: Any, layer: Any, batches: Sequence[Batch]) -> tuple[Tensor, Tensor]:
     """What a linear layer reads of labelled texts or tokens, (n, width), and their targets, (n,) or (n, n_labels)."""
     caught: list[Tensor] = []
-    hook = layer.register_forward_pre_hook(lambda _, inputs: caught.append(inputs[0].detach()))
+    hook = layer.register_forward_pre_hook(lambda _, inputs: caught.append(inputs[0].detach().float()))
     targets = []
     try:
         with torch.no_grad():

@@ -1,0 +1,157 @@
+"""What `fit` makes of a BERT-base teacher: all-mpnet-base-v2 fine-tuned on a corpus, within a fortieth or less of its size.
+
+Of each corpus the teacher is fine-tuned once (fit's own teacher stage), then `fit` runs with that checkpoint as --teacher:
+`small` with a limit of size alone, so that starts, layers and trainings are chosen by the development rows; `tiny` with the
+recipe TINY. Test scores, sizes and times are read from fit's report: int8 ONNX files, p50 of one thread, batch 1, the
+rows' own lengths, all files of a report in turns. Reads ../shared/data; runs resume; results lie beside the page.
+
+    python -m benchmarks.headline [--only banking77,clinc150] [--kinds small,tiny] [--seeds 1] [--runs runs]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+from dataclasses import replace
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from benchmarks.mpnet import NAME, all_mpnet_base
+from edgebert.environment import describe_environment
+from edgebert.job import resolve
+from edgebert.pipeline import fit
+from edgebert.run import write_atomic
+from edgebert.stages import teacher_stage
+from edgebert.types import FitRequest
+
+DATA, RESULTS, PAGE = Path("../shared/data"), Path("benchmarks/results"), Path("benchmarks/headline.md")
+CORPORA: dict[str, tuple[str, tuple[str, ...], float, float]] = {  # name -> task, data, passes and rate of the teacher
+    "banking77": ("classify", ("banking77",), 1.5, 3e-5),
+    "clinc150": ("classify", ("clinc150",), 1.0, 3e-5),
+    "snips": ("ner", ("train=snips/train.conll", "test=snips/validate.conll"), 1.0, 8e-5),
+}
+TINY = {
+    "recipe": "trim-vocab+drop-layers+narrow+kd",
+    "params": {"trim-vocab.size": 8000, "drop-layers.n_layers": 3, "narrow.width": 128, "narrow.replace": 0.0,
+               "kd.hard": 0.9, "kd.replace": 0.0},
+}  # fmt: skip
+KINDS: dict[str, dict[str, Any]] = {"small": {"max_size_mb": 10.9}, "tiny": {"max_size_mb": 3.0, **TINY}}
+
+
+def request_of(corpus: str, **more: Any) -> FitRequest:
+    task, data, *_ = CORPORA[corpus]
+    placed = tuple(f"{split}{mark}{DATA / path}" for split, mark, path in (spec.rpartition("=") for spec in data))
+    return replace(FitRequest(device="pixel6", task=task, data=placed, formats=("onnx",)), **more)
+
+
+def teacher_of(corpus: str, runs: Path) -> Path:
+    """The fine-tuned teacher's checkpoint."""
+    *_, passes, rate = CORPORA[corpus]
+    request = request_of(
+        corpus, teacher=str(all_mpnet_base(runs)), run=str(runs / f"headline-{corpus}-teacher"), teacher_epochs=passes,
+        learning_rate=rate, student="teacher",
+    )  # fmt: skip
+    job = resolve(request, f"python -m benchmarks.headline --only {corpus}", None)
+    try:
+        return teacher_stage(job).path
+    finally:
+        job.run.close()
+
+
+def measured(report: dict[str, Any]) -> dict[str, Any]:
+    """The student's best int8 file and the teacher's files: scores, bytes and p50."""
+    (student,) = (one for one in report["students"] if report["winner"].startswith(f"{one['name']}/"))
+    files = {one["artifact"]["precision"]: one for one in report["teacher"]["artifacts"]}
+    own = next(one for one in student["artifacts"] if report["winner"].endswith(f"/{one['artifact']['name']}"))
+    return {
+        "metric": report["teacher"]["test"]["metric"],
+        "n": report["teacher"]["test"]["n"],
+        "teacher": report["teacher"]["test"]["value"],
+        "student": own["parity"]["score"]["value"],
+        "bytes": {"teacher": files["fp32"]["artifact"]["size_bytes"], "student": own["artifact"]["size_bytes"]},
+        "p50_ms": {"fp32": p50(files["fp32"]), "int8": p50(files["int8"]), "student": p50(own)},
+        "name": student["name"],
+        "recipe": report["environment"]["recipe"],
+        "seconds": round(sum(report["environment"]["seconds"].values())),
+    }
+
+
+def p50(file: dict[str, Any]) -> float:
+    """Here, one thread, the rows' own lengths, in ms."""
+    return next(
+        float(one["p50_ms"])
+        for one in file["latencies"]
+        if (one["device"], one["threads"], one["lengths"]) == ("this-machine", 1, "data")
+    )
+
+
+def write_page(results: dict[str, Any]) -> None:
+    lines = [
+        "# Small students of a BERT-base teacher", "",
+        f"{NAME} (MPNet, 12 layers of width 768) fine-tuned on the corpus, and what `fit` makes of it, by",
+        "`python -m benchmarks.headline`. `small`: defaults with --max-size-mb 10.9. `tiny`: 3 layers of width 128 by `narrow`.",
+        "Scores on the test rows: of the teacher in torch, of the student's int8 ONNX file. Times: ONNX Runtime, one thread,",
+        "batch 1, the rows' own lengths, the files of a run in turns, p50 of the quietest tenth of blocks; the ratios are of",
+        "the student's int8 file to the teacher's float32 file and to its int8 file. Means over seeds.", "",
+        "| corpus | student | metric, n | teacher | student | kept | MB | of the size | faster than fp32 | than int8 | seeds |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+    ]  # fmt: skip
+    for name, seeds in results["cells"].items():
+        cells = list(seeds.values())
+        if not cells:
+            continue
+        first = cells[0]
+        theirs, ours = (statistics.mean(100 * one[key] for one in cells) for key in ("teacher", "student"))
+        fp32, int8 = (
+            statistics.mean(one["p50_ms"][key] / one["p50_ms"]["student"] for one in cells) for key in ("fp32", "int8")
+        )
+        size = first["bytes"]
+        lines.append(
+            f"| {name} | {first['name']}: `{first['recipe']}` | {first['metric']}, {first['n']} | {theirs:.2f} | {ours:.2f} "
+            f"| {100 * ours / theirs:.1f} % | {size['student'] / 1e6:.2f} | 1/{size['teacher'] / size['student']:.0f} "
+            f"| {fp32:.1f}x | {int8:.1f}x | {len(cells)} |"
+        )
+    environment = results["environment"]
+    versions = ", ".join(
+        f"{one} {environment['versions'][one]}" for one in ("edgebert", "torch", "transformers", "onnxruntime")
+    )
+    lines += ["", f"{results['date']}, {environment['hardware']['processor']}, {versions}"]
+    PAGE.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", default=",".join(CORPORA), help="corpora, by comma")
+    parser.add_argument("--kinds", default=",".join(KINDS))
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--runs", type=Path, default=Path("runs"))
+    options = parser.parse_args()
+    place = RESULTS / "headline.json"
+    results = json.loads(place.read_text(encoding="utf-8")) if place.exists() else {"cells": {}}
+    for corpus in options.only.split(","):
+        teacher = teacher_of(corpus, options.runs)
+        for kind in options.kinds.split(","):
+            cell = results["cells"].setdefault(f"{corpus}, {kind}", {})
+            for seed in range(options.seeds):
+                if str(seed) in cell:
+                    continue
+                run = options.runs / f"headline-{corpus}-{kind}-{seed}"
+                request = request_of(
+                    corpus, teacher=str(teacher), run=str(run), seed=seed, max_drop=100.0, **KINDS[kind]
+                )
+                fit(request, command=f"python -m benchmarks.headline --only {corpus} --kinds {kind}", on_event=None)
+                report = json.loads((run / "report" / "report.json").read_text(encoding="utf-8"))
+                cell[str(seed)] = measured(report)
+                print(corpus, kind, seed, cell[str(seed)], flush=True)
+                results["environment"], results["date"] = (
+                    describe_environment(),
+                    f"{datetime.now(timezone.utc):%Y-%m-%d}",
+                )
+                write_atomic(place, json.dumps(results, indent=1))
+                write_page(results)
+
+
+if __name__ == "__main__":
+    main()
