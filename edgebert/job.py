@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from random import Random
 from typing import Any
 
 from edgebert import registry
 from edgebert.budget.limits import budget_of
+from edgebert.data.nearest_texts import most_alike
 from edgebert.data.several import load_data
 from edgebert.data.unlabelled import Unlabelled, read_unlabelled
 from edgebert.devices import load_device
@@ -46,7 +46,7 @@ from edgebert.starting import (
 from edgebert.tasks import Task
 from edgebert.teachers import TeacherSource, find_teacher
 from edgebert.teachers.fitting import has_dropout, has_fitting_head, new_head
-from edgebert.types import Budget, Candidate, Dataset, DeviceProfile, Effort, FitRequest, Recipe, TrainSettings
+from edgebert.types import Budget, Candidate, Dataset, DeviceProfile, Effort, FitRequest, Recipe, Row, TrainSettings
 
 DEFAULT_LENGTH = 128
 RUNS = "runs"
@@ -163,7 +163,7 @@ def resolve(request: FitRequest, command: str, on_event: Callable[[dict[str, Any
         request.unlabelled, task, tokenizer,
         encoding=request.encoding, labelled=dataset.splits, labels=dataset.labels,
     )  # fmt: skip
-    unlabelled = _afforded(unlabelled, request)
+    unlabelled = _afforded(unlabelled, request, dataset.splits["train"])
     notes += unlabelled.notes
     notes += _text_notes(recipe, unlabelled)
     default = Path(RUNS) / f"{slug(task.name)}-{slug(dataset.source.name)}-{slug(device.name)}"
@@ -220,15 +220,16 @@ def _check_answer_kinds(recipe: Recipe, task: Task, source: TeacherSource, label
             raise RequestError(what, where=f"{name}.calibrate", hint="Leave it at false.")
 
 
-def _afforded(unlabelled: Unlabelled, request: FitRequest) -> Unlabelled:
-    """As many unlabelled rows as --effort reads once, drawn with the seed; all where --epochs says how often."""
+def _afforded(unlabelled: Unlabelled, request: FitRequest, train: Sequence[Row]) -> Unlabelled:
+    """As many unlabelled rows as --effort reads once, those most like the training rows; all where --epochs says how
+    often."""
     n, most = len(unlabelled.rows), EFFORTS[request.effort].visits
     if n <= most or request.epochs:
         return unlabelled
-    chosen = sorted(Random(request.seed).sample(range(n), most))
-    note = (
-        f"{most} of {n} unlabelled texts are learnt from, drawn by the seed: --epochs 1 or a higher --effort reads more"
-    )
+    texts, own = ([row.identity for row in rows] for rows in (unlabelled.rows, train))
+    chosen = most_alike(texts, own, most, request.seed)
+    note = f"{most} of {n} unlabelled texts are learnt from, those most like the training rows: --epochs 1 or a higher "
+    note += "--effort reads more"
     return Unlabelled(
         tuple(unlabelled.rows[i] for i in chosen),
         digest((unlabelled.sha256, most, request.seed), 64),

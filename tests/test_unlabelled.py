@@ -219,13 +219,16 @@ def test_passes_over_all_rows_come_near_the_visits_of_the_effort(n_rows: int, n_
     assert EFFORTS["standard"].text_epochs(n_rows, n_unlabelled) == passes
 
 
-def test_more_text_than_is_read_once_is_drawn_by_the_seed() -> None:
-    many = Unlabelled(tuple(rows(*(f"text {i}" for i in range(15_010)))), "sum", ("15010 unlabelled texts",))
+def test_of_more_text_than_is_read_once_the_most_alike_is() -> None:
+    others = [f"quarterly revenue fell {i}" for i in range(10)]
+    texts = [*others[:5], *(f"a flight to boston {i}" for i in range(15_000)), *others[5:]]
+    many = Unlabelled(tuple(rows(*texts)), "sum", ("15010 unlabelled texts",))
 
     def afforded(**options: object) -> Unlabelled:
-        return _afforded(many, FitRequest(device="here", task="classify", effort="quick", **options))
+        request = FitRequest(device="here", task="classify", effort="quick", **options)
+        return _afforded(many, request, rows("show me flights from boston", "the flight to denver"))
 
     first, again, other = afforded(), afforded(), afforded(seed=1)
-    assert len(first.rows) == 15_000 and first == again and first.sha256 not in ("sum", other.sha256)
-    assert "15000 of 15010 unlabelled texts are learnt from, drawn by the seed" in first.notes[-1]
+    assert first.rows == many.rows[5:-5] and first == again and first.sha256 not in ("sum", other.sha256)
+    assert "15000 of 15010 unlabelled texts are learnt from, those most like the training rows" in first.notes[-1]
     assert afforded(epochs=1.0) is many
