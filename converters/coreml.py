@@ -178,8 +178,9 @@ def _save(model: Any, source: Source, precision: str, wanted: Plan, folder: Path
 
 
 def _make_reproducible(package: Path) -> None:
-    """Equal models as equal bytes: coremltools draws the manifest's identifiers at random, and protobuf writes the
-    entries of a map in an order that changes from process to process."""
+    """Equal models as equal bytes: coremltools draws the manifest's identifiers at random and writes the day into the
+    metadata, and protobuf writes the entries of a map in an order that changes from process to process."""
+    from coremltools.models import _METADATA_CONVERSION_DATE
     from coremltools.proto import Model_pb2
 
     manifest = package / "Manifest.json"
@@ -195,6 +196,7 @@ def _make_reproducible(package: Path) -> None:
     for path in package.rglob("*.mlmodel"):
         spec = Model_pb2.Model()
         spec.ParseFromString(path.read_bytes())
+        spec.description.metadata.userDefined.pop(_METADATA_CONVERSION_DATE, None)
         path.write_bytes(spec.SerializeToString(deterministic=True))
 
 

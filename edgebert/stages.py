@@ -230,7 +230,7 @@ def convert_stage(job: Fit, name: str, model: Stage) -> Stage:
         "rows": (TRIAL_ROWS, CALIBRATION_ROWS),
         "lengths": job.lengths,
     }
-    return job.run.stage(f"convert-{name}", inputs, make, version=6)
+    return job.run.stage(f"convert-{name}", inputs, make, version=7)
 
 
 def _source(job: Fit, student: Student, folder: Path) -> Source:

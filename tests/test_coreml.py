@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import datetime
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -93,6 +94,20 @@ def test_float32_is_torch(source: Source, exported: Artifact) -> None:
         assert difference(session, source, rows) < 1e-5
     assert exported.options == {"shape": "enumerated", "lengths": [12, 24], "minimum_ios": 18}
     assert [item.name for item in exported.path.parent.iterdir()] == ["model.mlpackage"]
+
+
+def test_the_same_bytes_on_another_day(
+    source: Source, exported: Artifact, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Later(datetime.date):
+        @classmethod
+        def today(cls) -> Later:
+            return cls(2031, 5, 17)
+
+    monkeypatch.setattr("coremltools.converters._converters_entry.date", Later)
+    again = export(source, tmp_path)
+    assert again.sha256 == exported.sha256
+    assert not any(b"2031-05-17" in path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
 
 
 def test_a_session_leaves_torchs_threads_as_they_were(exported: Artifact) -> None:
