@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -11,14 +12,26 @@ import pytest
 import torch
 
 from edgebert import registry
-from edgebert.modeling.checkpoint import load_config, load_model, load_tokenizer, save_checkpoint
-from edgebert.modeling.headed import HeadedEncoder
+from edgebert.methods import Workshop
+from edgebert.modeling.checkpoint import (
+    copy_student,
+    load_config,
+    load_model,
+    load_student,
+    load_tokenizer,
+    n_parameters,
+    save_checkpoint,
+)
+from edgebert.modeling.headed import HeadedEncoder, answers
+from edgebert.modeling.rebuild import auto_model_of
+from edgebert.search.cost import count_parameters
+from edgebert.search.plan import possible_shapes
 from edgebert.teachers import find_teacher
 from edgebert.teachers.fitting import fine_tuned, fitting_head, has_fitting_head, new_head
 from edgebert.training.loop import collate
 from edgebert.training.probe import _read, fit_head
 from edgebert.training.run import evaluate, read_rows
-from edgebert.types import Dataset, DataSource, Row, Student, TrainSettings
+from edgebert.types import Dataset, DataSource, MethodCall, Recipe, Row, Student, TrainSettings
 from tests.conftest import make_checkpoint
 
 SETTINGS = TrainSettings(epochs=1, batch_size=16, learning_rate=1e-3, max_length=32)
@@ -143,3 +156,31 @@ def test_a_pooled_teacher_is_known_again_with_fewer_labels_too(pooled: Path, tmp
     assert load_model(tmp_path / "cut", "HeadedEncoder")[0].heads["head"].classifier.out_features == 2
     assert new_head(tmp_path / "made", task, ("a", "b"))[1]["edgebert_heads"][0]["reads"] == "mean"
     assert load_config(tmp_path / "made").problem_type == "single_label_classification"
+
+
+LOOK_AT_HEADS = ("bilstm", "conv", "kd", "mtdnn-kd", "multi-teacher", "narrow", "pkd", "static", "theseus")
+SERVING = [
+    pytest.param(name, marks=() if name in LOOK_AT_HEADS else pytest.mark.slow)
+    for name, one in sorted(registry.methods().items())
+    if not one.heads or "sequence-classification" in one.heads
+]
+
+
+@pytest.mark.parametrize("name", SERVING)
+def test_each_method_serves_a_pooled_head(name: str, pooled: Path, tmp_path: Path) -> None:
+    teacher, method, rows = opened(pooled), registry.method(name), texts(12)
+    params = method.read_params(method.toy)
+    recipe = Recipe((MethodCall(name, params),))
+    config = copy.deepcopy(teacher.model.config)
+    ((_, _, predicted),) = possible_shapes(config, recipe, registry.methods(), config)
+    shop = Workshop(teacher.model, registry.task("classify"), LABELS, rows[:8], rows[8:], SETTINGS, tmp_path / "work")
+    student = method.apply(copy_student(teacher.model, teacher.tokenizer), shop, **params)
+    assert n_parameters(student.model) == count_parameters(predicted, auto_model_of(predicted))
+    save_checkpoint(tmp_path / "saved", student, pooled)
+    again = load_student(tmp_path / "saved")
+    ids = torch.tensor([[2, 10, 11, 12, 3], [2, 10, 3, 0, 0]])
+    given = {"input_ids": ids, "attention_mask": (ids != 0).long()}
+    found, same = (answers(one, one(**given), given["attention_mask"]) for one in (student.model.eval(), again.model))
+    assert found["logits"].shape == (2, 3) and torch.allclose(found["logits"], same["logits"], atol=1e-5)
+    alone = student.model(input_ids=ids[1:, :3], attention_mask=torch.ones(1, 3, dtype=torch.int64))
+    assert torch.allclose(answers(student.model, alone, None)["logits"][0], found["logits"][1], atol=1e-4)
