@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import json
 import os
 import random
 from collections.abc import Iterator
@@ -120,6 +121,21 @@ def toy_labels(toy_rows: list[Row]) -> tuple[str, ...]:
 def toy_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A BERT encoder without a head: 4 layers, width 32, with a tokenizer of 120 pieces, random weights."""
     return make_checkpoint(tmp_path_factory.mktemp("toy"))
+
+
+@pytest.fixture(scope="session")
+def pooled_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The toy checkpoint as one of sentence-transformers, whose vectors are the mean of its states."""
+    folder = make_checkpoint(tmp_path_factory.mktemp("pooled"))
+    (folder / "1_Pooling").mkdir()
+    said = {"word_embedding_dimension": 32, "pooling_mode_mean_tokens": True}
+    (folder / "1_Pooling" / "config.json").write_text(json.dumps(said), encoding="utf-8")
+    listed = [
+        {"idx": i, "name": str(i), "path": path, "type": f"sentence_transformers.models.{kind}"}
+        for i, (path, kind) in enumerate((("", "Transformer"), ("1_Pooling", "Pooling")))
+    ]
+    (folder / "modules.json").write_text(json.dumps(listed), encoding="utf-8")
+    return folder
 
 
 @pytest.fixture

@@ -101,8 +101,8 @@ ASKED: dict[str, tuple[str, ...]] = {
 
 
 @pytest.mark.parametrize("kind", MAKERS)
-def test_a_task_goes_all_the_way(kind: str, toy_checkpoint: Path, tmp_path: Path) -> None:
-    result = fitted(kind, toy_checkpoint, tmp_path)
+def test_a_task_goes_all_the_way(kind: str, toy_checkpoint: Path, pooled_checkpoint: Path, tmp_path: Path) -> None:
+    result = fitted(kind, pooled_checkpoint if kind == "multi" else toy_checkpoint, tmp_path)
     assert result.bundle is not None, result.report.failures
     (student,) = result.report.students
     for artifact in student.artifacts:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -32,7 +31,6 @@ from edgebert.training.loop import collate
 from edgebert.training.probe import _read, fit_head
 from edgebert.training.run import evaluate, read_rows
 from edgebert.types import Dataset, DataSource, MethodCall, Recipe, Row, Student, TrainSettings
-from tests.conftest import make_checkpoint
 
 SETTINGS = TrainSettings(epochs=1, batch_size=16, learning_rate=1e-3, max_length=32)
 LABELS = ("go", "stay", "wait")
@@ -49,22 +47,6 @@ def texts(n: int) -> list[Row]:
     return rows
 
 
-@pytest.fixture(scope="module")
-def pooled(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A checkpoint of sentence-transformers whose vectors are the mean of its states."""
-    folder = make_checkpoint(tmp_path_factory.mktemp("pooled"))
-    (folder / "1_Pooling").mkdir()
-    said = {"word_embedding_dimension": 32, "pooling_mode_mean_tokens": True}
-    (folder / "1_Pooling" / "config.json").write_text(json.dumps(said))
-    modules = [("", "Transformer"), ("1_Pooling", "Pooling")]
-    listed = [
-        {"idx": i, "name": str(i), "path": path, "type": f"sentence_transformers.models.{kind}"}
-        for i, (path, kind) in enumerate(modules)
-    ]
-    (folder / "modules.json").write_text(json.dumps(listed))
-    return folder
-
-
 def opened(folder: Path, task: str = "classify", labels: tuple[str, ...] = LABELS) -> Student:
     torch.manual_seed(0)
     auto_model, settings = new_head(folder, registry.task(task), labels)
@@ -73,10 +55,10 @@ def opened(folder: Path, task: str = "classify", labels: tuple[str, ...] = LABEL
     return Student(model, load_tokenizer(folder))
 
 
-def test_pooled_head_is_the_logistic_regression_of_scikit_learn(pooled: Path) -> None:
+def test_pooled_head_is_the_logistic_regression_of_scikit_learn(pooled_checkpoint: Path) -> None:
     from sklearn.linear_model import LogisticRegression
 
-    student, task, rows = opened(pooled), registry.task("classify"), texts(90)
+    student, task, rows = opened(pooled_checkpoint), registry.task("classify"), texts(90)
     assert fit_head(student, task, LABELS, rows, SETTINGS)
     features, outputs = read_rows(student, task, LABELS, rows, 32)
     ours = torch.softmax(torch.tensor(np.stack([one["logits"] for one in outputs])), -1).numpy()
@@ -94,9 +76,11 @@ def test_pooled_head_is_the_logistic_regression_of_scikit_learn(pooled: Path) ->
     assert np.abs(ours - theirs).max() < 0.02
 
 
-def test_more_rows_than_are_read_are_thinned_out_evenly(pooled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_more_rows_than_are_read_are_thinned_out_evenly(
+    pooled_checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("edgebert.training.probe.MOST", 30)
-    thinned, same = opened(pooled), opened(pooled)
+    thinned, same = opened(pooled_checkpoint), opened(pooled_checkpoint)
     task, rows = registry.task("classify"), sorted(texts(90), key=lambda row: row.labels)
     fit_head(thinned, task, LABELS, rows, SETTINGS)
     fit_head(same, task, LABELS, rows[::3], SETTINGS)
@@ -104,13 +88,13 @@ def test_more_rows_than_are_read_are_thinned_out_evenly(pooled: Path, monkeypatc
     assert evaluate(thinned, task, LABELS, rows, "dev", 32).value > 0.8
 
 
-def test_several_labels_a_text(pooled: Path) -> None:
+def test_several_labels_a_text(pooled_checkpoint: Path) -> None:
     task = replace(registry.task("classify"), multi_label=True)
     rows = [replace(row, labels=(*row.labels, "wait") if i % 2 and row.labels != ("wait",) else row.labels)
             for i, row in enumerate(texts(90)) if i % 7]  # fmt: skip
-    auto_model, settings = new_head(pooled, task, LABELS)
-    model, _ = load_model(pooled, auto_model, LABELS, settings=settings)
-    student = Student(model, load_tokenizer(pooled))
+    auto_model, settings = new_head(pooled_checkpoint, task, LABELS)
+    model, _ = load_model(pooled_checkpoint, auto_model, LABELS, settings=settings)
+    student = Student(model, load_tokenizer(pooled_checkpoint))
     before = evaluate(student, task, LABELS, rows, "dev", 32).value
     assert fit_head(student, task, LABELS, rows, SETTINGS)
     assert evaluate(student, task, LABELS, rows, "dev", 32).value > max(0.6, before)
@@ -131,18 +115,18 @@ def test_head_over_the_first_token_stays_random(toy_checkpoint: Path) -> None:
     assert all(torch.equal(value, student.model.state_dict()[name]) for name, value in before.items())
 
 
-def test_rows_without_labels_leave_the_head(pooled: Path) -> None:
-    assert not fit_head(opened(pooled), registry.task("classify"), LABELS, [Row(text="monday")], SETTINGS)
+def test_rows_without_labels_leave_the_head(pooled_checkpoint: Path) -> None:
+    assert not fit_head(opened(pooled_checkpoint), registry.task("classify"), LABELS, [Row(text="monday")], SETTINGS)
 
 
-def test_a_pooled_teacher_is_known_again_with_fewer_labels_too(pooled: Path, tmp_path: Path) -> None:
+def test_a_pooled_teacher_is_known_again_with_fewer_labels_too(pooled_checkpoint: Path, tmp_path: Path) -> None:
     task, rows = registry.task("classify"), texts(60)
     splits = {"train": tuple(rows), "dev": tuple(rows[:20]), "test": tuple(rows[20:40])}
     data = Dataset(splits, LABELS, DataSource("toy", "", "", "0"))
-    source = find_teacher(str(pooled))
+    source = find_teacher(str(pooled_checkpoint))
     student = fine_tuned(source, data, task, SETTINGS, tmp_path / "work")
     assert isinstance(student.model, HeadedEncoder)
-    save_checkpoint(tmp_path / "made", student, pooled)
+    save_checkpoint(tmp_path / "made", student, pooled_checkpoint)
     assert has_fitting_head(tmp_path / "made", task, LABELS)
     found = fitting_head(tmp_path / "made", task, ("wait", "go"))
     assert found.model is not None
@@ -152,7 +136,7 @@ def test_a_pooled_teacher_is_known_again_with_fewer_labels_too(pooled: Path, tmp
         model(input_ids=ids, attention_mask=torch.ones_like(ids)).logits for model in (student.model, found.model)
     )
     assert torch.allclose(cut, whole[:, [2, 0]], atol=1e-6)
-    save_checkpoint(tmp_path / "cut", Student(found.model, student.tokenizer), pooled)
+    save_checkpoint(tmp_path / "cut", Student(found.model, student.tokenizer), pooled_checkpoint)
     assert load_model(tmp_path / "cut", "HeadedEncoder")[0].heads["head"].classifier.out_features == 2
     assert new_head(tmp_path / "made", task, ("a", "b"))[1]["edgebert_heads"][0]["reads"] == "mean"
     assert load_config(tmp_path / "made").problem_type == "single_label_classification"
@@ -167,8 +151,8 @@ SERVING = [
 
 
 @pytest.mark.parametrize("name", SERVING)
-def test_each_method_serves_a_pooled_head(name: str, pooled: Path, tmp_path: Path) -> None:
-    teacher, method, rows = opened(pooled), registry.method(name), texts(12)
+def test_each_method_serves_a_pooled_head(name: str, pooled_checkpoint: Path, tmp_path: Path) -> None:
+    teacher, method, rows = opened(pooled_checkpoint), registry.method(name), texts(12)
     params = method.read_params(method.toy)
     recipe = Recipe((MethodCall(name, params),))
     config = copy.deepcopy(teacher.model.config)
@@ -176,7 +160,7 @@ def test_each_method_serves_a_pooled_head(name: str, pooled: Path, tmp_path: Pat
     shop = Workshop(teacher.model, registry.task("classify"), LABELS, rows[:8], rows[8:], SETTINGS, tmp_path / "work")
     student = method.apply(copy_student(teacher.model, teacher.tokenizer), shop, **params)
     assert n_parameters(student.model) == count_parameters(predicted, auto_model_of(predicted))
-    save_checkpoint(tmp_path / "saved", student, pooled)
+    save_checkpoint(tmp_path / "saved", student, pooled_checkpoint)
     again = load_student(tmp_path / "saved")
     ids = torch.tensor([[2, 10, 11, 12, 3], [2, 10, 3, 0, 0]])
     given = {"input_ids": ids, "attention_mask": (ids != 0).long()}
