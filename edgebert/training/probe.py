@@ -26,7 +26,7 @@ from edgebert.types import Row, Student, TrainSettings
 if TYPE_CHECKING:
     from edgebert.tasks import Task
 
-MOST = 5000  # rows that are read
+MOST = 3000  # rows that are read: the training that follows reads all
 BATCH = 64
 ITERATIONS = 100
 SPREAD = 0.5  # standard deviation before a tanh, where it is nearly a straight line
