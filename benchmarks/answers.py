@@ -15,10 +15,11 @@ import random
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from benchmarks.methods import CORPORA, EVENLY, RESULTS, _placed
+from benchmarks.methods import CORPORA, EVENLY, RESULTS, placed
 from edgebert.data.unlabelled import Unlabelled
 from edgebert.environment import describe_environment
 from edgebert.job import Fit, resolve
@@ -67,7 +68,7 @@ def open_job(corpus: str, n_rows: int, runs: Path) -> tuple[Fit, tuple[Any, ...]
     """A fit on n_rows of the corpus's training split, scored on others of it, and the rest of them without labels."""
     wanted = CORPORA[corpus]
     request = FitRequest(
-        device="pixel6", task=wanted["task"], data=tuple(_placed(spec) for spec in wanted["data"]),
+        device="pixel6", task=wanted["task"], data=tuple(placed(spec) for spec in wanted["data"]),
         recipe="drop-layers+kd", formats=("onnx",), params={"drop-layers.n_layers": 3}, candidates=1,
         run=str(runs / f"answers-{corpus}-{n_rows}"), mixed_precision="bf16", batch_size=BATCH,
     )  # fmt: skip
@@ -117,7 +118,7 @@ def run(corpus: str, n_rows: int, lines: Sequence[Line], seeds: int, runs: Path)
                 scores = cell["lines"].setdefault(line.name, {})
                 scores[str(seed)] = run_line(job, line, texts, seed, teacher)
                 print(f"{corpus} {n_rows} {line.name} seed {seed}: {scores[str(seed)]}", flush=True)
-                found["environment"] = describe_environment()
+                found["environment"], found["date"] = describe_environment(), f"{datetime.now(timezone.utc):%Y-%m-%d}"
                 write_atomic(FOUND, json.dumps(found, indent=1))
     finally:
         job.run.close()
@@ -156,7 +157,7 @@ def write() -> None:
         "those of the student: the standard error of a share of 85 % of 700 rows is 1.3 points.",
     ]
     for title, cell in found.items():
-        if title == "environment" or not cell["lines"]:
+        if title in ("environment", "date") or not cell["lines"]:
             continue
         teacher = cell["teacher"]
         text += ["", f"## {title}: {teacher['metric']}, n = {teacher['n']}", ""]
@@ -171,11 +172,11 @@ def write() -> None:
         text += [_row(line.name, cell["lines"][line.name], mean) for line in LINES if line.name in cell["lines"]]
         if missing := [line.name for line in LINES if line.name not in cell["lines"]]:
             text += ["", f"Not run: {'; '.join(missing)}."]
-    text += ["", "## How", "", f"- {json.dumps(found.get('environment', {}).get('hardware', {}))}", LESSONS]
-    write_atomic(PAGE, "\n".join(text).rstrip() + "\n")
-
-
-LESSONS = ""
+    environment = found["environment"]
+    versions = ", ".join(f"{name} {environment['versions'][name]}" for name in ("edgebert", "torch", "transformers"))
+    hardware = environment["hardware"]
+    text += ["", f"{found['date']}, {hardware['processor']}, {hardware['cores']} core(s), {versions}"]
+    write_atomic(PAGE, "\n".join(text) + "\n")
 
 
 def main() -> None:

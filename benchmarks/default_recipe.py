@@ -22,6 +22,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+from benchmarks.methods import RESULTS, placed
 from edgebert import registry
 from edgebert.environment import describe_environment
 from edgebert.infer import run_features
@@ -37,7 +38,7 @@ from edgebert.teachers.fitting import taught
 from edgebert.training.run import evaluate, pad_id
 from edgebert.types import Budget, Candidate, FitRequest, MethodCall, Recipe
 
-DATA, RESULTS, PAGE = Path("../shared/data"), Path("benchmarks/results"), Path("benchmarks/default_recipe.md")
+PAGE = Path("benchmarks/default_recipe.md")
 LAYERS = 3  # of the six of all-MiniLM-L6-v2
 CORPORA: dict[str, tuple[str, tuple[str, ...]]] = {  # name -> task, data
     "banking77": ("classify", ("banking77",)),
@@ -52,9 +53,8 @@ CORPORA: dict[str, tuple[str, tuple[str, ...]]] = {  # name -> task, data
 def open_job(corpus: str, rows: str, runs: Path) -> tuple[Fit, Stage]:
     """The corpus with so many training rows, drawn with seed 0, and its teacher, which learnt from them."""
     task, data = CORPORA[corpus]
-    placed = tuple(f"{split}{mark}{DATA / path}" for split, mark, path in (spec.rpartition("=") for spec in data))
     request = FitRequest(
-        device="pixel6", task=task, data=placed, formats=("onnx",), run=str(runs / f"default-{corpus}-{rows}"),
+        device="pixel6", task=task, data=tuple(map(placed, data)), formats=("onnx",), run=str(runs / f"default-{corpus}-{rows}"),
         params={"drop-layers.n_layers": LAYERS}, candidates=1,
     )  # fmt: skip
     job = resolve(request, f"python -m benchmarks.default_recipe --only {corpus}", None)
@@ -126,9 +126,11 @@ def run_cell(corpus: str, rows: str, seeds: int, runs: Path, found: dict[str, An
             (candidate,) = (c for c in with_choice(plan, choice, n_candidates=1).candidates if c.taken)
             students = {"default": candidate, **controls_of(candidate)}
             stages = trained(job, students, teacher)
+            one_of = {stage.key: name for name, stage in stages.items()}
+            scores = {key: int8_score(job, students[name].name, stages[name]) for key, name in one_of.items()}
             found["seeds"][str(seed)] = {
                 "recipe": recipe_text(candidate.recipe),
-                **{name: int8_score(job, students[name].name, stage) for name, stage in stages.items()},
+                **{name: scores[stage.key] for name, stage in stages.items()},
                 "seconds": {"trials": trials_s, **{name: round(stage.seconds) for name, stage in stages.items()}},
             }
             print(corpus, rows, seed, found["seeds"][str(seed)], flush=True)

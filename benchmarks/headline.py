@@ -13,11 +13,11 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+from benchmarks.methods import RESULTS, placed
 from benchmarks.mpnet import NAME, all_mpnet_base
 from edgebert.environment import describe_environment
 from edgebert.job import resolve
@@ -26,7 +26,7 @@ from edgebert.run import write_atomic
 from edgebert.stages import teacher_stage
 from edgebert.types import FitRequest
 
-DATA, RESULTS, PAGE = Path("../shared/data"), Path("benchmarks/results"), Path("benchmarks/headline.md")
+PAGE = Path("benchmarks/headline.md")
 CORPORA: dict[str, tuple[str, tuple[str, ...], float, float]] = {  # name -> task, data, passes and rate of the teacher
     "banking77": ("classify", ("banking77",), 1.5, 3e-5),
     "clinc150": ("classify", ("clinc150",), 1.0, 3e-5),
@@ -42,8 +42,7 @@ KINDS: dict[str, dict[str, Any]] = {"small": {"max_size_mb": 10.9}, "tiny": {"ma
 
 def request_of(corpus: str, **more: Any) -> FitRequest:
     task, data, *_ = CORPORA[corpus]
-    placed = tuple(f"{split}{mark}{DATA / path}" for split, mark, path in (spec.rpartition("=") for spec in data))
-    return replace(FitRequest(device="pixel6", task=task, data=placed, formats=("onnx",)), **more)
+    return FitRequest(device="pixel6", task=task, data=tuple(map(placed, data)), formats=("onnx",), **more)
 
 
 def teacher_of(corpus: str, runs: Path) -> Path:
@@ -61,10 +60,10 @@ def teacher_of(corpus: str, runs: Path) -> Path:
 
 
 def measured(report: dict[str, Any]) -> dict[str, Any]:
-    """The student's best int8 file and the teacher's files: scores, bytes and p50."""
-    (student,) = (one for one in report["students"] if report["winner"].startswith(f"{one['name']}/"))
+    """The student's int8 file, also where parity rejected it, and the teacher's files: scores, bytes and p50."""
+    (student,) = report["students"]
     files = {one["artifact"]["precision"]: one for one in report["teacher"]["artifacts"]}
-    own = next(one for one in student["artifacts"] if report["winner"].endswith(f"/{one['artifact']['name']}"))
+    own = next(one for one in student["artifacts"] if one["artifact"]["precision"] == "int8")
     return {
         "metric": report["teacher"]["test"]["metric"],
         "n": report["teacher"]["test"]["n"],
@@ -73,18 +72,17 @@ def measured(report: dict[str, Any]) -> dict[str, Any]:
         "bytes": {"teacher": files["fp32"]["artifact"]["size_bytes"], "student": own["artifact"]["size_bytes"]},
         "p50_ms": {"fp32": p50(files["fp32"]), "int8": p50(files["int8"]), "student": p50(own)},
         "name": student["name"],
+        "rejected": {"teacher": files["int8"]["parity"]["failures"], "student": own["parity"]["failures"]},
         "recipe": report["environment"]["recipe"],
         "seconds": round(sum(report["environment"]["seconds"].values())),
     }
 
 
 def p50(file: dict[str, Any]) -> float:
-    """Here, one thread, the rows' own lengths, in ms."""
-    return next(
-        float(one["p50_ms"])
-        for one in file["latencies"]
-        if (one["device"], one["threads"], one["lengths"]) == ("this-machine", 1, "data")
-    )
+    """Here, one thread, the rows' own lengths, in ms; not a number where the file was not timed."""
+    wanted = ("this-machine", 1, "data")
+    found = [one["p50_ms"] for one in file["latencies"] if (one["device"], one["threads"], one["lengths"]) == wanted]
+    return float(found[0]) if found else float("nan")
 
 
 def write_page(results: dict[str, Any]) -> None:
@@ -94,10 +92,12 @@ def write_page(results: dict[str, Any]) -> None:
         "`python -m benchmarks.headline`. `small`: defaults with --max-size-mb 10.9. `tiny`: 3 layers of width 128 by `narrow`.",
         "Scores on the test rows: of the teacher in torch, of the student's int8 ONNX file. Times: ONNX Runtime, one thread,",
         "batch 1, the rows' own lengths, the files of a run in turns, p50 of the quietest tenth of blocks; the ratios are of",
-        "the student's int8 file to the teacher's float32 file and to its int8 file. Means over seeds.", "",
+        "the student's int8 file to the teacher's float32 file and to its int8 file, nan where one was not timed. Means over",
+        "seeds.", "",
         "| corpus | student | metric, n | teacher | student | kept | MB | of the size | faster than fp32 | than int8 | seeds |",
         "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     ]  # fmt: skip
+    notes: list[str] = []
     for name, seeds in results["cells"].items():
         cells = list(seeds.values())
         if not cells:
@@ -113,6 +113,13 @@ def write_page(results: dict[str, Any]) -> None:
             f"| {100 * ours / theirs:.1f} % | {size['student'] / 1e6:.2f} | 1/{size['teacher'] / size['student']:.0f} "
             f"| {fp32:.1f}x | {int8:.1f}x | {len(cells)} |"
         )
+        notes += [
+            f"{name}, seed {seed}: the int8 file of the {whose} was rejected: {failures[0]}."
+            for seed, one in seeds.items()
+            for whose, failures in one["rejected"].items()
+            if failures
+        ]
+    lines += ["", *notes]
     environment = results["environment"]
     versions = ", ".join(
         f"{one} {environment['versions'][one]}" for one in ("edgebert", "torch", "transformers", "onnxruntime")

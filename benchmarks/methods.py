@@ -141,7 +141,7 @@ LINES = (
 def open_job(corpus: str, runs: Path) -> tuple[Fit, Stage]:
     """The corpus's teacher, which learnt from all rows, and the students' job, whose rows are cut to CAPS."""
     wanted = CORPORA[corpus]
-    specs = tuple(_placed(spec) for spec in wanted["data"])
+    specs = tuple(placed(spec) for spec in wanted["data"])
     other = dict(wanted.get("teacher_request", {}))
     if "teacher" in wanted:
         other["teacher"] = str(wanted["teacher"](runs))
@@ -162,7 +162,7 @@ def open_job(corpus: str, runs: Path) -> tuple[Fit, Stage]:
     return job, teacher
 
 
-def _placed(spec: str) -> str:
+def placed(spec: str) -> str:
     head, mark, path = spec.rpartition("=")
     return f"{head}{mark}{DATA / path}"
 

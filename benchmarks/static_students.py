@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks._model2vec import Classifier, distilled
+from benchmarks.methods import DATA, RESULTS, placed
 from edgebert import registry
 from edgebert.environment import describe_environment
 from edgebert.infer import pad_batch
@@ -34,7 +35,6 @@ from edgebert.run import Stage, write_atomic
 from edgebert.stages import compress_stage, convert_stage, teacher_stage, verify_stage
 from edgebert.types import Budget, FitRequest
 
-DATA, RESULTS = Path("../shared/data"), Path("benchmarks/results")
 CORPORA = {
     "banking77": ("banking77",),
     "snips": ("train=snips/train.jsonl", "test=snips/validate.jsonl"),
@@ -47,7 +47,7 @@ RAW, TUNED = "all-MiniLM-L6-v2", "its fine-tuned form"
 def open_job(corpus: str, runs: Path) -> tuple[Fit, Stage]:
     """The corpus's rows in scope, and all-MiniLM-L6-v2 fine-tuned on those to train on, as `fit` does it."""
     request = FitRequest(
-        device="pixel6", task="classify", data=tuple(map(_placed, CORPORA[corpus])), recipe="trim-vocab+static",
+        device="pixel6", task="classify", data=tuple(map(placed, CORPORA[corpus])), recipe="trim-vocab+static",
         params={"trim-vocab.size": VOCABULARY, "static.width": WIDTH}, formats=("onnx",),
         run=str(runs / f"static-{corpus}"), candidates=1, mixed_precision="bf16",
     )  # fmt: skip
@@ -57,11 +57,6 @@ def open_job(corpus: str, runs: Path) -> tuple[Fit, Stage]:
     splits = {split: tuple(row for row in rows if row.labels[0] in known) for split, rows in job.dataset.splits.items()}
     job.dataset = replace(job.dataset, splits=splits)
     return job, teacher_stage(job)
-
-
-def _placed(spec: str) -> str:
-    head, mark, path = spec.rpartition("=")
-    return f"{head}{mark}{DATA / path}"
 
 
 def ours(job: Fit, teacher: Stage, seed: int) -> tuple[dict[str, Any], Path, Path]:

@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import Any
 
 import edgebert
+from benchmarks.methods import DATA, placed
 from edgebert.report import read_report
 from edgebert.types import ArtifactResult, Report, Score
 
-DATA = Path("../shared/data")
 COMMON: dict[str, Any] = {
     "candidates": 1, "formats": ("onnx",), "max_drop": 30, "max_size_mb": 60, "mixed_precision": "bf16",
 }  # fmt: skip
@@ -60,7 +60,7 @@ CORPORA: dict[str, dict[str, Any]] = {
 def fit(name: str, runs: Path) -> Report:
     wanted = COMMON | CORPORA[name]
     specs = wanted.pop("data")
-    data = _some_of_squad(runs) if name == "squad" else tuple(_placed(spec) for spec in specs)
+    data = _some_of_squad(runs) if name == "squad" else tuple(placed(spec) for spec in specs)
     task = wanted.pop("task")
     wanted["params"] = LAYERS | wanted.get("params", {})
     run = str(runs / f"tasks-{name}")
@@ -69,12 +69,6 @@ def fit(name: str, runs: Path) -> Report:
 
 def _command(name: str) -> str:
     return f"python -m benchmarks.tasks --only {name}"
-
-
-def _placed(spec: str) -> str:
-    """The spec with its last part below DATA."""
-    head, mark, path = spec.rpartition("=")
-    return f"{head}{mark}{DATA / path}"
 
 
 def _some_of_squad(runs: Path) -> tuple[str, ...]:

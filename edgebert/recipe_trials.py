@@ -1,10 +1,10 @@
 """The default recipe is chosen, not fixed: it competes in short trainings, judged on the development rows.
 
 Where students may start from several checkpoints, these compete first; then the ways to shape the student (which layers it
-keeps), both fine-tuned on the labels; then the trainings, on the shape that won. Methods declare the settings that they compete with (`Method.trials`).
-Plain fine-tuning takes part to the end, and a training that is not better than it by the development score does not take
-its place. A recipe that the user names is not touched, nor is a method whose parameters the user sets. Test rows are never
-read. How many trials there are, and how long, follows from the effort.
+keeps), both fine-tuned on the labels; then the trainings, on the shape that won. Methods declare the settings that they
+compete with (`Method.trials`). Plain fine-tuning takes part to the end, and a training that is not better than it by the
+development score does not take its place. A recipe that the user names is not touched, nor is a method whose parameters
+the user sets. Test rows are never read. How many trials there are, and how long, follows from the effort.
 """
 
 from __future__ import annotations

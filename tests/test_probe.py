@@ -76,16 +76,31 @@ def test_pooled_head_is_the_logistic_regression_of_scikit_learn(pooled_checkpoin
     assert np.abs(ours - theirs).max() < 0.02
 
 
-def test_more_rows_than_are_read_are_thinned_out_evenly(
-    pooled_checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("order", ["alternating", "by label"])
+def test_of_more_rows_than_are_read_the_drawn_ones_hold_every_label(
+    order: str, pooled_checkpoint: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("edgebert.training.probe.MOST", 30)
-    thinned, same = opened(pooled_checkpoint), opened(pooled_checkpoint)
-    task, rows = registry.task("classify"), sorted(texts(90), key=lambda row: row.labels)
-    fit_head(thinned, task, LABELS, rows, SETTINGS)
-    fit_head(same, task, LABELS, rows[::3], SETTINGS)
-    assert torch.equal(thinned.model.heads["head"].classifier.weight, same.model.heads["head"].classifier.weight)
-    assert evaluate(thinned, task, LABELS, rows, "dev", 32).value > 0.8
+    """Every third row of labels that take turns would be of one label, and so would the first third of sorted ones."""
+    monkeypatch.setattr("edgebert.training.probe.MOST_ROWS", 30)
+    some, again = opened(pooled_checkpoint), opened(pooled_checkpoint)
+    task, rows = registry.task("classify"), texts(90)
+    rows = sorted(rows, key=lambda row: row.labels) if order == "by label" else rows
+    for student in (some, again):
+        fit_head(student, task, LABELS, rows, SETTINGS)
+    assert torch.equal(some.model.heads["head"].classifier.weight, again.model.heads["head"].classifier.weight)
+    assert evaluate(some, task, LABELS, rows, "dev", 32).value > 0.8
+
+
+def test_long_texts_give_no_more_tokens_than_are_read(
+    toy_checkpoint: Path, toy_rows: list[Row], toy_labels: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    student = opened(toy_checkpoint, "ner", toy_labels)
+    features = registry.task("ner").encode(toy_rows[:24], student.tokenizer, toy_labels, 32)
+    batches = [collate(features[i : i + 8]) for i in (0, 8, 16)]
+    n_words = [int((batch["labels"] != -100).sum()) for batch in batches]
+    monkeypatch.setattr("edgebert.training.probe.MOST_VECTORS", n_words[0] + 1)
+    states, targets = _read(student.model, student.model.classifier, batches)
+    assert len(states) == len(targets) == sum(n_words[:2])
 
 
 def test_several_labels_a_text(pooled_checkpoint: Path) -> None:

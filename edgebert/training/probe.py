@@ -2,13 +2,14 @@
 
 Kumar, Raghunathan, Jones, Ma, Liang (2022), "Fine-Tuning can Distort Pretrained Features and Underperform
 Out-of-Distribution", arXiv 2202.10054, section 3.4: a random head pulls the encoder's states away from what they were
-before it has learnt anything itself. Here the last layer is found by L-BFGS on at most `MOST` vectors, with the penalty
-|W|² / 2n of logistic regression at C = 1 on vectors brought to a deviation of 1.
+before it has learnt anything itself. Here the last layer is found by L-BFGS, with the penalty |W|² / 2n of logistic
+regression at C = 1, on the n vectors of some rows, brought to a deviation of 1.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from random import Random
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -26,7 +27,8 @@ from edgebert.types import Row, Student, TrainSettings
 if TYPE_CHECKING:
     from edgebert.tasks import Task
 
-MOST = 3000  # rows that are read: the training that follows reads all
+MOST_ROWS = 3000  # that are read: the training that follows reads all
+MOST_VECTORS = 20_000  # of tokens, reached by long texts before all of these rows
 BATCH = 64
 ITERATIONS = 100
 SPREAD = 0.5  # standard deviation before a tanh, where it is nearly a straight line
@@ -39,8 +41,8 @@ def fit_head(student: Student, task: Task, labels: Sequence[str], rows: Sequence
     whose state says little of the text before training: theirs stay as they are, and so do models of several heads.
 
     Args:
-        rows: labelled; more than `MOST` are thinned out evenly.
-        settings: tokens of a window, and whether the encoder reads in bf16.
+        rows: labelled; of more than `MOST_ROWS`, so many are drawn by the seed.
+        settings: seed, tokens of a window, and whether the encoder reads in bf16.
     """
     model: Any = student.model
     (part, *others) = parts_of(model.config, type(model).__name__)
@@ -48,15 +50,16 @@ def fit_head(student: Student, task: Task, labels: Sequence[str], rows: Sequence
     if others or not (pooled or part.kind == "token-classification"):
         return False
     (last,) = outlets(model)
-    features = task.encode(rows[:: -(-len(rows) // MOST)], student.tokenizer, labels, settings.max_length)
+    drawn = Random(settings.seed).sample(rows, min(len(rows), MOST_ROWS))  # rows may lie in an order of their labels
+    features = task.encode(drawn, student.tokenizer, labels, settings.max_length)
     features = [one for one in features if one.labels or "labels" in one.targets]
     if not features:
         return False
     batches = [collate(features[i : i + BATCH], pad_id(student)) for i in range(0, len(features), BATCH)]
     dense = model.heads["head"].dense if pooled else None
     with torch.autocast("cpu", torch.bfloat16, enabled=settings.mixed_precision == "bf16"):
-        states, targets = _read(model, dense or last, batches)
-    if dense:
+        states, targets = _read(model, last if dense is None else dense, batches)
+    if dense is not None:
         states = _passed_through(dense, states)
     mean, spread = states.mean(0), states.std().clamp(min=1e-6)
     states = (states - mean) / spread
@@ -88,7 +91,8 @@ def _passed_through(dense: Any, states: Tensor) -> Tensor:
 
 
 def _read(model: Any, layer: Any, batches: Sequence[Batch]) -> tuple[Tensor, Tensor]:
-    """What a linear layer reads of labelled texts or tokens, (n, width), and their targets, (n,) or (n, n_labels)."""
+    """What a linear layer reads of labelled texts or tokens, (n, width), and their targets, (n,) or (n, n_labels); of no
+    more batches than it takes to `MOST_VECTORS`."""
     caught: list[Tensor] = []
     hook = layer.register_forward_pre_hook(lambda _, inputs: caught.append(inputs[0].detach().float()))
     targets = []
@@ -101,6 +105,8 @@ def _read(model: Any, layer: Any, batches: Sequence[Batch]) -> tuple[Tensor, Ten
                     known = labels != IGNORED
                     caught[-1], labels = caught[-1][known], labels[known]
                 targets.append(labels)
+                if sum(map(len, targets)) >= MOST_VECTORS:
+                    break
     finally:
         hook.remove()
     return torch.cat(caught), torch.cat(targets)
