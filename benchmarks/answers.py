@@ -61,6 +61,7 @@ LINES = (
     _kd("unlabelled", texts=True),
     _kd("unlabelled, ensemble", texts=True, answers="ensemble"),
     _kd("unlabelled, replaced tokens", texts=True, replace=0.3),
+    _kd("unlabelled, spread labels", texts=True, answers="spread", temperature=1.0),
 )
 
 

@@ -17,6 +17,7 @@ from edgebert.run import Stage
 from edgebert.teachers.answers import Member, fitted_temperature, write_answers
 from edgebert.teachers.fitting import fine_tuned
 from edgebert.teachers.folds import HELD_BY_NONE, fold_of_rows
+from edgebert.teachers.spreading import spreading
 from edgebert.training.answers import window_key
 from edgebert.training.run import ask_teacher
 from edgebert.types import Feature, Outputs, Student
@@ -47,12 +48,13 @@ def answers_stage(job: Fit, kind: AnswerKind, teacher: Stage) -> Stage:
         def ask(student: Student, features: Sequence[Feature], dropout: bool) -> list[Outputs]:
             return ask_teacher(student, features, settings, job.run.log, dropout=dropout)
 
+        parts = parts_of(first.model.config, type(first.model).__name__)
         found = write_answers(
             folder,
             windows,
             _members(kind, first, others, fold_of),
-            parts_of(first.model.config, type(first.model).__name__),
-            ask,
+            parts,
+            spreading(first, windows, parts[0], ask) if kind.name == "spread" else ask,
             temperature if kind.calibrated else None,
         )
         return {**found, "notes": notes}

@@ -148,7 +148,6 @@ def resolve(request: FitRequest, command: str, on_event: Callable[[dict[str, Any
     wanted = Wanted(request, task, dataset, recipe, source, teacher_config)
     first = named_start(wanted) or Start(TEACHER, teacher_config)
     notes += checkpoint_notes(source, first.source, task, dataset.labels, allow_pickle=request.allow_pickle)
-    _check_answer_kinds(recipe, task, source, dataset.labels)
     max_length = min(_max_length(request.max_length, one, task.head) for one in (source, first.source) if one)
     check_methods(recipe, task.head, first.why_own_tokenizer)
     notes += check_answers(first, recipe)
@@ -164,6 +163,7 @@ def resolve(request: FitRequest, command: str, on_event: Callable[[dict[str, Any
         encoding=request.encoding, labelled=dataset.splits, labels=dataset.labels,
     )  # fmt: skip
     unlabelled = _afforded(unlabelled, request, dataset.splits["train"])
+    check_answer_kinds(recipe, task, source, dataset.labels, unlabelled)
     notes += unlabelled.notes
     notes += _text_notes(recipe, unlabelled)
     default = Path(RUNS) / f"{slug(task.name)}-{slug(dataset.source.name)}-{slug(device.name)}"
@@ -201,8 +201,10 @@ def _check_training_end(request: FitRequest) -> None:
         raise RequestError(what, where="--average-weights, --early-stopping", hint="Give one of the two.")
 
 
-def _check_answer_kinds(recipe: Recipe, task: Task, source: TeacherSource, labels: tuple[str, ...]) -> None:
-    """Raises RequestError where the answers that a method asks for cannot be made of this teacher."""
+def check_answer_kinds(
+    recipe: Recipe, task: Task, source: TeacherSource, labels: tuple[str, ...], unlabelled: Unlabelled
+) -> None:
+    """Raises RequestError where the answers that a method asks for cannot be made of this teacher, or of this text."""
     for name, kind in answer_kinds(recipe).items():
         where = f"{name}.answers"
         if kind.trains_teachers and has_fitting_head(source.folder, task, labels):
@@ -215,9 +217,25 @@ def _check_answer_kinds(recipe: Recipe, task: Task, source: TeacherSource, label
         if kind.name == "dropout" and not has_dropout(load_config(source.folder)):
             what = f"{source.name} has no dropout: every pass would say the same"
             raise RequestError(what, where=where, hint="Choose plain, out-of-fold or ensemble.")
+        if kind.name == "spread":
+            _check_spread(task, labels, unlabelled, where)
+        if kind.calibrated and kind.name == "spread":
+            what = "a temperature divides logits, and labels that spread give probabilities"
+            raise RequestError(what, where=f"{name}.calibrate", hint="Leave it at false.")
         if kind.calibrated and not labels and task.head == "sentence-embedding":
             what = "a temperature divides logits, and this task's answers are vectors"
             raise RequestError(what, where=f"{name}.calibrate", hint="Leave it at false.")
+
+
+def _check_spread(task: Task, labels: tuple[str, ...], unlabelled: Unlabelled, where: str) -> None:
+    """Raises RequestError where there are no labels, one a text, or no texts that they could spread to."""
+    single = task.model_settings(labels).get("problem_type") == "single_label_classification"
+    if task.head != "sequence-classification" or not single:
+        what = "labels spread from text to text where each has one, and this task's do not"
+        raise RequestError(what, where=where, hint="Choose plain, out-of-fold, ensemble or dropout.")
+    if not unlabelled.rows:
+        hint = "Give --unlabelled FILE or FOLDER, or choose plain."
+        raise RequestError("there are no texts that the labels could spread to", where=where, hint=hint)
 
 
 def _afforded(unlabelled: Unlabelled, request: FitRequest, train: Sequence[Row]) -> Unlabelled:

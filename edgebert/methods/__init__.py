@@ -106,7 +106,7 @@ def _same(value: Any, kind: type) -> Any:
     return value
 
 
-KINDS_OF_ANSWERS = ("plain", "out-of-fold", "ensemble", "dropout")  # see `edgebert.teachers.answers`
+KINDS_OF_ANSWERS = ("plain", "out-of-fold", "ensemble", "dropout", "spread")  # see `edgebert.teachers.answers`
 
 
 @dataclass(frozen=True)

@@ -76,6 +76,11 @@ METHOD = Method(
     answers=answer_kind,
     any_tokenizer=True,
     reads_text=True,
-    trials=({"hard": 0.9, "replace": 0.0}, {"hard": 0.5, "replace": 0.3}, {"hard": 0.1, "replace": 0.3}),
+    trials=(
+        {"hard": 0.9, "replace": 0.0},
+        {"hard": 0.5, "replace": 0.3},
+        {"hard": 0.1, "replace": 0.3},
+        {"hard": 0.5, "temperature": 1.0, "replace": 0.0, "answers": "spread"},
+    ),
     toy={"epochs": 1},
 )

@@ -6,6 +6,7 @@
 - ensemble: the mean of the teacher and of the k teachers of folds (Krogh and Vedelsby 1995, "Neural Network Ensembles,
   Cross Validation, and Active Learning").
 - dropout: the mean of some passes of the teacher with its dropout on (Gal and Ghahramani 2016, arXiv 1506.02142).
+- spread: not the teacher's opinion but the rows' labels, spread over its states (`edgebert.teachers.spreading`).
 
 Means are of probabilities and are stored as their logarithms, so that a loss takes them as it takes logits; of sentence
 vectors, the mean is brought to length 1. Where a temperature is asked for, each teacher's logits are first divided by its
