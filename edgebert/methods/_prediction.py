@@ -25,7 +25,8 @@ REPLACE = Param("replace", float, 0.3, "share of pieces replaced in half of the 
 ANSWER_PARAMS = (
     Param(
         "answers", str, "plain", "whose answers: the teacher's own, of teachers that have not seen the row, the mean of "
-        "several, or of passes with dropout; or the labels, spread to the unlabelled texts whose states are like theirs", choices=KINDS_OF_ANSWERS,
+        "several, or of passes with dropout; or the labels, spread to unlabelled texts of like states",
+        choices=KINDS_OF_ANSWERS,
     ),
     Param("folds", int, 3, "teachers that are trained for out-of-fold and ensemble", minimum=2, maximum=20),
     Param("passes", int, 8, "of the teacher for dropout", minimum=1, maximum=100),
