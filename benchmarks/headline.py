@@ -1,9 +1,9 @@
 """What `fit` makes of a BERT-base teacher: all-mpnet-base-v2 fine-tuned on a corpus, within a fortieth or less of its size.
 
 Of each corpus the teacher is fine-tuned once (fit's own teacher stage), then `fit` runs with that checkpoint as --teacher:
-`small` with a limit of size alone, so that starts, layers and trainings are chosen by the development rows; `tiny` with the
-recipe TINY. Test scores and sizes are read from fit's report; the teacher's ONNX files and the student's int8 file are then
-timed in turns, those too that parity rejected. Reads ../shared/data; runs resume; results lie beside the page.
+with a limit of size alone, so that starts, layers and trainings are chosen by the development rows. Test scores and sizes
+are read from fit's report; the teacher's ONNX files and the student's are then timed in turns, those too that parity
+rejected. Reads ../shared/data; runs resume; results lie beside the page.
 
     python -m benchmarks.headline [--only banking77,clinc150] [--kinds small,tiny] [--seeds 1] [--runs runs]
 """
@@ -38,12 +38,10 @@ CORPORA: dict[str, tuple[str, tuple[str, ...], float, float]] = {  # name -> tas
     "clinc150": ("classify", ("clinc150",), 1.0, 3e-5),
     "snips": ("ner", ("train=snips/train.conll", "test=snips/validate.conll"), 1.0, 8e-5),
 }
-TINY = {
-    "recipe": "trim-vocab+drop-layers+narrow+kd",
-    "params": {"trim-vocab.size": 8000, "drop-layers.n_layers": 3, "narrow.width": 128, "narrow.replace": 0.0,
-               "kd.hard": 0.9, "kd.replace": 0.0},
-}  # fmt: skip
-KINDS: dict[str, dict[str, Any]] = {"small": {"max_size_mb": 10.9}, "tiny": {"max_size_mb": 3.0, **TINY}}
+KINDS: dict[str, dict[str, Any]] = {
+    "small": {"max_size_mb": 10.9},
+    "tiny": {"max_size_mb": 2.92, "precisions": ("int4-embedding",)},
+}
 
 
 def request_of(corpus: str, **more: Any) -> FitRequest:
@@ -66,10 +64,10 @@ def teacher_of(corpus: str, runs: Path) -> Path:
 
 
 def read(report: dict[str, Any]) -> dict[str, Any]:
-    """The student's int8 file, also where parity rejected it, and the teacher's files: scores and bytes."""
+    """The student's reduced file, also where parity rejected it, and the teacher's files: scores and bytes."""
     (student,) = report["students"]
     files = {one["artifact"]["precision"]: one for one in report["teacher"]["artifacts"]}
-    own = next(one for one in student["artifacts"] if one["artifact"]["precision"] == "int8")
+    own = next(one for one in student["artifacts"] if one["artifact"]["precision"] != "fp32")
     return {
         "metric": report["teacher"]["test"]["metric"],
         "n": report["teacher"]["test"]["n"],
@@ -84,13 +82,13 @@ def read(report: dict[str, Any]) -> dict[str, Any]:
 
 
 def in_turns(job: Fit) -> dict[str, float]:
-    """p50 in ms of the teacher's files and the student's int8 file: one thread, ten of the test rows, by fit's own target."""
+    """p50 in ms of the teacher's files and the student's: one thread, ten of the test rows, by fit's own target."""
     stages, target = job.run.folder / "stages", registry.target("here")
     files, inputs = [], []
     for name, model, path in (
         ("fp32", "[0-9][0-9]-teacher-*", "*-convert-teacher-*/onnx/fp32/model.onnx"),
         ("int8", "[0-9][0-9]-teacher-*", "*-convert-teacher-*/onnx/int8/model.onnx"),
-        ("student", "*-compress-*", "*-convert-[!t]*/onnx/int8/model.onnx"),
+        ("student", "*-compress-*", "*-convert-[!t]*/onnx/int*/model.onnx"),
     ):
         (folder,), (file,) = (list(stages.glob(pattern)) for pattern in (model, path))
         rows = job.dataset.splits["test"]
@@ -109,10 +107,11 @@ def write_page(results: dict[str, Any]) -> None:
     lines = [
         "# Small students of a BERT-base teacher", "",
         f"{NAME} (MPNet, 12 layers of width 768) fine-tuned on the corpus, and what `fit` makes of it, by",
-        "`python -m benchmarks.headline`. `small`: defaults with --max-size-mb 10.9. `tiny`: 3 layers of width 128 by `narrow`.",
-        "Scores on the test rows: of the teacher in torch, of the student's int8 ONNX file. Times: ONNX Runtime, one thread,",
+        "`python -m benchmarks.headline`: defaults with --max-size-mb 10.9 (small), and with",
+        "--max-size-mb 2.92 --precision int4-embedding (tiny: 8-bit weights, word table in 4 bits).",
+        "Scores on the test rows: of the teacher in torch, of the student's reduced ONNX file. Times: ONNX Runtime, one thread,",
         "batch 1, ten test rows of their own lengths, in turns, p50 of the quietest tenth of blocks; the ratios are of the",
-        "teacher's float32 file and of its int8 file to the student's int8 file. Means over seeds.", "",
+        "teacher's float32 file and of its int8 file to the student's. Means over seeds.", "",
         "| corpus | student | metric, n | teacher | student | kept | MB | of the size | faster than fp32 | than int8 | seeds |",
         "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     ]  # fmt: skip

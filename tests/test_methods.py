@@ -294,6 +294,26 @@ def test_a_word_whose_piece_went_is_spelt_not_unknown(teacher: Student) -> None:
     assert trimmed.encode("zebra").tokens == ["[CLS]", "z", "##e", "##b", "##r", "##a", "[SEP]"]
 
 
+@pytest.mark.parametrize(("usual", "size", "kept"), [(100, 22, False), (10, 24, True)])
+def test_of_few_pieces_foreign_characters_are_not_kept_before_words(
+    usual: int, size: int, kept: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those of ASCII and of the text stay in any case; é is in the text."""
+    from tokenizers import Tokenizer, models, pre_tokenizers
+
+    monkeypatch.setattr("edgebert.methods.trim_vocab.USUAL", usual)
+    pieces = ["[UNK]", *"漢字éabcfloty", *(f"##{c}" for c in "漢字éabcfloty"), "boat", "café", "fly", "to"]
+    tokenizer = Tokenizer(models.WordPiece({piece: i for i, piece in enumerate(pieces)}, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    counts = Counter({"café": 3, "fly": 2, "to": 1})
+    trimmed, _ = trim(tokenizer, counts, size)  # [UNK], 18 characters and three words; or 22 characters and one word
+    words = trimmed.encode("fly to café boat é 漢").tokens
+    if kept:
+        assert words == ["f", "##l", "##y", "t", "##o", "café", "b", "##o", "##a", "##t", "é", "漢"]
+    else:
+        assert words == ["fly", "to", "café", "b", "##o", "##a", "##t", "é", "[UNK]"]
+
+
 def test_the_floor_keeps_frequent_pieces_that_the_text_never_shows(
     teacher: Student, toy_rows: list[Row], toy_labels: tuple[str, ...], tmp_path: Path
 ) -> None:

@@ -13,6 +13,7 @@ import transformers
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edgebert import registry
 from edgebert.converters import Precision
 from edgebert.devices import load_device
 from edgebert.errors import BudgetError, RequestError
@@ -184,6 +185,26 @@ def test_nothing_fits_names_the_nearest_and_what_would_give() -> None:
         "none of 30 student shapes fits the budget; the nearest, L1-v6k, is 4.4 MB over the budget of 2 MB, by 2.4"
     )
     assert error.hint == "--max-size-mb 4.5 would admit L1-v6k."
+
+
+def test_smaller_vocabularies_are_planned_where_nothing_else_fits(monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes = Param("size", int, 8000, "pieces", search=lambda c: SIZES, last=lambda c: (1000, 3000))
+    monkeypatch.setitem(METHODS, "trim", method("trim", "vocabulary", set_vocabulary, sizes))
+    roomy, tight = plan_of(Budget(size_mb=4.5)), plan_of(Budget(size_mb=3.5))
+    assert min(one.vocab_size for one in roomy.candidates) == 6000 and not any("usual" in note for note in roomy.notes)
+    assert taken(tight) == ["L1-v3k"]
+    assert tight.notes[-1].startswith("None of the 30 usual shapes fits: students this small know few words")
+    with pytest.raises(BudgetError, match=r"none of 42 student shapes fits the budget; the nearest, L1-v1k"):
+        plan_of(Budget(size_mb=1))
+
+
+def test_the_default_recipe_comes_below_three_megabytes() -> None:
+    """MiniLM's width: one layer of it, with a few of its pieces in 4 bits."""
+    recipe = Recipe((MethodCall("trim-vocab"), MethodCall("drop-layers"), MethodCall("kd")))
+    start = Start("teacher", config_of())
+    packed = registry.precision("onnx", "int4-embedding")
+    plan = make_plan([start], recipe, PIXEL6, Budget(size_mb=2.9), [12], n_candidates=1, precision=packed)
+    assert taken(plan) == ["L1-v3k"]
 
 
 @pytest.mark.parametrize("budget", [Budget(size_mb=2, latency_ms=0.1), Budget(size_mb=0.1), Budget(latency_ms=0.01)])

@@ -58,6 +58,7 @@ class Param:
     minimum: float | None = None
     maximum: float | None = None
     search: Callable[[Any], Sequence[Any]] | None = None  # config -> values the planner tries when the user sets none
+    last: Callable[[Any], Sequence[Any]] = lambda config: ()  # that it tries too where no shape fits with those
 
     def read(self, value: Any, method: str) -> Any:
         """`value` as this parameter's type. Raises RequestError that names the method and the parameter."""

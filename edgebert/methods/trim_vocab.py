@@ -6,8 +6,10 @@ a size that the text does not fill is filled with the most frequent pieces of th
 student still reads text that it has not seen. A vocabulary's own order stands for that frequency: WordPiece and BPE
 vocabularies are built most frequent first, Unigram pieces carry their log probability.
 
-Special tokens and single characters always stay: a word whose piece went is spelt with smaller ones, and no word becomes
-unknown that was known before. The tokenizer is rewritten, ids are renumbered in their old order, and the embedding keeps
+Special tokens and single characters stay: a word whose piece went is spelt with smaller ones, and no word becomes unknown
+that was known before. Only of fewer than 8,000 pieces, characters would take most: then those that are neither ASCII nor in
+the training text come last, and words of them may become unknown. The planner takes so few where nothing else fits. The
+tokenizer is rewritten, ids are renumbered in their old order, and the embedding keeps
 the rows of the pieces that stay.
 """
 
@@ -18,6 +20,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
+from string import ascii_letters, digits, punctuation
 from typing import TYPE_CHECKING, Any
 
 from edgebert.errors import RequestError
@@ -36,7 +39,8 @@ TOKENS = (
     "cls_token_id",
     "mask_token_id",
 )  # of a config
-FLOOR = 8000
+USUAL = 8000  # pieces, at the least: fewer spell much of what the training text does not hold
+FEWER = (1500, 2000, 2500, 3000, 4000, 5000, 6000, 7000)
 TELL_POINTS = 2.0  # lost by the vocabulary alone, of the metric on dev: worth a word to the user
 SIZES = (
     8000,
@@ -101,10 +105,12 @@ def _chosen(state: dict[str, Any], counts: Counter[str], size: int, named: Colle
     ranked = _by_frequency(model)
     special = _special(state).union(named)
     prefix = model.get("continuing_subword_prefix") or ""
+    own = set(ascii_letters + digits + punctuation).union(*counts)
+    every = size >= USUAL or model["type"] == "BPE"  # whose characters may be bytes of others
 
     def order(piece: str) -> tuple[bool, int]:
-        single = len(piece.removeprefix(prefix)) == 1
-        return not single, -counts[piece]
+        text = piece.removeprefix(prefix)
+        return not (len(text) == 1 and (every or text in own)), -counts[piece]
 
     parts = _parts(model["merges"]) if model["type"] == "BPE" else {}
     keep = set(special)
@@ -314,8 +320,9 @@ METHOD = Method(
             "pieces to keep; left open, the planner takes the most that the budget admits",
             minimum=1,
             search=lambda config: (*(size for size in SIZES if size < config.vocab_size), config.vocab_size),
+            last=lambda config: [size for size in FEWER if size < config.vocab_size],
         ),
-        Param("floor", int, FLOOR, "never fewer than this many of the most frequent pieces", minimum=1),
+        Param("floor", int, 0, "never fewer than this many pieces", minimum=0),
     ),
     any_tokenizer=True,
     toy={"size": 80, "floor": 10},

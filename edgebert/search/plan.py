@@ -82,19 +82,25 @@ def make_plan(
         raise RequestError(f"cannot plan {n_candidates} candidates", where="--candidates", hint="Ask for at least 1.")
     methods = registry.methods() if methods is None else methods
     middle, long = percentile(lengths, 50), max(1, percentile(lengths, 95))
-    shapes: dict[tuple[str, str], _Shape] = {}
-    for start in starts:
-        for full, group, shape in possible_shapes(start.config, recipe, methods, teacher or starts[0].config):
-            key = (
-                start.name,
-                shape.to_json_string(),
-            )  # parameters that the user fixed may leave an open one without effect
-            if key not in shapes:
-                shapes[key] = _shape(start, full, group, shape, device, long, precision, runtime, format)
-    candidates = _judge(_named(list(shapes.values())), n_candidates, budget)
-    if not any(candidate.fits for candidate in candidates):
-        raise _nothing_fits(candidates, budget, device)
-    return Plan(candidates, budget, middle, long, _notes(budget, device, long, precision, format))
+
+    def judged(last: bool) -> tuple[Candidate, ...]:
+        shapes: dict[tuple[str, str], _Shape] = {}
+        for start in starts:
+            given = possible_shapes(start.config, recipe, methods, teacher or starts[0].config, last=last)
+            for full, group, shape in given:
+                key = start.name, shape.to_json_string()  # what the user fixed may leave an open one without effect
+                if key not in shapes:
+                    shapes[key] = _shape(start, full, group, shape, device, long, precision, runtime, format)
+        return _judge(_named(list(shapes.values())), n_candidates, budget)
+
+    candidates, notes = judged(last=False), _notes(budget, device, long, precision, format)
+    if not any(one.fits for one in candidates):
+        usual, candidates = len(candidates), judged(last=True)
+        if not any(one.fits for one in candidates):
+            raise _nothing_fits(candidates, budget, device)
+        notes += (f"None of the {usual} usual shapes fits: students this small know few words besides those of the "
+                  "training rows, and lose on other text.",)  # fmt: skip
+    return Plan(candidates, budget, middle, long, notes)
 
 
 def percentile(lengths: Sequence[int], share: int) -> int:
@@ -107,15 +113,18 @@ def percentile(lengths: Sequence[int], share: int) -> int:
 # ---------------------------------------------------------------- shapes
 
 
-def _recipes(config: Any, recipe: Recipe, methods: Mapping[str, Method]) -> Iterator[tuple[Recipe, Group]]:
-    """Every full recipe, with its group."""
+def _recipes(
+    config: Any, recipe: Recipe, methods: Mapping[str, Method], *, last: bool
+) -> Iterator[tuple[Recipe, Group]]:
+    """Every full recipe, with its group; `last` adds those of `Param.last`."""
     choices: list[list[tuple[int, str, Any]]] = []  # of each open parameter: (index of its call, name, value)
     for i, call in enumerate(recipe.calls):
         if call.method not in methods:
             raise unknown("method", call.method, methods, where="--recipe")
         for param in methods[call.method].params:
             if param.search is not None and param.name not in call.params:
-                choices.append([(i, param.name, value) for value in param.search(config)])
+                values = [*param.search(config), *(param.last(config) if last else ())]
+                choices.append([(i, param.name, value) for value in values])
     for chosen in product(*choices):
         calls = tuple(
             MethodCall(call.method, {**call.params, **{name: value for at, name, value in chosen if at == i}})
@@ -130,14 +139,14 @@ def _recipes(config: Any, recipe: Recipe, methods: Mapping[str, Method]) -> Iter
 
 
 def possible_shapes(
-    config: Any, recipe: Recipe, methods: Mapping[str, Method], teacher: Any
+    config: Any, recipe: Recipe, methods: Mapping[str, Method], teacher: Any, *, last: bool = False
 ) -> list[tuple[Recipe, Group, Any]]:
     """Every full recipe whose methods can do what they are asked to, with its group and the student's config.
 
     Raises RequestError, of the first that cannot, where none can.
     """
     found, refusals = [], []
-    for full, group in _recipes(config, recipe, methods):
+    for full, group in _recipes(config, recipe, methods, last=last):
         try:
             found.append((full, group, reshaped(config, full, methods, teacher)))
         except RequestError as error:
