@@ -51,6 +51,9 @@ from edgebert.verify.parity import (
     unbatched,
 )
 
+THREE_LAYERS = 5_700_000  # parameters of MiniLM's, without the word table
+MOST_PASSES = 2.5  # times those of --effort
+
 
 def teacher_stage(job: Fit) -> Stage:
     """The teacher with the task's head, fine-tuned where its own does not fit."""
@@ -91,14 +94,16 @@ class RecipeRun:
     @classmethod
     def of(cls, job: Fit, candidate: Candidate, teacher: Stage, *, visits: int = 0) -> RecipeRun:
         """Trained as long as --effort or --epochs says, or for as many rows as `visits`, repetitions included."""
-        start, times = job.start_of(candidate), candidate.epochs_factor
+        start, times, recipe = job.start_of(candidate), candidate.epochs_factor, candidate.recipe
+        width = trained_width(start.config, recipe)
         n_rows, n_texts = len(job.dataset.splits["train"]), len(job.unlabelled.rows)
         epochs = job.request.epochs or job.level.epochs(job.level.visits, n_rows)
         text_epochs = job.request.epochs or job.level.text_epochs(n_rows, n_texts)
+        if not (visits or job.request.epochs):
+            times *= passes_of_light(candidate.n_parameters - candidate.vocab_size * width)
         if visits:
             epochs, text_epochs = min(epochs, visits / n_rows), min(text_epochs, visits / (n_rows + n_texts))
-        recipe = candidate.recipe
-        settings = train_settings(job, epochs=times * epochs, width=trained_width(start.config, recipe))
+        settings = train_settings(job, epochs=times * epochs, width=width)
         calls = tuple((call.method, registry.method(call.method).read_params(call.params)) for call in recipe.calls)
         stored = {name: answers_stage(job, kind, teacher) for name, kind in answer_kinds(recipe).items()}
         return cls(job, teacher, start, calls, settings, times * text_epochs, stored)
@@ -149,6 +154,16 @@ def compress_stage(job: Fit, candidate: Candidate, teacher: Stage) -> Stage:
         return plain({**judge(student, job.task, job.dataset, run.settings.max_length), **facts})
 
     return job.run.stage(f"compress-{candidate.name}", run.inputs, make, resumable=True)
+
+
+def passes_of_light(n_encoder: int) -> float:
+    """How many times the passes that --effort gives a student makes, by the parameters of its encoder: a light one has more
+    to gain from them, and makes them in the time of three layers of width 384.
+
+    One layer of all-MiniLM-L6-v2, taught banking77 by a BERT-base teacher (one seed): 91.2 % of the development rows after
+    30,000 rows, 92.6 % after 60,000.
+    """
+    return min(MOST_PASSES, max(1.0, THREE_LAYERS / max(1, n_encoder)))
 
 
 def trained_width(config: Any, recipe: Recipe) -> int:

@@ -14,7 +14,7 @@ from edgebert.job import EffortLevel, Fit, resolve
 from edgebert.recipes import recipe_text
 from edgebert.run import Stage
 from edgebert.search.halving import Rung
-from edgebert.stages import teacher_stage
+from edgebert.stages import RecipeRun, teacher_stage
 from edgebert.types import Candidate, FitRequest, Latency, MethodCall, Plan, Recipe, Score
 
 SHORT = EffortLevel(1, 200, 400, trials=(Rung(6, 32), Rung(2, 64)), attempts=2)
@@ -183,3 +183,19 @@ def _proved(dev: float, failures: list[str] | None = None) -> Stage:
 
 def _no_stage() -> Stage:
     return _stage(0.9)
+
+
+def test_a_light_student_makes_more_passes_but_in_trials(toy_job: Any) -> None:
+    recipe = Recipe((MethodCall("drop-layers", {"n_layers": 2}), MethodCall("finetune")))
+    light = candidate(recipe=recipe)
+    middle, heavy = replace(light, n_parameters=3_800_000 + 80 * 32), replace(light, n_parameters=20_000_000)
+
+    def epochs(one: Candidate, fit: Fit, **more: Any) -> float:
+        return RecipeRun.of(fit, one, _no_stage(), **more).settings.epochs
+
+    fit = toy_job()
+    usual = epochs(heavy, fit)
+    assert [epochs(one, fit) / usual for one in (middle, light)] == [1.5, 2.5]
+    assert epochs(light, fit, visits=64) == epochs(heavy, fit, visits=64) == 64 / len(fit.dataset.splits["train"])
+    fit.request = replace(fit.request, epochs=3)
+    assert epochs(light, fit) == epochs(heavy, fit) == 3
