@@ -379,10 +379,10 @@ def test_the_planner_tries_widths_and_depths() -> None:
     ],
 )
 def test_the_learning_rate_is_for_the_width_that_is_trained(calls: tuple[MethodCall, ...], width: int) -> None:
-    from edgebert.stages import trained_width
+    from edgebert.stages import trained_config
 
     config = teacher_of("bert").model.config
-    assert trained_width(config, Recipe(calls)) == width
+    assert trained_config(config, Recipe(calls)).hidden_size == width
     assert (config.hidden_size, config.num_hidden_layers) == (32, 2)
 
 

@@ -7,14 +7,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from transformers import BertConfig
 
 from edgebert import attempts, job, recipe_trials
 from edgebert.errors import RequestError
 from edgebert.job import EffortLevel, Fit, resolve
+from edgebert.modeling.rebuild import auto_model_of
 from edgebert.recipes import recipe_text
 from edgebert.run import Stage
+from edgebert.search.cost import count_parameters
 from edgebert.search.halving import Rung
-from edgebert.stages import RecipeRun, teacher_stage
+from edgebert.stages import RecipeRun, passes_of_light, teacher_stage, trained_config
 from edgebert.types import Candidate, FitRequest, Latency, MethodCall, Plan, Recipe, Score
 
 SHORT = EffortLevel(1, 200, 400, trials=(Rung(6, 32), Rung(2, 64)), attempts=2)
@@ -186,16 +189,28 @@ def _no_stage() -> Stage:
 
 
 def test_a_light_student_makes_more_passes_but_in_trials(toy_job: Any) -> None:
-    recipe = Recipe((MethodCall("drop-layers", {"n_layers": 2}), MethodCall("finetune")))
-    light = candidate(recipe=recipe)
-    middle, heavy = replace(light, n_parameters=3_800_000 + 80 * 32), replace(light, n_parameters=20_000_000)
+    light = candidate(recipe=Recipe((MethodCall("drop-layers", {"n_layers": 2}), MethodCall("finetune"))))
 
-    def epochs(one: Candidate, fit: Fit, **more: Any) -> float:
-        return RecipeRun.of(fit, one, _no_stage(), **more).settings.epochs
+    def epochs(fit: Fit, **more: Any) -> float:
+        return RecipeRun.of(fit, light, _no_stage(), **more).settings.epochs
 
     fit = toy_job()
-    usual = epochs(heavy, fit)
-    assert [epochs(one, fit) / usual for one in (middle, light)] == [1.5, 2.5]
-    assert epochs(light, fit, visits=64) == epochs(heavy, fit, visits=64) == 64 / len(fit.dataset.splits["train"])
+    n_rows = len(fit.dataset.splits["train"])
+    assert epochs(fit) == 2.5 * fit.level.epochs(fit.level.visits, n_rows)
+    assert epochs(fit, visits=64) == 64 / n_rows
     fit.request = replace(fit.request, epochs=3)
-    assert epochs(light, fit) == epochs(heavy, fit) == 3
+    assert epochs(fit) == 3
+
+
+def test_passes_follow_from_what_is_trained() -> None:
+    """Three layers of MiniLM make those of --effort, two 1.4 times as many; of a BiLSTM it is what it is taught beside."""
+    sizes = {"hidden_size": 384, "num_attention_heads": 12, "intermediate_size": 1536, "vocab_size": 30522}
+    config = BertConfig(num_hidden_layers=6, architectures=["BertForSequenceClassification"], num_labels=77, **sizes)
+
+    def passes(*calls: MethodCall) -> float:
+        trained = trained_config(config, Recipe(calls))
+        return passes_of_light(count_parameters(trained, auto_model_of(trained)) - 384 * trained.vocab_size)
+
+    layers = {n: passes(MethodCall("drop-layers", {"n_layers": n}), MethodCall("kd")) for n in (1, 2, 3, 4)}
+    assert layers == {1: 2.5, 2: pytest.approx(1.43, abs=0.01), 3: 1.0, 4: 1.0}
+    assert passes(MethodCall("bilstm")) == 1.0
