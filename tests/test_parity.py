@@ -233,6 +233,17 @@ def test_difference_and_share_by_hand() -> None:
     )
 
 
+@pytest.mark.parametrize(("magnitude", "difference", "passes"), [
+    (5.0, 9e-5, True), (5.0, 1.1e-4, False), (48.7, 4.8e-4, True), (48.7, 5e-4, False),
+])  # fmt: skip
+def test_rounding_in_float32_grows_with_the_outputs(magnitude: float, difference: float, passes: bool) -> None:
+    """1e-4 up to outputs of 10, then 1e-5 of the largest: of 48.7 it is 4.87e-4."""
+    theirs = [[[magnitude, 0.0], [0.0, magnitude]], [[magnitude, 1.0]]]
+    ours = [[[magnitude, difference], [0.0, magnitude]], [[magnitude, 1.0]]]
+    failures = by_hand(ours, theirs, "fp32").failures
+    assert failures == () if passes else "on a real row" in failures[0]
+
+
 def test_nan_is_a_failure_whatever_the_precision() -> None:
     theirs = [[[1.0, 0.0]], [[0.0, 1.0]]]
     compared = by_hand([[[1.0, 0.0]], [[float("nan"), 1.0]]], theirs, "int4")

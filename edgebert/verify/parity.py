@@ -23,7 +23,7 @@ from edgebert.types import Artifact, Feature, OutputComparison, Outputs, Parity,
 from edgebert.verify.answers import Answer, answers_of, guess_answers
 from edgebert.verify.edges import PADDED, edges_of
 from edgebert.verify.measures import FAR, Distance, distance, neighbour_cosines, units
-from edgebert.verify.tolerances import TOLERANCES, Tolerance
+from edgebert.verify.tolerances import TOLERANCES, USUAL_OUTPUT, Tolerance
 
 if TYPE_CHECKING:
     from edgebert.tasks import Task
@@ -141,7 +141,7 @@ def compare(
     )
     failures = [
         *_sound(session, reference, found, edges),
-        *_beyond(comparison, outputs, TOLERANCES[kind], kind),
+        *_beyond(comparison, outputs, TOLERANCES[kind], kind, _magnitude(reference)),
         *_unequal([agree for agree, decided in agreements if decided], kind),
     ]
     return replace(comparison, failures=tuple(failures)), found
@@ -295,6 +295,12 @@ def _largest(
     return min(worst, ENDLESS)
 
 
+def _magnitude(reference: Reference) -> float:
+    """The largest absolute output of the model on the real rows, padding aside."""
+    nothing = [{name: np.zeros_like(array) for name, array in one.items()} for one in reference.outputs]
+    return _largest(nothing, reference.outputs, reference.batches, reference.told())
+
+
 def _share(same: Sequence[bool]) -> float:
     return sum(same) / len(same) if same else 1.0
 
@@ -350,13 +356,15 @@ def _head(output: np.ndarray) -> np.ndarray:
     return output[0, 0] if output.ndim == 3 else output[0, :1] if output.ndim == 2 else output[0]
 
 
-def _beyond(comparison: OutputComparison, outputs: Sequence[_Output], allowed: Tolerance, kind: str) -> list[str]:
+def _beyond(
+    comparison: OutputComparison, outputs: Sequence[_Output], allowed: Tolerance, kind: str, magnitude: float
+) -> list[str]:
     failures = []
-    limit = allowed.difference
-    if limit is not None:
+    if allowed.difference is not None:
+        limit = allowed.difference * max(1.0, magnitude / USUAL_OUTPUT)
         worst = {"a real row": comparison.max_logit_difference, **comparison.edges}
         failures += [
-            f"an output differs by {value:.2g} on {name}, {limit:g} is allowed in {kind}"
+            f"an output differs by {value:.2g} on {name}, {limit:.2g} is allowed in {kind}"
             for name, value in worst.items()
             if not value <= limit
         ]

@@ -10,7 +10,8 @@ class Tolerance:
     """What a precision may change. Figures of outputs are in units of their deviation over the real rows.
 
     Attributes:
-        difference: largest absolute difference of an output, on real and edge rows; None where rounding alone is more.
+        difference: largest absolute difference of an output, on real and edge rows, of a model whose outputs reach no
+            further than USUAL_OUTPUT; of others in proportion, as rounding is. None where rounding alone is more.
         nrmse: root mean square difference of an output.
         column: the same of one column: a label's logits, a number of a vector.
         entry: the same of one row, or of one token.
@@ -36,6 +37,8 @@ class Tolerance:
     equal_predictions: float
     drop_points: float
 
+
+USUAL_OUTPUT = 10.0  # largest absolute output; logits of a head that was fitted to few rows reached 49
 
 # One row a kind of precision (`edgebert.converters.Precision.kind`). float32 differs by the order of sums only; float16
 # has 11 bits of mantissa, so its logits move in the third digit. The others: about twice what sound files of trained
