@@ -313,4 +313,4 @@ def verify_stage(job: Fit, name: str, model: Stage, converted: Stage) -> Stage:
         return plain(results)
 
     inputs = {"model": model.key, "converted": converted.key, "data": data_key(job), "tolerances": plain(TOLERANCES)}
-    return job.run.stage(f"verify-{name}", inputs, make, version=4)
+    return job.run.stage(f"verify-{name}", inputs, make, version=5)
