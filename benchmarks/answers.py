@@ -153,7 +153,7 @@ def write() -> None:
         f"table ({', '.join(f'{steps} with {n} rows' for n, steps in STEPS.items())}). All rows are of the training split, drawn with seed 0; the {HELD} that are",
         "scored were learnt from by nobody, and the test split is not read. `plain` lines learn the teacher's own answers, with",
         "the true labels weighing 0.1, 0.5 or 0.9; the lines below them 0.5. `unlabelled` has the other training texts beside",
-        f"the labelled rows, at most {TEXTS}. Points are over `finetune`, which has no teacher. Seconds: of training the student,",
+        f"the labelled rows, at most {TEXTS}; with `spread labels` they have answers by `kd.answers=spread`. Points are over `finetune`, which has no teacher. Seconds: of training the student,",
         "of asking the teachers, of training the teachers of folds; one core, also where other work ran beside it. Seeds are",
         "those of the student: the standard error of a share of 85 % of 700 rows is 1.3 points.",
     ]

@@ -219,9 +219,9 @@ def check_answer_kinds(
             raise RequestError(what, where=where, hint="Choose plain, out-of-fold or ensemble.")
         if kind.name == "spread":
             _check_spread(task, labels, unlabelled, where)
-        if kind.calibrated and kind.name == "spread":
-            what = "a temperature divides logits, and labels that spread give probabilities"
-            raise RequestError(what, where=f"{name}.calibrate", hint="Leave it at false.")
+            if kind.calibrated:
+                what = "a temperature divides logits, and labels that spread give probabilities"
+                raise RequestError(what, where=f"{name}.calibrate", hint="Leave it at false.")
         if kind.calibrated and not labels and task.head == "sentence-embedding":
             what = "a temperature divides logits, and this task's answers are vectors"
             raise RequestError(what, where=f"{name}.calibrate", hint="Leave it at false.")

@@ -87,5 +87,5 @@ def spread_labels(states: np.ndarray, labels: np.ndarray, n_labels: int) -> np.n
     share = 1 + given.sum(0)
     found = found * share / np.maximum(found[~labelled].sum(0), SMALLEST)
     total = found.sum(1, keepdims=True)
-    reached = total > SMALLEST  # the others have no labelled text among the neighbours of their neighbours
+    reached = total > SMALLEST  # from the others no path of neighbours leads to a labelled text
     return np.where(reached, found / np.where(reached, total, 1), share / share.sum())

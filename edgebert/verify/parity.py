@@ -141,7 +141,7 @@ def compare(
     )
     failures = [
         *_sound(session, reference, found, edges),
-        *_beyond(comparison, outputs, TOLERANCES[kind], kind, _magnitude(reference)),
+        *_beyond(comparison, outputs, reference, kind),
         *_unequal([agree for agree, decided in agreements if decided], kind),
     ]
     return replace(comparison, failures=tuple(failures)), found
@@ -356,12 +356,10 @@ def _head(output: np.ndarray) -> np.ndarray:
     return output[0, 0] if output.ndim == 3 else output[0, :1] if output.ndim == 2 else output[0]
 
 
-def _beyond(
-    comparison: OutputComparison, outputs: Sequence[_Output], allowed: Tolerance, kind: str, magnitude: float
-) -> list[str]:
-    failures = []
+def _beyond(comparison: OutputComparison, outputs: Sequence[_Output], reference: Reference, kind: str) -> list[str]:
+    allowed, failures = TOLERANCES[kind], []
     if allowed.difference is not None:
-        limit = allowed.difference * max(1.0, magnitude / USUAL_OUTPUT)
+        limit = allowed.difference * max(1.0, _magnitude(reference) / USUAL_OUTPUT)
         worst = {"a real row": comparison.max_logit_difference, **comparison.edges}
         failures += [
             f"an output differs by {value:.2g} on {name}, {limit:.2g} is allowed in {kind}"
