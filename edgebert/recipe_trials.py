@@ -206,7 +206,7 @@ def trials_stage(
         "rungs": rungs,
         "dev": DEV_ROWS,
     }
-    return job.run.stage("recipe", inputs, make, resumable=True, version=2)
+    return job.run.stage("recipe", inputs, make, resumable=True, version=3)
 
 
 def _with_training(shape: Candidate, training: Candidate) -> Candidate:
@@ -252,10 +252,12 @@ class _Trials:
         done = json.loads(self.kept.read_text(encoding="utf-8")) if self.kept.exists() else {}
         if key not in done:
             work = self.kept.parent / "training"
-            student = RecipeRun.of(job, candidate, self.teacher, visits=visits).student(
-                work, self.steps_only, scores_epochs=False
-            )
-            found = evaluate(student, job.task, job.dataset.labels, self.dev, "dev", job.max_length)
+            run = RecipeRun.of(job, candidate, self.teacher, visits=visits)
+            student = run.student(work, self.steps_only, scores_epochs=False)
+            found = evaluate(
+                student, job.task, job.dataset.labels, self.dev, "dev", job.max_length,
+                mixed_precision=run.settings.mixed_precision,
+            )  # fmt: skip
             done[key] = round(found.value, 5)
             wait_for_everyone()
             if is_main():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ import torch
 from edgebert import registry
 from edgebert.errors import RequestError
 from edgebert.infer import run_features
-from edgebert.methods import STAGES
+from edgebert.methods import STAGES, trim_vocab
 from edgebert.methods._prediction import replace_pieces
 from edgebert.methods.drop_layers import kept_layers, least_similar
 from edgebert.methods.round_embedding import round_rows
@@ -407,3 +408,23 @@ def test_a_rounded_table_is_held_and_survives_packing_exactly(
     assert torch.equal(after, table)
     codes, least, step = quantize_rows4(after.numpy())
     assert np.abs(least + step * codes - after.numpy()).max() < 1e-6
+
+
+def test_a_trial_is_not_told_what_the_smaller_vocabulary_alone_costs(
+    teacher: Student,
+    toy_rows: list[Row],
+    toy_labels: tuple[str, ...],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What it costs is told of the student that is made; scored in each trial, it took as long as the training."""
+    shop = workshop(teacher, toy_rows, toy_labels, tmp_path)
+    scores = iter([90.0, 70.0])
+    monkeypatch.setattr(trim_vocab, "_dev_score", lambda student, workshop: next(scores))
+    size = teacher.tokenizer.get_vocab_size() - 5
+    quick = replace(shop, scores_epochs=False)
+    trim = registry.method("trim-vocab").apply
+    silent = trim(copy_student(teacher.model, teacher.tokenizer), quick, size=size, floor=0)
+    told = trim(copy_student(teacher.model, teacher.tokenizer), shop, size=size, floor=0)
+    assert not any("costs" in note for note in silent.notes)
+    assert told.notes[-1] == "the smaller vocabulary alone costs the untrained student 20.0 points on dev"

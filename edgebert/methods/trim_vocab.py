@@ -270,7 +270,7 @@ def apply(student: Student, workshop: Workshop, *, size: int, floor: int) -> Stu
     counts = piece_counts(student.tokenizer, workshop.transfer)
     masks = {student.tokenizer.token_to_id(name) for name in MASKS}
     tokenizer, old_ids = trim(student.tokenizer, counts, wanted, masks | _named(student.model.config))
-    before = _dev_score(student, workshop)
+    before = _dev_score(student, workshop) if workshop.scores_epochs else 0.0
     _trim_embedding(student.model, old_ids)
     note = unknown_report(student.tokenizer, tokenizer, workshop.dev)
     earlier = student.teacher_ids
@@ -278,8 +278,7 @@ def apply(student: Student, workshop: Workshop, *, size: int, floor: int) -> Stu
         None if student.own_tokenizer else tuple(old_ids if earlier is None else (earlier[i] for i in old_ids))
     )
     trimmed = replace(student, tokenizer=tokenizer, teacher_ids=teacher_ids, notes=(*student.notes, note))
-    cost = before - _dev_score(trimmed, workshop)
-    if cost > TELL_POINTS:
+    if workshop.scores_epochs and (cost := before - _dev_score(trimmed, workshop)) > TELL_POINTS:
         told = f"the smaller vocabulary alone costs the untrained student {cost:.1f} points on dev"
         workshop.log(
             event="note", text=f"{told}; --precision int4-embedding keeps about twice the pieces in the same size"

@@ -64,7 +64,10 @@ def train_student(
     def dev_score() -> dict[str, Any]:
         if next(passes) % passes_between_scores(len(windows), len(workshop.dev)):
             return {}
-        score = evaluate(student, workshop.task, workshop.labels, workshop.dev, "dev", settings.max_length)
+        precision = settings.mixed_precision
+        score = evaluate(
+            student, workshop.task, workshop.labels, workshop.dev, "dev", settings.max_length, mixed_precision=precision
+        )
         objective.train()
         return {"dev": round(score.value, 4)}
 
@@ -187,8 +190,6 @@ def ask_teacher(
         features: as the teacher reads them.
         dropout: leave its dropout on; torch's generator draws it.
     """
-    import torch
-
     done, told = 0, time.monotonic()
 
     def step(n: int) -> None:
@@ -198,20 +199,35 @@ def ask_teacher(
             told = time.monotonic()
             log(event="step", training="teacher's answers", step=done, steps=len(features))
 
-    device = next(teacher.model.parameters()).device.type
     session = TorchSession(teacher.model)
     session.graph.train(dropout)
-    with torch.autocast(device, torch.bfloat16, enabled=settings.mixed_precision == "bf16"):
+    with _autocast(teacher, settings.mixed_precision):
         outputs = run_features(session, features, batch_size=EVALUATION_BATCH, pad_id=pad_id(teacher), step=step)
     session.graph.eval()
     return outputs
 
 
+def _autocast(student: Student, mixed_precision: str) -> Any:
+    import torch
+
+    device = next(student.model.parameters()).device.type
+    return torch.autocast(device, torch.bfloat16, enabled=mixed_precision == "bf16")
+
+
 def evaluate(
-    student: Student, task: Task, labels: Sequence[str], rows: Sequence[Row], split: str, max_length: int
+    student: Student,
+    task: Task,
+    labels: Sequence[str],
+    rows: Sequence[Row],
+    split: str,
+    max_length: int,
+    *,
+    mixed_precision: str = "no",
 ) -> Score:
-    """The task's score of a model in torch, on the device where it is."""
-    features, outputs = read_rows(student, task, labels, rows, max_length)
+    """The task's score of a model in torch, on the device where it is; in the precision of its training where it is told
+    on the way, or trainings are compared by it."""
+    with _autocast(student, mixed_precision):
+        features, outputs = read_rows(student, task, labels, rows, max_length)
     return task.score(rows, task.decode(rows, features, outputs, labels), split)
 
 
