@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from edgebert import registry
+from edgebert.converters import usable_converter
 from edgebert.errors import EdgebertError
 from edgebert.measure.artifacts import find_subjects
 from edgebert.measure.inputs import encode, limit_of, read_texts, tokenizer_key
@@ -61,7 +61,7 @@ def row_of(model: Path, file: File, job: Job, found: Found) -> str:
     """A line of the table. Raises EdgebertError where the file did not run, or not on every text."""
     if found.failure or len(found.outputs) != len(job.inputs):
         raise EdgebertError(found.failure or "outputs are missing", where=f"{model.name} {file.name}")
-    session = registry.usable_converter(file.format).open(file.path, 1)
+    session = usable_converter(file.format).open(file.path, 1)
     here = [session.run(batch) for batch in make_batches({"inputs": job.inputs})]
     differences, sizes, equal, leads = [], [], [], [0.0]
     for name in here[0]:
@@ -95,7 +95,7 @@ def nudged(file: File, job: Job, here: Sequence[Mapping[str, np.ndarray]]) -> st
             tensor.CopyFrom(onnx.numpy_helper.from_array(values.astype(np.float32), tensor.name))
     with tempfile.TemporaryDirectory() as folder:
         onnx.save(model, f"{folder}/model.onnx")
-        session = registry.usable_converter("onnx").open(Path(folder) / "model.onnx", 1)
+        session = usable_converter("onnx").open(Path(folder) / "model.onnx", 1)
         there = [session.run(batch) for batch in make_batches({"inputs": job.inputs})]
     return f"{max(float(np.abs(a[name] - b[name]).max()) for a, b in zip(here, there, strict=True) for name in a):.1e}"
 

@@ -21,13 +21,14 @@ from typing import Any
 
 from benchmarks.methods import CORPORA, EVENLY, RESULTS, placed
 from edgebert.data.unlabelled import Unlabelled
-from edgebert.environment import describe_environment
-from edgebert.job import Fit, resolve
-from edgebert.pipeline import plan_stage
-from edgebert.recipes import read_recipe
-from edgebert.run import Stage, digest, write_atomic
-from edgebert.stages import compress_stage, teacher_stage
+from edgebert.devices.machine import describe_environment
+from edgebert.files import digest, write_atomic
+from edgebert.runs.store import Stage
 from edgebert.types import Budget, FitRequest
+from edgebert.workflows.fit import plan_stage
+from edgebert.workflows.recipe import read_recipe
+from edgebert.workflows.request import Fit, resolve
+from edgebert.workflows.stages import compress_stage, teacher_stage
 
 PAGE, FOUND = Path("benchmarks/answers.md"), RESULTS / "answers.json"
 BATCH, DEV, HELD = 32, 300, 700

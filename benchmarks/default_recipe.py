@@ -23,20 +23,22 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.methods import RESULTS, placed
-from edgebert import registry
-from edgebert.environment import describe_environment
-from edgebert.infer import run_features
-from edgebert.job import Fit, resolve
+from edgebert.converters import CONVERTERS
+from edgebert.devices.machine import describe_environment
+from edgebert.files import write_atomic
+from edgebert.methods import METHODS
 from edgebert.modeling.checkpoint import load_student
-from edgebert.pipeline import plan_stage
-from edgebert.recipe_trials import choose_recipe, with_choice
-from edgebert.recipes import TRAINING_ADDED, recipe_text
-from edgebert.results import artifacts_of
-from edgebert.run import Stage, write_atomic
-from edgebert.stages import compress_stage, convert_stage, teacher_stage, tuned_task
+from edgebert.runs.store import Stage
+from edgebert.runtime.batching import run_features
 from edgebert.teachers.fitting import taught
 from edgebert.training.run import evaluate, pad_id
 from edgebert.types import Budget, Candidate, FitRequest, MethodCall, Recipe
+from edgebert.workflows.fit import plan_stage
+from edgebert.workflows.recipe import TRAINING_ADDED, recipe_text
+from edgebert.workflows.recipe_trials import choose_recipe, with_choice
+from edgebert.workflows.records import artifacts_of
+from edgebert.workflows.request import Fit, resolve
+from edgebert.workflows.stages import compress_stage, convert_stage, teacher_stage, tuned_task
 
 PAGE = Path("benchmarks/default_recipe.md")
 LAYERS = 3  # of the six of all-MiniLM-L6-v2
@@ -74,14 +76,14 @@ def int8_score(job: Fit, name: str, student: Stage) -> float:
     artifact = next(one for one in artifacts_of(convert_stage(job, name, student)) if one.precision == "int8")
     model, task, rows = load_student(student.path), tuned_task(job, student), job.dataset.splits["test"]
     features = task.encode(rows, model.tokenizer, job.dataset.labels, job.max_length)
-    session = registry.converter("onnx").open(artifact.path, 0)
+    session = CONVERTERS.get("onnx").open(artifact.path, 0)
     outputs = run_features(session, features, pad_id=pad_id(model))
     return task.score(rows, task.decode(rows, features, outputs, job.dataset.labels), "test").value
 
 
 def controls_of(candidate: Candidate) -> dict[str, Candidate]:
     """The same shape trained on the labels alone: from the layers kept without a choice, and from those that were chosen."""
-    shape = [call for call in candidate.recipe.calls if registry.method(call.method).stage != "train"]
+    shape = [call for call in candidate.recipe.calls if METHODS.get(call.method).stage != "train"]
     sizes = [replace(call, params={name: call.params[name] for name in sized(call)}) for call in shape]
     return {
         name: replace(candidate, name=f"{candidate.name}-{name}", recipe=Recipe((*calls, MethodCall(TRAINING_ADDED))))
@@ -91,7 +93,7 @@ def controls_of(candidate: Candidate) -> dict[str, Candidate]:
 
 def sized(call: MethodCall) -> list[str]:
     """Of the parameters that are set, those that the planner sets."""
-    return [param.name for param in registry.method(call.method).params if param.search and param.name in call.params]
+    return [param.name for param in METHODS.get(call.method).params if param.search and param.name in call.params]
 
 
 def trained(job: Fit, students: dict[str, Candidate], teacher: Stage) -> dict[str, Stage]:
@@ -99,7 +101,7 @@ def trained(job: Fit, students: dict[str, Candidate], teacher: Stage) -> dict[st
     stages: dict[str, Stage] = {}
     by_recipe: dict[str, Stage] = {}
     for name, one in students.items():
-        calls = [(call.method, registry.method(call.method).read_params(call.params)) for call in one.recipe.calls]
+        calls = [(call.method, METHODS.get(call.method).read_params(call.params)) for call in one.recipe.calls]
         key = json.dumps(calls)
         stages[name] = by_recipe[key] = by_recipe.get(key) or compress_stage(job, one, teacher)
     return stages

@@ -43,7 +43,7 @@ def measure(family: str, head: str, format: str, precisions: list[str]) -> dict[
     import numpy as np
     import torch
 
-    from edgebert import registry
+    from edgebert.converters import find_precision, usable_converter
     from edgebert.errors import EdgebertError
     from edgebert.modeling.graph import TorchSession, make_source
     from edgebert.verify.edges import batch_of, edge_batches
@@ -62,7 +62,7 @@ def measure(family: str, head: str, format: str, precisions: list[str]) -> dict[
         reference = make_reference(TorchSession(model), rows[:N_ROWS], edges, labels)
     except EdgebertError as error:
         return {"fp32": {"reason": error.what}}
-    converter = registry.usable_converter(format)
+    converter = usable_converter(format)
     found: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as folder:
         artifact = None
@@ -78,7 +78,7 @@ def measure(family: str, head: str, format: str, precisions: list[str]) -> dict[
                     trial = converter.precisions[precision].trials[0]
                     made = converter.reduce(source, artifact, precision, trial, place)
                 seconds = time.monotonic() - started
-                kind = registry.precision(format, precision).kind
+                kind = find_precision(format, precision).kind
                 compared, _ = compare(converter.open(made.path, 1), reference, kind)
                 found[precision] = {
                     "difference": max([compared.max_logit_difference, *compared.edges.values()]),
@@ -134,7 +134,7 @@ def _note(text: str, notes: dict[str, str]) -> str:
 
 
 def write(cells: dict[str, Any], path: Path) -> None:
-    from edgebert import registry
+    from edgebert.converters import CONVERTERS
 
     notes: dict[str, str] = {}
     lines = [
@@ -149,7 +149,7 @@ def write(cells: dict[str, Any], path: Path) -> None:
         "precision says little about a trained model, whose weights and margins are others: `edgebert convert` measures yours.",
     ]
     for format in FORMATS:
-        converter = registry.converter(format)
+        converter = CONVERTERS.get(format)
         precisions = ["fp32", *converter.precisions]
         lines += ["", f"## {converter.title}: token classification", "", _row(["family", *precisions])]
         lines.append(_row(["---"] * (len(precisions) + 1)))
@@ -176,7 +176,7 @@ def _row(values: list[str]) -> str:
 
 
 def main() -> None:
-    from edgebert import registry
+    from edgebert.converters import CONVERTERS
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", default=",".join(FAMILIES), help="families, by comma")
@@ -193,7 +193,7 @@ def main() -> None:
     options.cache.parent.mkdir(parents=True, exist_ok=True)
     for head in HEADS:
         for format in options.formats.split(","):
-            wanted = ["fp32", *registry.converter(format).precisions] if head == "token-classification" else ["fp32"]
+            wanted = ["fp32", *CONVERTERS.get(format).precisions] if head == "token-classification" else ["fp32"]
             families = [name for name in options.only.split(",") if f"{name}/{head}/{format}" not in cells]
             for family, found in in_processes(families, head, format, wanted):
                 cells[f"{family}/{head}/{format}"] = found

@@ -19,18 +19,17 @@ from typing import Any
 
 from benchmarks.methods import RESULTS, placed
 from benchmarks.mpnet import NAME, all_mpnet_base
-from edgebert import registry
-from edgebert.environment import describe_environment
-from edgebert.job import Fit, resolve
+from edgebert.devices.machine import describe_environment
+from edgebert.files import write_atomic
 from edgebert.measure.figures import as_latency, measured
 from edgebert.measure.inputs import own_lengths_of
-from edgebert.measure.targets import File
+from edgebert.measure.targets import TARGETS, File
 from edgebert.measure.targets import Job as MeasuringJob
 from edgebert.modeling.checkpoint import load_tokenizer
-from edgebert.pipeline import fit
-from edgebert.run import write_atomic
-from edgebert.stages import teacher_stage
 from edgebert.types import FitRequest
+from edgebert.workflows.fit import fit
+from edgebert.workflows.request import Fit, resolve
+from edgebert.workflows.stages import teacher_stage
 
 PAGE = Path("benchmarks/headline.md")
 CORPORA: dict[str, tuple[str, tuple[str, ...], float, float]] = {  # name -> task, data, passes and rate of the teacher
@@ -83,7 +82,7 @@ def read(report: dict[str, Any]) -> dict[str, Any]:
 
 def in_turns(job: Fit) -> dict[str, float]:
     """p50 in ms of the teacher's files and the student's: one thread, ten of the test rows, by fit's own target."""
-    stages, target = job.run.folder / "stages", registry.target("here")
+    stages, target = job.run.folder / "stages", TARGETS.get("here")
     files, inputs = [], []
     for name, model, path in (
         ("fp32", "[0-9][0-9]-teacher-*", "*-convert-teacher-*/onnx/fp32/model.onnx"),

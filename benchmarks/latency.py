@@ -31,19 +31,18 @@ from typing import Any
 
 import numpy as np
 
-from edgebert import registry
-from edgebert.measure.calibrate import Request, calibrate, time_shapes
+from edgebert.cost.analytic import SPREAD
+from edgebert.cost.calibration import Calibration, read_calibrations
+from edgebert.cost.published import coverage
 from edgebert.measure.measure import Request as ProfileRequest
 from edgebert.measure.measure import measure as profile
 from edgebert.measure.probes import PROBES, SIZES, Shape, files_of, shape
 from edgebert.measure.runner import Turn, describe, read_count, take_turns
-from edgebert.measure.targets import parse_address
-from edgebert.search.calibration import Calibration, read_calibrations
-from edgebert.search.cost import SPREAD
-from edgebert.search.published import coverage
+from edgebert.measure.targets import TARGETS, parse_address
+from edgebert.workflows.calibrate import Request, calibrate, time_shapes
 
 SEED = 4
-TARGETS = "here,browser"
+ON = "here,browser"
 WIDTHS = (128, 160, 192, 224, 256, 288, 312, 320, 352, 384, 448, 512, 576, 640, 704, 768)
 COUNTS = {"bert": 20, "albert": 7, "squeezebert": 7, "mobilebert": 7, "bilstm": 7}
 GROUP = 4  # architectures at one length
@@ -143,7 +142,7 @@ def measured(on: str, cases: Sequence[Case], path: Path) -> dict[tuple[str, str]
         if (case.shape.name, precision) not in found
     ]
     timed = time_shapes(
-        registry.target(kind), address, left, lambda **event: _tell(event), blocks=BLOCKS, max_seconds=MAX_SECONDS
+        TARGETS.get(kind), address, left, lambda **event: _tell(event), blocks=BLOCKS, max_seconds=MAX_SECONDS
     )
     with path.open("a", encoding="utf-8") as stream:
         for one in timed:
@@ -356,7 +355,7 @@ def page(found: Sequence[Found]) -> str:
         lines += ["", "| profiled twice | first p50 ms | second | |", "|---|---|---|---|"]
         lines += [f"| {name} | {a:.3f} | {b:.3f} | {100 * (b / a - 1):+.1f} % |" for name, (a, b) in one.twice.items()]
         lines.append("")
-    if left := [on for on in TARGETS.split(",") if on not in {one.on for one in found}]:
+    if left := [on for on in ON.split(",") if on not in {one.on for one in found}]:
         lines += [f"Not run: {', '.join(f'--on {on}' for on in left)}.", ""]
     names = ", ".join(f"{family}: {', '.join(sizes)}" for family, sizes in SIZES.items())
     return "\n".join([*lines, f"Sizes in the names are, for {names}.", ""])
@@ -379,7 +378,7 @@ def read_found(path: Path) -> Found:
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--on", default=TARGETS)
+    parser.add_argument("--on", default=ON)
     parser.add_argument("--runs", type=Path, default=Path("runs/latency"))
     parser.add_argument("--limit", type=int, default=sum(COUNTS.values()), help="architectures, to try it out")
     options = parser.parse_args()

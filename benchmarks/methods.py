@@ -22,24 +22,25 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.mpnet import all_mpnet_base
-from edgebert import registry
-from edgebert.converters import Runner
-from edgebert.environment import describe_environment
+from edgebert.converters import CONVERTERS
+from edgebert.devices.machine import describe_environment
 from edgebert.errors import EdgebertError
-from edgebert.infer import pad_batch
-from edgebert.job import Fit, resolve
+from edgebert.files import plain, write_atomic
 from edgebert.measure.protocol import Entry, interleave, latency, spread_by_length
 from edgebert.modeling.checkpoint import load_student
 from edgebert.modeling.graph import TorchSession
-from edgebert.pipeline import plan_stage
-from edgebert.recipes import check_methods, read_recipe
-from edgebert.results import artifacts_of, read_score
-from edgebert.run import Stage, plain, write_atomic
+from edgebert.runs.store import Stage
+from edgebert.runtime.batching import pad_batch
+from edgebert.runtime.session import Runner
 from edgebert.search.plan import check_shapes
 from edgebert.search.starts import TEACHER
-from edgebert.stages import compress_stage, convert_stage, teacher_stage, verify_stage
 from edgebert.training.run import evaluate
 from edgebert.types import Budget, FitRequest
+from edgebert.workflows.fit import plan_stage
+from edgebert.workflows.recipe import check_methods, read_recipe
+from edgebert.workflows.records import artifacts_of, read_score
+from edgebert.workflows.request import Fit, resolve
+from edgebert.workflows.stages import compress_stage, convert_stage, teacher_stage, verify_stage
 
 DATA, RESULTS = Path("../shared/data"), Path("benchmarks/results")
 CAPS = {"train": 1600, "dev": 200, "test": 700}  # rows of the students; drawn once, with seed 0
@@ -185,7 +186,7 @@ def measure(job: Fit, files: dict[str, Path], teacher: Stage) -> dict[str, dict[
     student = load_student(teacher.path)
     features = job.task.encode(job.dataset.splits["test"], student.tokenizer, job.dataset.labels, job.max_length)
     batches = [pad_batch([features[i]]) for i in spread_by_length(features)]
-    sessions: dict[str, Runner] = {name: registry.converter("onnx").open(path, 1) for name, path in files.items()} | {
+    sessions: dict[str, Runner] = {name: CONVERTERS.get("onnx").open(path, 1) for name, path in files.items()} | {
         "teacher, torch": TorchSession(student.model, 1)
     }
     entries = [Entry(name, session, batches) for name, session in sessions.items()]

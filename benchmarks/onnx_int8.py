@@ -20,15 +20,17 @@ from typing import Any
 import numpy as np
 import torch
 
-from edgebert import data, registry
-from edgebert.converters import Runner
+from edgebert import data
+from edgebert.converters import CONVERTERS
 from edgebert.converters.onnx import OnnxSession
-from edgebert.environment import describe_environment
-from edgebert.infer import run_features
+from edgebert.devices.machine import describe_environment
 from edgebert.measure.protocol import Entry, fixed_length, interleave
 from edgebert.modeling.checkpoint import load_student
 from edgebert.modeling.graph import TorchSession, make_source
-from edgebert.trials import Judge, choose_trial
+from edgebert.runtime.batching import run_features
+from edgebert.runtime.session import Runner
+from edgebert.tasks import find_task
+from edgebert.workflows.variants import Judge, choose_trial
 
 HERE = Path(__file__).parent
 DEFAULT = HERE.parent / "runs" / "ner-atis-pixel6" / "stages"
@@ -64,7 +66,7 @@ class World:
     """The checkpoint, its data, and a score for anything that runs."""
 
     def __init__(self, checkpoint: Path) -> None:
-        self.task = registry.task("ner")
+        self.task = find_task("ner")
         self.student = load_student(checkpoint)
         self.dataset = data.load((), self.task)
         self.rows = self.dataset.splits["dev"][:ROWS]
@@ -87,7 +89,7 @@ class World:
 
 def convert(world: World, work: Path) -> tuple[Path, Path, str, dict[str, float]]:
     """Our float32 and int8 files, the trial that was chosen, and what the float32 one took."""
-    converter = registry.converters()["onnx"]
+    converter = CONVERTERS.all()["onnx"]
     source = make_source(world.student.model, labels=world.dataset.labels)
     started = time.perf_counter()
     exported = converter.export(source, work)

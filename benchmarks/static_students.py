@@ -22,18 +22,19 @@ from typing import Any
 
 from benchmarks._model2vec import Classifier, distilled
 from benchmarks.methods import DATA, RESULTS, placed
-from edgebert import registry
-from edgebert.environment import describe_environment
-from edgebert.infer import pad_batch
-from edgebert.job import Fit, resolve
+from edgebert.converters import CONVERTERS
+from edgebert.devices.machine import describe_environment
+from edgebert.files import write_atomic
 from edgebert.measure.protocol import MIN_RUNS, spread_by_length
 from edgebert.measure.runner import Turn, take_turns
 from edgebert.modeling.checkpoint import load_tokenizer
-from edgebert.pipeline import plan_stage
-from edgebert.results import artifacts_of
-from edgebert.run import Stage, write_atomic
-from edgebert.stages import compress_stage, convert_stage, teacher_stage, verify_stage
+from edgebert.runs.store import Stage
+from edgebert.runtime.batching import pad_batch
 from edgebert.types import Budget, FitRequest
+from edgebert.workflows.fit import plan_stage
+from edgebert.workflows.records import artifacts_of
+from edgebert.workflows.request import Fit, resolve
+from edgebert.workflows.stages import compress_stage, convert_stage, teacher_stage, verify_stage
 
 CORPORA = {
     "banking77": ("banking77",),
@@ -99,7 +100,7 @@ def timed(job: Fit, student: Path, file: Path, other: Classifier) -> dict[str, f
     rows = job.dataset.splits["test"]
     features = job.task.encode(rows, tokenizer, labels, job.max_length)
     chosen = spread_by_length(features)
-    session = registry.converter("onnx").open(file, 1)
+    session = CONVERTERS.get("onnx").open(file, 1)
     batches = [pad_batch([features[i]]) for i in chosen]
     texts = [rows[i].text or "" for i in chosen]
     plain, inputs = other.session(), [other.batch(text) for text in texts]

@@ -18,12 +18,13 @@ from typing import Any
 
 import torch
 
-from edgebert import data, registry
-from edgebert.environment import describe_environment
+from edgebert import data
+from edgebert.devices.machine import describe_environment
 from edgebert.modeling.checkpoint import load_model, load_tokenizer
 from edgebert.modeling.heads import HEADS
 from edgebert.modeling.layers import encoder_layers
-from edgebert.teachers import find_teacher
+from edgebert.modeling.source import find_teacher
+from edgebert.tasks import find_task
 from edgebert.training.loop import Objective, collate, train
 from edgebert.types import Feature, TrainSettings
 
@@ -57,7 +58,7 @@ def timed(loop: Any, model: Any, features: list[Feature]) -> float:
 
 
 def main() -> None:
-    task = registry.task("ner")
+    task = find_task("ner")
     dataset, folder = data.load((), task), find_teacher().folder
     model, _ = load_model(folder, HEADS[task.head].auto_model, dataset.labels)
     stack = encoder_layers(model)

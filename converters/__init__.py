@@ -6,89 +6,22 @@ Converters know models and rows, never compression methods. Modules whose name b
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any
 
-from edgebert.run import sha256_file
+from edgebert.errors import RequestError, unknown
+from edgebert.files import sha256_file
+from edgebert.registry import Registry, check_call
+from edgebert.runtime.session import Session, Shape, Source
 from edgebert.types import Artifact
 
 if TYPE_CHECKING:
     import numpy as np
-    from torch import nn
 
 CALIBRATION_ROWS = 64  # real rows that static precisions are calibrated on
-Shape = Literal["fixed", "enumerated", "ranged"]
-Batch = Mapping[str, "np.ndarray"]  # int64 input_ids, attention_mask, token_type_ids, each (batch, seq)
-
-
-def per_token(name: str, rank: int) -> bool:
-    """Whether an output has one entry a token along its second axis: what is cut with the row, and what padding hides."""
-    return name.endswith(("start_logits", "end_logits")) or (name.endswith("logits") and rank == 3)
-
-
-class Runner(Protocol):
-    """A model that runs, in whatever runtime."""
-
-    runtime: str
-    runtime_version: str
-
-    def run(self, batch: Batch) -> dict[str, np.ndarray]:
-        """Float32 outputs by name, for any batch and length up to the model's.
-
-        `logits` (batch, seq, n_labels) or (batch, n_labels); `start_logits` and `end_logits` (batch, seq);
-        `sentence_embedding` (batch, width). Inputs that the model does not have are ignored. A file of fixed lengths is
-        run at the smallest that fits, padded, and its outputs are cut back to the batch's own length.
-
-        Raises:
-            EdgebertError: the batch is longer than the file takes.
-        """
-
-
-class Session(Runner, Protocol):
-    """A loaded file, ready to run: what verification and profiling see of every runtime.
-
-    Attributes:
-        labels: the output labels that the file itself carries, in order; () where it carries none.
-        metadata: what else the file says of itself, as far as it does: precision, pad_id, max_length, tokenizer_sha256.
-    """
-
-    labels: tuple[str, ...]
-    metadata: Mapping[str, Any]
-
-    def signature(self) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-        """Inputs and outputs as {name, type, shape}, read from the file; a text in a shape is a dynamic dimension."""
-
-
-@dataclass(frozen=True)
-class Source:
-    """A model as a converter takes it.
-
-    Attributes:
-        graph: eval-mode module of positional int inputs (batch, seq) in the order of `inputs`; returns a tuple of
-            tensors in the order of `outputs`. Masks inside are clamped to -1e4, so float16 stays finite.
-        family: transformers' model_type.
-        max_length: most tokens that the model's positions allow.
-        lengths: ascending; for formats that fix the length of a file or of its signatures.
-        calibration: real batches of one row; only static precisions read them.
-        shape: how a format that can choose takes lengths; None leaves it to the converter.
-        tokenizer: the tokenizer.json that belongs to the model, if there is one.
-    """
-
-    graph: nn.Module
-    family: str
-    inputs: tuple[str, ...]
-    outputs: tuple[str, ...]
-    vocab_size: int
-    max_length: int
-    pad_id: int = 0
-    lengths: tuple[int, ...] = (32, 64, 128)
-    labels: tuple[str, ...] = ()
-    calibration: Sequence[Batch] = ()
-    tokenizer: Path | None = None
-    title: str = ""
-    shape: Shape | None = None
 
 
 @dataclass(frozen=True)
@@ -209,3 +142,49 @@ def describe(path: Path, format: str, precision: str, options: Mapping[str, Any]
         listing = "".join(f"{item.relative_to(path).as_posix()}\0{sha256_file(item)}\n" for item in files)
         digest = hashlib.sha256(listing.encode()).hexdigest()
     return Artifact(f"{format}-{precision}", format, precision, path, size, digest, dict(options or {}))
+
+
+def _check(converter: Converter) -> None:
+    """Raises TypeError for a declaration that breaks the contract."""
+    check_call("export", converter.export, "source", "folder")
+    check_call("reduce", converter.reduce, "source", "artifact", "precision", "trial", "folder")
+    check_call("open", converter.open, "path", "threads")
+    check_call("leaves_accelerator", converter.leaves_accelerator, "path")
+    for name, function in converter.open_otherwise.items():
+        check_call(f"open_otherwise[{name!r}]", function, "path", "threads")
+    if converter.contents:
+        check_call("contents", converter.contents, "path")
+    if converter.with_tokenizer:
+        check_call("with_tokenizer", converter.with_tokenizer, "file", "tokenizer", "folder", "texts")
+
+
+CONVERTERS: Registry[Converter] = Registry(
+    "format", "edgebert.converters", "CONVERTER", Converter, where="--format", check=_check
+)
+
+
+def find_precision(format: str, name: str) -> Precision:
+    """What a format's precision is; fp32 included. Raises RequestError for a name that it does not have."""
+    if name == "fp32":
+        return Precision("float32", kind="fp32", compute="fp32", bits=32, embedding_bits=32)
+    known = CONVERTERS.get(format).precisions
+    if name not in known:
+        raise unknown("precision", name, ["fp32", *known], where=f"--precision, for {format}")
+    return known[name]
+
+
+def usable_converter(name: str) -> Converter:
+    """The converter of this format, whose libraries are installed.
+
+    Raises:
+        RequestError: an unknown format, or the pip command that brings what is missing.
+    """
+    found = CONVERTERS.get(name)
+    missing = [module for module in found.needs if importlib.util.find_spec(module) is None]
+    if missing:
+        raise RequestError(
+            f"{found.title} needs {', '.join(missing)}, which {'is' if len(missing) == 1 else 'are'} not installed",
+            where=f"--format {name}",
+            hint=f'Run: pip install "edgebert[{found.extra}]" - or choose other formats with --format.',
+        )
+    return found

@@ -28,9 +28,9 @@ LEAST, MOST = 2.0**-14, 65504.0  # float16 keeps all digits of numbers between
 
 def contents(path: Path) -> Contents:
     """Of an artifact's path. Raises EdgebertError where it cannot be read."""
-    from edgebert.mil.package import open_package
-    from edgebert.mil.program import constants_of
-    from edgebert.mil.session import PRECISION
+    from edgebert.runtime.mil.package import open_package
+    from edgebert.runtime.mil.program import constants_of
+    from edgebert.runtime.mil.session import PRECISION
 
     package = open_package(path)
     function = package.spec.mlProgram.functions["main"]
@@ -78,7 +78,7 @@ def _setting(value: Any) -> Any:
 
 def _is_shifted(package: Any, item: Any, constants: Mapping[str, Any]) -> bool:
     """Whether a weight in 8 bits has a zero point, which ours never have."""
-    from edgebert.mil.program import read_value
+    from edgebert.runtime.mil.program import read_value
 
     for name in ("offset", "zero_point") if item.type.startswith("constexpr") else ():
         if name in item.attributes:

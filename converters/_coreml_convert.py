@@ -9,10 +9,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from edgebert.converters import Shape, Source
 from edgebert.converters._coreml_fourier import real_fourier
 from edgebert.converters._coreml_ops import register
 from edgebert.errors import EdgebertError, RequestError
+from edgebert.runtime.session import Shape, Source
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -153,7 +153,7 @@ def padding_moves(source: Source) -> float:
 @contextmanager
 def silenced() -> Iterator[None]:
     """Without the libraries' warnings and bars."""
-    from edgebert.mil.package import hushed  # which needs torch: declaring the format must not
+    from edgebert.runtime.mil.package import hushed  # which needs torch: declaring the format must not
 
     loggers = [logging.getLogger(name) for name in ("torch", "torchao")]
     levels = [item.level for item in loggers]

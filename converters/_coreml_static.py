@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from edgebert.converters import Source
 from edgebert.errors import EdgebertError, RequestError
+from edgebert.runtime.session import Source
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

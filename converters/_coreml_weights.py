@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from edgebert.converters import Source
 from edgebert.converters._coreml_convert import silenced
 from edgebert.errors import EdgebertError, first_line
+from edgebert.runtime.session import Source
 
 # Weights are what these ops read as these arguments: layers and embedding tables. Other constants stay as they are:
 # position and type embeddings that a fixed length folded into one tensor, tables of relative positions, masks.

@@ -19,10 +19,10 @@ from unittest import mock
 
 import numpy as np
 
-from edgebert.converters import Batch, Source, per_token
 from edgebert.converters._onnx_file import EXTERNAL_FROM, NAME, first_line, load, scratch, write
 from edgebert.converters._onnx_pointwise import pointwise_as_products
 from edgebert.errors import EdgebertError
+from edgebert.runtime.session import Batch, Source, per_token
 from edgebert.types import Artifact
 
 OPSET = {"torchscript": 17, "dynamo": 18}  # LayerNormalization is one operator from 17 on; the newer one begins at 18

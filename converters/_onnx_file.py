@@ -10,8 +10,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from edgebert.converters import Source, describe
+from edgebert.converters import describe
 from edgebert.errors import EdgebertError
+from edgebert.runtime.session import Source
 from edgebert.types import Artifact
 
 NAME = "model.onnx"

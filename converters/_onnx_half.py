@@ -7,12 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from edgebert.converters import Source, Trial
+from edgebert.converters import Trial
 from edgebert.converters._onnx_blocks import in_blocks
 from edgebert.converters._onnx_embedding import per_row
 from edgebert.converters._onnx_export import sample, silence, values
 from edgebert.converters._onnx_int8 import products
 from edgebert.errors import EdgebertError
+from edgebert.runtime.session import Source
 
 LARGEST = float(np.finfo(np.float16).max)
 

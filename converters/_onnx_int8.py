@@ -16,11 +16,12 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from edgebert.converters import Source, Trial
+from edgebert.converters import Trial
 from edgebert.converters._onnx_blocks import in_blocks
 from edgebert.converters._onnx_embedding import per_row
 from edgebert.converters._onnx_embedding4 import pack_word_table
 from edgebert.converters._onnx_export import silence
+from edgebert.runtime.session import Source
 
 PRODUCTS = ("MatMul", "Gemm", "Conv")  # what is multiplied by weights
 LSTM = "LSTM"  # becomes ONNX Runtime's own DynamicQuantizeLSTM

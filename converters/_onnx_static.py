@@ -15,11 +15,12 @@ from typing import Any
 
 import numpy as np
 
-from edgebert.converters import Batch, Source, Trial
+from edgebert.converters import Trial
 from edgebert.converters._onnx_embedding import per_row, tables
 from edgebert.converters._onnx_export import silence, values
 from edgebert.converters._onnx_int8 import LSTM, PRODUCTS, dynamic_nodes, products, without_shapes
 from edgebert.errors import EdgebertError, RequestError
+from edgebert.runtime.session import Batch, Source
 
 NOISY_DB = 28.0  # signal to rounding noise of an 8-bit scale; plain tensors of a BERT have 30 dB and more
 

@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from edgebert.converters import Batch, Precision, Trial
+from edgebert.converters import Precision, Trial
 from edgebert.converters._tflite_names import LAYER, Places
 from edgebert.errors import EdgebertError
+from edgebert.runtime.session import Batch
 
 ROWS = 32  # calibration rows that are read: ranges settle long before
 

@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from edgebert.converters import Batch, per_token
 from edgebert.converters._tflite_file import LABELS, TOKENIZER, read_files, read_info
 from edgebert.converters._tflite_quiet import hushed
-from edgebert.environment import usable_cores
+from edgebert.devices.machine import usable_cores
 from edgebert.errors import EdgebertError, first_line
+from edgebert.runtime.session import Batch, per_token
 
 
 class TfliteSession:

@@ -1,5 +1,5 @@
 """Core ML: ML programs by coremltools, in float32, float16, 8, 6 and 4 bits; run by Core ML on a Mac, elsewhere by
-our interpreter (`edgebert.mil`), whose times say nothing of a device.
+our interpreter (`edgebert.runtime.mil`), whose times say nothing of a device.
 
 A file takes one row of int32 tokens and gives float32. Its lengths are fixed, enumerated (the default for several) or
 ranged. Enumerated lengths of more than one input need iOS 18.
@@ -16,10 +16,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from edgebert.converters import Converter, Precision, Session, Source, Trial, describe
+from edgebert.converters import Converter, Precision, Trial, describe
 from edgebert.converters._coreml_contents import contents
 from edgebert.converters._coreml_convert import HINT, Plan, convert, padding_moves, plan, sample, silenced
 from edgebert.errors import EdgebertError
+from edgebert.runtime.session import Session, Source
 from edgebert.types import Artifact
 
 NAME = "model.mlpackage"
@@ -77,7 +78,7 @@ def reduce(source: Source, artifact: Artifact, precision: str, trial: Trial, fol
 
 def open_session(path: Path, threads: int) -> Session:
     """Core ML on a Mac, where `threads` has no meaning; our interpreter elsewhere."""
-    from edgebert.mil.session import CoreMLSession, MilSession
+    from edgebert.runtime.mil.session import CoreMLSession, MilSession
 
     return CoreMLSession(path) if sys.platform == "darwin" else MilSession(path, threads)
 
@@ -93,7 +94,7 @@ def leaves_accelerator(path: Path) -> Mapping[str, int]:
 
     Apple publishes no list of supported ops: on a Mac, Xcode's performance report is the last word.
     """
-    from edgebert.mil.package import open_package
+    from edgebert.runtime.mil.package import open_package
 
     package = open_package(path)
     function = package.spec.mlProgram.functions["main"]
@@ -133,7 +134,7 @@ def _prove(source: Source, path: Path, wanted: Plan) -> None:
     """Runs the file at its lengths against the graph: a trace may have kept the length that it was made with."""
     import torch
 
-    from edgebert.mil.session import MilSession
+    from edgebert.runtime.mil.session import MilSession
 
     session = MilSession(path)
     lengths = wanted.lengths if wanted.shape != "ranged" else (1, min(24, wanted.longest), wanted.longest)

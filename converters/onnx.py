@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from edgebert.converters import Batch, Converter, Precision, Source, Trial
+from edgebert.converters import Converter, Precision, Trial
 from edgebert.converters._onnx_contents import contents
 from edgebert.converters._onnx_export import check_finite, export
 from edgebert.converters._onnx_file import first_line, graph_file, load, write
@@ -18,6 +18,7 @@ from edgebert.converters._onnx_half import INT4, fp16, int4
 from edgebert.converters._onnx_int8 import GRID, dynamic, packed
 from edgebert.converters._onnx_static import STATIC, static
 from edgebert.errors import EdgebertError, unknown
+from edgebert.runtime.session import Batch, Source
 from edgebert.types import Artifact
 
 PRECISIONS = {

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edgebert.converters import Converter, Source, Trial, describe, per_token
+from edgebert.converters import Converter, Trial, describe
 from edgebert.converters import _tflite_file as file
 from edgebert.converters import _tflite_names as names
 from edgebert.converters import _tflite_positions as positions
@@ -23,6 +23,7 @@ from edgebert.converters._tflite_quiet import hushed
 from edgebert.converters._tflite_recipes import PRECISIONS, quantize
 from edgebert.converters._tflite_session import TfliteSession, delegated
 from edgebert.errors import EdgebertError
+from edgebert.runtime.session import Source, per_token
 from edgebert.types import Artifact
 
 if TYPE_CHECKING:

@@ -6,16 +6,17 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgebert import registry
 from edgebert.bundle.predictor import Predictor
-from edgebert.environment import wait_passively
+from edgebert.devices.machine import wait_passively
+from edgebert.measure.targets import TARGETS
+from edgebert.methods import METHODS
 from edgebert.types import CompressResult, ConvertResult, DeviceProfile, FitRequest, FitResult
 
 if TYPE_CHECKING:
     from edgebert.bundle import BundleCheck
-    from edgebert.measure.calibrate import Calibrated
     from edgebert.measure.figures import Measurement
     from edgebert.methods import Method
+    from edgebert.workflows.calibrate import Calibrated
 
 __all__ = [
     "Predictor",
@@ -66,7 +67,7 @@ def fit(
         BudgetError: no student shape fits the budget.
     """
     wait_passively()
-    from edgebert.pipeline import fit as run_pipeline
+    from edgebert.workflows.fit import fit as run_pipeline
 
     specs = (data,) if isinstance(data, str) else tuple(data)
     request = FitRequest(device=device, task=task, teacher=teacher, data=specs, **options)
@@ -86,14 +87,14 @@ def convert(
         model: a checkpoint folder or a hub id.
         formats: onnx, tflite, coreml.
         on_event: told of what is under way.
-        **options: the other fields of `edgebert.convert_request.ConvertRequest`.
+        **options: the other fields of `edgebert.workflows.convert_request.ConvertRequest`.
 
     Raises:
         EdgebertError: the request, the checkpoint or the rows cannot be used, or the family cannot be expressed.
     """
     wait_passively()
-    from edgebert.conversion import convert as run_conversion
-    from edgebert.convert_request import ConvertRequest
+    from edgebert.workflows.convert import convert as run_conversion
+    from edgebert.workflows.convert_request import ConvertRequest
 
     names = (formats,) if isinstance(formats, str) else tuple(formats)
     return run_conversion(ConvertRequest(model=model, formats=names, **options), on_event)
@@ -127,7 +128,7 @@ def compress(
         BudgetError: no student fits `max_size_mb`.
     """
     wait_passively()
-    from edgebert.compression import compress as run_compression
+    from edgebert.workflows.compress import compress as run_compression
 
     specs = (data,) if isinstance(data, str) else tuple(data)
     return run_compression(
@@ -182,8 +183,8 @@ def profile(
     """
     import json
 
+    from edgebert.files import plain, write_atomic
     from edgebert.measure.measure import Request, check_output, measure
-    from edgebert.run import plain, write_atomic
 
     names = (artifacts,) if isinstance(artifacts, (str, Path)) else tuple(artifacts)
     targets = (on,) if isinstance(on, str) else tuple(on)
@@ -208,13 +209,13 @@ def calibrate(
         on: "here", "browser", "ssh:user@host", …
         device: the profile that the target is; here and browser tell by themselves.
         on_event: told of what is under way.
-        **options: the other fields of `edgebert.measure.calibrate.Request`, such as `threads`, `precisions`, `lengths`.
+        **options: the other fields of `edgebert.workflows.calibrate.Request`, such as `threads`, `precisions`, `lengths`.
 
     Raises:
         EdgebertError: the request cannot be, the target cannot be used, or a probe does not run there.
     """
-    from edgebert.measure.calibrate import Request
-    from edgebert.measure.calibrate import calibrate as run_calibration
+    from edgebert.workflows.calibrate import Request
+    from edgebert.workflows.calibrate import calibrate as run_calibration
 
     return run_calibration(Request(on=on, device=device, **options), on_event)
 
@@ -229,7 +230,7 @@ def prepare_device(on: str, *, on_event: Callable[[dict[str, Any]], None] | None
     from edgebert.measure.targets import parse_address
 
     kind, address = parse_address(on)
-    found = registry.target(kind)
+    found = TARGETS.get(kind)
     if found.prepare is None:
         raise RequestError(f"there is nothing to install for {found.title}", where=on)
     return found.prepare(address, lambda **event: on_event(event) if on_event else None)
@@ -237,31 +238,31 @@ def prepare_device(on: str, *, on_event: Callable[[dict[str, Any]], None] | None
 
 def list_devices() -> Mapping[str, DeviceProfile]:
     """The built-in device profiles by name."""
-    from edgebert.devices import device_profiles
+    from edgebert.devices.profiles import device_profiles
 
     return device_profiles()
 
 
 def get_device(name: str) -> DeviceProfile:
     """One profile, by name or by the path of a TOML file."""
-    from edgebert.devices import load_device
+    from edgebert.workflows.device import find_device
 
-    return load_device(name)
+    return find_device(name)
 
 
 def list_methods() -> Mapping[str, Method]:
     """The registered compression methods by name."""
-    return registry.methods()
+    return METHODS.all()
 
 
 def get_method(name: str) -> Method:
     """One compression method by name."""
-    return registry.method(name)
+    return METHODS.get(name)
 
 
 def list_runs(root: str | Path = "runs") -> list[dict[str, Any]]:
     """Every run under a folder: its name, stages done and open, and whether it has a bundle."""
-    from edgebert import runs
+    from edgebert.runs import listing as runs
 
     return runs.list_runs(Path(root))
 
@@ -278,7 +279,7 @@ def show_run(name: str, root: str | Path = "runs") -> dict[str, Any]:
     """
     from edgebert.errors import unknown
     from edgebert.report import read_report
-    from edgebert.runs import read_stages
+    from edgebert.runs.listing import read_stages
 
     folder = Path(name) if (Path(name) / "request.toml").exists() else Path(root) / name
     known = {run["name"]: run for run in list_runs(folder.parent)}

@@ -41,6 +41,10 @@ class RequestError(EdgebertError):
     """An option, device, task, method or recipe that does not exist or does not fit."""
 
 
+class PluginError(EdgebertError):
+    """A method, task, converter or target that breaks its contract."""
+
+
 class RunError(EdgebertError):
     """A folder that cannot be used: locked, read-only, full or damaged; or what else the system refused."""
 

@@ -1,125 +1,118 @@
-"""Finds methods, tasks and converters: one module each, one declaration in it, no list to edit.
+"""Finds plug-ins: one module each, one declaration in it, no list to edit.
 
-Third parties join by an entry point of the group `edgebert.methods`, `edgebert.tasks` or `edgebert.converters` that
-names such a module.
+A kind of plug-in (methods, tasks, converters, targets) is a package that makes a `Registry`. Each of its modules whose name
+does not begin with `_` declares one; third parties join by an entry point that names such a module, in the group that is
+called as the package.
 """
 
 from __future__ import annotations
 
 import importlib
-import importlib.util
+import inspect
 import pkgutil
-from functools import cache
+from collections.abc import Callable, Iterable
 from importlib.metadata import entry_points
-from typing import TYPE_CHECKING, Any
+from types import ModuleType
+from typing import Generic, TypeVar
 
-from edgebert.errors import RequestError, unknown
+from edgebert.errors import PluginError, RequestError, unknown
 
-if TYPE_CHECKING:
-    from edgebert.converters import Converter, Precision
-    from edgebert.measure.targets import Target
-    from edgebert.methods import Method
-    from edgebert.tasks import Task
+T = TypeVar("T")
 
 
-@cache
-def _found(kind: str, attribute: str) -> dict[str, Any]:
-    package = importlib.import_module(f"edgebert.{kind}")
-    modules = [
-        importlib.import_module(f"edgebert.{kind}.{info.name}")
-        for info in pkgutil.iter_modules(package.__path__)
-        if not info.name.startswith("_")
-    ]
-    modules += [point.load() for point in entry_points(group=f"edgebert.{kind}")]
-    found: dict[str, Any] = {}
-    for module in modules:
-        declared = getattr(module, attribute)
-        if declared.name in found:
-            raise ValueError(f"two {kind} are named '{declared.name}': the second is {module.__name__}")
-        found[declared.name] = declared
-    return dict(sorted(found.items()))
+def check_call(field: str, function: object, *positional: str, **keywords: object) -> None:
+    """Raises TypeError where a function of a declaration cannot be called with these arguments.
 
-
-def methods() -> dict[str, Method]:
-    """Compression methods by name."""
-    return _found("methods", "METHOD")
-
-
-def tasks() -> dict[str, Task]:
-    """Tasks by name."""
-    return _found("tasks", "TASK")
-
-
-def converters() -> dict[str, Converter]:
-    """Converters by format name."""
-    return _found("converters", "CONVERTER")
-
-
-def targets() -> dict[str, Target]:
-    """Places to measure by name."""
-    return _found("measure.targets", "TARGET")
-
-
-def target(name: str) -> Target:
-    """The target of this name, or an error that offers the nearest names."""
-    if name not in targets():
-        raise unknown("target", name, targets(), where="--on")
-    return targets()[name]
-
-
-def method(name: str) -> Method:
-    """The method of this name, or an error that offers the nearest names."""
-    if name not in methods():
-        raise unknown("method", name, methods(), where="--recipe", more="List them with: edgebert methods")
-    return methods()[name]
-
-
-def task(name: str) -> Task:
-    """The task of this name or alias, or an error that offers the nearest names.
-
-    `slots=ner,intent=classify` is one task of several heads, each with a name of its own.
+    Args:
+        field: of the declaration, for the message.
+        positional: names of what is passed by position.
+        keywords: what is passed by name.
     """
-    if "=" in name or "," in name:
-        from edgebert.tasks._several import several
-
-        return several(name)
-    known = {alias: one for one in tasks().values() for alias in (one.name, *one.aliases)}
-    if name not in known:
-        raise unknown("task", name, known, where="--task")
-    return known[name]
-
-
-def precision(format: str, name: str) -> Precision:
-    """What a format's precision is; fp32 included."""
-    from edgebert.converters import Precision
-
-    if name == "fp32":
-        return Precision("float32", kind="fp32", compute="fp32", bits=32, embedding_bits=32)
-    known = converter(format).precisions
-    if name not in known:
-        raise unknown("precision", name, ["fp32", *known], where=f"--precision, for {format}")
-    return known[name]
+    if not callable(function):
+        raise TypeError(f"{field} is no function")
+    try:
+        inspect.signature(function).bind(*positional, **keywords)
+    except TypeError as error:
+        asked = ", ".join((*positional, *(f"{name}=…" for name in keywords)))
+        raise TypeError(f"{field} must take ({asked}): {error}") from None
+    except ValueError:  # a builtin tells no signature
+        return
 
 
-def usable_converter(name: str) -> Converter:
-    """The converter of this format, whose libraries are installed.
+class Registry(Generic[T]):
+    """The plug-ins of one kind, found when they are first asked for.
 
-    Raises:
-        RequestError: an unknown format, or the pip command that brings what is missing.
+    Args:
+        kind: what one is called in messages: "method".
+        package: whose modules declare them; also the group of entry points.
+        attribute: the name of the declaration in a module: "METHOD".
+        contract: the class that a declaration is an instance of.
+        where: the option that names one, for messages.
+        more: what a message about an unknown name adds.
+        check: raises ValueError or TypeError with what is wrong with a declaration.
     """
-    found = converter(name)
-    missing = [module for module in found.needs if importlib.util.find_spec(module) is None]
-    if missing:
-        raise RequestError(
-            f"{found.title} needs {', '.join(missing)}, which {'is' if len(missing) == 1 else 'are'} not installed",
-            where=f"--format {name}",
-            hint=f'Run: pip install "edgebert[{found.extra}]" - or choose other formats with --format.',
-        )
-    return found
 
+    def __init__(
+        self,
+        kind: str,
+        package: str,
+        attribute: str,
+        contract: type[T],
+        *,
+        where: str,
+        more: str = "",
+        check: Callable[[T], None] = lambda declared: None,
+    ) -> None:
+        self.kind, self.package, self.attribute, self.contract = kind, package, attribute, contract
+        self.where, self.more, self.check = where, more, check
+        self._found: dict[str, T] | None = None
 
-def converter(name: str) -> Converter:
-    """The converter of this format, or an error that offers the nearest names."""
-    if name not in converters():
-        raise unknown("format", name, converters(), where="--format")
-    return converters()[name]
+    def all(self) -> dict[str, T]:
+        """Every plug-in by its name, in the order of names. Raises PluginError for one that breaks its contract."""
+        if self._found is None:
+            self._found = self.read(self._modules())
+        return self._found
+
+    def get(self, name: str) -> T:
+        """The plug-in of this name. Raises RequestError that offers the nearest names."""
+        known = self.all()
+        if name not in known:
+            raise unknown(self.kind, name, known, where=self.where, more=self.more)
+        return known[name]
+
+    def read(self, modules: Iterable[ModuleType]) -> dict[str, T]:
+        """The declarations of modules, by name. Raises PluginError."""
+        found: dict[str, T] = {}
+        for module in modules:
+            place, what = module.__file__ or module.__name__, f"the {self.kind}"
+            declared = getattr(module, self.attribute, None)
+            if not isinstance(declared, self.contract):
+                given = "nothing" if declared is None else f"a {type(declared).__name__}"
+                problem = f"{what} must be declared as {self.attribute}, a {self.contract.__name__}, and {given} is"
+                raise PluginError(problem, where=place)
+            name = getattr(declared, "name", None)
+            if not isinstance(name, str) or not name:
+                raise PluginError(f"{what} has no name", where=f"{place}, {self.attribute}.name")
+            if name in found:
+                raise PluginError(
+                    f"there is another {self.kind} named '{name}'", where=f"{place}, {self.attribute}.name"
+                )
+            try:
+                self.check(declared)
+            except (TypeError, ValueError, RequestError) as error:
+                raise PluginError(f"{what} '{name}' breaks its contract: {error}", where=place) from None
+            found[name] = declared
+        return dict(sorted(found.items()))
+
+    def _modules(self) -> list[ModuleType]:
+        package = importlib.import_module(self.package)
+        names = [info.name for info in pkgutil.iter_modules(package.__path__) if not info.name.startswith("_")]
+        modules = [importlib.import_module(f"{self.package}.{name}") for name in names]
+        for point in entry_points(group=self.package):
+            try:
+                modules.append(point.load())
+            except Exception as error:
+                hint = "Mend the package that brings it, or uninstall it."
+                what = f"the {self.kind} '{point.name}' cannot be loaded: {type(error).__name__}: {error}"
+                raise PluginError(what, where=f"{self.package}: {point.value}", hint=hint) from error
+        return modules

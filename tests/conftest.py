@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from edgebert import registry
+from edgebert.tasks import find_task
 from edgebert.types import Row, Student
 
 CORES = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
@@ -102,7 +102,7 @@ def _little_to_collect() -> None:
 def _short_timing() -> Iterator[None]:
     """No test is about how long this machine is measured."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("edgebert.profiling.SECONDS_HERE", 0.02)
+        patch.setattr("edgebert.workflows.profiling.SECONDS_HERE", 0.02)
         yield
 
 
@@ -114,7 +114,7 @@ def toy_rows() -> list[Row]:
 
 @pytest.fixture(scope="session")
 def toy_labels(toy_rows: list[Row]) -> tuple[str, ...]:
-    return registry.task("ner").labels(toy_rows)
+    return find_task("ner").labels(toy_rows)
 
 
 @pytest.fixture(scope="session")

@@ -20,9 +20,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgebert import registry
+from edgebert.converters import CONVERTERS
 from edgebert.errors import EdgebertError, RequestError
-from edgebert.measure.targets import File, Job, Outcome, adb
+from edgebert.measure.targets import TARGETS, File, Job, Outcome, adb
 from edgebert.measure.targets import _adb_client as client
 from edgebert.measure.targets import _adb_tools as tools
 from edgebert.measure.targets._adb_litert import Tflite, three
@@ -209,7 +209,7 @@ def test_a_tflite_file_with_its_outputs(device: Device, binaries: dict[str, Path
         f"--output_filepath={here}/0/inputs/1/outputs.bin",
     ]  # fmt: skip
     assert "output_filepath" not in starts(device)[2]
-    session = registry.converter("tflite").open(tflite_file, 1)
+    session = CONVERTERS.get("tflite").open(tflite_file, 1)
     assert len(found.outputs) == 2
     for row, outputs in zip(INPUTS, found.outputs, strict=False):
         wanted = session.run({name: np.asarray(value) for name, value in row.items()})
@@ -497,4 +497,4 @@ def test_outputs_are_told_apart_by_the_order_of_the_file() -> None:
 
 
 def test_the_target_is_registered() -> None:
-    assert registry.target("adb") is adb.TARGET
+    assert TARGETS.get("adb") is adb.TARGET

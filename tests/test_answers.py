@@ -13,15 +13,16 @@ import pytest
 import torch
 
 import edgebert
-from edgebert import registry
 from edgebert.errors import RequestError, TeacherError
-from edgebert.methods import AnswerKind, Workshop
+from edgebert.methods import METHODS
 from edgebert.methods._prediction import prediction_objective
 from edgebert.modeling.checkpoint import copy_student
 from edgebert.modeling.heads import Part, parts_of
+from edgebert.tasks import find_task
 from edgebert.teachers.answers import Member, fitted_temperature, logits_of, probabilities, write_answers
 from edgebert.teachers.folds import HELD_BY_NONE, fold_of_rows
 from edgebert.training.answers import StoredAnswers, window_key
+from edgebert.training.context import AnswerKind, Workshop
 from edgebert.training.heads import hard_loss, soft_loss
 from edgebert.training.loop import collate
 from edgebert.training.run import answered, ask_teacher
@@ -88,7 +89,7 @@ def test_answers_of_each_token_keep_their_window(
 def test_training_with_stored_answers_is_training_with_the_teacher(
     replaced: float, teacher: Student, toy_rows: list[Row], toy_labels: tuple[str, ...], tmp_path: Path
 ) -> None:
-    kd, weights, asked = registry.method("kd"), [], []
+    kd, weights, asked = METHODS.get("kd"), [], []
     for name in ("live", "stored"):
         shop = workshop(teacher, toy_rows, toy_labels, tmp_path / name)
         shop = replace(shop, log=lambda **event: asked.append(event["event"]))
@@ -186,7 +187,7 @@ def test_a_temperature_makes_the_development_rows_likeliest(toy_checkpoint: Path
     """Logits ±z with 80 % of rows right: the likelihood is greatest where sigmoid(2 z / T) = 0.8."""
     from edgebert.modeling.checkpoint import load_model, load_tokenizer
 
-    task, labels = registry.task("classify"), ("no", "yes")
+    task, labels = find_task("classify"), ("no", "yes")
     model, _ = load_model(toy_checkpoint, "AutoModelForSequenceClassification", labels)
     student = Student(model, load_tokenizer(toy_checkpoint))
     rows = [Row(text="fly", labels=("yes" if i % 5 else "no",)) for i in range(100)]
@@ -301,7 +302,7 @@ def test_answers_that_are_not_finite_are_counted_and_those_of_all_rows_are_refus
     shop = replace(shop, teacher=broken.model)
     student = copy_student(teacher.model, teacher.tokenizer)
     n_bad = sum("monday" in row.words for row in toy_rows[:64])
-    kd = registry.method("kd")
+    kd = METHODS.get("kd")
     kd.apply(student, shop, **kd.read_params({"epochs": 2, "replace": 0}))
     assert 0 < n_bad < 64
     assert student.notes == (
@@ -325,7 +326,7 @@ def test_stored_answers_that_are_not_finite_are_counted(tmp_path: Path) -> None:
 def test_kinds_that_only_a_stage_can_make_are_not_learnt_without_it(
     teacher: Student, toy_rows: list[Row], toy_labels: tuple[str, ...], tmp_path: Path
 ) -> None:
-    shop, kd = workshop(teacher, toy_rows, toy_labels, tmp_path), registry.method("kd")
+    shop, kd = workshop(teacher, toy_rows, toy_labels, tmp_path), METHODS.get("kd")
     with pytest.raises(RequestError, match="out-of-fold answers are made by fit and compress"):
         kd.apply(copy_student(teacher.model, teacher.tokenizer), shop, **kd.read_params({"answers": "out-of-fold"}))
     assert kd.answers(**kd.read_params({"answers": "dropout", "passes": 4})) == AnswerKind("dropout", 3, 4)

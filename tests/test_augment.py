@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgebert import registry
 from edgebert.data.augment import by_mixing, by_neighbours, by_noise, mask_word, words_of
 from edgebert.data.likeness import nearest_words, whole_words, word_classes
+from edgebert.tasks import find_task
 from edgebert.types import Row
 from tests.conftest import make_tokenizer
 
@@ -146,14 +146,14 @@ def test_of_a_pair_the_first_then_the_second_then_both_are_changed() -> None:
 def test_samples_have_no_targets_but_the_tags_that_they_keep() -> None:
     tokenizer = make_tokenizer()
     text = by_neighbours([Row(text="is aville far", labels=("a",))], 1, {"far": ("late",)}, share=1)
-    for task, labels in ((registry.task("classify"), ("a", "b")), (registry.task("classify").configured({"multi_label": True}), ("a", "b"))):  # fmt: skip
+    for task, labels in ((find_task("classify"), ("a", "b")), (find_task("classify").configured({"multi_label": True}), ("a", "b"))):  # fmt: skip
         assert task.encode(text, tokenizer, labels, 16)[0].targets == {}
     question = [Row(text="is aville far", second="yes far", answers=(("far", 4),))]
     found = by_neighbours(question, 1, {"far": ("late",)}, share=1, second=False)
-    assert registry.task("qa").encode(found, tokenizer, (), 16)[0].targets == {}
-    assert registry.task("qa").encode(question, tokenizer, (), 16)[0].targets != {}
+    assert find_task("qa").encode(found, tokenizer, (), 16)[0].targets == {}
+    assert find_task("qa").encode(question, tokenizer, (), 16)[0].targets != {}
     tagged = noise([Row(("is", "aville"), ("O", "B-C"))], 1, p_mask=1, p_ngram=0)
-    (feature,) = registry.task("ner").encode(tagged, tokenizer, ("O", "B-C"), 16)
+    (feature,) = find_task("ner").encode(tagged, tokenizer, ("O", "B-C"), 16)
     assert feature.input_ids == (2, 4, 4, 3)
     assert feature.labels == (-100, 0, 1, -100)
 

@@ -10,7 +10,7 @@ import pytest
 
 from edgebert.cli import main
 from edgebert.errors import TeacherError
-from edgebert.teachers import find_teacher
+from edgebert.modeling.source import find_teacher
 
 
 def failed(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str]:
@@ -158,14 +158,14 @@ def test_a_folder_that_is_no_checkpoint(missing: str, told: str, toy_checkpoint:
 
 
 def test_packaged_weights_must_be_the_publishers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from edgebert import teachers
+    from edgebert.modeling import source
 
     package = tmp_path / "fake_weights"
     (package / "model").mkdir(parents=True)
     (package / "__init__.py").write_text("raise RuntimeError('imported')")
     (package / "model" / "model.safetensors").write_bytes(b"other weights")
     monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.setattr(teachers, "PACKAGED", {"a/b": ("fake_weights", "fake-weights==1", "model", "0" * 64)})
+    monkeypatch.setattr(source, "PACKAGED", {"a/b": ("fake_weights", "fake-weights==1", "model", "0" * 64)})
     with pytest.raises(TeacherError, match="sha256 differs"):
         find_teacher("a/b")
 
@@ -199,7 +199,7 @@ def test_debug_shows_the_traceback() -> None:
 
 
 def test_the_licence_is_the_model_cards(tmp_path: Path) -> None:
-    from edgebert.teachers import _licence
+    from edgebert.modeling.source import _licence
 
     assert _licence(tmp_path) == ""
     (tmp_path / "README.md").write_text("---\nlanguage: en\nlicense: apache-2.0\n---\n# A model\nlicense: none\n")

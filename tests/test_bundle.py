@@ -13,14 +13,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgebert import registry
 from edgebert.bundle.check import check_bundle, tolerance
 from edgebert.bundle.edge_texts import OLD_TEXTS, TEXTS
 from edgebert.bundle.manifest import NEW_FIELDS, describe_files
 from edgebert.bundle.predictor import Predictor
 from edgebert.bundle.write import write_bundle
 from edgebert.errors import DataError, ParityError, RequestError, RunError
-from edgebert.run import sha256_file
+from edgebert.files import sha256_file
+from edgebert.tasks import find_task
 from edgebert.types import Artifact, DataSource, Row
 
 VOCABULARY = [
@@ -89,7 +89,7 @@ def parts(tmp_path: Path) -> dict[str, Any]:
     return {
         "artifact": make_model(tmp_path / "tiny.onnx", weights()),
         "student": make_student(tmp_path / "student"),
-        "task": registry.task("ner"),
+        "task": find_task("ner"),
         "labels": LABELS,
         "golden": [
             Row(("show", "me", "flights", "to", "denver"), ("O",) * 5),

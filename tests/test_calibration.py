@@ -11,17 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgebert import api, registry
+from edgebert import api
 from edgebert.cli import main
-from edgebert.devices import load_device
-from edgebert.errors import EdgebertError, RequestError
-from edgebert.measure import calibrate as calibrating
-from edgebert.measure import probes
-from edgebert.measure.calibrate import Request, calibrate, p50s
-from edgebert.measure.probes import PROBES, shape
-from edgebert.measure.targets import Found, Job, Outcome, Target
-from edgebert.search import calibration
-from edgebert.search.calibration import (
+from edgebert.cost import calibration
+from edgebert.cost.analytic import SPREAD, basis, predict_latency
+from edgebert.cost.calibration import (
     Calibration,
     Point,
     calibration_file,
@@ -32,7 +26,13 @@ from edgebert.search.calibration import (
     terms,
     write_calibrations,
 )
-from edgebert.search.cost import SPREAD, basis, predict_latency
+from edgebert.devices.profiles import load_device
+from edgebert.errors import EdgebertError, RequestError
+from edgebert.measure import probes
+from edgebert.measure.probes import PROBES, shape
+from edgebert.measure.targets import TARGETS, Found, Job, Outcome, Target
+from edgebert.workflows import calibrate as calibrating
+from edgebert.workflows.calibrate import Request, calibrate, p50s
 
 TINY = (shape("bert", 1, 32, 2, 64), shape("bert", 2, 48, 4, 96), shape("bilstm", 1, 32, 16))
 LENGTHS = (4, 9)
@@ -260,8 +260,8 @@ def scripted(how: str = "measured", failure: str = "", profile: str = "") -> tup
 
 
 def give(monkeypatch: pytest.MonkeyPatch, target: Target) -> None:
-    targets = {**registry.targets(), target.name: target}
-    monkeypatch.setattr(registry, "targets", lambda: targets)
+    targets = {**TARGETS.all(), target.name: target}
+    monkeypatch.setattr(TARGETS, "all", lambda: targets)
     monkeypatch.setattr(calibrating, "PROBES", TINY)
 
 

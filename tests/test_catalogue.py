@@ -11,12 +11,12 @@ from types import SimpleNamespace
 
 import pytest
 
-from edgebert import registry
 from edgebert.data import catalogue, load
 from edgebert.data import catalogue as entries
 from edgebert.data.files import READERS
 from edgebert.data.packaged import CatalogueFile, from_catalogue
 from edgebert.errors import DataError, RequestError
+from edgebert.tasks import TASKS
 from edgebert.tasks.ner import TASK
 
 
@@ -31,7 +31,7 @@ def needs(package: str) -> None:
 def test_entries_are_complete(name: str) -> None:
     entry = catalogue()[name]
     assert entry.name == name
-    assert entry.task in registry.tasks()
+    assert entry.task in TASKS.all()
     assert entry.reader in READERS
     assert entry.requirement.startswith(f"{entry.package}==")
     assert "https://" in entry.origin
@@ -40,7 +40,7 @@ def test_entries_are_complete(name: str) -> None:
 
 
 def test_every_task_has_its_default() -> None:
-    defaults = {task.name: task.default_data for task in registry.tasks().values() if task.default_data}
+    defaults = {task.name: task.default_data for task in TASKS.all().values() if task.default_data}
     assert defaults == {"ner": "atis", "classify": "atis-intents"}
     assert all(catalogue()[data].task == task for task, data in defaults.items())
 

@@ -14,8 +14,8 @@ from sklearn.metrics import accuracy_score, f1_score, precision_recall_fscore_su
 from sklearn.preprocessing import MultiLabelBinarizer
 from sklearn.utils.class_weight import compute_class_weight
 
-from edgebert import registry
 from edgebert.errors import DataError, RequestError
+from edgebert.tasks import find_task
 from edgebert.tasks._labels import auroc, ranked, rejection_threshold, sigmoid, softmax
 from edgebert.tasks.classify import TASK, Classify, Prediction
 from edgebert.types import Feature, Record, Row, Score
@@ -44,7 +44,7 @@ def answered(label: str | None, confidence: float = 0.5) -> Prediction:
 
 
 def test_the_registry_finds_it_by_its_names() -> None:
-    assert all(registry.task(name) is TASK for name in ("classify", "intent", "sentiment", "classification"))
+    assert all(find_task(name) is TASK for name in ("classify", "intent", "sentiment", "classification"))
     assert (TASK.metric, MULTI.metric, TASK.head) == ("accuracy", "micro F1", "sequence-classification")
 
 

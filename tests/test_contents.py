@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgebert import registry
-from edgebert.converters import Contents, Precision, Source
+from edgebert.converters import CONVERTERS, Contents, Precision
 from edgebert.modeling.graph import TorchSession, make_source
+from edgebert.runtime.session import Source
 from edgebert.types import Artifact
 from edgebert.verify.contents import contents_failures, file_failures
 from tests.families import tiny
@@ -39,7 +39,7 @@ class Files:
 
     def __init__(self, format: str, family: str, head: str, lengths: tuple[int, ...], place: Path) -> None:
         model = tiny(family, head, **wide(family))
-        self.converter, self.place = registry.converter(format), place
+        self.converter, self.place = CONVERTERS.get(format), place
         self.source: Source = make_source(model, lengths=lengths, labels=tuple("abcde"))
         self.tables: Mapping[str, np.ndarray] = TorchSession(model).tables()
         self.made = {"fp32": self.converter.export(self.source, self._folder("fp32"))}
@@ -209,8 +209,8 @@ def operation(package: Any, result: str) -> Any:
 
 def alter(package: Any, value: Any, change: Callable[[np.ndarray], np.ndarray]) -> None:
     """A value of the program, in the weights file or in place."""
-    from edgebert.mil.package import ENTRY, STORED
-    from edgebert.mil.program import read_type
+    from edgebert.runtime.mil.package import ENTRY, STORED
+    from edgebert.runtime.mil.program import read_type
 
     kind = read_type(value.type)
     if value.WhichOneof("value") == "immediateValue":
@@ -264,7 +264,7 @@ def argument(kind: str, name: str, field: str, value: Any) -> Any:
 def test_a_doctored_coreml_file_is_refused(
     coreml: Files, precision: str, change: Callable[[Any], None], reason: str, tmp_path: Path
 ) -> None:
-    from edgebert.mil.package import open_package
+    from edgebert.runtime.mil.package import open_package
 
     sound = coreml.of(precision)
     shutil.copytree(sound.path, tmp_path / "model.mlpackage")

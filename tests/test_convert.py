@@ -15,8 +15,8 @@ import pytest
 from tokenizers import Tokenizer
 
 import edgebert
-from edgebert import registry
 from edgebert.cli import main
+from edgebert.converters import CONVERTERS
 from edgebert.errors import EdgebertError, RequestError
 from edgebert.measure.artifacts import find_subjects
 from edgebert.measure.inputs import tokenizer_of
@@ -103,7 +103,7 @@ def test_the_head_is_told_from_the_checkpoint(head: str, outputs: dict[str, Any]
     result = edgebert.convert(str(save(tmp_path / "m", head)), "onnx", precisions=("fp32",), output=str(tmp_path / "o"))
     assert (result.head, result.exit_code) == (head, 0)
     assert result.conversions[0].artifact is not None
-    session = registry.converter("onnx").open(result.conversions[0].artifact.path, 1)
+    session = CONVERTERS.get("onnx").open(result.conversions[0].artifact.path, 1)
     ids = np.arange(5, 11)[None].astype(np.int64)
     found = session.run({"input_ids": ids, "attention_mask": np.ones_like(ids), "token_type_ids": ids * 0})
     assert {name: value.shape for name, value in found.items()} == outputs
@@ -121,7 +121,7 @@ def test_sentence_vectors_are_pooled_inside_and_of_length_one(tmp_path: Path) ->
     assert result.exit_code == 0 and result.conversions[0].artifact is not None
     ids = torch.arange(5, 13)[None]
     mask = torch.tensor([[1, 1, 1, 1, 1, 0, 0, 0]])
-    session = registry.converter("onnx").open(result.conversions[0].artifact.path, 1)
+    session = CONVERTERS.get("onnx").open(result.conversions[0].artifact.path, 1)
     batch = {"input_ids": ids.numpy(), "attention_mask": mask.numpy(), "token_type_ids": torch.zeros_like(ids).numpy()}
     ours = session.run(batch)["sentence_embedding"][0]
     with torch.inference_mode():
@@ -159,7 +159,7 @@ def test_a_file_that_differs_is_put_aside(tagger: Path, tmp_path: Path, monkeypa
         return onnx.export(*arguments)
 
     lying = onnx.CONVERTER.__class__(**{**vars(onnx.CONVERTER), "export": zeroed})
-    monkeypatch.setattr("edgebert.registry.converters", lambda: {"onnx": lying})
+    monkeypatch.setattr(CONVERTERS, "all", lambda: {"onnx": lying})
     result = edgebert.convert(str(tagger), "onnx", output=str(tmp_path / "o"))
     assert result.exit_code == 1
     assert [one.precision for one in result.conversions] == ["fp32"]  # nothing is reduced from a wrong file

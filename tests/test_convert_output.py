@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from edgebert import convert_output
-from edgebert.convert_output import NEW, WORK, holds_another, publish, work_folder
 from edgebert.errors import RequestError
+from edgebert.workflows import convert_output
+from edgebert.workflows.convert_output import NEW, WORK, holds_another, publish, work_folder
 
 FP32, INT8 = "onnx/fp32/model.onnx", "onnx/int8/model.onnx"
 TFLITE, REJECTED = "tflite/int8/model.tflite", "rejected/onnx/int8/model.onnx"
@@ -136,7 +136,7 @@ def test_a_kill_while_files_move_is_undone_by_the_next_command(dies_at: int, tmp
     program = f"""
 import os, sys
 from pathlib import Path
-from edgebert import convert_output
+from edgebert.workflows import convert_output
 from tests.test_convert_output import convert
 calls, move = [], convert_output._move
 def dying(source, target):

@@ -14,8 +14,9 @@ import pytest
 import torch
 from torch import nn
 
-from edgebert.converters import Source, Trial
+from edgebert.converters import Trial
 from edgebert.errors import EdgebertError, RequestError
+from edgebert.runtime.session import Source
 from tests.families import tiny
 
 pytest.importorskip("coremltools")
@@ -25,10 +26,10 @@ from edgebert.converters._coreml_fourier import transform
 from edgebert.converters._coreml_static import best_range, calibrate, quantized_inputs
 from edgebert.converters._coreml_weights import padded_vocabulary, palette
 from edgebert.converters.coreml import CONVERTER, export
-from edgebert.mil.package import open_package
-from edgebert.mil.program import load
-from edgebert.mil.session import MilSession
 from edgebert.modeling.graph import make_source
+from edgebert.runtime.mil.package import open_package
+from edgebert.runtime.mil.program import load
+from edgebert.runtime.mil.session import MilSession
 from edgebert.types import Artifact
 
 LABELS = ("O", "B-CITY", "I-CITY", "B-DAY", "I-DAY")

@@ -11,12 +11,12 @@ import torch
 import transformers
 
 from edgebert.converters import Precision
-from edgebert.devices import load_device
+from edgebert.cost import analytic as cost
+from edgebert.cost.analytic import count_parameters, peak_gflops, predict_bytes, predict_latency
+from edgebert.cost.published import coverage, fit_efficiency, published_points, ratio
+from edgebert.devices.profiles import load_device
 from edgebert.errors import RequestError
-from edgebert.search import cost
-from edgebert.search.cost import count_parameters, peak_gflops, predict_bytes, predict_latency
-from edgebert.search.operators import operators
-from edgebert.search.published import coverage, fit_efficiency, published_points, ratio
+from edgebert.modeling.operators import operators
 from edgebert.types import Budget, Cores, DeviceProfile
 
 TOKENS = "AutoModelForTokenClassification"

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from edgebert import registry
 from edgebert.data import find_all, read_rows
 from edgebert.data.annotations import plain_records
-from edgebert.data.inspect import inspect
 from edgebert.errors import DataError
+from edgebert.tasks import find_task
 from edgebert.tasks.ner import TASK
 from edgebert.types import Record
+from edgebert.workflows.inspect import inspect
 from tests.test_data_spans import rows_of, tagged
 
 TEXT = "Anna Berg lives in Riga."
@@ -325,4 +325,4 @@ def test_webanno_and_inception(tmp_path: Path) -> None:
     assert notes == []
     path.write_text("#FORMAT=WebAnno TSV 3.3\n\n\n1-1\t0-4\tAnna\t\n")
     with pytest.raises(DataError, match="declares no layer of spans"):
-        find_all([str(path)], registry.task("ner"), "utf-8")
+        find_all([str(path)], find_task("ner"), "utf-8")

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from edgebert.data.inspect import Example, Inspection, inspect
 from edgebert.errors import DataError
+from edgebert.workflows.inspect import Example, Inspection, inspect
 
 
 def told(path: Path, content: str | bytes, **options: object) -> Inspection:

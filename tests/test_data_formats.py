@@ -14,15 +14,15 @@ from typing import Any
 
 import pytest
 
-from edgebert import registry
 from edgebert.data import contents, load
 from edgebert.data.delimited import read_csv, read_tsv
 from edgebert.data.json_rows import read_json
 from edgebert.data.lists import read_list
 from edgebert.errors import DataError, EdgebertError
+from edgebert.tasks import find_task
 from edgebert.types import Dataset, Record
 
-CLASSIFY = registry.task("classify")
+CLASSIFY = find_task("classify")
 MULTI = CLASSIFY.configured({"multi_label": True})
 
 
@@ -193,7 +193,7 @@ def test_ten_columns_of_a_table_are_no_conllu(tmp_path: Path) -> None:
     names = ["index", *"abcdef", "sentence1", "sentence2", "score"]
     rows = [[str(i), *"uvwxyz", f"a text {i}", "another", f"{i % 5}.0"] for i in range(20)]
     (tmp_path / "a.tsv").write_text("".join("\t".join(row) + "\n" for row in [names, *rows]))
-    assert {row.score for row in load([str(tmp_path / "a.tsv")], registry.task("similarity")).splits["train"]} <= {
+    assert {row.score for row in load([str(tmp_path / "a.tsv")], find_task("similarity")).splits["train"]} <= {
         0,
         0.2,
         0.4,
@@ -475,7 +475,7 @@ def test_utf_16_is_told_and_read(tmp_path: Path) -> None:
         }
     tagged = "".join(f"word{i}\tB-X\nends\tO\n\n" for i in range(20))
     (tmp_path / "a.conll").write_bytes(tagged.encode("utf-16"))
-    assert len(load([str(tmp_path / "a.conll")], registry.task("ner"), encoding="utf-16").splits["train"]) == 16
+    assert len(load([str(tmp_path / "a.conll")], find_task("ner"), encoding="utf-16").splits["train"]) == 16
 
 
 def test_a_message_is_one_short_line_whatever_it_quotes() -> None:

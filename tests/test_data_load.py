@@ -12,11 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgebert import registry
 from edgebert.data import load
 from edgebert.data.found import role
 from edgebert.data.splits import complete
 from edgebert.errors import DataError, RequestError
+from edgebert.tasks import find_task
 from edgebert.tasks.ner import TASK
 from edgebert.types import SPLITS, Row
 
@@ -233,7 +233,7 @@ def test_a_folder_with_two_formats_gives_what_the_task_reads(tmp_path: Path) -> 
     write(tmp_path / "train.conll", conll(0, 40))
     rows = "".join(f'{{"text": "row {i}", "label": "{i % 2}"}}\n' for i in range(50))
     write(tmp_path / "train.jsonl", rows)
-    tagged, labelled = load([str(tmp_path)], TASK), load([str(tmp_path)], registry.task("classify"))
+    tagged, labelled = load([str(tmp_path)], TASK), load([str(tmp_path)], find_task("classify"))
     assert sum(map(len, tagged.splits.values())) == 40 and sum(map(len, labelled.splits.values())) == 50
     assert "of the formats conll, json, conll was read, which fits the task" in tagged.source.notes
     assert "of the formats conll, json, json was read, which fits the task" in labelled.source.notes
@@ -243,7 +243,7 @@ def test_a_folder_with_two_tables_asks_for_names(tmp_path: Path) -> None:
     for name in ("train.csv", "dev.csv", "train.jsonl"):
         write(tmp_path / name, "text,label\na,b\n")
     with pytest.raises(DataError, match="several formats: csv, json") as caught:
-        load([str(tmp_path)], registry.task("classify"))
+        load([str(tmp_path)], find_task("classify"))
     assert f"--data dev={tmp_path / 'dev.csv'} --data train={tmp_path / 'train.csv'}" in str(caught.value.hint)
 
 

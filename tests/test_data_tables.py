@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgebert import registry
 from edgebert.data import load
-from edgebert.data.columns import assign
+from edgebert.data.columns import HEADER_NAMES, assign
 from edgebert.data.conll import LINES, read_conllu
 from edgebert.data.problems import problems
 from edgebert.data.tables import read_csv, read_tsv
 from edgebert.errors import DataError, EdgebertError, RequestError
+from edgebert.tasks import TASKS, find_task
 from edgebert.types import Record, Row
 
 DATA = Path("../shared/data")
@@ -37,7 +37,7 @@ def test_a_first_line_with_a_number_is_no_header() -> None:
 
 
 def test_usual_names_need_no_word() -> None:
-    task = registry.task("pair")
+    task = find_task("pair")
     given_rows = records({"Premise": "a", "hypothesis": "b", "gold_label": "yes", "id": 3})
     found, notes = assign(given_rows, task.columns, {})
     assert found[0].columns == {"id": 3, "text": "a", "second": "b", "label": "yes"} and notes == []
@@ -45,22 +45,22 @@ def test_usual_names_need_no_word() -> None:
 
 def test_what_no_name_tells_is_guessed_and_told() -> None:
     rows = records(*({"x": f"a text of some length {i}", "y": f"kind{i % 2}", "n": i} for i in range(9)))
-    found, notes = assign(rows, registry.task("classify").columns, {})
+    found, notes = assign(rows, find_task("classify").columns, {})
     assert (found[1].columns["text"], found[1].columns["label"]) == ("a text of some length 1", "kind1")
     guessed = ["text: read from the column 'x'", "label: read from the column 'y'"]
     assert notes == [*guessed, "columns that are not read: n"]
     found, notes = assign(
-        records(*({"a": "one one", "b": "two", "c": 0.5} for _ in range(3))), registry.task("similarity").columns, {}
+        records(*({"a": "one one", "b": "two", "c": 0.5} for _ in range(3))), find_task("similarity").columns, {}
     )
     assert found[0].columns == {"text": "one one", "second": "two", "score": 0.5}
 
 
 def test_the_user_has_the_last_word() -> None:
     rows = records({"text": "old", "body": "new", "label": "x", "topic": "y"})
-    found, _ = assign(rows, registry.task("classify").columns, {"text": "body", "label": "topic"})
+    found, _ = assign(rows, find_task("classify").columns, {"text": "body", "label": "topic"})
     assert (found[0].columns["text"], found[0].columns["label"]) == ("new", "y")
     with pytest.raises(RequestError, match=r"unknown column 'boby'.*\n.*body") as caught:
-        assign(rows, registry.task("classify").columns, {"text": "boby"})
+        assign(rows, find_task("classify").columns, {"text": "boby"})
     assert caught.value.where == "--text-column"
 
 
@@ -106,7 +106,7 @@ def test_splits_of_one_json_file(tmp_path: Path) -> None:
     rows = {f"{kind}{split}": [[f"{kind}{split} {i}", f"{i % 2}" if not kind else "oos"] for i in range(1 if kind else 4)]
             for kind in ("", "oos_") for split in ("train", "val", "test")}  # fmt: skip
     path.write_text(json.dumps(rows | {"extra": [["a", "b"]]}))
-    data = load([str(path)], registry.task("classify"))
+    data = load([str(path)], find_task("classify"))
     assert {split: len(rows) for split, rows in data.splits.items()} == {"train": 5, "dev": 5, "test": 5}
     assert data.labels == ("0", "1")  # one row in five is too few to learn oos as a class
     assert data.splits["dev"][0].where.endswith("all.json:val:item 1")
@@ -122,7 +122,7 @@ def test_squad_is_carved_by_article(tmp_path: Path) -> None:
     ]  # fmt: skip
     path = tmp_path / "squad.json"
     path.write_text(json.dumps({"data": articles}))
-    data = load([str(path)], registry.task("qa"))
+    data = load([str(path)], find_task("qa"))
     groups = [{row.group for row in rows} for rows in data.splits.values()]
     assert [len(group) for group in groups] == [16, 2, 2] and len(set.union(*groups)) == 20
     row = data.splits["train"][0]
@@ -130,20 +130,20 @@ def test_squad_is_carved_by_article(tmp_path: Path) -> None:
     articles[3]["paragraphs"][0]["qas"][0]["answers"] = [{"text": "nowhere", "answer_start": 0}]
     path.write_text(json.dumps({"data": articles}))
     with pytest.raises(DataError, match="the context does not hold the answer 'nowhere'") as caught:
-        load([str(path)], registry.task("qa"))
+        load([str(path)], find_task("qa"))
     assert caught.value.where == f"{path}:article 4, paragraph 1, question 13-0"
 
 
 def test_plain_lines_for_a_task_without_labels(tmp_path: Path) -> None:
     path = tmp_path / "lines.txt"
     path.write_text("".join(f"a line of text number {i}\n\n" for i in range(40)))
-    data = load([str(path)], registry.task("embed"))
+    data = load([str(path)], find_task("embed"))
     assert {split: len(rows) for split, rows in data.splits.items()} == {"train": 32, "dev": 4, "test": 4}
 
 
 def test_a_task_without_demo_data_asks_for_some() -> None:
     with pytest.raises(RequestError, match="no demo data for the task qa"):
-        load([], registry.task("qa"))
+        load([], find_task("qa"))
 
 
 def test_problems_are_counted() -> None:
@@ -169,7 +169,7 @@ def test_a_label_of_the_test_split_alone_is_told(tmp_path: Path) -> None:
     for split, labels in (("train", "xy"), ("dev", "xy"), ("test", "xyz")):
         text = "text,label\n" + "".join(f"{split} {i} {label},{label}\n" for label in labels for i in range(3))
         (tmp_path / f"{split}.csv").write_text(text)
-    notes = load([str(tmp_path)], registry.task("classify")).source.notes
+    notes = load([str(tmp_path)], find_task("classify")).source.notes
     assert any("labels that train never shows" in note and note.endswith("z (3)") for note in notes)
 
 
@@ -192,14 +192,14 @@ BAD = {
 def test_a_bad_row_is_told_with_its_place(name: str) -> None:
     task, columns, what = BAD[name]
     with pytest.raises(EdgebertError, match=what) as caught:
-        registry.task(task).rows([Record(columns, "rows.jsonl:7")])
+        find_task(task).rows([Record(columns, "rows.jsonl:7")])
     assert caught.value.where == "rows.jsonl:7"
 
 
 def test_empty_texts_are_left_out_and_counted() -> None:
-    rows, notes = registry.task("classify").rows(records({"text": " ", "label": "x"}, {"text": "a", "label": 1}))
+    rows, notes = find_task("classify").rows(records({"text": " ", "label": "x"}, {"text": "a", "label": 1}))
     assert ([row.labels for row in rows], notes) == ([("1",)], ["1 row without a text left out"])
-    rows, notes = registry.task("pair").rows(
+    rows, notes = find_task("pair").rows(
         records({"text": "a", "second": "b", "label": "-"}, {"text": "a", "second": "b", "label": "no"})
     )
     assert (len(rows), notes) == (1, ["1 row labelled '-' or -1, undecided, left out"])
@@ -218,5 +218,11 @@ def test_empty_texts_are_left_out_and_counted() -> None:
     ],
 )
 def test_real_corpora(task: str, name: str, sizes: tuple[int, ...], n_labels: int) -> None:
-    data = load([str(DATA / name)], registry.task(task))
+    data = load([str(DATA / name)], find_task(task))
     assert (tuple(map(len, data.splits.values())), len(data.labels)) == (sizes, n_labels)
+
+
+def test_headers_are_told_by_what_tasks_call_their_columns() -> None:
+    """`edgebert.data` knows no task, so that the names stand there once more."""
+    named = {name for task in TASKS.all().values() for role, usual in task.columns.items() for name in (role, *usual)}
+    assert {name.casefold() for name in named} == HEADER_NAMES

@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from edgebert.devices import SOURCES, device_profiles, instruction_sets, lanes, load_device
+from edgebert.cost.analytic import predict_latency
+from edgebert.cost.published import model_config, published_points
+from edgebert.devices.profiles import SOURCES, device_profiles, instruction_sets, lanes, load_device
 from edgebert.errors import RequestError
-from edgebert.search.cost import predict_latency
-from edgebert.search.published import model_config, published_points
+from edgebert.workflows.device import find_device
 
 NAMES = [
     "chrome-desktop", "chrome-phone",
@@ -43,7 +44,7 @@ def broken(tmp_path: Path, old: str, new: str) -> RequestError:
     path = tmp_path / "mine.toml"
     path.write_text(PIXEL6.replace(old, new, 1), "utf-8")
     with pytest.raises(RequestError) as caught:
-        load_device(str(path))
+        find_device(str(path))
     assert caught.value.exit_code == 2
     assert str(caught.value.where).startswith(str(path))
     return caught.value
@@ -137,7 +138,7 @@ def test_user_profile_by_path(tmp_path: Path) -> None:
     path = tmp_path / "mine.toml"
     text = PIXEL6.replace('name = "pixel6"', 'name = "my-phone"').replace("size_mb = 10\n", "").replace("notes =", "#")
     path.write_text(text, "utf-8")
-    device = load_device(str(path))
+    device = find_device(str(path))
     assert (device.name, device.path, device.notes) == ("my-phone", path, "")
     assert device.budget.size_mb is None, "a limit that is left out does not bind"
     assert device.budget.latency_ms == 12.0
@@ -159,7 +160,7 @@ def test_file_that_is_not_text(tmp_path: Path) -> None:
     path = tmp_path / "mine.toml"
     path.write_bytes(b'name = "caf\xe9"')
     with pytest.raises(RequestError, match=r"mine\.toml: cannot be read as TOML: .*utf-8"):
-        load_device(str(path))
+        find_device(str(path))
 
 
 @pytest.mark.skipif(os.name != "posix", reason="pipes and devices of POSIX")
@@ -171,7 +172,7 @@ def test_what_is_no_file_is_no_profile(tmp_path: Path) -> None:
     (tmp_path / "long.toml").write_text("#" * 2**21)
     for name in ("pipe", "null", "folder", "deep", "long"):
         with pytest.raises(RequestError, match=r"not an ordinary file|nested too deep|more than a megabyte"):
-            load_device(str(tmp_path / f"{name}.toml"))
+            find_device(str(tmp_path / f"{name}.toml"))
 
 
 def test_not_toml_says_where(tmp_path: Path) -> None:
@@ -230,7 +231,7 @@ def test_no_cores(tmp_path: Path) -> None:
     parts = PIXEL6.split("[[cores]]")
     path.write_text(parts[0] + "[budget]" + parts[-1].split("[budget]")[1], "utf-8")
     with pytest.raises(RequestError, match=r"no \[\[cores\]\] table"):
-        load_device(str(path))
+        find_device(str(path))
 
 
 @pytest.mark.parametrize(
@@ -262,7 +263,7 @@ def test_this_machine_without_proc_or_clock(monkeypatch: pytest.MonkeyPatch) -> 
     def no_clock() -> None:
         raise NotImplementedError
 
-    devices = importlib.import_module("edgebert.devices")
+    devices = importlib.import_module("edgebert.devices.profiles")
     monkeypatch.setattr(devices, "_cpuinfo", dict)
     monkeypatch.setattr(psutil, "cpu_freq", no_clock)
     device = devices.this_machine.__wrapped__()

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from edgebert import environment
-from edgebert.environment import MachineUse, UseMeter
+from edgebert.devices import machine as environment
+from edgebert.devices.machine import MachineUse, UseMeter
 
 BURN = "import time; stop = time.process_time() + 0.4\nwhile time.process_time() < stop: pass"
 

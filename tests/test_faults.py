@@ -20,13 +20,13 @@ import pytest
 import edgebert
 from edgebert.cli import _stop, main
 from edgebert.cli._stop import Stopped, end_children, stoppable
-from edgebert.compression import _check_output
-from edgebert.devices import load_device
+from edgebert.devices.profiles import load_device
 from edgebert.errors import EdgebertError, RequestError, RunError
 from edgebert.faults import check_writable, fault_of, faults_told
-from edgebert.folders import name_of, replace_folder, slug
-from edgebert.run import Run
-from edgebert.runs import list_runs, read_stages
+from edgebert.files import name_of, replace_folder, slug
+from edgebert.runs.listing import list_runs, read_stages
+from edgebert.runs.store import Run
+from edgebert.workflows.compress import _check_output
 
 FULL = OSError(errno.ENOSPC, "No space left on device")
 
@@ -323,7 +323,7 @@ def test_a_name_in_a_folders_name_leads_nowhere(name: str, kept: str) -> None:
 
 @pytest.mark.parametrize("name", ["../../evil", "..", ".", "/tmp/evil", "a/b", "a\\\\b", "a\\nb"])
 def test_a_profile_whose_name_is_a_path_is_refused(name: str, tmp_path: Path) -> None:
-    packaged = Path(edgebert.devices.__file__).parent / "device_profiles" / "pixel6.toml"
+    packaged = Path(edgebert.__file__).parent / "device_profiles" / "pixel6.toml"
     text = packaged.read_text(encoding="utf-8").replace('name = "pixel6"', f'name = "{name}"', 1)
     assert name in text
     (tmp_path / "mine.toml").write_text(text, encoding="utf-8")
@@ -578,7 +578,7 @@ def test_a_sibling_that_cannot_be_read_is_passed_over(tmp_path: Path, monkeypatc
 
 
 def test_a_request_of_any_kind_is_toml(tmp_path: Path) -> None:
-    from edgebert.toml import read_toml
+    from edgebert.files import read_toml
 
     params = {"kd.hard": "1", "a b": None, "odd \x7f\n": [1.5, float("inf")]}
     Run(tmp_path / "r", {"params": params, "data": ("caf\udce9.conll",), "seed": 0}).close()
@@ -624,18 +624,18 @@ def test_a_full_disk_at_each_stage_of_a_fit_and_the_same_command_goes_on(
 
     rust = Exception("I/O error: No space left on device (os error 28)")
     for target, error in (
-        ("edgebert.run.write_atomic", FULL),
+        ("edgebert.runs.store.write_atomic", FULL),
         ("transformers.Trainer._save_checkpoint", rust),
-        ("edgebert.stages.save_checkpoint", rust),
-        ("edgebert.stages.fit_teacher", caused(RuntimeError("cannot save"), FULL)),
-        ("edgebert.pipeline.write_atomic", FULL),
-        ("edgebert.stages.choose_trial", FULL),
-        ("edgebert.stages.compare_task", FULL),
-        ("edgebert.profiling._measure_here", FULL),
-        ("edgebert.pipeline.keep_rejected", FULL),
+        ("edgebert.workflows.stages.save_checkpoint", rust),
+        ("edgebert.workflows.stages.fit_teacher", caused(RuntimeError("cannot save"), FULL)),
+        ("edgebert.workflows.fit.write_atomic", FULL),
+        ("edgebert.workflows.stages.choose_trial", FULL),
+        ("edgebert.workflows.stages.compare_task", FULL),
+        ("edgebert.workflows.profiling._measure_here", FULL),
+        ("edgebert.workflows.fit.keep_rejected", FULL),
         ("edgebert.bundle.write.copy_tree", FULL),
         ("edgebert.report.html.render", FULL),
-        ("edgebert.run.Run.write_manifest", FULL),
+        ("edgebert.runs.store.Run.write_manifest", FULL),
     ):
         calls = []
 
@@ -683,7 +683,7 @@ def killed_fits(teacher: str, data: str, run: str, kills: int = 24, longest_s: f
     """Forks, so that imports are paid once: each fit but the last is killed at a random moment."""
     import random
 
-    import edgebert.pipeline
+    import edgebert.workflows.fit
 
     rng = random.Random(7)
     for kill in range(kills + 1):

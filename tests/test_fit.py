@@ -15,9 +15,10 @@ import numpy as np
 import pytest
 
 import edgebert
-from edgebert.job import planned
-from edgebert.run import Run
+from edgebert.converters import CONVERTERS
+from edgebert.runs.store import Run
 from edgebert.types import FitResult
+from edgebert.workflows.request import planned
 
 QUICK = {
     "recipe": "trim-vocab+drop-layers+kd",
@@ -294,7 +295,7 @@ def test_a_file_that_computes_something_else_is_put_aside(
 
     declared = onnx_converter.CONVERTER
     lying = converters.Converter(**{**vars(declared), "reduce": swapped})
-    monkeypatch.setattr("edgebert.registry.converters", lambda: {"onnx": lying})
+    monkeypatch.setattr(CONVERTERS, "all", lambda: {"onnx": lying})
     run = tmp_path / "rejected"
     result = edgebert.fit("pixel6", "ner", teacher=str(toy_checkpoint), data=str(toy_data), run=str(run), **QUICK)
     assert result.exit_code == 1
@@ -318,7 +319,7 @@ def test_what_is_made_from_a_rejected_float32_file_is_rejected(
         return onnx_converter.export(source, folder)
 
     lying = converters.Converter(**{**vars(onnx_converter.CONVERTER), "export": scaled})
-    monkeypatch.setattr("edgebert.registry.converters", lambda: {"onnx": lying})
+    monkeypatch.setattr(CONVERTERS, "all", lambda: {"onnx": lying})
     result = edgebert.fit(
         "pixel6", "ner", teacher=str(toy_checkpoint), data=str(toy_data), run=str(tmp_path / "r"), **QUICK
     )

@@ -13,19 +13,18 @@ import pytest
 from rich.console import Console
 
 import edgebert
-from edgebert import registry
 from edgebert.budget.choice import choose
 from edgebert.cli import main
-from edgebert.devices import load_device
+from edgebert.devices.profiles import load_device
 from edgebert.errors import EdgebertError, RequestError
-from edgebert.measure.targets import Found, Job, Outcome, Seen, Target, here
-from edgebert.place import find_place
-from edgebert.profiling import by_tokenizer
+from edgebert.measure.targets import TARGETS, Found, Job, Outcome, Seen, Target, here
 from edgebert.report import read_report, view
 from edgebert.report.html import render
 from edgebert.report.terminal import print_report
-from edgebert.run import Stage
+from edgebert.runs.store import Stage
 from edgebert.types import Artifact, FitResult, Latency, Report
+from edgebert.workflows.profiling import by_tokenizer
+from edgebert.workflows.target import find_place
 from tests.report_factory import CANDIDATES, make_report, student, teacher
 
 QUICK: dict[str, Any] = {
@@ -47,7 +46,7 @@ def scripted(act: Act, **changes: Any) -> Target:
 
 def know(monkeypatch: pytest.MonkeyPatch, *targets: Target) -> None:
     known = {one.name: one for one in (*targets, here.TARGET)}
-    monkeypatch.setattr("edgebert.registry.targets", lambda: known)
+    monkeypatch.setattr(TARGETS, "all", lambda: known)
 
 
 def took(ms: float, how: Any = "measured", n: int = 60, failure: str = "") -> Act:
@@ -327,7 +326,7 @@ def test_only_what_can_be_the_device_counts_as_it(monkeypatch: pytest.MonkeyPatc
 
 def test_profiles_declare_targets_that_there_are() -> None:
     declared = {name: device.target for name, device in edgebert.list_devices().items() if device.target}
-    assert set(declared.values()) <= set(registry.targets())
+    assert set(declared.values()) <= set(TARGETS.all())
     assert declared["pixel6"] == "adb" and declared["chrome-desktop"] == "browser" and "rpi5" not in declared
 
 
@@ -337,7 +336,7 @@ def test_profiles_declare_targets_that_there_are() -> None:
 def test_on_here_is_measured_and_does_not_count_as_another_device(
     plain: FitResult, fit: Fit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("edgebert.profiling.MAX_SECONDS", 0.1)
+    monkeypatch.setattr("edgebert.workflows.profiling.MAX_SECONDS", 0.1)
     result = fit("here", on="here")
     there = [one for one in of_winner(result) if one.called]
     assert {one.device for one in there} == {"this-machine"} and {one.how for one in there} == {"measured"}

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from edgebert.data.inspect import draw, inspect
 from edgebert.errors import DataError, RequestError
+from edgebert.workflows.inspect import draw, inspect
 
 FILES = {
     "rows.csv": ("classify", "text,label\nfly to dham,go\nis it far,ask\nfly to dham,ask\n"),

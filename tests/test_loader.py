@@ -16,13 +16,14 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 import edgebert
-from edgebert import registry
+from edgebert.converters import CONVERTERS
 from edgebert.errors import EdgebertError, RequestError, TeacherError
-from edgebert.infer import run_features
 from edgebert.modeling.checkpoint import labels_of, load_config, load_model, load_student, load_tokenizer
 from edgebert.modeling.graph import TorchSession
+from edgebert.modeling.source import find_teacher
 from edgebert.modeling.weights import weight_files
-from edgebert.teachers import find_teacher
+from edgebert.runtime.batching import run_features
+from edgebert.tasks import find_task
 from edgebert.teachers.fitting import fitting_head, words_tokenizer
 from edgebert.training.run import evaluate
 from edgebert.types import Row, Student
@@ -403,11 +404,11 @@ def classifier(folder: Path, *labels: str) -> Path:
     ],
 )  # fmt: skip
 def test_labels_are_matched(head: tuple[str, ...], data: tuple[str, ...], order: list[int] | None) -> None:
-    assert registry.task("classify").match_labels(head, data) == order
+    assert find_task("classify").match_labels(head, data) == order
 
 
 def test_a_numbered_head_serves_numbers(tmp_path: Path) -> None:
-    task, folder = registry.task("classify"), classifier(tmp_path / "m", "LABEL_0", "LABEL_1")
+    task, folder = find_task("classify"), classifier(tmp_path / "m", "LABEL_0", "LABEL_1")
     found = fitting_head(folder, task, ("1", "0"))
     own, _ = load_model(folder, "AutoModelForSequenceClassification")
     assert torch.allclose(logits(found.model)[:, [1, 0]], logits(own))
@@ -416,11 +417,11 @@ def test_a_numbered_head_serves_numbers(tmp_path: Path) -> None:
 
 
 def test_why_a_head_is_thrown_away(tmp_path: Path) -> None:
-    task, folder = registry.task("classify"), classifier(tmp_path / "m", "LABEL_0", "LABEL_1")
+    task, folder = find_task("classify"), classifier(tmp_path / "m", "LABEL_0", "LABEL_1")
     assert fitting_head(folder, task, ("neg", "pos")).note == (
         "the checkpoint's own head has other labels (LABEL_0, LABEL_1) than the data (neg, pos)"
     )
-    assert fitting_head(folder, registry.task("ner"), ("O",)).note == (
+    assert fitting_head(folder, find_task("ner"), ("O",)).note == (
         "config.json names BertForSequenceClassification, no token-classification head"
     )
     configure(folder, problem_type="multi_label_classification")
@@ -477,7 +478,7 @@ def byte_tagger(folder: Path, family: str, *, spaced: bool, settings: Mapping[st
     rows = [Row(words[i:] + words[:i], tags[i:] + tags[:i]) for i in range(6)]
     model.save_pretrained(folder)
     reader = load_tokenizer(folder, words=spaced)
-    features = registry.task("ner").encode(rows, reader, ("O", "B-CITY", "I-CITY"), 64)
+    features = find_task("ner").encode(rows, reader, ("O", "B-CITY", "I-CITY"), 64)
     inside = nn.Identity()
     head, model.classifier = model.classifier, inside
     states = run_features(TorchSession(model), features)
@@ -508,7 +509,7 @@ def test_a_tagger_reads_words_as_it_learnt_them(
     family: str, spaced: bool, settings: dict[str, Any], tmp_path: Path
 ) -> None:
     folder, rows = byte_tagger(tmp_path / "m", family, spaced=spaced, settings=settings)
-    task, labels = registry.task("ner"), ("O", "B-CITY", "I-CITY")
+    task, labels = find_task("ner"), ("O", "B-CITY", "I-CITY")
     model, _ = opened(folder)
     tokenizer, note = words_tokenizer(model, folder, task, labels, rows, 64)
     assert evaluate(Student(model, tokenizer), task, labels, rows, "dev", 64).value == 1.0
@@ -607,7 +608,7 @@ def sentence(
 
 def vectors(folder: Path) -> np.ndarray:
     """(n, width) of TEXTS, as the task `embed` gets them."""
-    source, task = find_teacher(str(folder)), registry.task("embed")
+    source, task = find_teacher(str(folder)), find_task("embed")
     model, _ = opened(folder, "AutoModel")
     tokenizer = load_tokenizer(folder, vectors=True)
     features = task.encode([Row(text=text) for text in TEXTS], tokenizer, (), source.reads("sentence-embedding"))
@@ -786,8 +787,8 @@ def test_a_student_of_a_dense_teacher(tmp_path: Path, monkeypatch: pytest.Monkey
     assert type(student.model).__name__ == "HeadedEncoder" and student.model.config.num_hidden_layers == 1
     result = edgebert.convert(str(made.folder), "onnx", precisions=("fp32",), output=str(tmp_path / "o"))
     assert result.exit_code == 0
-    session = registry.converter("onnx").open(result.conversions[0].artifact.path, 1)
-    features = registry.task("embed").encode([Row(text=text) for text in TEXTS], student.tokenizer, (), 64)
+    session = CONVERTERS.get("onnx").open(result.conversions[0].artifact.path, 1)
+    features = find_task("embed").encode([Row(text=text) for text in TEXTS], student.tokenizer, (), 64)
     ours, file = (run_features(one, features) for one in (TorchSession(student.model), session))
     for a, b in zip(ours, file, strict=True):
         assert (
@@ -801,9 +802,9 @@ def test_a_width_of_its_own_replaces_the_modules(tmp_path: Path) -> None:
 
     folder = sentence(tmp_path / "m", after={"Dense": dense(32, 16)})
     teacher = Student(opened(folder, "AutoModel")[0], load_tokenizer(folder))
-    settings = registry.task("embed").configured({"dimension": 8}).model_settings(())
+    settings = find_task("embed").configured({"dimension": 8}).model_settings(())
     student = give_head(copy_student(teacher.model, teacher.tokenizer), settings)
-    features = registry.task("embed").encode([Row(text="fly")], teacher.tokenizer, (), 64)
+    features = find_task("embed").encode([Row(text="fly")], teacher.tokenizer, (), 64)
     assert run_features(TorchSession(student.model), features)[0]["sentence_embedding"].shape == (8,)
 
 

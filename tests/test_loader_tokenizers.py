@@ -12,8 +12,8 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processor
 
 from edgebert.errors import TeacherError
 from edgebert.modeling.checkpoint import load_tokenizer, save_checkpoint
+from edgebert.modeling.source import find_teacher
 from edgebert.modeling.tokenizer import save_tokenizer
-from edgebert.teachers import find_teacher
 from tests.conftest import make_tokenizer
 
 CORPUS = [

@@ -10,18 +10,20 @@ import numpy as np
 import pytest
 import torch
 
-from edgebert import registry
-from edgebert.converters import Source
+from edgebert.converters import CONVERTERS
+from edgebert.cost.analytic import predict_bytes
 from edgebert.errors import RequestError
-from edgebert.methods import Workshop
+from edgebert.methods import METHODS
 from edgebert.methods.bilstm import logit_distance, logit_objective, samples
 from edgebert.modeling.checkpoint import build_model, copy_student, load_model, load_tokenizer, n_parameters
 from edgebert.modeling.families import families
 from edgebert.modeling.families.bilstm import BiLstmConfig, BiLstmModel, gathered, turned
 from edgebert.modeling.graph import TorchSession, make_source
+from edgebert.modeling.operators import operators
 from edgebert.modeling.rebuild import config_like, narrowed
-from edgebert.search.cost import predict_bytes
-from edgebert.search.operators import operators
+from edgebert.runtime.session import Source
+from edgebert.tasks import find_task
+from edgebert.training.context import Workshop
 from edgebert.training.loop import collate
 from edgebert.training.run import answered, read_rows
 from edgebert.types import Row, Student, TrainSettings
@@ -29,7 +31,7 @@ from edgebert.verify.edges import edge_batches
 from tests.families import HEADS, tiny
 from tests.toy_methods import workshop
 
-METHOD = registry.method("bilstm")
+METHOD = METHODS.get("bilstm")
 LABELS = ("O", "B-A", "I-A", "B-B", "I-B")
 
 
@@ -91,7 +93,7 @@ def test_every_head_gets_a_student_that_nears_its_teacher(
         "question-answering": [Row(text="how far", second=text, answers=((text.split()[0], 0),)) for text in texts],
         "sentence-embedding": [Row(text=text) for text in texts],
     }[head]
-    task = registry.task(dict(zip(HEADS, ("ner", "classify", "qa", "embed"), strict=True))[head])
+    task = find_task(dict(zip(HEADS, ("ner", "classify", "qa", "embed"), strict=True))[head])
     labels = task.labels(rows)
     model, _ = load_model(toy_checkpoint, HEADS[head], labels or None)
     model.config.architectures = [type(model).__name__]
@@ -192,7 +194,7 @@ def test_onnx_files_equal_torch_and_hold_the_lstm_in_8_bits(head: str, tmp_path:
     import onnx
 
     model = small(head, embedding_size=64, hidden_size=128, num_hidden_layers=2)
-    ours, converter = source(model), registry.converter("onnx")
+    ours, converter = source(model), CONVERTERS.get("onnx")
     made = converter.export(ours, tmp_path)
     assert worst(model, converter.open(made.path, 1), 80) < 1e-5
     for trial in converter.precisions["int8"].trials:
@@ -210,7 +212,7 @@ def test_static_int8_leaves_the_lstm_dynamic(tmp_path: Path) -> None:
     import onnx
 
     model = small(hidden_size=64)
-    ours, converter = source(model), registry.converter("onnx")
+    ours, converter = source(model), CONVERTERS.get("onnx")
     made = converter.export(ours, tmp_path)
     (tmp_path / "s").mkdir()
     static = converter.reduce(ours, made, "int8-static", converter.precisions["int8-static"].trials[0], tmp_path / "s")
@@ -223,7 +225,7 @@ def test_static_int8_leaves_the_lstm_dynamic(tmp_path: Path) -> None:
 def test_other_formats_equal_torch(fmt: str, extra: str, tmp_path: Path) -> None:
     pytest.importorskip(extra)
     model = small(embedding_size=32, hidden_size=64)
-    ours, converter = source(model, lengths=(8,)), registry.converter(fmt)
+    ours, converter = source(model, lengths=(8,)), CONVERTERS.get(fmt)
     made = converter.export(ours, tmp_path)
     assert worst(model, converter.open(made.path, 1), 8) < 1e-5
     (tmp_path / "8").mkdir()

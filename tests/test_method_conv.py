@@ -11,25 +11,27 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from edgebert import registry
+from edgebert.converters import CONVERTERS
+from edgebert.cost.analytic import predict_bytes
 from edgebert.errors import RequestError
-from edgebert.methods import Workshop
+from edgebert.methods import METHODS
 from edgebert.methods.bilstm import logit_objective
 from edgebert.modeling.checkpoint import build_model, copy_student, load_model, load_tokenizer
 from edgebert.modeling.families.conv import _Layer, neighbours
 from edgebert.modeling.graph import TorchSession, make_source
 from edgebert.modeling.headed import HeadedEncoder
 from edgebert.modeling.heads import HEADS as KINDS
+from edgebert.modeling.operators import operators
 from edgebert.modeling.rebuild import config_like, read_pooled
-from edgebert.search.cost import predict_bytes
-from edgebert.search.operators import operators
+from edgebert.tasks import find_task
+from edgebert.training.context import Workshop
 from edgebert.training.loop import collate
 from edgebert.training.run import read_rows
 from edgebert.types import Row, Student, TrainSettings
 from edgebert.verify.edges import edge_batches
 from tests.families import HEADS, tiny
 
-METHOD = registry.method("conv")
+METHOD = METHODS.get("conv")
 LABELS = ("O", "B-A", "I-A", "B-B", "I-B")
 
 
@@ -104,7 +106,7 @@ def test_every_head_gets_a_student_that_nears_its_teacher(
         "question-answering": [Row(text="how far", second=text, answers=((text.split()[0], 0),)) for text in texts],
         "sentence-embedding": [Row(text=text) for text in texts],
     }[head]
-    task = registry.task(dict(zip(HEADS, ("ner", "classify", "qa", "embed"), strict=True))[head])
+    task = find_task(dict(zip(HEADS, ("ner", "classify", "qa", "embed"), strict=True))[head])
     labels = task.labels(rows)
     model, _ = load_model(toy_checkpoint, HEADS[head], labels or None)
     model.config.architectures = [type(model).__name__]
@@ -184,7 +186,7 @@ def worst(model: Any, session: Any, longest: int) -> float:
 @pytest.mark.parametrize(("fmt", "extra"), [("onnx", "onnx"), ("tflite", "litert_torch"), ("coreml", "coremltools")])
 def test_files_equal_torch_in_each_format(head: str, fmt: str, extra: str, tmp_path: Path) -> None:
     pytest.importorskip(extra)
-    model, converter = small(head, hidden_size=64, embedding_size=32), registry.converter(fmt)
+    model, converter = small(head, hidden_size=64, embedding_size=32), CONVERTERS.get(fmt)
     length = 80 if fmt == "onnx" else 8
     rows = [edge_batches(100, 5 + i, 0, None)["full length"] for i in range(4)]
     source = make_source(model, labels=LABELS, lengths=(8,), calibration=rows)

@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 import torch
 
-from edgebert import registry
 from edgebert.errors import RequestError
-from edgebert.methods import distilbert
+from edgebert.methods import METHODS, distilbert
 from edgebert.methods.distilbert import depth_of, triple_objective
 from edgebert.modeling.checkpoint import build_model, copy_student
 from edgebert.modeling.layers import encoder_layers
+from edgebert.tasks import find_task
 from edgebert.training.heads import soft_loss
 from edgebert.training.loop import collate
 from edgebert.training.losses import cosine_distance
@@ -29,7 +29,7 @@ def test_half_of_the_layers_unless_told_otherwise(teacher: Student) -> None:
     assert depth_of(config, 0) == 2 and depth_of(config, 3) == 3
     config.num_hidden_layers = 1
     assert depth_of(config, 0) == 1
-    method = registry.method("distilbert")
+    method = METHODS.get("distilbert")
     assert method.read_params({}) == {
         "n_layers": 0, "epochs": 0.0, "inner": 0.4, "ce": 5.0, "mlm": 2.0, "cos": 1.0, "temperature": 2.0, "hard": 0.1,
     }  # fmt: skip
@@ -47,7 +47,7 @@ def test_the_first_weights_are_of_every_other_layer(
 
 
 def test_more_layers_than_there_are_are_refused(teacher: Student) -> None:
-    method = registry.method("distilbert")
+    method = METHODS.get("distilbert")
     with pytest.raises(RequestError, match="5 layers cannot be kept of 4") as caught:
         method.check(teacher.model.config, teacher.model.config, **method.read_params({"n_layers": 5}))
     assert caught.value.where == "distilbert.n_layers"
@@ -66,7 +66,7 @@ def shallow(teacher: Student) -> Student:
     student = copy_student(teacher.model, teacher.tokenizer)
     with torch.no_grad():
         student.model.classifier.weight.mul_(-3.0)
-    return registry.method("drop-layers").apply(student, None, n_layers=1, strategy="top", layers=())
+    return METHODS.get("drop-layers").apply(student, None, n_layers=1, strategy="top", layers=())
 
 
 def test_the_triple_loss_is_the_weighted_sum_of_its_terms(
@@ -74,7 +74,7 @@ def test_the_triple_loss_is_the_weighted_sum_of_its_terms(
 ) -> None:
     """Only the hidden pieces read masked text: the other two terms are those of the text as it is."""
     shop = workshop(teacher, toy_rows, toy_labels, tmp_path)
-    batch = collate(registry.task("ner").encode(toy_rows[:8], shallow.tokenizer, toy_labels, 32))
+    batch = collate(find_task("ner").encode(toy_rows[:8], shallow.tokenizer, toy_labels, 32))
     triple: Any = triple_objective(shallow, shop, ce=5.0, mlm=2.0, cos=1.0, temperature=2.0).eval()
     words = MaskedLm(shallow.model, shallow.tokenizer).eval()
     words.head = triple.head
@@ -95,7 +95,7 @@ def test_the_head_for_hidden_pieces_is_trained_and_left_behind(
     teacher: Student, shallow: Student, toy_rows: list[Row], toy_labels: tuple[str, ...], tmp_path: Path
 ) -> None:
     shop = workshop(teacher, toy_rows, toy_labels, tmp_path)
-    batch = collate(registry.task("ner").encode(toy_rows[:8], shallow.tokenizer, toy_labels, 32))
+    batch = collate(find_task("ner").encode(toy_rows[:8], shallow.tokenizer, toy_labels, 32))
     triple = triple_objective(shallow, shop, ce=0.0, mlm=1.0, cos=0.0, temperature=2.0)
     triple(**batch)["loss"].backward()
     head = [p for name, p in triple.named_parameters() if name.startswith("head.")]
@@ -109,7 +109,7 @@ def test_a_narrower_student_learns_through_a_projection(
     narrow = copy.deepcopy(teacher.model.config)
     narrow.hidden_size = 16
     student = Student(build_model(narrow, "AutoModelForTokenClassification"), teacher.tokenizer)
-    batch = collate(registry.task("ner").encode(toy_rows[:4], student.tokenizer, toy_labels, 32))
+    batch = collate(find_task("ner").encode(toy_rows[:4], student.tokenizer, toy_labels, 32))
     shop = workshop(teacher, toy_rows, toy_labels, tmp_path)
     triple: Any = triple_objective(student, shop, ce=0.0, mlm=0.0, cos=1.0, temperature=2.0)
     triple(**batch)["loss"].backward()
@@ -132,7 +132,7 @@ def test_a_vocabulary_without_a_mask_is_refused_unless_nothing_is_hidden(
 
 def test_what_drop_layers_left_stays_where_the_planner_asks_for_as_many(teacher: Student) -> None:
     config = copy.deepcopy(teacher.model.config)
-    drop, method = registry.method("drop-layers"), registry.method("distilbert")
+    drop, method = METHODS.get("drop-layers"), METHODS.get("distilbert")
     config = drop.reshape(config, **drop.read_params({"n_layers": 3}))
     method.check(config, teacher.model.config, **method.read_params({"n_layers": 3}))
     assert distilbert.reshape(config, n_layers=3).num_hidden_layers == 3

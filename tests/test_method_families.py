@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 import torch
 
-from edgebert import registry
-from edgebert.converters import per_token
+from edgebert.cost.analytic import count_parameters
 from edgebert.errors import RequestError
+from edgebert.methods import METHODS
 from edgebert.methods._narrow_embedding import factorised, summing_to_zero
 from edgebert.methods.albert import first_layers
 from edgebert.methods.mobilebert import bottleneck_of, transfer_loss, transfer_objective, untrained
@@ -21,13 +21,13 @@ from edgebert.modeling.checkpoint import accepted, copy_student, n_parameters
 from edgebert.modeling.headed import HeadedEncoder, answers
 from edgebert.modeling.layers import encoder_layers
 from edgebert.modeling.rebuild import auto_model_of
-from edgebert.search.cost import count_parameters
+from edgebert.runtime.session import per_token
 from edgebert.training.features import Inside, missing_features, read_inside
 from edgebert.types import Row, Student
 from tests.families import HEADS, tiny
 from tests.toy_methods import workshop
 
-METHODS = ("albert", "squeezebert", "mobilebert")
+FAMILIES = ("albert", "squeezebert", "mobilebert")
 SHAPES: dict[str, dict[str, Any]] = {
     "albert": {"embedding_width": 16, "groups": 1, "n_layers": 0, "layers": ()},
     "squeezebert": {"groups": 4, "n_layers": 0},
@@ -54,7 +54,7 @@ def made(name: str, teacher: Student, **changes: Any) -> Student:
     shape = SHAPES[name] | changes
     if name == "mobilebert":
         return untrained(teacher, **shape)
-    return registry.method(name).apply(teacher, None, **shape)
+    return METHODS.get(name).apply(teacher, None, **shape)
 
 
 def batch() -> dict[str, torch.Tensor]:
@@ -75,13 +75,13 @@ def real(name: str, output: torch.Tensor) -> torch.Tensor:
     return output[batch()["attention_mask"].bool()] if per_token(name, output.dim()) else output
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", FAMILIES)
 @pytest.mark.parametrize("family", ["bert", "roberta", "mpnet", "distilbert", "electra", "deberta-v2"])
 @pytest.mark.parametrize("head", [*HEADS, "several"])
 def test_every_teacher_and_head_gives_the_predicted_student(name: str, family: str, head: str) -> None:
     teacher = teacher_of(family, head)
     before = copy.deepcopy(teacher.model.config.to_dict())
-    method = registry.method(name)
+    method = METHODS.get(name)
     params = method.read_params(SHAPES[name] if name == "mobilebert" else {"n_layers": 0, **SHAPES[name]})
     method.check(teacher.model.config, teacher.model.config, **params)
     predicted = method.reshape(copy.deepcopy(teacher.model.config), **params)
@@ -95,7 +95,7 @@ def test_every_teacher_and_head_gives_the_predicted_student(name: str, family: s
     assert teacher.model.config.to_dict() == before
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", FAMILIES)
 @pytest.mark.parametrize("head", [*HEADS, "several"])
 def test_heads_are_the_teachers(name: str, head: str) -> None:
     teacher = teacher_of("bert", head)
@@ -105,7 +105,7 @@ def test_heads_are_the_teachers(name: str, head: str) -> None:
             assert torch.equal(ours[key], value)
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", FAMILIES)
 def test_types_of_the_teacher_are_kept(name: str) -> None:
     """RoBERTa has one type, whatever its tokenizer says: a second is as the first."""
     for n_types, expected in ((1, [0, 0]), (2, [0, 1]), (3, [0, 1, 2])):
@@ -116,7 +116,7 @@ def test_types_of_the_teacher_are_kept(name: str) -> None:
         assert [bool(torch.equal(ours[0], row)) for row in ours] == [i == 0 for i in expected]
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", FAMILIES)
 def test_a_head_over_the_first_token_keeps_its_dense_layer(name: str) -> None:
     """RoBERTa calls it classifier.dense and the last layer classifier.out_proj."""
     teacher = teacher_of("roberta", "sequence-classification")
@@ -282,7 +282,7 @@ def test_the_layers_learn_one_after_the_other(
 
     monkeypatch.setattr(run, "train_student", watched)
     shop = workshop(teacher, toy_rows, toy_labels, tmp_path)
-    method = registry.method("mobilebert")
+    method = METHODS.get("mobilebert")
     method.apply(copy_student(teacher.model, teacher.tokenizer), shop, **method.read_params(method.toy))
     layers = [f"encoder.layer.{i}" for i in range(4)]
     assert trained[:4] == [{"embeddings", layers[0]}, {layers[1]}, {layers[2]}, {layers[3]}]
@@ -307,7 +307,7 @@ def test_mobilebert_learns_from_layers_of_any_family(
 
 def size_of(name: str, config: Any, auto_model: str = "AutoModel", **shape: Any) -> int:
     config.architectures = ["BertModel"]
-    return count_parameters(registry.method(name).reshape(config, **(SHAPES[name] | shape)), auto_model)
+    return count_parameters(METHODS.get(name).reshape(config, **(SHAPES[name] | shape)), auto_model)
 
 
 def bert(**changes: Any) -> Any:
@@ -371,7 +371,7 @@ def test_mobilebert_has_nearly_the_papers_25_3_million_parameters() -> None:
 def test_what_cannot_be_is_refused(name: str, changes: dict[str, Any], message: str) -> None:
     config = teacher_of("bert").model.config
     with pytest.raises(RequestError, match=message) as caught:
-        registry.method(name).check(config, config, **(SHAPES[name] | changes))
+        METHODS.get(name).check(config, config, **(SHAPES[name] | changes))
     assert caught.value.where == f"{name}.{next(iter(changes))}"
 
 
@@ -379,7 +379,7 @@ def test_mobilebert_needs_its_teachers_width_and_heads() -> None:
     config = teacher_of("bert").model.config
     narrower = teacher_of("bert", hidden_size=16).model.config
     with pytest.raises(RequestError, match="hidden_size 16 cannot learn from 32"):
-        registry.method("mobilebert").check(narrower, config, **SHAPES["mobilebert"])
+        METHODS.get("mobilebert").check(narrower, config, **SHAPES["mobilebert"])
 
 
 def test_a_word_table_that_is_held_stays_held() -> None:

@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from edgebert import registry
-from edgebert.converters import Session
+from edgebert.converters import usable_converter
 from edgebert.errors import RequestError
-from edgebert.methods import Method
+from edgebert.methods import METHODS, Method
 from edgebert.modeling.graph import TorchSession, make_source
+from edgebert.runtime.session import Session
+from edgebert.tasks import find_task
 from edgebert.types import Row, Student
 from edgebert.verify.edges import edge_batches
 from edgebert.verify.parity import compare, make_reference, row_batches
@@ -27,7 +28,7 @@ def cases() -> list[object]:
     """(method, format) of every method that changes the architecture."""
     found = [
         (format, name)
-        for name, method in sorted(registry.methods().items())
+        for name, method in sorted(METHODS.all().items())
         for format in method.formats
         if method.stage == "shape" or (method.stage == "train" and method.reshape is not UNCHANGED)
     ]
@@ -52,12 +53,12 @@ def test_students_convert_to_each_declared_format(
 ) -> None:
     """float32 through the parity gate; int8 near and finite: predictions of random weights have thin margins."""
     try:
-        converter = registry.usable_converter(format)
+        converter = usable_converter(format)
     except RequestError as error:
         pytest.skip(str(error))
     student = enlarged(applied(name, teacher, toy_rows, toy_labels, tmp_path / "work"))
     pad = student.model.config.pad_token_id
-    rows = row_batches(registry.task("ner").encode(toy_rows[:16], student.tokenizer, toy_labels, LENGTH), pad)
+    rows = row_batches(find_task("ner").encode(toy_rows[:16], student.tokenizer, toy_labels, LENGTH), pad)
     edges = edge_batches(student.model.config.vocab_size, LENGTH, pad, student.tokenizer)
     reference = make_reference(TorchSession(student.model), rows, edges, toy_labels)
     source = make_source(student.model, lengths=(LENGTH,), labels=toy_labels, calibration=rows)

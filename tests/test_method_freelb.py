@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from edgebert import registry
 from edgebert.methods.freelb import ascend, disturbed, freelb_objective, same_draws, start_of
 from edgebert.modeling.checkpoint import accepted, copy_student
+from edgebert.tasks import find_task
 from edgebert.training.loop import Objective, collate
 from edgebert.types import Row, Student
 from tests.families import FAMILIES, tiny
@@ -66,7 +66,7 @@ def parts(
     teacher: Student, toy_rows: list[Row], toy_labels: tuple[str, ...], tmp_path: Path
 ) -> tuple[Student, dict[str, torch.Tensor], object]:
     student = copy_student(teacher.model, teacher.tokenizer)
-    batch = collate(registry.task("ner").encode(toy_rows[:8], student.tokenizer, toy_labels, 32))
+    batch = collate(find_task("ner").encode(toy_rows[:8], student.tokenizer, toy_labels, 32))
     return student, batch, workshop(teacher, toy_rows, toy_labels, tmp_path)
 
 

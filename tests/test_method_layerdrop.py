@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from edgebert import registry
 from edgebert.errors import RequestError
+from edgebert.methods import METHODS
 from edgebert.methods.layerdrop import droppable, every_other
 from edgebert.modeling.checkpoint import copy_student
 from edgebert.modeling.layers import encoder_layers
@@ -55,7 +55,7 @@ def test_layers_are_left_out_as_often_as_the_rate_says() -> None:
 def test_the_student_keeps_those_layers(
     teacher: Student, toy_rows: list[Row], toy_labels: tuple[str, ...], tmp_path: Path
 ) -> None:
-    method, shop = registry.method("layerdrop"), workshop(teacher, toy_rows, toy_labels, tmp_path)
+    method, shop = METHODS.get("layerdrop"), workshop(teacher, toy_rows, toy_labels, tmp_path)
     student = copy_student(teacher.model, teacher.tokenizer)
     layers = list(encoder_layers(student.model))
     after = method.apply(student, shop, **method.read_params({"n_layers": 2, "epochs": 1, "inner": 1.0}))
@@ -64,7 +64,7 @@ def test_the_student_keeps_those_layers(
 
 
 def test_what_cannot_be_is_refused(teacher: Student) -> None:
-    check, config = registry.method("layerdrop").check, teacher.model.config
+    check, config = METHODS.get("layerdrop").check, teacher.model.config
     with pytest.raises(RequestError, match="5 layers cannot be kept of 4"):
         check(config, config, n_layers=5)
     albert = tiny("albert").config

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import torch
 
-from edgebert import registry
 from edgebert.errors import RequestError
+from edgebert.methods import METHODS
 from edgebert.methods._prediction import prediction_objective
 from edgebert.modeling.checkpoint import copy_student
 from edgebert.training.loop import collate
@@ -31,7 +31,7 @@ def test_the_loss_by_hand() -> None:
 
 
 def test_the_temperature_is_the_papers_and_no_label_counts() -> None:
-    params = registry.method("mini-seq").read_params({})
+    params = METHODS.get("mini-seq").read_params({})
     assert params == {"epochs": 0.0, "temperature": 3.0, "labels": 0.0}
 
 
@@ -71,7 +71,7 @@ def test_the_phases_share_the_epochs(
     monkeypatch.setattr("edgebert.training.run.train_student", note)
     unlabelled = (Row(("leave", "dham")), Row(("quartz",)))
     shop = replace(workshop(teacher, toy_rows, toy_labels, tmp_path), unlabelled=unlabelled)
-    method = registry.method("mini-seq")
+    method = METHODS.get("mini-seq")
     student = copy_student(teacher.model, teacher.tokenizer)
     method.apply(student, shop, **method.read_params({"epochs": 10, "labels": labels}))
     assert seen == expected
@@ -88,13 +88,13 @@ def test_a_student_learns_from_text_without_any_label(
     objective = prediction_objective(student, shop, temperature=3.0, hard=0.0).eval()
     batch = collate(shop.task.encode(bare[:16], student.tokenizer, toy_labels, 32))
     before = objective(**batch)["loss"].item()
-    method = registry.method("mini-seq")
+    method = METHODS.get("mini-seq")
     method.apply(student, shop, **method.read_params({"epochs": 4}))
     assert objective(**batch)["loss"].item() < before
 
 
 def test_it_serves_token_heads_alone_and_a_share_of_all_epochs_is_refused() -> None:
-    method = registry.method("mini-seq")
+    method = METHODS.get("mini-seq")
     assert method.heads == ("token-classification",)
     with pytest.raises(RequestError, match=r"1.0 is above 0.9"):
         method.read_params({"labels": 1})

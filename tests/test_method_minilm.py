@@ -11,11 +11,12 @@ import pytest
 import torch
 from transformers import BertConfig
 
-from edgebert import registry
 from edgebert.errors import RequestError
+from edgebert.methods import METHODS
 from edgebert.methods.minilm import assistant_of, deep_self_attention, inner_objective, learn_relations
 from edgebert.modeling.checkpoint import build_model, copy_student
 from edgebert.modeling.layers import encoder_layers
+from edgebert.tasks import find_task
 from edgebert.training.features import Inside
 from edgebert.training.loop import collate
 from edgebert.training.losses import attention_kl, relation
@@ -68,14 +69,14 @@ def test_relations_compare_across_widths_and_with_the_chosen_layer() -> None:
     ],
 )
 def test_what_cannot_be_is_refused(student: Any, teacher: Any, params: Any, where: str, message: str) -> None:
-    method = registry.method("minilm")
+    method = METHODS.get("minilm")
     with pytest.raises(RequestError, match=message) as caught:
         method.check(student, teacher, **method.read_params(params))
     assert caught.value.where == where
 
 
 def test_what_can_be_is_not_refused() -> None:
-    method = registry.method("minilm")
+    method = METHODS.get("minilm")
     method.check(config(3), config(12), **method.read_params({"layer": 11, "assistant": 6}))
 
 
@@ -83,7 +84,7 @@ def test_the_inner_loss_of_a_copy_is_zero_against_the_same_layer(
     teacher: Student, toy_rows: list[Row], toy_labels: tuple[str, ...]
 ) -> None:
     student = copy_student(teacher.model, teacher.tokenizer)
-    batch = collate(registry.task("ner").encode(toy_rows[:4], student.tokenizer, toy_labels, 32))
+    batch = collate(find_task("ner").encode(toy_rows[:4], student.tokenizer, toy_labels, 32))
     same = inner_objective(student, teacher.model, -1).eval()(**batch)["loss"].item()
     other = inner_objective(student, teacher.model, 0).eval()(**batch)["loss"].item()
     assert abs(same) < 1e-6 < other
@@ -95,7 +96,7 @@ def test_a_student_of_other_width_and_as_many_heads_learns(
     narrow = copy.deepcopy(teacher.model.config)
     narrow.hidden_size, narrow.num_hidden_layers = 16, 2
     student = Student(build_model(narrow, "AutoModelForTokenClassification"), teacher.tokenizer)
-    batch = collate(registry.task("ner").encode(toy_rows[:4], student.tokenizer, toy_labels, 32))
+    batch = collate(find_task("ner").encode(toy_rows[:4], student.tokenizer, toy_labels, 32))
     inner_objective(student, teacher.model, -1)(**batch)["loss"].backward()
     value = encoder_layers(student.model)[1].attention.self.value.weight
     assert value.grad is not None and value.grad.abs().sum() > 0
@@ -120,7 +121,7 @@ def test_the_assistant_learns_first_and_the_epochs_are_shared(
 
     monkeypatch.setattr("edgebert.training.run.train_student", note)
     student = copy_student(teacher.model, teacher.tokenizer)
-    registry.method("drop-layers").apply(student, None, n_layers=1, strategy="top", layers=())
+    METHODS.get("drop-layers").apply(student, None, n_layers=1, strategy="top", layers=())
     learn_relations(student, workshop(teacher, toy_rows, toy_labels, tmp_path), 3, 2, 1.0)
     assert seen == [("minilm-assistant", 0.5, 2, 4, 64), ("minilm-inner", 0.5, 1, 2, 64)]
 
@@ -132,9 +133,9 @@ def test_it_runs_with_an_assistant_after_a_trimmed_vocabulary(
 
     shop = replace(workshop(teacher, toy_rows, toy_labels, tmp_path), teacher_tokenizer=teacher.tokenizer)
     student = copy_student(teacher.model, teacher.tokenizer)
-    student = registry.method("trim-vocab").apply(student, shop, size=80, floor=10)
-    student = registry.method("drop-layers").apply(student, shop, n_layers=1, strategy="top", layers=())
-    method = registry.method("minilm")
+    student = METHODS.get("trim-vocab").apply(student, shop, size=80, floor=10)
+    student = METHODS.get("drop-layers").apply(student, shop, n_layers=1, strategy="top", layers=())
+    method = METHODS.get("minilm")
     student = method.apply(student, shop, **method.read_params({"epochs": 0.5, "assistant": 2, "layer": 3}))
     assert student.model.config.num_hidden_layers == 1
     assert teacher.model.config.num_hidden_layers == 4

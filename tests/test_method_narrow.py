@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 import torch
 
-from edgebert import registry
+from edgebert.cost.analytic import count_parameters
 from edgebert.errors import RequestError
-from edgebert.methods import narrow
+from edgebert.methods import METHODS, narrow
 from edgebert.methods._narrowing import split
 from edgebert.methods._projection import (
     Moments,
@@ -26,8 +26,8 @@ from edgebert.modeling.checkpoint import copy_student, n_parameters
 from edgebert.modeling.headed import HeadedEncoder
 from edgebert.modeling.layers import encoder_layers
 from edgebert.modeling.rebuild import auto_model_of
-from edgebert.search.cost import count_parameters
 from edgebert.search.plan import possible_shapes
+from edgebert.tasks import find_task
 from edgebert.training.features import read_inside
 from edgebert.training.loop import collate
 from edgebert.types import MethodCall, Recipe, Row, Student
@@ -319,7 +319,7 @@ def test_an_alignment_comes_nearer_to_the_wide_states(
     shop = workshop(teacher, toy_rows, toy_labels, tmp_path)
     student, to = narrow.untrained(copy_student(teacher.model, teacher.tokenizer), shop, 16, 2, 0)
     goals = (0, 2, 4)
-    rows = collate(registry.task("ner").encode(toy_rows[:8], teacher.tokenizer, toy_labels, 32))
+    rows = collate(find_task("ner").encode(toy_rows[:8], teacher.tokenizer, toy_labels, 32))
     mask = rows["attention_mask"].bool()
 
     def gap(one: Student) -> float:
@@ -332,7 +332,7 @@ def test_an_alignment_comes_nearer_to_the_wide_states(
 
     objective = narrow.alignment_objective(student, teacher.model, goals, to, replace=0.0)
     assert objective.eval()(**rows)["loss"].item() == pytest.approx(gap(student), rel=1e-2)  # stored in half precision
-    method = registry.method("narrow")
+    method = METHODS.get("narrow")
     params = method.read_params({"width": 16, "n_layers": 2, "align": 20.0, "replace": 0.0})
     aligned = method.apply(copy_student(teacher.model, teacher.tokenizer), shop, **params)
     assert gap(student) > 0.01
@@ -349,9 +349,9 @@ def test_it_stands_between_trimming_dropping_and_training(
         ("kd", {"epochs": 1}),
     )  # fmt: skip
     recipe = Recipe(tuple(MethodCall(name, {"n_layers": 0, **p} if name == "narrow" else p) for name, p in calls))
-    ((_, _, predicted),) = possible_shapes(teacher.model.config, recipe, registry.methods(), teacher.model.config)
+    ((_, _, predicted),) = possible_shapes(teacher.model.config, recipe, METHODS.all(), teacher.model.config)
     for name, params in calls:
-        method = registry.method(name)
+        method = METHODS.get(name)
         student = method.apply(student, shop, **method.read_params(params))
     assert n_parameters(student.model) == count_parameters(predicted, auto_model_of(predicted))
     config = student.model.config
@@ -362,12 +362,12 @@ def test_it_stands_between_trimming_dropping_and_training(
 def test_the_planner_tries_widths_and_depths() -> None:
     config = teacher_of("bert", hidden_size=192, num_attention_heads=6).model.config
     recipe = Recipe((MethodCall("narrow"), MethodCall("kd")))
-    shapes = possible_shapes(config, recipe, registry.methods(), config)
+    shapes = possible_shapes(config, recipe, METHODS.all(), config)
     assert {(one.hidden_size, one.num_hidden_layers) for _, _, one in shapes} == {
         (width, depth) for width in (128, 192) for depth in (1, 2)
     }
     small = teacher_of("bert").model.config
-    assert {one.hidden_size for _, _, one in possible_shapes(small, recipe, registry.methods(), small)} == {32}
+    assert {one.hidden_size for _, _, one in possible_shapes(small, recipe, METHODS.all(), small)} == {32}
 
 
 @pytest.mark.parametrize(
@@ -379,7 +379,7 @@ def test_the_planner_tries_widths_and_depths() -> None:
     ],
 )
 def test_the_learning_rate_is_for_the_width_that_is_trained(calls: tuple[MethodCall, ...], width: int) -> None:
-    from edgebert.stages import trained_config
+    from edgebert.workflows.stages import trained_config
 
     config = teacher_of("bert").model.config
     assert trained_config(config, Recipe(calls)).hidden_size == width

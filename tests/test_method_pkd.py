@@ -10,11 +10,12 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from edgebert import registry
 from edgebert.errors import RequestError
+from edgebert.methods import METHODS
 from edgebert.methods.pkd import compared, inner_layers, objective, patience
 from edgebert.modeling.checkpoint import copy_student
 from edgebert.modeling.heads import Part
+from edgebert.tasks import find_task
 from edgebert.training.loop import Objective, collate
 from edgebert.types import Row, Student
 from tests.toy_methods import workshop
@@ -54,7 +55,7 @@ def test_explicit_layers_take_the_strategys_place() -> None:
     ],
 )
 def test_layers_that_cannot_be_are_refused(n_student: int, layers: tuple[int, ...], message: str) -> None:
-    method = registry.method("pkd")
+    method = METHODS.get("pkd")
     with pytest.raises(RequestError, match=message) as caught:
         method.check(config(n_student), config(12), **method.read_params({"layers": layers}))
     assert caught.value.where == "pkd.layers"
@@ -82,7 +83,7 @@ def test_what_is_compared_is_what_the_head_reads() -> None:
 
 
 def batch_of(student: Student, rows: list[Row], labels: tuple[str, ...]) -> dict[str, torch.Tensor]:
-    return collate(registry.task("ner").encode(rows[:4], student.tokenizer, labels, 32))
+    return collate(find_task("ner").encode(rows[:4], student.tokenizer, labels, 32))
 
 
 def test_for_a_copy_of_the_teacher_only_the_labels_are_left(

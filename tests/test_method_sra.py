@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 import torch
 
-from edgebert import registry
+from edgebert.methods import METHODS
 from edgebert.methods.sra import encoder_of, inner_objective, vectors
 from edgebert.modeling.checkpoint import build_model, copy_student
 from edgebert.modeling.rebuild import config_like
+from edgebert.tasks import find_task
 from edgebert.training.loop import ANSWERED, collate
 from edgebert.training.losses import normalised_mse
 from edgebert.types import Row, Student
@@ -28,7 +29,7 @@ def test_the_loss_by_hand() -> None:
 
 
 def batch_of(student: Student, rows: list[Row], labels: tuple[str, ...]) -> dict[str, torch.Tensor]:
-    return collate(registry.task("ner").encode(rows[:4], student.tokenizer, labels, 32))
+    return collate(find_task("ner").encode(rows[:4], student.tokenizer, labels, 32))
 
 
 def test_a_vector_is_the_mean_of_the_last_states_over_real_tokens(
@@ -114,7 +115,7 @@ def test_a_bilstm_with_a_tokenizer_of_its_own_learns_the_vectors_that_the_teache
     rows = [row for row in toy_rows if len(" ".join(row.words)) < 28]  # one window each
     shop = workshop(teacher, rows, toy_labels, tmp_path)
     shop = replace(shop, teacher_tokenizer=teacher.tokenizer, unlabelled=(Row(("fly", "to", "bton")),))
-    method = registry.method("sra")
+    method = METHODS.get("sra")
     method.apply(student, shop, **method.read_params({"epochs": 1}))
     texts, labelled = kept
     assert len(texts) == len(labelled) + 1  # the unlabelled row

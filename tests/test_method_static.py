@@ -10,27 +10,29 @@ import numpy as np
 import pytest
 import torch
 
-from edgebert import registry
+from edgebert.converters import CONVERTERS
+from edgebert.cost.analytic import predict_bytes
+from edgebert.cost.calibration import terms
 from edgebert.errors import RequestError
-from edgebert.methods import Workshop
+from edgebert.methods import METHODS
 from edgebert.methods._prediction import prediction_objective
 from edgebert.methods._static_table import _frame, _states, principal, scaled, token_table, token_vectors, token_weights
 from edgebert.modeling.checkpoint import build_model, copy_student, load_model, load_tokenizer
 from edgebert.modeling.families.static import StaticConfig, StaticModel
 from edgebert.modeling.graph import TorchSession, make_source
 from edgebert.modeling.heads import HEADS
+from edgebert.modeling.operators import operators
 from edgebert.modeling.rebuild import config_like, read_pooled
-from edgebert.recipes import check_methods, read_recipe
-from edgebert.search.calibration import terms
-from edgebert.search.cost import predict_bytes
-from edgebert.search.operators import operators
+from edgebert.tasks import find_task
+from edgebert.training.context import Workshop
 from edgebert.training.loop import collate
 from edgebert.training.run import read_rows
 from edgebert.types import Feature, Row, Student, TrainSettings
 from edgebert.verify.edges import edge_batches
+from edgebert.workflows.recipe import check_methods, read_recipe
 from tests.families import tiny
 
-METHOD = registry.method("static")
+METHOD = METHODS.get("static")
 TEXT_HEADS = ("sequence-classification", "sentence-embedding")
 
 
@@ -149,7 +151,7 @@ def text_rows(head: str, toy_rows: list[Row]) -> dict[str, list[Row]]:
 
 
 def shop_of(name: str, rows: list[Row], checkpoint: Path, work: Path) -> tuple[Student, Workshop]:
-    task = registry.task(name)
+    task = find_task(name)
     labels = task.labels(rows)
     model, _ = load_model(checkpoint, HEADS[task.head].auto_model, labels or None)
     model.config.architectures = [type(model).__name__]
@@ -165,7 +167,7 @@ def shop_of(name: str, rows: list[Row], checkpoint: Path, work: Path) -> tuple[S
 def test_every_task_of_texts_gets_a_student_that_nears_its_teacher(
     name: str, toy_checkpoint: Path, toy_rows: list[Row], tmp_path: Path
 ) -> None:
-    head = registry.task(name).head
+    head = find_task(name).head
     teacher, shop = shop_of(name, text_rows(head, toy_rows)[name], toy_checkpoint, tmp_path)
     batch = collate(shop.task.encode(shop.train, teacher.tokenizer, shop.labels, 32))
 
@@ -269,7 +271,7 @@ def test_operators_by_hand() -> None:
 def test_files_equal_torch_in_each_format(head: str, fmt: str, extra: str, tmp_path: Path) -> None:
     pytest.importorskip(extra)
     torch.manual_seed(1)
-    model, converter = model_of(head, torch.randn(100, 64)), registry.converter(fmt)
+    model, converter = model_of(head, torch.randn(100, 64)), CONVERTERS.get(fmt)
     length = 80 if fmt == "onnx" else 8
     rows = [edge_batches(100, 5 + i, 0, None)["full length"] for i in range(4)]
     source = make_source(model, labels=("O", "A", "B", "C", "D"), lengths=(8,), calibration=rows)

@@ -11,9 +11,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from edgebert import registry
 from edgebert.errors import RequestError
-from edgebert.methods import Workshop
+from edgebert.methods import METHODS
 from edgebert.methods._fan import fan_of, mean_linear, swap
 from edgebert.methods._teachers import Teacher, ensemble, find_teachers, folders_of, made_teacher
 from edgebert.methods.mtdnn_kd import ensemble_objective
@@ -21,6 +20,8 @@ from edgebert.methods.multi_teacher import answers_of, fans_objective
 from edgebert.modeling.checkpoint import copy_student, n_parameters, save_checkpoint
 from edgebert.modeling.headed import HeadedEncoder, outlets
 from edgebert.modeling.heads import Part, parts_of
+from edgebert.tasks import find_task
+from edgebert.training.context import Workshop
 from edgebert.training.heads import hard_loss, soft_loss
 from edgebert.training.loop import Objective, collate
 from edgebert.types import Row, Student
@@ -35,7 +36,7 @@ def shop(teacher: Student, toy_rows: list[Row], toy_labels: tuple[str, ...], tmp
 
 @pytest.fixture
 def batch(teacher: Student, toy_rows: list[Row], toy_labels: tuple[str, ...]) -> dict[str, torch.Tensor]:
-    return collate(registry.task("ner").encode(toy_rows[:8], teacher.tokenizer, toy_labels, 32))
+    return collate(find_task("ner").encode(toy_rows[:8], teacher.tokenizer, toy_labels, 32))
 
 
 def other(teacher: Student, seed: int) -> Student:
@@ -183,7 +184,7 @@ def test_each_head_learns_from_its_teacher(teacher: Student, shop: Workshop, bat
 
 
 def test_the_student_is_as_large_as_before(teacher: Student, shop: Workshop) -> None:
-    method = registry.method("multi-teacher")
+    method = METHODS.get("multi-teacher")
     student = copy_student(teacher.model, teacher.tokenizer)
     after = method.apply(student, shop, **method.read_params(method.toy))
     assert n_parameters(after.model) == n_parameters(teacher.model)
@@ -221,11 +222,11 @@ def test_folders_are_read(teacher: Student, shop: Workshop, toy_checkpoint: Path
     save_checkpoint(tmp_path / "one", second, toy_checkpoint)
     assert folders_of("a, b:c,") == [Path("a"), Path("b"), Path("c")]
     student = copy_student(teacher.model, teacher.tokenizer)
-    registry.method("mtdnn-kd").check(student.model.config, teacher.model.config, teachers=str(tmp_path / "one"))
+    METHODS.get("mtdnn-kd").check(student.model.config, teacher.model.config, teachers=str(tmp_path / "one"))
     found = find_teachers(student, shop, "mtdnn-kd", str(tmp_path / "one"), 3, 1.0)
     assert len(found) == 2 and found[1].ids is None
     assert torch.equal(found[1].model.classifier.weight, second.model.classifier.weight)
-    trimmed = registry.method("trim-vocab").apply(student, shop, size=60, floor=0)
+    trimmed = METHODS.get("trim-vocab").apply(student, shop, size=60, floor=0)
     (_, one) = find_teachers(trimmed, shop, "mtdnn-kd", str(tmp_path / "one"), 3, 1.0)
     assert one.ids == trimmed.teacher_ids
 
@@ -234,7 +235,7 @@ def test_folders_are_read(teacher: Student, shop: Workshop, toy_checkpoint: Path
 def test_checkpoints_that_cannot_serve_are_refused(
     name: str, teacher: Student, shop: Workshop, toy_checkpoint: Path, tmp_path: Path
 ) -> None:
-    check, config = registry.method(name).check, teacher.model.config
+    check, config = METHODS.get(name).check, teacher.model.config
     with pytest.raises(RequestError, match=r"no model\.safetensors") as caught:
         check(config, config, teachers=str(tmp_path / "nowhere"))
     assert caught.value.where == f"{name}.teachers"

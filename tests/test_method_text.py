@@ -8,14 +8,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from edgebert import registry
 from edgebert.errors import RequestError
-from edgebert.methods import Workshop
+from edgebert.methods import METHODS
 from edgebert.methods.dynamic_masking import full_windows
 from edgebert.methods.electra import drawn, electra_objective, generator_of, replaced_loss
 from edgebert.methods.stacking import depths
 from edgebert.modeling.checkpoint import copy_student
 from edgebert.modeling.layers import encoder_layers
+from edgebert.tasks import find_task
+from edgebert.training.context import Workshop
 from edgebert.training.loop import collate
 from edgebert.types import Row, Student
 from tests.families import FAMILIES, tiny
@@ -31,7 +32,7 @@ def shop(teacher: Student, toy_rows: list[Row], toy_labels: tuple[str, ...], tmp
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_head_stays_as_it_came_and_labels_are_not_read(name: str, teacher: Student, shop: Workshop) -> None:
-    method = registry.method(name)
+    method = METHODS.get(name)
     assert method.stage == "pretrain" and method.reads_text
     shop = replace(
         shop,
@@ -50,7 +51,7 @@ def test_a_vocabulary_without_a_mask_is_refused(name: str, teacher: Student, sho
     from tokenizers import Tokenizer
 
     bare = Tokenizer.from_str(teacher.tokenizer.to_str().replace("[MASK]", "[M]"))
-    method = registry.method(name)
+    method = METHODS.get(name)
     with pytest.raises(RequestError, match="no mask token") as caught:
         method.apply(copy_student(teacher.model, bare), shop, **method.read_params(method.toy))
     assert caught.value.where == name
@@ -72,7 +73,7 @@ def test_depths_double() -> None:
 
 def test_the_stack_is_copied_onto_itself(teacher: Student, shop: Workshop) -> None:
     """With all passes before the last training, layers 3 and 4 are those of 1 and 2, which were trained."""
-    method = registry.method("stacking")
+    method = METHODS.get("stacking")
     student = copy_student(teacher.model, teacher.tokenizer)
     params = {"epochs": 1, "early": 1.0, "doublings": 1}
     layers = encoder_layers(method.apply(student, shop, **method.read_params(params)).model)
@@ -90,7 +91,7 @@ def test_the_stack_is_copied_onto_itself(teacher: Student, shop: Workshop) -> No
 def test_a_layer_is_stacked_on_one_of_its_own_kind_alone() -> None:
     """Of ModernBERT every second layer is global here: 2 of 4 can be copied upwards, 1 of 2 cannot."""
     config = tiny("modernbert", num_hidden_layers=4).config
-    check = registry.method("stacking").check
+    check = METHODS.get("stacking").check
     check(config, config, doublings=1)
     with pytest.raises(
         RequestError, match="layer 2 cannot be a copy of layer 1: the layer_types of modernbert are sliding"
@@ -153,7 +154,7 @@ def test_both_losses_reach_what_they_should(
 ) -> None:
     """The generator learns from L_MLM alone: its gradient is the same whatever the discriminator's weight is."""
     student = copy_student(teacher.model, teacher.tokenizer)
-    batch = collate(registry.task("ner").encode(toy_rows[:16], student.tokenizer, toy_labels, 32))
+    batch = collate(find_task("ner").encode(toy_rows[:16], student.tokenizer, toy_labels, 32))
     gradients = []
     for weight in (0.0, 50.0):
         torch.manual_seed(1)

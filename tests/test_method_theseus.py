@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import nn
 
-from edgebert import registry
 from edgebert.errors import RequestError
+from edgebert.methods import METHODS
 from edgebert.methods._replacing import groups_of, put_groups, replacing_rate
 from edgebert.methods._stack import check_stack
 from edgebert.methods.theseus import n_steps
@@ -93,7 +93,7 @@ def test_families_without_equal_layers_are_refused(family: str) -> None:
 
 
 def test_what_cannot_be_is_refused_before_training(teacher: Student) -> None:
-    check, config = registry.method("theseus").check, teacher.model.config
+    check, config = METHODS.get("theseus").check, teacher.model.config
     check(config, config, n_layers=2)
     with pytest.raises(RequestError, match="4 layers cannot be replaced by 4"):
         check(config, config, n_layers=0)
@@ -112,10 +112,10 @@ def toy(
     """The student before and after the method, behind drop-layers where asked."""
 
     def made(drop: bool, **params: object) -> tuple[Student, Student]:
-        method, shop = registry.method("theseus"), workshop(teacher, toy_rows, toy_labels, tmp_path)
+        method, shop = METHODS.get("theseus"), workshop(teacher, toy_rows, toy_labels, tmp_path)
         student = copy_student(teacher.model, teacher.tokenizer)
         if drop:
-            registry.method("drop-layers").apply(student, shop, n_layers=2, strategy="top", layers=())
+            METHODS.get("drop-layers").apply(student, shop, n_layers=2, strategy="top", layers=())
         before = copy.deepcopy(student)
         return before, method.apply(student, shop, **method.read_params({"epochs": 1, **params}))
 

@@ -13,15 +13,15 @@ import pytest
 import torch
 from torch import nn
 
-from edgebert import registry
+from edgebert.cost.analytic import count_parameters
 from edgebert.errors import RequestError
+from edgebert.methods import METHODS
 from edgebert.methods.tinybert import inner_objective, samples
 from edgebert.modeling.checkpoint import copy_student
-from edgebert.search.cost import count_parameters
 from edgebert.types import Row, Student
 from tests.toy_methods import workshop
 
-METHOD = registry.method("tinybert")
+METHOD = METHODS.get("tinybert")
 
 
 class _Fixed(nn.Module):

@@ -11,13 +11,13 @@ import pytest
 import torch
 from torch import nn
 
-from edgebert import registry
+from edgebert.cost.analytic import count_parameters
 from edgebert.errors import RequestError
+from edgebert.methods import METHODS
 from edgebert.methods.well_read import built, narrowed_tables, reshape
 from edgebert.modeling.checkpoint import n_parameters
 from edgebert.modeling.graph import position_limit
 from edgebert.modeling.rebuild import auto_model_of
-from edgebert.search.cost import count_parameters
 from edgebert.types import Row, Student
 from tests.families import tiny
 from tests.toy_methods import workshop
@@ -59,14 +59,14 @@ def test_layers_and_width_stand_in_for_the_sizes() -> None:
     ],
 )
 def test_what_cannot_be_is_refused(params: Any, where: str, message: str) -> None:
-    method = registry.method("well-read")
+    method = METHODS.get("well-read")
     with pytest.raises(RequestError, match=message) as caught:
         method.check(bert_base(), bert_base(), **method.read_params(params))
     assert caught.value.where == where
 
 
 def test_a_wider_student_may_start_random() -> None:
-    method = registry.method("well-read")
+    method = METHODS.get("well-read")
     method.check(bert_base(), bert_base(), **method.read_params({"width": 1024, "init": "random"}))
 
 
@@ -134,7 +134,7 @@ def test_a_bert_learns_from_a_teacher_of_another_family(
     if head != "token-classification":
         return
     shop = workshop(Student(model, teacher.tokenizer), toy_rows, toy_labels, tmp_path)
-    method = registry.method("well-read")
+    method = METHODS.get("well-read")
     params = method.read_params({"n_layers": 2, "width": 16, "epochs": 0.5})
     made = method.apply(Student(copy.deepcopy(model), teacher.tokenizer), shop, **params)
     assert made.model.config.model_type == "bert" and model.config.model_type == "mpnet"
@@ -153,7 +153,7 @@ def test_the_phases_share_the_epochs(
     from dataclasses import replace
 
     shop = replace(workshop(teacher, toy_rows, toy_labels, tmp_path), unlabelled=(Row(("bton",)),) * 3)
-    method = registry.method("well-read")
+    method = METHODS.get("well-read")
     phases = [("well-read-pretrain", 3.0, 67), ("well-read-prediction", 5.0, 67), ("well-read-labels", 2.0, 64)]
     for shares, left in (({}, phases), ({"pretrain": 0, "distil": 1}, [("well-read-prediction", 10.0, 67)])):
         seen.clear()
@@ -163,4 +163,4 @@ def test_the_phases_share_the_epochs(
 
 
 def test_it_stands_in_no_recipe_with_methods_whose_work_it_undoes() -> None:
-    assert set(registry.method("well-read").excludes) == {"drop-layers", "round-embedding"}
+    assert set(METHODS.get("well-read").excludes) == {"drop-layers", "round-embedding"}

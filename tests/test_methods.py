@@ -12,10 +12,9 @@ import numpy as np
 import pytest
 import torch
 
-from edgebert import registry
+from edgebert.cost.analytic import count_parameters
 from edgebert.errors import RequestError
-from edgebert.infer import run_features
-from edgebert.methods import STAGES, trim_vocab
+from edgebert.methods import METHODS, STAGES, trim_vocab
 from edgebert.methods._prediction import replace_pieces
 from edgebert.methods.drop_layers import kept_layers, least_similar
 from edgebert.methods.round_embedding import round_rows
@@ -31,18 +30,19 @@ from edgebert.modeling.graph import TorchSession
 from edgebert.modeling.heads import HEADS
 from edgebert.modeling.layers import encoder_layers
 from edgebert.modeling.rebuild import auto_model_of
-from edgebert.search.cost import count_parameters
+from edgebert.runtime.batching import run_features
+from edgebert.tasks import find_task
 from edgebert.training.align import layer_map
 from edgebert.training.loop import Objective, collate
 from edgebert.types import Row, Student
 from tests.toy_methods import applied, logits, workshop
 
-METHODS = sorted(registry.methods())
+NAMES = sorted(METHODS.all())
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", NAMES)
 def test_declaration(name: str) -> None:
-    method = registry.method(name)
+    method = METHODS.get(name)
     assert method.stage in STAGES
     assert method.paper is None or method.paper.place
     assert set(method.heads) <= set(HEADS)
@@ -51,18 +51,18 @@ def test_declaration(name: str) -> None:
         assert param.search is not None or param.read(param.default, name) == param.default or param.default == 0
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", NAMES)
 def test_real_parameters_equal_the_predicted_ones(
     name: str, teacher: Student, toy_rows: list[Row], toy_labels: tuple[str, ...], tmp_path: Path
 ) -> None:
-    method = registry.method(name)
+    method = METHODS.get(name)
     params = method.read_params(method.toy)
     predicted = method.reshape(copy.deepcopy(teacher.model.config), **params)
     student = applied(name, teacher, toy_rows, toy_labels, tmp_path)
     assert n_parameters(student.model) == count_parameters(predicted, auto_model_of(predicted))
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", NAMES)
 def test_the_teacher_is_not_touched(
     name: str, teacher: Student, toy_rows: list[Row], toy_labels: tuple[str, ...], tmp_path: Path
 ) -> None:
@@ -74,7 +74,7 @@ def test_the_teacher_is_not_touched(
     assert teacher.model.config.num_hidden_layers == 4
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", NAMES)
 def test_the_same_seed_gives_the_same_weights(
     name: str, teacher: Student, toy_rows: list[Row], toy_labels: tuple[str, ...], tmp_path: Path
 ) -> None:
@@ -83,7 +83,7 @@ def test_the_same_seed_gives_the_same_weights(
     assert all(torch.equal(one[key], two[key]) for key in one)
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", NAMES)
 def test_save_and_load_give_the_same_outputs(
     name: str,
     teacher: Student,
@@ -100,29 +100,29 @@ def test_save_and_load_give_the_same_outputs(
         assert np.abs(before - after).max() < 1e-6
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", NAMES)
 def test_every_trainable_parameter_gets_a_gradient(
     name: str, teacher: Student, toy_rows: list[Row], toy_labels: tuple[str, ...], tmp_path: Path
 ) -> None:
     student = applied(name, teacher, toy_rows, toy_labels, tmp_path)
-    features = registry.task("ner").encode(toy_rows[:8], student.tokenizer, toy_labels, 32)
+    features = find_task("ner").encode(toy_rows[:8], student.tokenizer, toy_labels, 32)
     batch = collate(features)
     Objective(student.model.train()).loss(batch).backward()
     without = [key for key, value in student.model.named_parameters() if value.requires_grad and value.grad is None]
     assert without == []
 
 
-@pytest.mark.parametrize("name", [name for name in METHODS if registry.method(name).stage == "train"])
+@pytest.mark.parametrize("name", [name for name in NAMES if METHODS.get(name).stage == "train"])
 def test_training_lowers_the_error(
     name: str, teacher: Student, toy_rows: list[Row], toy_labels: tuple[str, ...], tmp_path: Path
 ) -> None:
-    task = registry.task("ner")
+    task = find_task("ner")
     trained = copy_student(teacher.model, teacher.tokenizer)
     shop = workshop(trained, toy_rows, toy_labels, tmp_path / "t")
-    finetune = registry.method("finetune").apply(trained, shop, epochs=12)
+    finetune = METHODS.get("finetune").apply(trained, shop, epochs=12)
     student = copy_student(teacher.model, teacher.tokenizer)  # untrained, learns from the trained one
     shop = workshop(finetune, toy_rows, toy_labels, tmp_path / "s")
-    method = registry.method(name)
+    method = METHODS.get(name)
     params = method.read_params({**method.toy, "epochs": 12})
 
     def wrong(model: Student) -> float:
@@ -179,7 +179,7 @@ def test_contribution_measures_real_layers(
     for parameter in (lazy.attention.output.dense.weight, lazy.output.dense.weight):
         torch.nn.init.zeros_(parameter)
     shop = workshop(teacher, toy_rows, toy_labels, tmp_path)
-    dropped = registry.method("drop-layers").apply(student, shop, n_layers=3, strategy="contribution", layers=())
+    dropped = METHODS.get("drop-layers").apply(student, shop, n_layers=3, strategy="contribution", layers=())
     assert dropped.notes == ("kept layers 1, 2, 4 of 4",)
 
 
@@ -188,7 +188,7 @@ def test_dropped_layers_carry_the_teachers_weights(
 ) -> None:
     student = copy_student(teacher.model, teacher.tokenizer)
     shop = workshop(teacher, toy_rows, toy_labels, tmp_path)
-    registry.method("drop-layers").apply(student, shop, n_layers=0, strategy="uniform", layers=(0, 3))
+    METHODS.get("drop-layers").apply(student, shop, n_layers=0, strategy="uniform", layers=(0, 3))
     ours, theirs = encoder_layers(student.model), encoder_layers(teacher.model)
     assert len(ours) == 2
     for mine, index in zip(ours, (0, 3), strict=True):
@@ -202,7 +202,7 @@ def test_layers_out_of_range_are_refused(
     shop = workshop(teacher, toy_rows, toy_labels, tmp_path)
     student = copy_student(teacher.model, teacher.tokenizer)
     with pytest.raises(RequestError, match="not increasing numbers from 0 to 3"):
-        registry.method("drop-layers").apply(student, shop, n_layers=0, strategy="uniform", layers=layers)
+        METHODS.get("drop-layers").apply(student, shop, n_layers=0, strategy="uniform", layers=layers)
 
 
 # ---------------------------------------------------------------- tinybert
@@ -246,7 +246,7 @@ def test_the_inner_loss_of_a_copy_is_zero(
 ) -> None:
     student = copy_student(teacher.model, teacher.tokenizer)
     objective = inner_objective(student, workshop(teacher, toy_rows, toy_labels, tmp_path), layer_map("uniform", 4, 4))
-    batch = collate(registry.task("ner").encode(toy_rows[:4], student.tokenizer, toy_labels, 32))
+    batch = collate(find_task("ner").encode(toy_rows[:4], student.tokenizer, toy_labels, 32))
     assert objective.eval()(**batch)["loss"].item() < 1e-9
 
 
@@ -264,7 +264,7 @@ def test_a_narrower_student_learns_through_projections(
     shop = workshop(teacher, toy_rows, toy_labels, tmp_path)
     objective = inner_objective(student, shop, layer_map("uniform", 2, 4))
     assert [tuple(p.shape) for p in objective.projections.parameters()] == [(32, 16)] * 3  # type: ignore[union-attr]
-    batch = collate(registry.task("ner").encode(toy_rows[:4], student.tokenizer, toy_labels, 32))
+    batch = collate(find_task("ner").encode(toy_rows[:4], student.tokenizer, toy_labels, 32))
     objective(**batch)["loss"].backward()
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in objective.projections.parameters())  # type: ignore[union-attr]
 
@@ -318,7 +318,7 @@ def test_of_few_pieces_foreign_characters_are_not_kept_before_words(
 def test_the_floor_keeps_frequent_pieces_that_the_text_never_shows(
     teacher: Student, toy_rows: list[Row], toy_labels: tuple[str, ...], tmp_path: Path
 ) -> None:
-    method = registry.method("trim-vocab")
+    method = METHODS.get("trim-vocab")
     shop = workshop(teacher, toy_rows, toy_labels, tmp_path)
     student = method.apply(copy_student(teacher.model, teacher.tokenizer), shop, size=5, floor=75)
     assert student.tokenizer.get_vocab_size() == 75
@@ -400,7 +400,7 @@ def test_a_rounded_table_is_held_and_survives_packing_exactly(
 
     rounded = applied("round-embedding", teacher, toy_rows, toy_labels, tmp_path / "a")
     table = rounded.model.get_input_embeddings().weight.detach().clone()
-    method = registry.method("tinybert")
+    method = METHODS.get("tinybert")
     trained = method.apply(
         rounded, workshop(teacher, toy_rows, toy_labels, tmp_path / "b"), **method.read_params(method.toy)
     )
@@ -423,7 +423,7 @@ def test_a_trial_is_not_told_what_the_smaller_vocabulary_alone_costs(
     monkeypatch.setattr(trim_vocab, "_dev_score", lambda student, workshop: next(scores))
     size = teacher.tokenizer.get_vocab_size() - 5
     quick = replace(shop, scores_epochs=False)
-    trim = registry.method("trim-vocab").apply
+    trim = METHODS.get("trim-vocab").apply
     silent = trim(copy_student(teacher.model, teacher.tokenizer), quick, size=size, floor=0)
     told = trim(copy_student(teacher.model, teacher.tokenizer), shop, size=size, floor=0)
     assert not any("costs" in note for note in silent.notes)

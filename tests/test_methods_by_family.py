@@ -11,20 +11,22 @@ import pytest
 import torch
 import transformers
 
-from edgebert import registry
+from edgebert.converters import usable_converter
+from edgebert.cost.analytic import count_parameters
 from edgebert.errors import RequestError
-from edgebert.methods import Workshop
+from edgebert.methods import METHODS
 from edgebert.methods._stack import with_hidden
 from edgebert.modeling.checkpoint import accepted, copy_student, load_student, n_parameters, save_checkpoint, set_labels
 from edgebert.modeling.headed import HeadedEncoder
 from edgebert.modeling.layers import encoder_layers, keep_layers, keep_settings, layer_settings
 from edgebert.modeling.rebuild import auto_model_of
-from edgebert.search.cost import count_parameters
 from edgebert.search.plan import possible_shapes
+from edgebert.tasks import find_task
+from edgebert.training.context import Workshop
 from edgebert.types import MethodCall, Recipe, Row, Student, TrainSettings
 from tests.conftest import make_tokenizer
 
-METHODS = sorted(registry.methods())
+NAMES = sorted(METHODS.all())
 KINDS = ["full_attention", "sliding_attention", "sliding_attention", "full_attention"]
 BASES = {
     "full_attention": {"rope_type": "default", "rope_theta": 160000.0},
@@ -79,7 +81,7 @@ def teacher_of(family: str, labels: tuple[str, ...], head: str = "TokenClassific
 def workshop(teacher: Student, rows: list[Row], labels: tuple[str, ...], work: Path) -> Workshop:
     """Eight rows in one batch: a step of each phase."""
     settings = TrainSettings(epochs=1, batch_size=8, learning_rate=1e-3, max_length=32)
-    return Workshop(teacher.model, registry.task("ner"), labels, rows[:8], rows[8:12], settings, work)
+    return Workshop(teacher.model, find_task("ner"), labels, rows[:8], rows[8:12], settings, work)
 
 
 def batch() -> dict[str, torch.Tensor]:
@@ -112,11 +114,11 @@ def read_again(student: Student, folder: Path) -> Any:
 
 
 @pytest.mark.parametrize("family", [family for family in FAMILIES if family != "bert"])  # tests/test_methods.py has it
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", NAMES)
 def test_each_method_serves_each_family_or_says_before_training_why_not(
     name: str, family: str, toy_rows: list[Row], toy_labels: tuple[str, ...], tmp_path: Path
 ) -> None:
-    teacher, method = teacher_of(family, toy_labels), registry.method(name)
+    teacher, method = teacher_of(family, toy_labels), METHODS.get(name)
     config, before = teacher.model.config, {key: value.clone() for key, value in teacher.model.state_dict().items()}
     params = method.read_params(
         method.toy | ({"n_layers": 1} if name == "mobilebert" else {})
@@ -124,9 +126,9 @@ def test_each_method_serves_each_family_or_says_before_training_why_not(
     recipe = Recipe((MethodCall(name, params),))
     if (name, family) in REFUSED:
         with pytest.raises(RequestError, match=REFUSED[name, family]):
-            possible_shapes(config, recipe, registry.methods(), config)
+            possible_shapes(config, recipe, METHODS.all(), config)
         return
-    ((_, _, predicted),) = possible_shapes(config, recipe, registry.methods(), config)
+    ((_, _, predicted),) = possible_shapes(config, recipe, METHODS.all(), config)
     student = copy_student(teacher.model, teacher.tokenizer)
     shop = workshop(teacher, toy_rows, toy_labels, tmp_path / "work")
     student = method.apply(student, shop, **params)
@@ -161,7 +163,7 @@ def test_a_student_of_some_layers_is_its_teacher_with_the_others_left_out(
 ) -> None:
     teacher = teacher_of(family, toy_labels, head)
     shop = workshop(teacher_of(family, toy_labels), toy_rows, toy_labels, tmp_path)
-    drop, first = registry.method("drop-layers"), family == "modernbert"
+    drop, first = METHODS.get("drop-layers"), family == "modernbert"
     choices: dict[str, tuple[int, ...]] = {
         "top": (0, 1), "symmetric": (0, 3), "uniform": (0, 3) if first else (1, 3), "contribution": (),
     }  # fmt: skip
@@ -244,12 +246,12 @@ def test_modernberts_first_layer_is_not_dropped(
 ) -> None:
     """Another in its place would lose its norm when the checkpoint is loaded."""
     drop, message = (
-        registry.method("drop-layers"),
+        METHODS.get("drop-layers"),
         "no other can be first: transformers builds that one without attn_norm",
     )
     config = teacher_of("modernbert", toy_labels).model.config
     with pytest.raises(RequestError, match=message) as caught:
-        possible_shapes(config, Recipe((MethodCall("drop-layers", params),)), registry.methods(), config)
+        possible_shapes(config, Recipe((MethodCall("drop-layers", params),)), METHODS.all(), config)
     assert caught.value.where == f"drop-layers.{where}"
     other = teacher_of("nomic_bert", toy_labels).model.config
     drop.check(other, other, **drop.read_params(params))
@@ -278,7 +280,7 @@ def test_groups_give_each_layer_of_modernbert_its_own_mask(
 
 
 def test_theseus_refuses_a_student_without_its_teachers_kinds_of_layers(toy_labels: tuple[str, ...]) -> None:
-    method, teacher = registry.method("theseus"), teacher_of("modernbert", toy_labels).model.config
+    method, teacher = METHODS.get("theseus"), teacher_of("modernbert", toy_labels).model.config
     config = copy.deepcopy(teacher)
     keep_settings(config, (0, 3))
     with pytest.raises(
@@ -340,7 +342,7 @@ def test_robertas_positions_follow_its_padding_id(
     teacher = teacher_of("roberta", toy_labels, pad_token_id=old_pad, max_position_embeddings=old_pad + 33)
     student = copy_student(teacher.model, teacher.tokenizer)
     shop = workshop(teacher, toy_rows, toy_labels, tmp_path / "work")
-    student = registry.method("trim-vocab").apply(student, shop, size=70, floor=10)
+    student = METHODS.get("trim-vocab").apply(student, shop, size=70, floor=10)
     new_pad = student.model.config.pad_token_id
     assert student.tokenizer.id_to_token(new_pad) == "zebra" and new_pad < old_pad and student.teacher_ids
     again = read_again(student, tmp_path / "saved")
@@ -360,10 +362,10 @@ def test_a_padding_id_beyond_the_smaller_vocabulary_moves_into_it(
     """ModernBERT pads with piece 50,283 of 50,368, EuroBERT with 128,001 of 128,256."""
     teacher = teacher_of(family, toy_labels, pad_token_id=make_tokenizer().token_to_id("##ed"))
     config, recipe = teacher.model.config, Recipe((MethodCall("trim-vocab", {"size": 70, "floor": 10}),))
-    ((_, _, predicted),) = possible_shapes(config, recipe, registry.methods(), config)
+    ((_, _, predicted),) = possible_shapes(config, recipe, METHODS.all(), config)
     shop = workshop(teacher, toy_rows, toy_labels, tmp_path / "work")
     student = copy_student(teacher.model, teacher.tokenizer)
-    student = registry.method("trim-vocab").apply(student, shop, size=70, floor=10)
+    student = METHODS.get("trim-vocab").apply(student, shop, size=70, floor=10)
     assert n_parameters(student.model) == count_parameters(predicted, auto_model_of(predicted))
     assert student.tokenizer.id_to_token(student.model.config.pad_token_id) == "##ed"
     given = batch() | {"input_ids": batch()["input_ids"] % 70}
@@ -372,7 +374,7 @@ def test_a_padding_id_beyond_the_smaller_vocabulary_moves_into_it(
 
 def test_special_tokens_may_be_several(toy_labels: tuple[str, ...], tmp_path: Path, toy_rows: list[Row]) -> None:
     teacher = teacher_of("eurobert", toy_labels, eos_token_id=[3, 60], pad_token_id=3)
-    trim, shop = registry.method("trim-vocab"), workshop(teacher, toy_rows, toy_labels, tmp_path)
+    trim, shop = METHODS.get("trim-vocab"), workshop(teacher, toy_rows, toy_labels, tmp_path)
     student = trim.apply(copy_student(teacher.model, teacher.tokenizer), shop, size=70, floor=10)
     config, piece = student.model.config, teacher.tokenizer.id_to_token
     assert [student.tokenizer.id_to_token(i) for i in config.eos_token_id] == [piece(3), piece(60)]
@@ -384,7 +386,7 @@ def test_special_tokens_may_be_several(toy_labels: tuple[str, ...], tmp_path: Pa
 def test_a_tokenizer_without_a_mask_token_is_refused_before_training(name: str) -> None:
     from tokenizers import Tokenizer, models
 
-    from edgebert.recipes import check_mask, read_recipe
+    from edgebert.workflows.recipe import check_mask, read_recipe
 
     recipe, _ = read_recipe(name)
     with pytest.raises(RequestError, match="the tokenizer has no mask token") as caught:
@@ -403,7 +405,7 @@ def test_a_new_table_of_positions_is_not_as_long_as_a_rotary_model_reads(toy_lab
     config = teacher_of("modernbert", toy_labels, max_position_embeddings=8192).model.config
     config.vocab_size = 50_000  # so that the student is the smaller one
     recipe = Recipe((MethodCall("albert", {"embedding_width": 16}), MethodCall("kd")))
-    shapes = possible_shapes(config, recipe, registry.methods(), config)
+    shapes = possible_shapes(config, recipe, METHODS.all(), config)
     assert {one.max_position_embeddings for _, _, one in shapes} == {512}
     check_shapes(config, recipe, config, 512)
     with pytest.raises(
@@ -423,7 +425,7 @@ def test_a_family_without_the_tasks_head_is_refused(toy_labels: tuple[str, ...])
 
 def test_the_cost_of_a_gated_layer_by_hand() -> None:
     """Ten tokens, width 32, four heads of 8 that share two heads of keys and values, 64 in the middle of a layer."""
-    from edgebert.search.operators import operators
+    from edgebert.modeling.operators import operators
 
     config = transformers.EuroBertConfig(**FAMILIES["eurobert"], vocab_size=100, pad_token_id=0)
     found = {operator.name: operator for operator in operators(config, 10)}
@@ -438,7 +440,7 @@ def test_the_cost_of_a_gated_layer_by_hand() -> None:
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_the_weights_that_are_read_are_those_of_the_layers(family: str, toy_labels: tuple[str, ...]) -> None:
-    from edgebert.search.operators import operators
+    from edgebert.modeling.operators import operators
 
     model = teacher_of(family, toy_labels).model
     in_layers = sum(p.numel() for p in encoder_layers(model).parameters() if p.dim() > 1)
@@ -497,7 +499,7 @@ def test_students_of_rotary_families_convert(
     rows = [batch_of(drawn.integers(5, vocab, n).tolist()) for n in (3, 12, 13, 14, 25, 40)]
     source = make_source(model, lengths=(16, 40), labels=toy_labels, calibration=rows)
     reference = make_reference(TorchSession(model), rows, edge_batches(vocab, 40, 0, None), toy_labels)
-    converter = registry.usable_converter(format)
+    converter = usable_converter(format)
     exported = converter.export(source, tmp_path)
     found, _ = compare(converter.open(exported.path, 1), reference, "fp32")
     assert found.failures == ()
@@ -505,7 +507,7 @@ def test_students_of_rotary_families_convert(
 
 
 def test_a_family_that_a_format_cannot_hold_is_refused_before_training() -> None:
-    from edgebert.recipes import formats_of_families
+    from edgebert.workflows.recipe import formats_of_families
 
     both = ("onnx", "tflite")
     assert formats_of_families({"modernbert"}, "modernbert", both, both) == (both, [])

@@ -12,10 +12,10 @@ import pytest
 import torch
 
 from edgebert.errors import EdgebertError
-from edgebert.mil import package as package_module
-from edgebert.mil.package import decode
-from edgebert.mil.program import Step, Type
-from edgebert.mil.registry import OPS, check, table
+from edgebert.runtime.mil import package as package_module
+from edgebert.runtime.mil.package import decode
+from edgebert.runtime.mil.program import Step, Type
+from edgebert.runtime.mil.registry import OPS, check, table
 
 table()
 A, B = [[1.0, 2.0], [3.0, 4.0]], [[10.0, 20.0], [30.0, 40.0]]

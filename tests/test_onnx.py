@@ -16,13 +16,14 @@ import pytest
 import torch
 from onnx import TensorProto, helper, numpy_helper
 
-from edgebert.converters import Source, Trial, _onnx_export, _onnx_static
+from edgebert.converters import Trial, _onnx_export, _onnx_static
 from edgebert.converters._onnx_embedding import per_row, quantize_rows, tables
 from edgebert.converters._onnx_file import graph_file
 from edgebert.converters._onnx_pointwise import pointwise_as_products
 from edgebert.converters.onnx import CONVERTER, OnnxSession
 from edgebert.errors import EdgebertError, RequestError
 from edgebert.modeling.graph import TorchSession, make_source
+from edgebert.runtime.session import Source
 from edgebert.types import Artifact
 from tests.families import HEADS, tiny
 

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef, precision_recall_fscore_support
 from sklearn.utils.class_weight import compute_class_weight
 
-from edgebert import registry
 from edgebert.errors import DataError
+from edgebert.tasks import find_task
 from edgebert.tasks.pair import TASK, Pair, matthews
 from edgebert.types import Record, Row
 from tests.conftest import make_tokenizer
@@ -33,7 +33,7 @@ def ranking(best: str, labels: tuple[str, ...]) -> tuple[tuple[str, float], ...]
 
 
 def test_the_registry_finds_it_by_its_names() -> None:
-    assert all(registry.task(name) is TASK for name in ("pair", "paraphrase", "nli"))
+    assert all(find_task(name) is TASK for name in ("pair", "paraphrase", "nli"))
     assert (TASK.metric, TASK.inputs) == ("accuracy", ("text1", "text2"))
 
 

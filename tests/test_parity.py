@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 import torch
 
-from edgebert import registry
-from edgebert.converters import Source
+from edgebert.converters import CONVERTERS, usable_converter
 from edgebert.errors import EdgebertError
 from edgebert.modeling.graph import MASKED, Graph, TorchSession, make_source
+from edgebert.runtime.session import Source
 from edgebert.types import OutputComparison
 from edgebert.verify.answers import Answer
 from edgebert.verify.edges import batch_of, edge_batches
@@ -25,7 +25,7 @@ from tests.families import tiny
 
 LABELS = ("O", "B-city", "I-city", "B-day", "I-day")
 FORMATS = [
-    pytest.param(name, marks=[] if name == "onnx" else pytest.mark.slow) for name in registry.converters()
+    pytest.param(name, marks=[] if name == "onnx" else pytest.mark.slow) for name in CONVERTERS.all()
 ]  # onnx is quick; a mistake in the graph reaches every format alike, so the others are proven in make test-slow
 
 
@@ -52,7 +52,7 @@ def reference() -> Reference:
 def judged(
     source: Source, reference: Reference, folder: Path, format: str = "onnx", precision: str = "fp32"
 ) -> OutputComparison:
-    converter = registry.usable_converter(format)
+    converter = usable_converter(format)
     (folder / "fp32").mkdir()
     artifact = converter.export(source, folder / "fp32")
     if precision != "fp32":
@@ -287,7 +287,7 @@ def test_another_shape_is_a_failure_and_no_crash() -> None:
 
 
 def test_every_precision_has_a_row_in_the_table() -> None:
-    kinds = {p.kind for c in registry.converters().values() for p in c.precisions.values()}
+    kinds = {p.kind for c in CONVERTERS.all().values() for p in c.precisions.values()}
     assert kinds <= set(TOLERANCES)
 
 

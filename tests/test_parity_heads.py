@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 
 from benchmarks.reliability.doctoring import CHANGES
-from edgebert import registry
-from edgebert.converters import Contents, Operator
+from edgebert.converters import CONVERTERS, Contents, Operator
 from edgebert.modeling.graph import TorchSession, make_source
 from edgebert.tasks.classify import Classify
 from edgebert.types import Artifact, OutputComparison
@@ -194,7 +193,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> tuple[Reference, dict[str
     rows = [batch_of(drawn.integers(5, 200, n).tolist()) for n in drawn.integers(4, 40, 40)]
     labels = tuple("abcde")
     reference = make_reference(TorchSession(model), rows, edge_batches(400, 64, 0, None), labels)
-    source, converter = make_source(model, lengths=(64,), labels=labels), registry.converter("onnx")
+    source, converter = make_source(model, lengths=(64,), labels=labels), CONVERTERS.get("onnx")
     place = tmp_path_factory.mktemp("files")
     made: dict[str, Artifact] = {}
     for precision in ("fp32", "int8"):
@@ -207,7 +206,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> tuple[Reference, dict[str
 
 def refused(files: tuple[Reference, dict[str, Artifact]], artifact: Artifact) -> list[str]:
     reference, made = files
-    converter = registry.converter("onnx")
+    converter = CONVERTERS.get("onnx")
     inside = file_failures(converter, artifact, made["fp32"], reference.tables)
     kind = "fp32" if artifact.precision == "fp32" else "int8"
     return [*inside, *compare(converter.open(artifact.path, 1), reference, kind)[0].failures]
@@ -267,7 +266,7 @@ def test_operators_by_hand() -> None:
         made = [Operator(kind, tuple(read.split()), (to,)) for kind, read, to in operators]
         return Contents({}, made, ("y",))
 
-    int8 = registry.converter("onnx").precisions["int8"]
+    int8 = CONVERTERS.get("onnx").precisions["int8"]
     origin = contents(("Norm", "x", "a"), ("", "a", "b"), ("Tanh", "b", "y"))
     cases = {
         (("Norm", "x", "a"), ("", "a", "q"), ("", "q", "b"), ("Tanh", "b", "y")): [],

@@ -13,12 +13,11 @@ import transformers
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgebert import registry
-from edgebert.converters import Precision
-from edgebert.devices import load_device
+from edgebert.converters import Precision, find_precision
+from edgebert.cost.analytic import count_parameters, predict_bytes
+from edgebert.devices.profiles import load_device
 from edgebert.errors import BudgetError, RequestError
 from edgebert.methods import Method, Param, Stage
-from edgebert.search.cost import count_parameters, predict_bytes
 from edgebert.search.plan import make_plan, percentile
 from edgebert.search.starts import Start
 from edgebert.types import Budget, Candidate, MethodCall, Plan, Recipe
@@ -202,7 +201,7 @@ def test_the_default_recipe_comes_below_three_megabytes() -> None:
     """MiniLM's width: one layer of it, with a few of its pieces in 4 bits."""
     recipe = Recipe((MethodCall("trim-vocab"), MethodCall("drop-layers"), MethodCall("kd")))
     start = Start("teacher", config_of())
-    packed = registry.precision("onnx", "int4-embedding")
+    packed = find_precision("onnx", "int4-embedding")
     plan = make_plan([start], recipe, PIXEL6, Budget(size_mb=2.9), [12], n_candidates=1, precision=packed)
     assert taken(plan) == ["L1-v3k"]
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from edgebert import registry
-from edgebert.methods import Workshop
+from edgebert.cost.analytic import count_parameters
+from edgebert.methods import METHODS
 from edgebert.modeling.checkpoint import (
     copy_student,
     load_config,
@@ -23,10 +23,11 @@ from edgebert.modeling.checkpoint import (
 )
 from edgebert.modeling.headed import HeadedEncoder, answers
 from edgebert.modeling.rebuild import auto_model_of
-from edgebert.search.cost import count_parameters
+from edgebert.modeling.source import find_teacher
 from edgebert.search.plan import possible_shapes
-from edgebert.teachers import find_teacher
+from edgebert.tasks import find_task
 from edgebert.teachers.fitting import fine_tuned, fitting_head, has_fitting_head, new_head
+from edgebert.training.context import Workshop
 from edgebert.training.loop import collate
 from edgebert.training.probe import _read, fit_head
 from edgebert.training.run import evaluate, read_rows
@@ -49,7 +50,7 @@ def texts(n: int) -> list[Row]:
 
 def opened(folder: Path, task: str = "classify", labels: tuple[str, ...] = LABELS) -> Student:
     torch.manual_seed(0)
-    auto_model, settings = new_head(folder, registry.task(task), labels)
+    auto_model, settings = new_head(folder, find_task(task), labels)
     model, whole = load_model(folder, auto_model, labels, settings=settings)
     assert not whole
     return Student(model, load_tokenizer(folder))
@@ -58,7 +59,7 @@ def opened(folder: Path, task: str = "classify", labels: tuple[str, ...] = LABEL
 def test_pooled_head_is_the_logistic_regression_of_scikit_learn(pooled_checkpoint: Path) -> None:
     from sklearn.linear_model import LogisticRegression
 
-    student, task, rows = opened(pooled_checkpoint), registry.task("classify"), texts(90)
+    student, task, rows = opened(pooled_checkpoint), find_task("classify"), texts(90)
     assert fit_head(student, task, LABELS, rows, SETTINGS)
     features, outputs = read_rows(student, task, LABELS, rows, 32)
     ours = torch.softmax(torch.tensor(np.stack([one["logits"] for one in outputs])), -1).numpy()
@@ -83,7 +84,7 @@ def test_of_more_rows_than_are_read_the_drawn_ones_hold_every_label(
     """Every third row of labels that take turns would be of one label, and so would the first third of sorted ones."""
     monkeypatch.setattr("edgebert.training.probe.MOST_ROWS", 30)
     some, again = opened(pooled_checkpoint), opened(pooled_checkpoint)
-    task, rows = registry.task("classify"), texts(90)
+    task, rows = find_task("classify"), texts(90)
     rows = sorted(rows, key=lambda row: row.labels) if order == "by label" else rows
     for student in (some, again):
         fit_head(student, task, LABELS, rows, SETTINGS)
@@ -95,7 +96,7 @@ def test_long_texts_give_no_more_tokens_than_are_read(
     toy_checkpoint: Path, toy_rows: list[Row], toy_labels: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     student = opened(toy_checkpoint, "ner", toy_labels)
-    features = registry.task("ner").encode(toy_rows[:24], student.tokenizer, toy_labels, 32)
+    features = find_task("ner").encode(toy_rows[:24], student.tokenizer, toy_labels, 32)
     batches = [collate(features[i : i + 8]) for i in (0, 8, 16)]
     n_words = [int((batch["labels"] != -100).sum()) for batch in batches]
     monkeypatch.setattr("edgebert.training.probe.MOST_VECTORS", n_words[0] + 1)
@@ -104,7 +105,7 @@ def test_long_texts_give_no_more_tokens_than_are_read(
 
 
 def test_several_labels_a_text(pooled_checkpoint: Path) -> None:
-    task = replace(registry.task("classify"), multi_label=True)
+    task = replace(find_task("classify"), multi_label=True)
     rows = [replace(row, labels=(*row.labels, "wait") if i % 2 and row.labels != ("wait",) else row.labels)
             for i, row in enumerate(texts(90)) if i % 7]  # fmt: skip
     auto_model, settings = new_head(pooled_checkpoint, task, LABELS)
@@ -116,7 +117,7 @@ def test_several_labels_a_text(pooled_checkpoint: Path) -> None:
 
 
 def test_token_head(toy_checkpoint: Path, toy_rows: list[Row], toy_labels: tuple[str, ...]) -> None:
-    student, task = opened(toy_checkpoint, "ner", toy_labels), registry.task("ner")
+    student, task = opened(toy_checkpoint, "ner", toy_labels), find_task("ner")
     encoder = {name: value.clone() for name, value in student.model.bert.state_dict().items()}
     assert fit_head(student, task, toy_labels, toy_rows, SETTINGS)
     assert evaluate(student, task, toy_labels, toy_rows, "dev", 32).value > 0.6
@@ -126,16 +127,16 @@ def test_token_head(toy_checkpoint: Path, toy_rows: list[Row], toy_labels: tuple
 def test_head_over_the_first_token_stays_random(toy_checkpoint: Path) -> None:
     student = opened(toy_checkpoint)
     before = {name: value.clone() for name, value in student.model.state_dict().items()}
-    assert not fit_head(student, registry.task("classify"), LABELS, texts(30), SETTINGS)
+    assert not fit_head(student, find_task("classify"), LABELS, texts(30), SETTINGS)
     assert all(torch.equal(value, student.model.state_dict()[name]) for name, value in before.items())
 
 
 def test_rows_without_labels_leave_the_head(pooled_checkpoint: Path) -> None:
-    assert not fit_head(opened(pooled_checkpoint), registry.task("classify"), LABELS, [Row(text="monday")], SETTINGS)
+    assert not fit_head(opened(pooled_checkpoint), find_task("classify"), LABELS, [Row(text="monday")], SETTINGS)
 
 
 def test_a_pooled_teacher_is_known_again_with_fewer_labels_too(pooled_checkpoint: Path, tmp_path: Path) -> None:
-    task, rows = registry.task("classify"), texts(60)
+    task, rows = find_task("classify"), texts(60)
     splits = {"train": tuple(rows), "dev": tuple(rows[:20]), "test": tuple(rows[20:40])}
     data = Dataset(splits, LABELS, DataSource("toy", "", "", "0"))
     source = find_teacher(str(pooled_checkpoint))
@@ -160,19 +161,19 @@ def test_a_pooled_teacher_is_known_again_with_fewer_labels_too(pooled_checkpoint
 LOOK_AT_HEADS = ("bilstm", "conv", "kd", "mtdnn-kd", "multi-teacher", "narrow", "pkd", "static", "theseus")
 SERVING = [
     pytest.param(name, marks=() if name in LOOK_AT_HEADS else pytest.mark.slow)
-    for name, one in sorted(registry.methods().items())
+    for name, one in sorted(METHODS.all().items())
     if not one.heads or "sequence-classification" in one.heads
 ]
 
 
 @pytest.mark.parametrize("name", SERVING)
 def test_each_method_serves_a_pooled_head(name: str, pooled_checkpoint: Path, tmp_path: Path) -> None:
-    teacher, method, rows = opened(pooled_checkpoint), registry.method(name), texts(12)
+    teacher, method, rows = opened(pooled_checkpoint), METHODS.get(name), texts(12)
     params = method.read_params(method.toy)
     recipe = Recipe((MethodCall(name, params),))
     config = copy.deepcopy(teacher.model.config)
-    ((_, _, predicted),) = possible_shapes(config, recipe, registry.methods(), config)
-    shop = Workshop(teacher.model, registry.task("classify"), LABELS, rows[:8], rows[8:], SETTINGS, tmp_path / "work")
+    ((_, _, predicted),) = possible_shapes(config, recipe, METHODS.all(), config)
+    shop = Workshop(teacher.model, find_task("classify"), LABELS, rows[:8], rows[8:], SETTINGS, tmp_path / "work")
     student = method.apply(copy_student(teacher.model, teacher.tokenizer), shop, **params)
     assert n_parameters(student.model) == count_parameters(predicted, auto_model_of(predicted))
     save_checkpoint(tmp_path / "saved", student, pooled_checkpoint)

@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgebert import api, registry
+from edgebert import api
 from edgebert.bundle.write import write_bundle
 from edgebert.cli import main
+from edgebert.converters import CONVERTERS
 from edgebert.errors import DataError, EdgebertError, RequestError
 from edgebert.measure import measure as measuring
 from edgebert.measure.artifacts import find_subjects
@@ -25,8 +26,9 @@ from edgebert.measure.figures import Measured, as_latency, measured, padding_of
 from edgebert.measure.inputs import N_INPUTS, encode, fixed_tokens, golden_texts, of_length, own_lengths, read_texts
 from edgebert.measure.measure import Request, make_inputs, measure
 from edgebert.measure.protocol import Entry, interleave
-from edgebert.measure.targets import File, Found, Job, Outcome, Target, here
+from edgebert.measure.targets import TARGETS, File, Found, Job, Outcome, Target, here
 from edgebert.report import format as fmt
+from edgebert.tasks import find_task
 from edgebert.types import Row, Student
 from tests.sshd import PROGRAM, board
 from tests.test_bundle import LABELS, MAX_LENGTH, make_model, make_student, weights
@@ -43,7 +45,7 @@ def make_bundle(folder: Path) -> Path:
         folder / "run" / "bundle",
         artifact=make_model(work / "tiny.onnx", weights()),
         student=make_student(work / "student"),
-        task=registry.task("ner"),
+        task=find_task("ner"),
         labels=LABELS,
         golden=ROWS,
         max_length=MAX_LENGTH,
@@ -277,7 +279,7 @@ def test_a_tflite_file_gives_here_and_by_ssh_what_its_converter_gives(teacher: S
     pytest.importorskip("ai_edge_litert")
     from edgebert.modeling.graph import make_source
 
-    artifact = registry.converter("tflite").export(make_source(teacher.model, lengths=(8, 16)), tmp_path)
+    artifact = CONVERTERS.get("tflite").export(make_source(teacher.model, lengths=(8, 16)), tmp_path)
     inputs = tuple({"input_ids": [[2, *range(5, 3 + n), 3]]} for n in (5, 12))
     job = Job((File("t", "tflite", artifact.path),), inputs, **QUICK)
     outcomes = [here.measure("", job, lambda **event: None)]
@@ -285,7 +287,7 @@ def test_a_tflite_file_gives_here_and_by_ssh_what_its_converter_gives(teacher: S
         (tmp_path / "far").mkdir()
         with board(tmp_path / "far") as far, pytest.MonkeyPatch.context() as patch:
             patch.setenv("EDGEBERT_SSH_CONFIG", str(far.config))
-            outcomes.append(registry.target("ssh").measure("board", job, lambda **event: None))
+            outcomes.append(TARGETS.get("ssh").measure("board", job, lambda **event: None))
             assert far.left_behind() == []
     for outcome in outcomes:
         (found,) = outcome.found
@@ -327,7 +329,7 @@ def test_a_process_that_dies_before_anything_is_an_error(bundle: Path, monkeypat
 def fake_target(monkeypatch: pytest.MonkeyPatch, act: Any, formats: tuple[str, ...] = ("onnx",)) -> None:
     target = Target("far", "a far device", formats, "far:x", act, lambda address: "")
     known = {"far": target, "here": here.TARGET}
-    monkeypatch.setattr(measuring.registry, "targets", lambda: known)
+    monkeypatch.setattr(TARGETS, "all", lambda: known)
 
 
 def test_one_target_that_fails_does_not_cost_the_other(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -412,7 +414,7 @@ def test_the_command_says_that_emulated_times_say_nothing(
     bundle: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     emulated = replace(here.TARGET, measure=lambda *job: replace(here.measure(*job), how="emulated"))
-    monkeypatch.setattr("edgebert.registry.target", lambda name: emulated)
+    monkeypatch.setattr(TARGETS, "get", lambda name: emulated)
     code, out, _ = run_command(
         capsys, "profile", str(bundle), "--on", "here", "--length", "8", "--max-seconds", "0.1", "--quiet"
     )

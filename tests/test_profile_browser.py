@@ -22,12 +22,11 @@ import psutil
 import pytest
 from onnx import TensorProto, helper
 
-from edgebert import registry
 from edgebert.converters.onnx import CONVERTER
 from edgebert.errors import EdgebertError, RequestError
 from edgebert.measure.compare import compare
 from edgebert.measure.runner import make_batches
-from edgebert.measure.targets import File, Found, Job, Outcome
+from edgebert.measure.targets import TARGETS, File, Found, Job, Outcome
 from edgebert.measure.targets import _browser_assets as assets
 from edgebert.measure.targets import _browser_process as process
 from edgebert.measure.targets._browser_server import HEADERS, serving
@@ -36,7 +35,7 @@ from edgebert.modeling.graph import make_source
 from tests.families import tiny
 
 LABELS = ("O", "B-A", "I-A", "B-B", "I-B")
-TARGET = registry.target("browser")
+TARGET = TARGETS.get("browser")
 pytestmark = pytest.mark.usefixtures("all_cores")
 
 

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from edgebert import registry
 from edgebert.errors import EdgebertError, RequestError
+from edgebert.measure.targets import TARGETS
 from edgebert.measure.targets import _browser_assets as assets
 
-TARGET = registry.target("browser")
+TARGET = TARGETS.get("browser")
 
 
 def quiet(**event: Any) -> None:

@@ -14,14 +14,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
-from edgebert import registry
 from edgebert.errors import DataError, RequestError
-from edgebert.tasks import Task
+from edgebert.tasks import Task, find_task
 from edgebert.tasks.qa import QuestionAnswering, Span, f1_of, normal
 from edgebert.types import Feature, Record, Row
 from tests.conftest import CITIES, make_tokenizer
 
-TASK = registry.task("qa")
+TASK = find_task("qa")
 SQUAD = Path("../shared/data/squad/dev-v1.1.json")
 
 
@@ -347,7 +346,7 @@ def test_perfect_logits_on_real_articles() -> None:
     """Whatever the tokenizer's pieces: the answer's words come back. Some end inside a piece, as '3' of '3rd' does."""
     from edgebert.data.nested import squad_records
     from edgebert.modeling.checkpoint import load_tokenizer
-    from edgebert.teachers import find_teacher
+    from edgebert.modeling.source import find_teacher
 
     records = squad_records(json.loads(SQUAD.read_text(encoding="utf-8")), "squad")[:400]
     renamed = [

@@ -9,14 +9,15 @@ from typing import Any
 import pytest
 from transformers import BertConfig
 
-from edgebert import attempts, job, recipe_trials
 from edgebert.errors import RequestError
-from edgebert.job import EffortLevel, Fit, resolve
-from edgebert.recipes import recipe_text
-from edgebert.run import Stage
+from edgebert.runs.store import Stage
 from edgebert.search.halving import Rung
-from edgebert.stages import RecipeRun, passes_of_light, teacher_stage, trained_config
 from edgebert.types import Candidate, FitRequest, Latency, MethodCall, Plan, Recipe, Score
+from edgebert.workflows import attempts, recipe_trials
+from edgebert.workflows import request as job
+from edgebert.workflows.recipe import recipe_text
+from edgebert.workflows.request import EffortLevel, Fit, resolve
+from edgebert.workflows.stages import RecipeRun, passes_of_light, teacher_stage, trained_config
 
 SHORT = EffortLevel(1, 200, 400, trials=(Rung(6, 32), Rung(2, 64)), attempts=2)
 RECIPE = Recipe((MethodCall("trim-vocab", {"size": 80}), MethodCall("drop-layers", {"n_layers": 2}), MethodCall("kd")))

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from edgebert import registry
 from edgebert.errors import RequestError
-from edgebert.recipes import check_methods, formats_of, read_recipe, recipe_text
+from edgebert.methods import METHODS
 from edgebert.search.plan import check_shapes
+from edgebert.workflows.recipe import check_methods, formats_of, read_recipe, recipe_text
 from tests.families import tiny
 
 
@@ -141,7 +141,7 @@ def test_a_method_for_other_heads_is_refused() -> None:
 
 
 def test_formats_that_a_method_cannot_make(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(registry.methods(), "kd", replace(registry.method("kd"), formats=("onnx",)))
+    monkeypatch.setitem(METHODS.all(), "kd", replace(METHODS.get("kd"), formats=("onnx",)))
     recipe, _ = read_recipe("kd", {})
     kept, notes = formats_of(recipe, ("tflite", "onnx"), ())
     assert kept == ("onnx",) and notes == ["no tflite file is written: the format cannot express a student of kd"]

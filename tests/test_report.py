@@ -16,12 +16,13 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from edgebert.errors import RunError
+from edgebert.files import to_plain
 from edgebert.report import chart, read_report, tables, view, write_report
 from edgebert.report import format as fmt
 from edgebert.report.html import render
 from edgebert.report.labels import Box, place
 from edgebert.report.scale import Scale, linear_scale, log_scale
-from edgebert.report.serial import dump_report, to_plain
+from edgebert.report.serial import dump_report
 from edgebert.report.terminal import print_report
 from edgebert.types import AS_PUBLISHED, MEDIAN, QUIETEST, Budget, Latency, MeasuredOn, Padding, Report, TypeScore
 from tests.report_factory import CANDIDATES, make_empty_report, make_report, predicted

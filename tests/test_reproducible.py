@@ -15,14 +15,14 @@ from typing import Any
 import pytest
 
 import edgebert
-from edgebert import registry
-from edgebert.measure.targets import Found, Job, Outcome, here
+from edgebert.converters import CONVERTERS
+from edgebert.measure.targets import TARGETS, Found, Job, Outcome, here
 
 SCRIPT = """
 import json, sys, tempfile
 from pathlib import Path
 import torch
-from edgebert import registry
+from edgebert.converters import CONVERTERS
 from edgebert.modeling.checkpoint import load_model
 from edgebert.modeling.graph import make_source
 
@@ -34,7 +34,7 @@ source = make_source(
 )
 found = {}
 for format in sys.argv[2:]:
-    converter = registry.converter(format)
+    converter = CONVERTERS.get(format)
     with tempfile.TemporaryDirectory() as folder:
         exported = converter.export(source, Path(folder))
         for trial in converter.precisions["int8"].trials:
@@ -63,7 +63,7 @@ def written(toy_checkpoint: Path) -> list[dict[str, str]]:
 
 
 def missing(format: str) -> list[str]:
-    return [module for module in registry.converter(format).needs if find_spec(module) is None]
+    return [module for module in CONVERTERS.get(format).needs if find_spec(module) is None]
 
 
 FORMATS = ("onnx", "tflite", "coreml")
@@ -91,7 +91,7 @@ def test_noise_in_timings_packages_the_same_file(
         ]
         return Outcome("here", "measured", tuple(found), {})
 
-    monkeypatch.setattr("edgebert.registry.targets", lambda: {"here": replace(here.TARGET, measure=measure)})
+    monkeypatch.setattr(TARGETS, "all", lambda: {"here": replace(here.TARGET, measure=measure)})
     packaged = []
     for run in ("one/run", "two/run"):  # not beside each other: nothing is taken over
         result = edgebert.fit(

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from edgebert.errors import RunError
-from edgebert.folders import replace_folder
-from edgebert.run import Run, digest, plain, write_atomic
-from edgebert.runs import list_runs
+from edgebert.files import digest, plain, replace_folder, write_atomic
+from edgebert.runs.listing import list_runs
+from edgebert.runs.store import Run
 
 
 def open_run(folder: Path) -> Run:
@@ -132,7 +132,7 @@ def test_a_place_that_cannot_be_written_is_one_clear_error(tmp_path: Path, place
 
 
 def test_the_request_is_kept_as_toml(tmp_path: Path) -> None:
-    from edgebert.toml import read_toml
+    from edgebert.files import read_toml
 
     open_run(tmp_path / "r").close()
     assert read_toml(tmp_path / "r" / "request.toml") == {"device": "pixel6", "seed": 0, "data": ["a b", 'c"d']}

@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 import torch
 
-from edgebert import registry
+from edgebert.converters import CONVERTERS, usable_converter
 from edgebert.errors import RequestError
-from edgebert.infer import run_features
 from edgebert.modeling.checkpoint import load_model, load_student, save_checkpoint
 from edgebert.modeling.graph import TorchSession, make_source
 from edgebert.modeling.headed import HeadedEncoder
+from edgebert.runtime.batching import run_features
+from edgebert.tasks import find_task
 from edgebert.training.heads import forget, hard_loss, soft_loss
 from edgebert.training.loop import Objective, collate
 from edgebert.types import Feature, Row, Student
@@ -40,7 +41,7 @@ def rows_of(n: int, seed: int = 0) -> list[Row]:
 
 @pytest.fixture(scope="module")
 def task():
-    return registry.task(SPEC)
+    return find_task(SPEC)
 
 
 @pytest.fixture(scope="module")
@@ -165,7 +166,7 @@ def test_saved_and_loaded_it_gives_the_same(student: Student, task, labels, tmp_
     for a, b in zip(*(run_features(TorchSession(s.model), features) for s in (student, loaded)), strict=True):
         assert a.keys() == {"slots_logits", "intent_logits"}
         assert all(np.array_equal(a[name], b[name]) for name in a)
-    other = registry.task("slots=ner,intent=classify,more=tag")
+    other = find_task("slots=ner,intent=classify,more=tag")
     model, whole = load_model(
         tmp_path, "HeadedEncoder", (*labels, "more/X"), settings=other.model_settings((*labels, "more/X"))
     )
@@ -173,7 +174,7 @@ def test_saved_and_loaded_it_gives_the_same(student: Student, task, labels, tmp_
 
 
 def test_one_onnx_file_gives_every_heads_output(student: Student, task, labels, tmp_path: Path) -> None:
-    converter = registry.converter("onnx")
+    converter = CONVERTERS.get("onnx")
     artifact = converter.export(make_source(student.model, labels=labels), tmp_path)
     session = converter.open(artifact.path, 1)
     assert tuple(session.labels) == labels
@@ -198,7 +199,7 @@ def test_one_onnx_file_gives_every_heads_output(student: Student, task, labels, 
 )
 def test_bad_heads_are_refused(spec: str, message: str) -> None:
     with pytest.raises(RequestError, match=message):
-        registry.task(spec)
+        find_task(spec)
 
 
 def test_options_go_to_their_head(task) -> None:
@@ -210,7 +211,7 @@ def test_options_go_to_their_head(task) -> None:
 
 
 def test_tuning_reaches_the_head_that_wants_it(labels) -> None:
-    task = registry.task(SPEC).configured({"intent.out_of_scope": "none"})
+    task = find_task(SPEC).configured({"intent.out_of_scope": "none"})
     rows = [
         Row(text="fly", labels=("go",), head="intent"),
         Row(text="zebra", labels=("none",), head="intent"),
@@ -230,7 +231,7 @@ def test_the_hard_loss_needs_no_weights_of_other_heads(student: Student, task, l
 @pytest.mark.slow
 @pytest.mark.parametrize("format", ["tflite", "coreml"])
 def test_the_other_formats_give_every_heads_output(format: str, student: Student, task, labels, tmp_path: Path) -> None:
-    converter = registry.usable_converter(format)
+    converter = usable_converter(format)
     source = make_source(student.model, lengths=(16, 32), labels=labels)
     exported = converter.export(source, tmp_path)
     features = task.encode(rows_of(6), student.tokenizer, labels, 32)
@@ -251,7 +252,7 @@ def _int8(converter, source, exported, folder: Path) -> Path:
 @pytest.mark.parametrize("width", [0, 8])
 def test_a_sentence_vector_has_its_own_width_and_unit_length(width: int, toy_checkpoint: Path) -> None:
     """Whatever padding stands beside the tokens."""
-    task = registry.task("similarity").configured({"dimension": width, "pooling": "cls" if width else None})
+    task = find_task("similarity").configured({"dimension": width, "pooling": "cls" if width else None})
     torch.manual_seed(0)
     model, _ = load_model(toy_checkpoint, "HeadedEncoder" if width else "AutoModel", settings=task.model_settings(()))
     row = {"input_ids": np.array([[2, 60, 68, 3]]), "attention_mask": np.ones((1, 4), np.int64)}
@@ -269,7 +270,7 @@ def test_a_sentence_vector_has_its_own_width_and_unit_length(width: int, toy_che
 
 
 def test_a_head_that_asks_the_teacher_is_taught() -> None:
-    task = registry.task("vector=embed,intent=classify")
+    task = find_task("vector=embed,intent=classify")
     rows = [Row(text=text, head="vector") for text in ("fly", "show", "leave", "fly to")]
     rows.append(Row(text="fly", labels=("go",), head="intent"))
     features = task.encode(rows, make_tokenizer(), ("intent/go", "intent/tell"), 16)

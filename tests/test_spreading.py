@@ -10,16 +10,18 @@ import numpy as np
 import pytest
 
 import edgebert
-from edgebert import job, recipe_trials, registry
 from edgebert.errors import RequestError
-from edgebert.job import EffortLevel, resolve
 from edgebert.modeling.heads import parts_of
 from edgebert.search.halving import Rung
+from edgebert.tasks import find_task
 from edgebert.teachers.answers import Member, write_answers
 from edgebert.teachers.spreading import ALPHA, NEIGHBOURS, NO_LABEL, spread_labels, spreading
 from edgebert.training.answers import StoredAnswers
 from edgebert.training.run import ask_teacher
 from edgebert.types import FitRequest, MethodCall, Outputs, Row, Student
+from edgebert.workflows import recipe_trials
+from edgebert.workflows import request as job
+from edgebert.workflows.request import EffortLevel, resolve
 from tests.test_probe import LABELS, SETTINGS, opened, texts
 from tests.test_recipe_trials import candidate
 
@@ -82,7 +84,7 @@ def asked(student: Student, features: Any, dropout: bool) -> list[Outputs]:
 
 
 def test_answers_follow_from_the_states_before_the_last_layer(pooled_checkpoint: Path, tmp_path: Path) -> None:
-    teacher, task, rows = opened(pooled_checkpoint), registry.task("classify"), texts(24)
+    teacher, task, rows = opened(pooled_checkpoint), find_task("classify"), texts(24)
     rows += [Row(text=row.text + " tomorrow", labelled=False) for row in rows]
     windows = task.encode(rows, teacher.tokenizer, LABELS, 32)
     before = asked(teacher, windows, False)
@@ -106,7 +108,7 @@ def test_answers_follow_from_the_states_before_the_last_layer(pooled_checkpoint:
 
 
 def test_a_window_of_broken_states_has_no_answer_and_the_others_have(pooled_checkpoint: Path, tmp_path: Path) -> None:
-    teacher, task, rows = opened(pooled_checkpoint), registry.task("classify"), texts(24)
+    teacher, task, rows = opened(pooled_checkpoint), find_task("classify"), texts(24)
     rows += [Row(text="leave tomorrow", labelled=False)]
     windows = task.encode(rows, teacher.tokenizer, LABELS, 32)
     (part,) = parts_of(teacher.model.config, type(teacher.model).__name__)

@@ -15,10 +15,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgebert import registry
 from edgebert.errors import EdgebertError, RequestError
 from edgebert.measure.compare import compare
-from edgebert.measure.targets import File, Job, Outcome, ssh
+from edgebert.measure.targets import TARGETS, File, Job, Outcome, ssh
 from edgebert.measure.targets._ssh import Connection, check_address, refusal
 from tests.sshd import PROGRAM, Board, board, make_key, write_config, write_program
 from tests.test_bundle import make_model, weights
@@ -126,7 +125,7 @@ def test_it_answers(far: Board) -> None:
     assert ssh.answers("board") == ""
     seen = ssh.look("board", ("onnx",))
     assert seen.called and seen.lacks == {} and far.left_behind() == []
-    assert registry.target("ssh") is ssh.TARGET
+    assert TARGETS.get("ssh") is ssh.TARGET
 
 
 def test_nothing_is_left_when_the_program_here_is_killed(far: Board, tmp_path: Path) -> None:

@@ -15,17 +15,17 @@ import torch
 import transformers
 
 import edgebert
-from edgebert.devices import load_device
+from edgebert.devices.profiles import load_device
 from edgebert.errors import RequestError
-from edgebert.job import Fit, resolve
-from edgebert.recipes import read_recipe
+from edgebert.modeling.source import DEFAULT_TEACHER, find_teacher
 from edgebert.search.plan import make_plan
 from edgebert.search.starts import MOST, Start, find_checkpoints, is_small, prefixes
-from edgebert.teachers import DEFAULT_TEACHER, find_teacher
 from edgebert.training.heads import UNANSWERED, answered_tokens
 from edgebert.training.losses import soft_cross_entropy
 from edgebert.training.run import answers_by_word
 from edgebert.types import Budget, Feature, FitRequest, Plan
+from edgebert.workflows.recipe import read_recipe
+from edgebert.workflows.request import Fit, resolve
 from tests.conftest import make_checkpoint, make_tokenizer
 
 PIXEL6 = load_device("pixel6")
@@ -163,7 +163,7 @@ def test_the_hub_cache_and_packages_are_looked_at(
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(cache))
     assert found(models) == (["mini"], [])
     monkeypatch.setattr("edgebert.search.starts.PACKAGED", {"x/y": ("tests", "tests==1", "none", "")})
-    monkeypatch.setattr("edgebert.teachers.PACKAGED", {"x/y": ("tests", "tests==1", "none", "")})
+    monkeypatch.setattr("edgebert.modeling.source.PACKAGED", {"x/y": ("tests", "tests==1", "none", "")})
     names, notes = found(models)
     assert names == ["mini"] and "students do not start from x/y (package tests==1)" in notes[0]
 

@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, f1_score
 
-from edgebert import registry
 from edgebert.data.columns import assign
 from edgebert.data.conll import read_conll, read_conllu
 from edgebert.errors import DataError
+from edgebert.tasks import find_task
 from edgebert.tasks.tag import TASK
 from edgebert.types import Record, Row
 from tests.conftest import make_tokenizer
@@ -20,7 +20,7 @@ TAGS = ("ADV", "NOUN", "VERB")
 
 
 def test_the_registry_finds_it_by_its_names() -> None:
-    assert all(registry.task(name) is TASK for name in ("tag", "pos", "tagging"))
+    assert all(find_task(name) is TASK for name in ("tag", "pos", "tagging"))
     assert (TASK.metric, TASK.head) == ("token accuracy", "token-classification")
 
 

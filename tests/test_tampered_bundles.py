@@ -25,14 +25,14 @@ from benchmarks.reliability.tampering import (
     other_edits,
     seal,
 )
-from edgebert import registry
 from edgebert.bundle import check_bundle
 from edgebert.bundle.edge_texts import TEXTS, texts_for
 from edgebert.bundle.strict_json import parse
 from edgebert.bundle.write import write_bundle
 from edgebert.cli import main
 from edgebert.errors import DataError, ParityError
-from edgebert.run import sha256_file
+from edgebert.files import sha256_file
+from edgebert.tasks import find_task
 from edgebert.types import Artifact, Row
 from tests.conftest import make_tokenizer
 
@@ -90,7 +90,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     texts = ("fly from dham to new bton", "is aville far", "zoom")
     return write_bundle(
         place / "bundle", artifact=make_model(place / "model.onnx", tokenizer.get_vocab_size()), student=place,
-        task=registry.task("ner"), labels=LABELS, golden=[Row(text=text) for text in texts], max_length=16,
+        task=find_task("ner"), labels=LABELS, golden=[Row(text=text) for text in texts], max_length=16,
         facts={"teacher": "a toy", "data": {"name": "made up", "licence": "CC0"}},
     )  # fmt: skip
 
@@ -254,7 +254,7 @@ def test_golden_texts_of_two_texts(task: str, head: Any, n: int, bundle: Path) -
     from edgebert.bundle.engine import Engine
     from edgebert.bundle.golden import edge_cases
 
-    engine = Engine(registry.task(task), make_tokenizer(), ("no", "yes")[:n], None, 16, 0)  # type: ignore[arg-type]
+    engine = Engine(find_task(task), make_tokenizer(), ("no", "yes")[:n], None, 16, 0)  # type: ignore[arg-type]
     found = edge_cases(engine)
     seconds = {texts[1] for texts in found} | ({texts[0] for texts in found} if task == "similarity" else set())
     assert seconds >= set(TEXTS.values())

@@ -11,8 +11,8 @@ import pytest
 import torch
 from transformers import BertConfig, BertForTokenClassification
 
-from edgebert import registry
 from edgebert.errors import EdgebertError
+from edgebert.tasks import find_task
 from edgebert.training.callbacks import Watch
 from edgebert.training.loop import DistillationObjective, Objective, collate, train
 from edgebert.training.run import passes_between_scores
@@ -38,7 +38,7 @@ def model(toy_labels: tuple[str, ...]) -> BertForTokenClassification:
 
 @pytest.fixture
 def features(toy_rows: list[Row], toy_labels: tuple[str, ...]) -> list[Feature]:
-    return registry.task("ner").encode(toy_rows, make_tokenizer(), toy_labels, 32)
+    return find_task("ner").encode(toy_rows, make_tokenizer(), toy_labels, 32)
 
 
 @pytest.mark.parametrize("average", [0.0, 0.25])

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from edgebert.converters import Converter, Precision, Source, Trial, describe
-from edgebert.trials import Judge, choose_trial
+from edgebert.converters import Converter, Precision, Trial, describe
+from edgebert.runtime.session import Source
+from edgebert.workflows.variants import Judge, choose_trial
 
 FLOAT = "float"
 

@@ -6,15 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from edgebert import registry
 from edgebert.data.text_contents import strangeness
 from edgebert.data.unlabelled import Unlabelled, are_wrapped, read_unlabelled
 from edgebert.errors import DataError
-from edgebert.job import EFFORTS, _afforded
+from edgebert.tasks import find_task
 from edgebert.types import FitRequest, Row
+from edgebert.workflows.request import EFFORTS, _afforded
 from tests.conftest import make_tokenizer
 
-TASK, PAIR, NER = (registry.task(name) for name in ("classify", "pair", "ner"))
+TASK, PAIR, NER = (find_task(name) for name in ("classify", "pair", "ner"))
 LETTERS = "fly to aville\nleave bton on friday\n"
 
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgebert import registry
 from edgebert.errors import DataError, RequestError
+from edgebert.tasks import find_task
 from edgebert.tasks._vectors import int8_vector, pearson, spearman
 from edgebert.tasks.embed import nearest
 from edgebert.types import Row
@@ -37,7 +37,7 @@ def test_int8_vectors_by_hand() -> None:
 
 
 def test_similarity_reads_two_windows_a_row() -> None:
-    task = registry.task("similarity")
+    task = find_task("similarity")
     rows = [Row(text="fly", second="is far", score=0.5), Row(text="fly", second="show")]
     features = task.encode(rows, make_tokenizer(), (), 16)
     assert [(feature.row, len(feature.input_ids), dict(feature.targets)) for feature in features] == [
@@ -46,7 +46,7 @@ def test_similarity_reads_two_windows_a_row() -> None:
 
 
 def test_similarity_is_the_cosine_and_scored_by_rank() -> None:
-    task = registry.task("similarity")
+    task = find_task("similarity")
     vectors = [[1.0, 0.0], [1.0, 0.0], [1.0, 0.0], [0.6, 0.8], [1.0, 0.0], [0.0, 1.0]]
     rows = [Row(text="a", second="b", score=score) for score in (1.0, 0.4, 0.6)]
     predictions = task.decode(rows, [], [{"sentence_embedding": np.array(one)} for one in vectors], ())
@@ -70,7 +70,7 @@ def test_neighbours_by_hand_and_by_brute_force() -> None:
 
 
 def test_embed_is_scored_by_what_the_teacher_finds_near() -> None:
-    task = registry.task("embed")
+    task = find_task("embed")
     rng = np.random.default_rng(1)
     vectors = [{"sentence_embedding": rng.normal(size=4)} for _ in range(30)]
     rows = [Row(text=str(i)) for i in range(30)]
@@ -92,9 +92,9 @@ def test_embed_is_scored_by_what_the_teacher_finds_near() -> None:
 )
 def test_options_that_cannot_be(options: dict[str, str], what: str) -> None:
     with pytest.raises(RequestError, match=what):
-        registry.task("embed").configured(options)
+        find_task("embed").configured(options)
 
 
 def test_few_texts_have_no_neighbours() -> None:
     with pytest.raises(DataError, match="2 texts are too few"):
-        registry.task("embed").check([Row(text="a")] * 2, "dev")
+        find_task("embed").check([Row(text="a")] * 2, "dev")

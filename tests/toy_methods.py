@@ -7,26 +7,27 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from edgebert import registry
-from edgebert.infer import run_features
-from edgebert.methods import Workshop
+from edgebert.methods import METHODS
 from edgebert.modeling.checkpoint import copy_student
 from edgebert.modeling.graph import TorchSession
+from edgebert.runtime.batching import run_features
+from edgebert.tasks import find_task
+from edgebert.training.context import Workshop
 from edgebert.types import Row, Student, TrainSettings
 
 
 def workshop(teacher: Student, rows: list[Row], labels: tuple[str, ...], work: Path) -> Workshop:
     settings = TrainSettings(epochs=1, batch_size=16, learning_rate=1e-3, max_length=32)
-    return Workshop(teacher.model, registry.task("ner"), labels, rows[:64], rows[64:], settings, work)
+    return Workshop(teacher.model, find_task("ner"), labels, rows[:64], rows[64:], settings, work)
 
 
 def applied(name: str, teacher: Student, rows: list[Row], labels: tuple[str, ...], work: Path) -> Student:
-    method = registry.method(name)
+    method = METHODS.get(name)
     torch.manual_seed(0)
     student = copy_student(teacher.model, teacher.tokenizer)
     return method.apply(student, workshop(teacher, rows, labels, work), **method.read_params(method.toy))
 
 
 def logits(student: Student, rows: list[Row], labels: tuple[str, ...]) -> list[np.ndarray]:
-    features = registry.task("ner").encode(rows[64:], student.tokenizer, labels, 32)
+    features = find_task("ner").encode(rows[64:], student.tokenizer, labels, 32)
     return [one["logits"] for one in run_features(TorchSession(student.model), features)]

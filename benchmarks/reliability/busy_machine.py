@@ -25,7 +25,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from edgebert.environment import PASSIVE_WAITING, UseMeter, describe_environment, usable_cores
+from edgebert.devices.machine import PASSIVE_WAITING, UseMeter, describe_environment, usable_cores
 
 PAGE = Path(__file__).with_suffix(".md")
 AIM = 2.2
@@ -68,13 +68,14 @@ def work(cores: list[int]) -> None:
 
 def teacher(torch: Any) -> tuple[Any, list[Any]]:
     """The default teacher with a new head, and the batches of an epoch by length, as the training loop groups them."""
-    from edgebert import data, registry
+    from edgebert import data
     from edgebert.modeling.checkpoint import load_model, load_tokenizer
     from edgebert.modeling.heads import HEADS
-    from edgebert.teachers import find_teacher
+    from edgebert.modeling.source import find_teacher
+    from edgebert.tasks import find_task
     from edgebert.training.loop import Objective, collate
 
-    task, folder = registry.task("ner"), find_teacher().folder
+    task, folder = find_task("ner"), find_teacher().folder
     dataset = data.load((), task)
     torch.manual_seed(0)
     model, _ = load_model(folder, HEADS[task.head].auto_model, dataset.labels)

@@ -53,7 +53,7 @@ class Head:
     """A trained model, its reference, and its float32 file."""
 
     def __init__(self, subject: Subject, work: Path, reader: Any) -> None:
-        from edgebert import registry
+        from edgebert.converters import CONVERTERS
         from edgebert.modeling.checkpoint import load_model
         from edgebert.modeling.graph import TorchSession, make_source
         from edgebert.modeling.heads import HEADS
@@ -61,7 +61,7 @@ class Head:
         from edgebert.verify.parity import make_reference
 
         self.name, self.work = subject.name, work / "files" / subject.name
-        self.converter = registry.converter("onnx")
+        self.converter = CONVERTERS.get("onnx")
         model, _ = load_model(trained(subject, work / "models"), HEADS[subject.head].auto_model)
         edges = edge_batches(model.config.vocab_size, LONGEST, 0, reader)
 

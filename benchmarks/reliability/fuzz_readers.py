@@ -64,9 +64,9 @@ def attempt(item: Item, seed: int, folder: Path) -> str:
 
 
 def _data(rng: random.Random, folder: Path) -> str:
-    from edgebert import registry
     from edgebert.data import load
-    from edgebert.data.inspect import inspect
+    from edgebert.tasks import find_task
+    from edgebert.workflows.inspect import inspect
 
     path, task, kind = inputs.data_file(rng, folder)
     options = {"multi_label": True} if task == "classify" and rng.random() < 0.3 else {}
@@ -74,7 +74,7 @@ def _data(rng: random.Random, folder: Path) -> str:
     try:
         if rng.random() < 0.3:
             inspect([str(path)], rng.choice((None, task)))
-        load([str(path)], registry.task(task).configured(options))
+        load([str(path)], find_task(task).configured(options))
     except EdgebertError as error:
         result = "refused"
         if not error.where or "\n" in error.what or len(error.what) > LONGEST:
@@ -84,8 +84,8 @@ def _data(rng: random.Random, folder: Path) -> str:
 
 def _toml(rng: random.Random, folder: Path) -> str:
     from edgebert.data.packaged import read_entry
-    from edgebert.devices import load_device
-    from edgebert.recipes import read_recipe
+    from edgebert.devices.profiles import load_device
+    from edgebert.workflows.recipe import read_recipe
 
     kind = rng.choice(("device", "recipe", "catalogue"))
     text = inputs.mutate_toml(rng, rng.choice(_originals()[kind])) if rng.random() < 0.97 else ""
@@ -107,13 +107,13 @@ def _toml(rng: random.Random, folder: Path) -> str:
 def _originals() -> dict[str, list[str]]:
     """TOMLs that are right: the built-in profiles, the catalogue, and a recipe with every parameter of every method."""
     import edgebert.data
-    from edgebert import registry
+    from edgebert.methods import METHODS
 
     root = Path(__file__).parents[2]
     entries = (Path(edgebert.data.__file__).parent / "catalogue").glob("*.toml")
     tables = [
         "\n".join([f'[[method]]\nname = "{method.name}"', *(f"{p.name} = {_value(p.default)}" for p in method.params)])
-        for method in registry.methods().values()
+        for method in METHODS.all().values()
     ]
     return {
         "device": [path.read_text("utf-8") for path in sorted((root / "device_profiles").glob("*.toml"))],
@@ -234,7 +234,7 @@ def _listen(worker: Worker, count: Count, log: Any) -> bool:
 
 
 def page(count: Count, command: str, seed: int) -> str:
-    from edgebert.environment import describe_environment
+    from edgebert.devices.machine import describe_environment
 
     by_kind: dict[str, Counter[str]] = {}
     for outcome, n in count.outcomes.items():

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 
-from edgebert.environment import describe_environment
+from edgebert.devices.machine import describe_environment
 from tests.conftest import conll, make_checkpoint
 
 PAGE = Path(__file__).with_suffix(".md")

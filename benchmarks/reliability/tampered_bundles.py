@@ -144,17 +144,18 @@ def make_bundles(folder: Path, wanted: list[str]) -> dict[str, Path]:
 def _bundle(folder: Path, checkpoint: Path, name: str, labels: tuple[str, ...], rows: Any, precision: str) -> Path:
     import torch
 
-    from edgebert import registry
     from edgebert.bundle import write_bundle
-    from edgebert.infer import pad_batch
+    from edgebert.converters import CONVERTERS
     from edgebert.modeling.checkpoint import load_model, load_tokenizer, save_checkpoint
     from edgebert.modeling.graph import make_source
     from edgebert.modeling.heads import HEADS
+    from edgebert.runtime.batching import pad_batch
+    from edgebert.tasks import find_task
     from edgebert.types import DataSource, Student
 
     torch.manual_seed(0)
     options = {"threshold": 0.4} if name == "classify" else {"no_answer": 0.25} if name == "qa" else {}
-    task = registry.task(name).configured(options)
+    task = find_task(name).configured(options)
     settings = task.model_settings(labels)
     model, _ = load_model(checkpoint, HEADS[task.head].auto_model, labels or None, settings=settings)
     with torch.no_grad():
@@ -170,7 +171,7 @@ def _bundle(folder: Path, checkpoint: Path, name: str, labels: tuple[str, ...], 
     source = make_source(
         model, labels=labels, calibration=[pad_batch(features[:1])], tokenizer=folder / "tokenizer.json"
     )
-    converter = registry.converter("onnx")
+    converter = CONVERTERS.get("onnx")
     (folder / "files").mkdir()
     artifact = converter.export(source, folder / "files")
     if precision != "fp32":

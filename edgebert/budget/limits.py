@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
 
-from edgebert.search.cost import predict_memory_bytes
+from edgebert.cost.analytic import predict_memory_bytes
 from edgebert.types import ArtifactResult, Budget, Candidate, DeviceProfile, FitRequest, Footprint, Latency, ModelResult
 
 

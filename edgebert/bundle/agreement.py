@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edgebert import registry
 from edgebert.bundle.engine import Engine, open_engine
 from edgebert.bundle.golden import DATA, edge_cases, edge_cases_of_schema_2, padded_length, read_golden
 from edgebert.bundle.manifest import (
@@ -28,11 +27,12 @@ from edgebert.bundle.manifest import (
     read_manifest,
     texts_sha256,
 )
-from edgebert.converters import per_token
+from edgebert.converters import CONVERTERS
 from edgebert.errors import DataError, EdgebertError
+from edgebert.runtime.session import per_token
 
 if TYPE_CHECKING:
-    from edgebert.converters import Session
+    from edgebert.runtime.session import Session
 
 MOST_TOLD = 3  # contradictions in one message
 
@@ -115,7 +115,7 @@ def _of_the_model(manifest: Mapping[str, Any], engine: Engine) -> Iterator[str]:
     for side, said, real in zip(("takes", "gives"), (manifest["inputs"], manifest["outputs"]), ports, strict=True):
         if said != real:
             yield f"the model {side} {_ports(real)}, the manifest says {_ports(said)}"
-    if manifest["precision"] not in ("fp32", *registry.converter(manifest["format"]).precisions):
+    if manifest["precision"] not in ("fp32", *CONVERTERS.get(manifest["format"]).precisions):
         yield f"{manifest['format']} has no precision {manifest['precision']!r}"
     said = metadata_of(session)
     for name in ("precision", "pad_id"):

@@ -10,16 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edgebert import registry
 from edgebert.bundle.manifest import AGAIN, LABELS, MANIFEST, TOKENIZER, read_labels
+from edgebert.converters import CONVERTERS
 from edgebert.errors import DataError, EdgebertError, RequestError, first_line
-from edgebert.infer import one_row, pad_batch, run_features
+from edgebert.runtime.batching import one_row, pad_batch, run_features
+from edgebert.tasks import find_task
 from edgebert.types import Feature, Outputs, Row
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-    from edgebert.converters import Session
+    from edgebert.runtime.session import Session
     from edgebert.tasks import Task
 
 
@@ -90,7 +91,7 @@ def open_engine(folder: Path, manifest: Mapping[str, Any]) -> Engine:
 def _task(folder: Path, manifest: Mapping[str, Any]) -> Task:
     where = str(folder / MANIFEST)
     try:
-        task = registry.task(manifest["task"]).configured(manifest["task_options"])
+        task = find_task(manifest["task"]).configured(manifest["task_options"])
     except EdgebertError as error:
         raise DataError(f"its task cannot be: {error.what}", where=where, hint=AGAIN) from None
     except (TypeError, ValueError, AttributeError) as error:
@@ -111,9 +112,9 @@ def _tokenizer(path: Path) -> Tokenizer:
 
 def _session(path: Path, format: str) -> Session:
     where = str(path)
-    if format not in registry.converters():
+    if format not in CONVERTERS.all():
         raise DataError(f"the manifest names the format {format!r}, which there is not", where=where, hint=AGAIN)
-    converter = registry.converter(format)
+    converter = CONVERTERS.get(format)
     if importlib.util.find_spec(converter.runtime) is None:
         command = (
             f'pip install "edgebert[{converter.extra}]"' if converter.extra else f"pip install {converter.runtime}"

@@ -12,7 +12,7 @@ from typing import Any
 
 from edgebert.bundle.strict_json import kind_of, parse, read_text
 from edgebert.errors import DataError, RequestError
-from edgebert.run import sha256_file
+from edgebert.files import sha256_file
 
 MANIFEST, TOKENIZER, LABELS, GOLDEN, README = (
     "manifest.json",

@@ -24,8 +24,7 @@ from edgebert.bundle.manifest import (
     texts_sha256,
 )
 from edgebert.errors import RunError
-from edgebert.folders import copy_tree, replace_folder
-from edgebert.report.serial import to_plain
+from edgebert.files import copy_tree, replace_folder, to_plain
 from edgebert.types import Artifact, Row
 
 if TYPE_CHECKING:

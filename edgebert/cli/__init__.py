@@ -11,7 +11,7 @@ import sys
 import click
 
 from edgebert.cli._stop import Stopped, end_children, stoppable
-from edgebert.environment import wait_passively
+from edgebert.devices.machine import wait_passively
 from edgebert.errors import EdgebertError
 from edgebert.faults import fault_of
 

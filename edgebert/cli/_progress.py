@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from edgebert.cli._stop import Stopped
-from edgebert.environment import UseMeter
+from edgebert.devices.machine import UseMeter
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 def print_json(value: Any) -> None:
     """Dataclasses and paths included."""
-    from edgebert.run import plain
+    from edgebert.files import plain
 
     click.echo(json.dumps(plain(value), indent=1, ensure_ascii=False))
 

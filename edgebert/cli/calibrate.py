@@ -10,7 +10,7 @@ import click
 from edgebert.cli._show import json_option, print_json, print_table, split_names
 
 if TYPE_CHECKING:
-    from edgebert.measure.calibrate import Calibrated
+    from edgebert.workflows.calibrate import Calibrated
 
 
 @click.command(

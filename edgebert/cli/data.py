@@ -18,7 +18,7 @@ from edgebert.cli._show import (
 from edgebert.errors import name_list, shown
 
 if TYPE_CHECKING:
-    from edgebert.data.inspect import Inspection, SplitView
+    from edgebert.workflows.inspect import Inspection, SplitView
 
 SHOWN = 20  # labels
 LONGEST = 1000  # characters of a note
@@ -81,8 +81,8 @@ def inspect_command(paths: tuple[str, ...], picture: str | None, as_json: bool, 
     """Reads data as a fit would and tells what is in it, and what is wrong with it."""
     from pathlib import Path
 
-    from edgebert.data.inspect import draw, inspect
     from edgebert.errors import EdgebertError
+    from edgebert.workflows.inspect import draw, inspect
 
     columns, params = read_columns(options), read_params(options["params"])
     read = {name.partition(".")[2] or name: value for name, value in params.items()}

@@ -45,9 +45,9 @@ def command(ctx: click.Context, as_json: bool) -> None:
 def show(name: str, as_json: bool) -> None:
     """Explains the profile NAME, or that of a TOML file."""
     from edgebert.api import get_device
-    from edgebert.run import plain
-    from edgebert.search.calibration import calibrations_of
-    from edgebert.search.cost import SPREAD
+    from edgebert.cost.analytic import SPREAD
+    from edgebert.cost.calibration import calibrations_of
+    from edgebert.files import plain
 
     profile = get_device(name)
     calibrations = calibrations_of(profile)

@@ -40,9 +40,9 @@ def command(ctx: click.Context, as_json: bool) -> None:
 
 def _tasks(method: Method) -> str:
     """The tasks whose kind of head it serves."""
-    from edgebert import registry
+    from edgebert.tasks import TASKS
 
-    return ", ".join(t.name for t in registry.tasks().values() if t.head in method.heads) or "all"
+    return ", ".join(t.name for t in TASKS.all().values() if t.head in method.heads) or "all"
 
 
 @command.command("show", short_help="Explain one method: paper, equations, parameters.")
@@ -72,9 +72,9 @@ def show(name: str, as_json: bool) -> None:
 
 
 def _formats(method: Method) -> str:
-    from edgebert import registry
+    from edgebert.converters import CONVERTERS
 
-    return "all" if set(method.formats) == set(registry.converters()) else ", ".join(method.formats)
+    return "all" if set(method.formats) == set(CONVERTERS.all()) else ", ".join(method.formats)
 
 
 def _told(method: Method) -> list[str]:

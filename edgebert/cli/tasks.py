@@ -18,10 +18,9 @@ Examples:
 @json_option
 def command(as_json: bool) -> None:
     """Lists the tasks: what each reads, how it is scored, and its options for --set TASK.OPTION=VALUE."""
-    from edgebert import registry
-    from edgebert.tasks import task_options
+    from edgebert.tasks import TASKS, task_options
 
-    tasks = list(registry.tasks().values())
+    tasks = list(TASKS.all().values())
     options = {task.name: [(field, field.metadata.get("help", "")) for field in task_options(task)] for task in tasks}
     if as_json:
         print_json(

@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from edgebert.data.annotations import plain
 from edgebert.data.columns import assign
@@ -22,20 +21,18 @@ from edgebert.data.hub import from_hub
 from edgebert.data.labels import refuse_surrogates, whole_number_labels, without_hidden_labels
 from edgebert.data.packaged import CatalogueEntry, catalogue, from_catalogue
 from edgebert.data.problems import problems
+from edgebert.data.reader import RowReader
 from edgebert.data.splits import Rows, check_shares, complete, overlap_notes, unseen_notes
 from edgebert.data.text import check_encoding
 from edgebert.errors import DataError, RequestError, unknown
 from edgebert.types import SPLITS, Dataset, DataSource, Record, Split
-
-if TYPE_CHECKING:
-    from edgebert.tasks import Task
 
 __all__ = ["CatalogueEntry", "catalogue", "load"]
 
 
 def load(
     specs: Sequence[str],
-    task: Task,
+    task: RowReader,
     *,
     encoding: str = "utf-8",
     columns: Mapping[str, str] | None = None,
@@ -70,12 +67,12 @@ def load(
     return Dataset({split: tuple(rows[split]) for split in SPLITS}, labels, _source(found, notes))
 
 
-def find_all(specs: Sequence[str], task: Task | None, encoding: str) -> list[Found]:
+def find_all(specs: Sequence[str], task: RowReader | None, encoding: str) -> list[Found]:
     """What the specs name, each as `load` takes it; for no task, where that is still to be guessed."""
     return [plain(_find(name, task, encoding, alone=len(specs) == 1)) for name in specs]
 
 
-def _find(spec: str, task: Task | None, encoding: str, *, alone: bool) -> Found:
+def _find(spec: str, task: RowReader | None, encoding: str, *, alone: bool) -> Found:
     """What one spec names. A catalogue name wins over a path of the same name, which `./name` still reaches."""
     roles = None if task is None else task.columns
     if spec in catalogue():
@@ -95,7 +92,7 @@ def _find(spec: str, task: Task | None, encoding: str, *, alone: bool) -> Found:
     return from_hub(spec, _suggest)
 
 
-def _from_entry(entry: CatalogueEntry, task: Task | None) -> Found:
+def _from_entry(entry: CatalogueEntry, task: RowReader | None) -> Found:
     if task is not None and entry.task != task.name:
         fitting = [name for name, other in catalogue().items() if other.task == task.name]
         raise unknown(f"{task.name} data", entry.name, fitting, where="--data", more=f"It is made for {entry.task}.")
@@ -119,7 +116,7 @@ def _suggest(spec: str) -> str:
     return f"{guess}In the catalogue: {', '.join(catalogue())}. Files go by their path, hub datasets by their id."
 
 
-def default_names(task: Task) -> tuple[str, ...]:
+def default_names(task: RowReader) -> tuple[str, ...]:
     """The task's own demo data. Raises RequestError where the catalogue has none."""
     if task.default_data:
         return (task.default_data,)
@@ -127,7 +124,7 @@ def default_names(task: Task) -> tuple[str, ...]:
     raise RequestError(f"no demo data for the task {task.name}", where="--data", hint=hint)
 
 
-def read_rows(parts: Sequence[Part], task: Task, columns: Mapping[str, str]) -> tuple[Rows, list[str]]:
+def read_rows(parts: Sequence[Part], task: RowReader, columns: Mapping[str, str]) -> tuple[Rows, list[str]]:
     """Rows by split, and the task's notes. A part that nothing assigns to a split is for training."""
     records: dict[Split, list[Record]] = {}
     guessed: dict[str, None] = {}  # the same in every split: told once

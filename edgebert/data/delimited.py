@@ -12,11 +12,10 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
 from itertools import islice
 from typing import Any
 
-from edgebert.data.columns import BOOKKEEPING, is_number
+from edgebert.data.columns import USUAL_NAMES, is_number
 from edgebert.data.contents import MAX_ROWS, too_large
 from edgebert.data.text import decode
 from edgebert.errors import DataError
@@ -175,7 +174,7 @@ def _header(rows: list[Line], notes: list[str]) -> tuple[list[str], list[Line]]:
     if why:
         notes.append(f"line {rows[0][0]} is read as a row, not as a header: {why}")
         return [f"column{i}" for i in range(1, len(first) + 1)], rows
-    if not {name.strip().casefold() for name in first} & usual_names():
+    if not {name.strip().casefold() for name in first} & USUAL_NAMES:
         notes.append(
             f"line {rows[0][0]} is read as the header: {', '.join(_short(name) for name in first[:5] if name.strip())}"
         )
@@ -189,7 +188,7 @@ def _no_header(first: Sequence[str], below: Sequence[Line]) -> str:
     """Why the first line is none; "" where it is taken for one."""
     columns = [[cells[i] for _, cells in below if i < len(cells)] for i in range(len(first))]
     names = [cell.strip() for cell in first if cell.strip()]
-    known = {name.casefold() for name in names} & usual_names()
+    known = {name.casefold() for name in names} & USUAL_NAMES
     if {name.casefold() for name in names} == known:
         return ""
     for i, (cell, column) in enumerate(zip(first, columns, strict=True), 1):
@@ -204,15 +203,6 @@ def _no_header(first: Sequence[str], below: Sequence[Line]) -> str:
     if len(longest.split()) > TITLE_WORDS:
         return f"'{_short(longest)}' is no name of a column"
     return ""
-
-
-@cache
-def usual_names() -> frozenset[str]:
-    """What any task calls its columns."""
-    from edgebert import registry
-
-    roles = [role for task in registry.tasks().values() for role in task.columns.items()]
-    return frozenset({name.casefold() for role, usual in roles for name in (role, *usual)} | BOOKKEEPING)
 
 
 def _short(text: str) -> str:

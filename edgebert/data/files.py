@@ -11,10 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from edgebert.data.brat import is_brat, read_brat
-from edgebert.data.columns import LABEL_ROLES
+from edgebert.data.columns import LABEL_ROLES, USUAL_NAMES
 from edgebert.data.conll import CONLLU_COLUMNS, read_atis, read_conll, read_conllu
 from edgebert.data.contents import bare_name, exists, read_bytes
-from edgebert.data.delimited import usual_names
 from edgebert.data.found import Found, Part, role
 from edgebert.data.json_rows import parse_whole, records_of
 from edgebert.data.label_folders import read_label_folders
@@ -279,10 +278,10 @@ def _sniff(path: Path, content: bytes, place: str, roles: Collection[str] | None
 def _of_whole_texts(suffix: str, head: Sequence[bytes], roles: Collection[str] | None) -> str | None:
     """The reader of files of one text a row, where that is surely what the first lines are."""
     cells = {cell.decode(errors="replace").strip().casefold() for cell in head[0].split(b"\t")}
-    if b"\t" in head[0] and (roles is not None or (suffix == ".tsv" and cells <= usual_names() - WORD_NAMES)):
+    if b"\t" in head[0] and (roles is not None or (suffix == ".tsv" and cells <= USUAL_NAMES - WORD_NAMES)):
         return "tsv"
     names = {name.strip().casefold() for name in head[0].decode(errors="replace").split(",")}
-    if len(names) > 1 and names <= usual_names() - WORD_NAMES:
+    if len(names) > 1 and names <= USUAL_NAMES - WORD_NAMES:
         return "csv"
     if are_labelled([line.decode(errors="replace").rstrip("\r") for line in head[:-1] or head]):
         return "labelled lines"

@@ -16,7 +16,7 @@ from typing import Any
 from edgebert.data.files import read_parts
 from edgebert.data.found import Found, Part
 from edgebert.errors import DataError, RequestError, unknown
-from edgebert.toml import read_toml
+from edgebert.files import read_toml
 from edgebert.types import SPLITS, Split
 
 

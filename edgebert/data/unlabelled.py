@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from edgebert.data.contents import bare_name, exists, read_bytes
 from edgebert.data.files import missing
+from edgebert.data.reader import RowReader
 from edgebert.data.text import check_encoding, lines
 from edgebert.data.text_contents import check_plain_text, strangeness
 from edgebert.errors import DataError
@@ -19,8 +20,6 @@ from edgebert.types import Row, Split
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
-
-    from edgebert.tasks import Task
 
 ENDINGS = (".txt", ".text")  # of the files of a folder that are read, also compressed
 MAX_FILES = 100_000  # of a folder
@@ -41,7 +40,7 @@ class Unlabelled:
 
 def read_unlabelled(
     paths: Sequence[str],
-    task: Task,
+    task: RowReader,
     tokenizer: Tokenizer,
     *,
     encoding: str = "utf-8",
@@ -99,7 +98,7 @@ class _Read:
     notes: list[str]
 
 
-def _read(files: Sequence[Path], task: Task, labels: Sequence[str], encoding: str) -> _Read:
+def _read(files: Sequence[Path], task: RowReader, labels: Sequence[str], encoding: str) -> _Read:
     found: dict[str, str] = {}
     digest, n_texts, n_bytes, notes = hashlib.sha256(), 0, 0, list[str]()
     for path in files:
@@ -200,7 +199,7 @@ def _texts(all_lines: Sequence[str], wrapped: bool) -> Iterator[tuple[str, int]]
             paragraph = []
 
 
-def _row(text: str, place: str, task: Task) -> Row:
+def _row(text: str, place: str, task: RowReader) -> Row:
     texts = text.split("\t") if len(task.inputs) > 1 else [text]
     if len(texts) != len(task.inputs):
         what = f"{len(texts)} texts where {task.name} reads {len(task.inputs)} ({', '.join(task.inputs)})"

@@ -9,7 +9,7 @@ from pathlib import Path
 from edgebert.bundle.manifest import GOLDEN, MANIFEST, TOKENIZER, read_manifest
 from edgebert.errors import RequestError
 from edgebert.measure.targets import File
-from edgebert.run import RECORD, read_record
+from edgebert.runs.store import RECORD, read_record
 
 SUFFIXES = {".onnx": "onnx", ".tflite": "tflite", ".mlpackage": "coreml"}
 WHAT = "Give an .onnx, .tflite or .mlpackage, a bundle, a run folder, what edgebert convert wrote, or a checkpoint."

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from edgebert import registry
+from edgebert.converters import usable_converter
 from edgebert.errors import EdgebertError
 from edgebert.measure.runner import make_batches
 from edgebert.measure.targets import File, Found, Job
@@ -31,7 +31,7 @@ def compare(file: File, job: Job, found: Found) -> Agreement:
     """
     if not found.outputs:
         raise EdgebertError(f"the device sent no outputs of {found.name}", where=str(file.path), hint=found.failure)
-    session = registry.usable_converter(file.format).open(file.path, 1)
+    session = usable_converter(file.format).open(file.path, 1)
     pairs = []
     for given, theirs in zip(make_batches({"inputs": job.inputs}), found.outputs, strict=False):
         pairs += _pairs(session.run(given), theirs, found.name)

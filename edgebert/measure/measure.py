@@ -9,9 +9,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from edgebert import registry
 from edgebert.errors import EdgebertError, RequestError
 from edgebert.faults import check_writable
+from edgebert.files import now
 from edgebert.measure.artifacts import Subject, find_subjects, golden_of
 from edgebert.measure.compare import compare
 from edgebert.measure.figures import Measured, Measurement, as_latency, measured, padding_of
@@ -27,8 +27,7 @@ from edgebert.measure.inputs import (
     tokenizer_key,
     tokenizer_of,
 )
-from edgebert.measure.targets import File, Found, Job, Log, Target, parse_address
-from edgebert.run import now
+from edgebert.measure.targets import TARGETS, File, Found, Job, Log, Target, parse_address
 
 LONGEST = 512  # tokens, of a text whose file says no limit
 
@@ -72,7 +71,7 @@ def measure(request: Request, on_event: Callable[[dict[str, Any]], None] | None 
             on_event(event)
 
     check(request)
-    targets = [(on, registry.target(parse_address(on)[0])) for on in dict.fromkeys(request.on)]
+    targets = [(on, TARGETS.get(parse_address(on)[0])) for on in dict.fromkeys(request.on)]
     subjects = find_subjects(request.artifacts)
     groups = [(group, make_inputs(request, group)) for group in by_tokenizer(request, subjects)]
     gathered = Gathered()

@@ -18,7 +18,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from edgebert import converters, registry
+from edgebert import converters
+from edgebert.converters import usable_converter
 from edgebert.measure.targets import File, Input
 
 VOCABULARY, LABELS, POSITIONS = 2000, 9, 256
@@ -199,7 +200,7 @@ def _write(shape: Shape, format: str, precisions: Sequence[str], place: Path) ->
     from edgebert.modeling.graph import make_source
     from edgebert.modeling.rebuild import auto_model_of
 
-    converter = registry.usable_converter(format)
+    converter = usable_converter(format)
     place.mkdir(parents=True, exist_ok=True)
     config = shape.config()
     if not hasattr(config, "edgebert_heads"):

@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from edgebert.converters import Runner
-from edgebert.infer import pad_batch
 from edgebert.measure.runner import Turn, take_turns
+from edgebert.runtime.batching import pad_batch
+from edgebert.runtime.session import Runner
 from edgebert.types import Feature, Latency
 
 MIN_RUNS = 50

@@ -9,18 +9,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from edgebert.errors import RequestError, shown, unknown
-from edgebert.types import Row, Student, TrainSettings
-
-if TYPE_CHECKING:
-    from edgebert.tasks import Task
-    from edgebert.training.answers import StoredAnswers
+from edgebert.registry import Registry, check_call
+from edgebert.training.context import AnswerKind, Inner
+from edgebert.types import Student
 
 Stage = Literal["vocabulary", "shape", "pretrain", "train"]  # the order in which a recipe may apply them
-Inner = Literal["hidden states", "attentions", "values"]  # what of the inside of a network is read
 STAGES: tuple[Stage, ...] = ("vocabulary", "shape", "pretrain", "train")
 
 
@@ -107,63 +103,6 @@ def _same(value: Any, kind: type) -> Any:
     return value
 
 
-KINDS_OF_ANSWERS = ("plain", "out-of-fold", "ensemble", "dropout", "spread")  # see `edgebert.teachers.answers`
-
-
-@dataclass(frozen=True)
-class AnswerKind:
-    """Which answers a method learns, of those that the stage `answers` can store.
-
-    Attributes:
-        name: of KINDS_OF_ANSWERS.
-        folds: teachers of out-of-fold answers and of an ensemble.
-        passes: of the teacher with dropout.
-        calibrated: each teacher's logits are divided by a temperature fitted on the development rows.
-    """
-
-    name: str = "plain"
-    folds: int = 3
-    passes: int = 8
-    calibrated: bool = False
-
-    @property
-    def trains_teachers(self) -> bool:
-        return self.name in ("out-of-fold", "ensemble")
-
-
-def plain_answers(**params: Any) -> AnswerKind:
-    """The kind of a method that learns the teacher's own answers."""
-    return AnswerKind()
-
-
-@dataclass(frozen=True)
-class Workshop:
-    """What a method may use beside the student."""
-
-    teacher: Any  # the torch module, in eval mode
-    task: Task
-    labels: tuple[str, ...]
-    train: Sequence[Row]
-    dev: Sequence[Row]
-    settings: TrainSettings
-    work: Path  # a folder of this method's own: checkpoints from which training goes on after a kill
-    unlabelled: Sequence[Row] = ()  # of --unlabelled
-    teacher_tokenizer: Any = None  # the teacher's own; it matters where the student's is another
-    log: Callable[..., None] = field(default=lambda **event: None)  # structured events, shown as progress
-    answers: StoredAnswers | None = None  # of the kind that the method asked for; None asks the teacher when it trains
-    scores_epochs: bool = True  # tell development scores on the way
-    epochs_of_text: float = 0.0  # passes over `transfer` that --effort gives; 0 is the settings' epochs
-
-    def text_epochs(self, epochs: float) -> float:
-        """Passes over `transfer`: as many as given, or as --effort gives. The settings' epochs are over `train` alone."""
-        return epochs or self.epochs_of_text or self.settings.epochs
-
-    @property
-    def transfer(self) -> tuple[Row, ...]:
-        """Rows whose labels are not asked for: the unlabelled ones, then those to train on."""
-        return (*self.unlabelled, *self.train)
-
-
 def unchanged(config: Any, **params: Any) -> Any:
     """The architecture of a method that leaves it as it is."""
     return config
@@ -186,7 +125,7 @@ class Method:
         reads_text: it learns from --unlabelled, and from the texts of the training rows where there is none.
         answers: (**params) -> the teacher's answers that it learns, stored for all trainings; None where it asks itself.
         formats: that can express what it makes.
-        trials: settings with which it competes for its place in the default recipe (`edgebert.recipe_trials`).
+        trials: settings with which it competes for its place in the default recipe (`edgebert.workflows.recipe_trials`).
         toy: parameters with which the contract tests run it on a model of 4 layers, width 32 and 92 pieces.
     """
 
@@ -219,3 +158,22 @@ class Method:
             param.name: param.read(given[param.name], self.name) if param.name in given else param.default
             for param in self.params
         }
+
+
+def _check(method: Method) -> None:
+    """Raises TypeError, ValueError or RequestError for a declaration that breaks the contract."""
+    if method.stage not in STAGES:
+        raise ValueError(f"stage is '{method.stage}', and must be one of {', '.join(STAGES)}")
+    given = {param.name: param.default for param in method.params}
+    check_call("apply", method.apply, "student", "context", **given)
+    check_call("reshape", method.reshape, "config", **given)
+    check_call("check", method.check, "config", "teacher", **given)
+    check_call("hides_pieces", method.hides_pieces, **given)
+    check_call("answers", method.answers, **given)
+    for settings in (*method.trials, method.toy):
+        method.read_params(settings)
+
+
+METHODS: Registry[Method] = Registry(
+    "method", __name__, "METHOD", Method, where="--recipe", more="List them with: edgebert methods", check=_check
+)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from edgebert.methods import Param, Workshop
+from edgebert.methods import Param
+from edgebert.training.context import Workshop
 from edgebert.types import Student
 
 INNER = Param(

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from edgebert.errors import RequestError
-from edgebert.methods import KINDS_OF_ANSWERS, AnswerKind, Param, Workshop
+from edgebert.methods import Param
+from edgebert.training.context import KINDS_OF_ANSWERS, AnswerKind, Workshop
 from edgebert.types import Row, Student
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from edgebert.methods import Workshop
+from edgebert.training.context import Workshop
 from edgebert.types import Feature, Row, Student
 
 if TYPE_CHECKING:

@@ -25,10 +25,11 @@ from __future__ import annotations
 from typing import Any
 
 from edgebert.errors import RequestError
-from edgebert.methods import Method, Paper, Param, Workshop
+from edgebert.methods import Method, Paper, Param
 from edgebert.methods._narrow_embedding import check_width, normed_embedding
 from edgebert.methods._stack import n_layers_param
 from edgebert.methods._teacher_weights import layer_weights, layers_of, sentence_head, sizes_of
+from edgebert.training.context import Workshop
 from edgebert.types import Student
 
 

@@ -29,8 +29,9 @@ import copy
 from typing import TYPE_CHECKING, Any
 
 from edgebert.errors import RequestError
-from edgebert.methods import Method, Paper, Param, Workshop, plain_answers
+from edgebert.methods import Method, Paper, Param
 from edgebert.methods._prediction import EPOCHS
+from edgebert.training.context import Workshop, plain_answers
 from edgebert.types import Row, Student
 
 if TYPE_CHECKING:
@@ -122,7 +123,7 @@ def reshape(config: Any, *, embedding_width: int, hidden: int, n_layers: int, **
 
 
 def check(config: Any, teacher: Any, *, embedding_width: int, hidden: int, **_: Any) -> None:
-    from edgebert.search.operators import embedding_width as width_of
+    from edgebert.modeling.operators import embedding_width as width_of
 
     if hidden % 2:
         what = f"{hidden} cannot be halved between the two directions"

@@ -26,9 +26,10 @@ import copy
 from typing import Any
 
 from edgebert.errors import RequestError
-from edgebert.methods import Method, Paper, Param, Workshop, plain_answers
+from edgebert.methods import Method, Paper, Param
 from edgebert.methods._prediction import EPOCHS
 from edgebert.methods.bilstm import logit_objective, samples
+from edgebert.training.context import Workshop, plain_answers
 from edgebert.types import Student
 
 
@@ -58,7 +59,7 @@ def reshape(config: Any, *, embedding_width: int, hidden: int, n_layers: int, ke
 
 
 def check(config: Any, teacher: Any, *, embedding_width: int, kernel: int, **_: Any) -> None:
-    from edgebert.search.operators import embedding_width as width_of
+    from edgebert.modeling.operators import embedding_width as width_of
 
     if not kernel % 2:
         what = f"a kernel of {kernel} has no token in its middle"

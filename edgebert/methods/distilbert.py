@@ -24,10 +24,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from edgebert.errors import RequestError
-from edgebert.methods import Method, Paper, Param, Workshop, drop_layers
+from edgebert.methods import Method, Paper, Param, drop_layers
 from edgebert.methods._phases import INNER
 from edgebert.methods._prediction import EPOCHS, HARD, TEMPERATURE, learn_predictions
 from edgebert.methods._stack import check_stack
+from edgebert.training.context import Workshop
 from edgebert.types import Student
 
 if TYPE_CHECKING:

@@ -23,8 +23,9 @@ from itertools import pairwise
 from typing import Any
 
 from edgebert.errors import RequestError
-from edgebert.methods import Method, Paper, Param, Workshop
+from edgebert.methods import Method, Paper, Param
 from edgebert.methods._stack import check_stack, first_lacks
+from edgebert.training.context import Workshop
 from edgebert.types import Student
 
 STRATEGIES = ("uniform", "top", "bottom", "symmetric", "alternate-even", "alternate-odd", "contribution")

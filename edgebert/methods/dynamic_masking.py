@@ -19,8 +19,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgebert.methods import Method, Paper, Workshop
+from edgebert.methods import Method, Paper
 from edgebert.methods._text import EPOCHS, SHARE
+from edgebert.training.context import Workshop
 from edgebert.types import Feature, Student
 
 if TYPE_CHECKING:

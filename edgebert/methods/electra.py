@@ -22,8 +22,9 @@ from __future__ import annotations
 import copy
 from typing import TYPE_CHECKING, Any
 
-from edgebert.methods import Method, Paper, Param, Workshop
+from edgebert.methods import Method, Paper, Param
 from edgebert.methods._text import EPOCHS, SHARE, learn_text
+from edgebert.training.context import Workshop
 from edgebert.types import Student
 
 if TYPE_CHECKING:

@@ -6,9 +6,10 @@ Understanding", arXiv 1810.04805, section 3: cross-entropy of the label at the f
 
 from __future__ import annotations
 
-from edgebert.methods import Method, Paper, Workshop
+from edgebert.methods import Method, Paper
 from edgebert.methods._phases import learn_labels
 from edgebert.methods._prediction import EPOCHS
+from edgebert.training.context import Workshop
 from edgebert.types import Student
 
 

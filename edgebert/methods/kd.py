@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from edgebert.methods import Method, Paper, Param, Workshop
+from edgebert.methods import Method, Paper, Param
 from edgebert.methods._prediction import (
     ANSWER_PARAMS,
     EPOCHS,
@@ -32,6 +32,7 @@ from edgebert.methods._prediction import (
     check_answers,
     learn_predictions,
 )
+from edgebert.training.context import Workshop
 from edgebert.types import Student
 
 

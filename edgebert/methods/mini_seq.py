@@ -19,9 +19,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from edgebert.methods import Method, Paper, Param, Workshop, plain_answers
+from edgebert.methods import Method, Paper, Param
 from edgebert.methods._phases import learn_labels
 from edgebert.methods._prediction import EPOCHS, TEMPERATURE, learn_predictions
+from edgebert.training.context import Workshop, plain_answers
 from edgebert.types import Student
 
 

@@ -27,11 +27,12 @@ import copy
 from typing import TYPE_CHECKING, Any
 
 from edgebert.errors import RequestError
-from edgebert.methods import Method, Paper, Param, Workshop
+from edgebert.methods import Method, Paper, Param
 from edgebert.methods._phases import INNER
 from edgebert.methods._prediction import EPOCHS, HARD, REPLACE, TEMPERATURE, learn_predictions
 from edgebert.methods._stack import check_stack
 from edgebert.methods.drop_layers import kept_layers
+from edgebert.training.context import Workshop
 from edgebert.types import Student
 
 if TYPE_CHECKING:

@@ -26,7 +26,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from edgebert.errors import RequestError
-from edgebert.methods import Method, Paper, Param, Workshop
+from edgebert.methods import Method, Paper, Param
 from edgebert.methods._frozen import only
 from edgebert.methods._narrow_embedding import check_width, scaled_embedding
 from edgebert.methods._phases import INNER
@@ -34,6 +34,7 @@ from edgebert.methods._prediction import EPOCHS, HARD, REPLACE, TEMPERATURE, lea
 from edgebert.methods._stack import n_layers_param
 from edgebert.methods._teacher_weights import sentence_head, sizes_of
 from edgebert.training.align import layer_map
+from edgebert.training.context import Workshop
 from edgebert.types import Student
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from edgebert.methods import Method, Paper, Param, Workshop
+from edgebert.methods import Method, Paper, Param
 from edgebert.methods._prediction import EPOCHS
 from edgebert.methods._teachers import (
     N_TEACHERS,
@@ -31,6 +31,7 @@ from edgebert.methods._teachers import (
     ensemble,
     find_teachers,
 )
+from edgebert.training.context import Workshop
 from edgebert.types import Student
 
 if TYPE_CHECKING:

@@ -21,7 +21,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from edgebert.methods import Method, Paper, Param, Workshop
+from edgebert.methods import Method, Paper, Param
 from edgebert.methods._fan import fan_of, mean_linear, swap
 from edgebert.methods._prediction import EPOCHS, HARD, TEMPERATURE
 from edgebert.methods._teachers import (
@@ -32,6 +32,7 @@ from edgebert.methods._teachers import (
     check_teachers,
     find_teachers,
 )
+from edgebert.training.context import Workshop
 from edgebert.types import Student
 
 if TYPE_CHECKING:

@@ -35,10 +35,11 @@ import dataclasses
 from typing import TYPE_CHECKING, Any
 
 from edgebert.errors import RequestError
-from edgebert.methods import Method, Paper, Param, Workshop
+from edgebert.methods import Method, Paper, Param
 from edgebert.methods._stack import n_layers_param
 from edgebert.methods._teacher_weights import layer_weights, layers_of, sizes_of
 from edgebert.methods.drop_layers import kept_layers
+from edgebert.training.context import Workshop
 from edgebert.types import Student
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ def head_shape(width: int, n_heads: int, head_width: int) -> tuple[int, int]:
 
 def check(config: Any, teacher: Any, *, width: int, n_layers: int, **_: Any) -> None:
     """Raises RequestError for a family of another kind, and for a student that would be larger than what it comes from."""
-    from edgebert.search.operators import embedding_width
+    from edgebert.modeling.operators import embedding_width
 
     if config.model_type not in FAMILIES:
         what = f"{config.model_type} has layers of another kind than BERT's, whose weights a narrow BERT could take"

@@ -25,9 +25,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from edgebert.errors import RequestError
-from edgebert.methods import Method, Paper, Param, Workshop
+from edgebert.methods import Method, Paper, Param
 from edgebert.methods._prediction import EPOCHS, HARD, TEMPERATURE
 from edgebert.training.align import layer_map
+from edgebert.training.context import Workshop
 from edgebert.types import Student
 
 if TYPE_CHECKING:

@@ -15,7 +15,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from edgebert.methods import Method, Paper, Param, Workshop
+from edgebert.methods import Method, Paper, Param
+from edgebert.training.context import Workshop
 from edgebert.types import Student
 
 if TYPE_CHECKING:

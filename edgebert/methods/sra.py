@@ -21,10 +21,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from edgebert.methods import Method, Paper, Workshop
+from edgebert.methods import Method, Paper
 from edgebert.methods._phases import INNER, learn_labels
 from edgebert.methods._prediction import EPOCHS
 from edgebert.modeling.heads import HEADS
+from edgebert.training.context import Workshop
 from edgebert.types import Student
 
 if TYPE_CHECKING:

@@ -21,9 +21,10 @@ import copy
 from typing import Any
 
 from edgebert.errors import RequestError
-from edgebert.methods import Method, Paper, Param, Workshop
+from edgebert.methods import Method, Paper, Param
 from edgebert.methods._stack import check_stack
 from edgebert.methods._text import EPOCHS, SHARE, learn_text
+from edgebert.training.context import Workshop
 from edgebert.types import Student
 
 MOST = 2  # doublings where none are asked for; the paper's 3, 6 and 12 layers

@@ -31,9 +31,10 @@ from dataclasses import replace
 from typing import Any
 
 from edgebert.errors import RequestError
-from edgebert.methods import Method, Paper, Param, Workshop, plain_answers
+from edgebert.methods import Method, Paper, Param
 from edgebert.methods._prediction import EPOCHS, HARD, TEMPERATURE, prediction_objective
 from edgebert.methods.bilstm import samples
+from edgebert.training.context import Workshop, plain_answers
 from edgebert.types import Student
 
 NO_LAYERS = "a static student has no layers"

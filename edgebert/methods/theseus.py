@@ -26,11 +26,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from edgebert.errors import RequestError
-from edgebert.methods import Method, Paper, Param, Workshop
+from edgebert.methods import Method, Paper, Param
 from edgebert.methods._phases import learn_labels
 from edgebert.methods._prediction import EPOCHS
 from edgebert.methods._replacing import put_groups, replacing_rate
 from edgebert.methods._stack import check_stack, n_layers_param
+from edgebert.training.context import Workshop
 from edgebert.types import Student
 
 if TYPE_CHECKING:

@@ -33,10 +33,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from edgebert.errors import RequestError
-from edgebert.methods import Inner, Method, Paper, Param, Workshop
+from edgebert.methods import Method, Paper, Param
 from edgebert.methods._phases import INNER
 from edgebert.methods._prediction import EPOCHS, HARD, REPLACE, TEMPERATURE, learn_predictions
 from edgebert.training.align import STRATEGIES, layer_map
+from edgebert.training.context import Inner, Workshop
 from edgebert.types import Row, Student
 
 if TYPE_CHECKING:

@@ -24,8 +24,9 @@ from string import ascii_letters, digits, punctuation
 from typing import TYPE_CHECKING, Any
 
 from edgebert.errors import RequestError
-from edgebert.methods import Method, Paper, Param, Workshop
+from edgebert.methods import Method, Paper, Param
 from edgebert.modeling.rebuild import SHIFTED
+from edgebert.training.context import Workshop
 from edgebert.types import Row, Student
 
 if TYPE_CHECKING:

@@ -26,9 +26,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from edgebert.errors import RequestError
-from edgebert.methods import Method, Paper, Param, Workshop, plain_answers
+from edgebert.methods import Method, Paper, Param
 from edgebert.methods._phases import learn_labels
 from edgebert.methods._prediction import EPOCHS, TEMPERATURE, learn_predictions
+from edgebert.training.context import Workshop, plain_answers
 from edgebert.types import Student
 
 if TYPE_CHECKING:
@@ -118,7 +119,7 @@ def apply(
 def check(
     config: Any, teacher: Any, *, size: str, n_layers: int, width: int, init: str, pretrain: float, distil: float, **_: Any
 ) -> None:  # fmt: skip
-    from edgebert.search.operators import embedding_width
+    from edgebert.modeling.operators import embedding_width
 
     width = shape(size, n_layers, width)[1]
     if width > HEAD_WIDTH and width % HEAD_WIDTH:

@@ -16,8 +16,9 @@ next-sentence loss. The student starts with the weights that it comes with.
 
 from __future__ import annotations
 
-from edgebert.methods import Method, Paper, Workshop
+from edgebert.methods import Method, Paper
 from edgebert.methods._text import EPOCHS, SHARE, learn_text
+from edgebert.training.context import Workshop
 from edgebert.types import Student
 
 

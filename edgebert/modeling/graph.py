@@ -11,11 +11,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from edgebert.converters import Batch, Shape, Source, per_token
 from edgebert.modeling.checkpoint import accepted
 from edgebert.modeling.headed import HeadedEncoder, answers
 from edgebert.modeling.heads import parts_of
 from edgebert.modeling.rebuild import SHIFTED
+from edgebert.runtime.session import Batch, Shape, Source, per_token
 
 MASKED = -1e4  # exp underflows to 0 in float32 and float16 alike, and float16 reaches only -65504
 SAME = 1e-5

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from edgebert.files import to_plain
 from edgebert.report import chart, colours, tables, view
 from edgebert.report import format as fmt
-from edgebert.report.serial import to_plain
 from edgebert.report.view import Entry
 from edgebert.types import Report
 

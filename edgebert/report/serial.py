@@ -6,31 +6,16 @@ import json
 import types
 import typing
 from collections.abc import Mapping
-from dataclasses import fields, is_dataclass
+from dataclasses import is_dataclass
 from pathlib import Path
 from typing import Any
 
 from edgebert.errors import RunError
+from edgebert.files import to_plain
 from edgebert.types import Report
 
 SCHEMA = 1
 SCALARS: dict[Any, Any] = {float: (int, float), int: int, str: str, bool: bool}
-
-
-def to_plain(value: Any) -> Any:
-    """`value` as JSON types. A path becomes its name alone, so that no report carries folders of the machine.
-
-    Fields keep the order in which they are declared; the keys of mappings are sorted.
-    """
-    if is_dataclass(value) and not isinstance(value, type):
-        return {field.name: to_plain(getattr(value, field.name)) for field in fields(value)}
-    if isinstance(value, Mapping):
-        return {key: to_plain(item) for key, item in sorted((str(key), item) for key, item in value.items())}
-    if isinstance(value, (list, tuple)):
-        return [to_plain(item) for item in value]
-    if isinstance(value, Path):
-        return value.name
-    return value.item() if hasattr(value, "dtype") else value  # numpy's numbers
 
 
 def dump_report(report: Report) -> str:

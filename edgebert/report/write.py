@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from edgebert.errors import RunError
-from edgebert.folders import replace_folder
+from edgebert.files import replace_folder
 from edgebert.report.serial import dump_report
 from edgebert.types import Report
 

@@ -1,1 +1,1 @@
-"""Student space, cost model, choice of plan."""
+"""The student space, the plan, and strategies over it."""

@@ -16,14 +16,13 @@ from itertools import product, zip_longest
 from math import ceil
 from typing import TYPE_CHECKING, Any
 
-from edgebert import registry
 from edgebert.budget.limits import Excess, broken, interval, of_candidate, worst
 from edgebert.converters import Precision
+from edgebert.cost.analytic import basis, count_parameters, predict_bytes, predict_latency
 from edgebert.errors import BudgetError, RequestError, unknown
-from edgebert.methods import unchanged
+from edgebert.methods import METHODS, unchanged
+from edgebert.modeling.operators import embedding_width
 from edgebert.modeling.rebuild import auto_model_of, check_head
-from edgebert.search.cost import basis, count_parameters, predict_bytes, predict_latency
-from edgebert.search.operators import embedding_width
 from edgebert.search.starts import TEACHER, Start
 from edgebert.types import Budget, Candidate, DeviceProfile, MethodCall, Plan, Recipe
 
@@ -80,7 +79,7 @@ def make_plan(
     """
     if n_candidates < 1:
         raise RequestError(f"cannot plan {n_candidates} candidates", where="--candidates", hint="Ask for at least 1.")
-    methods = registry.methods() if methods is None else methods
+    methods = METHODS.all() if methods is None else methods
     middle, long = percentile(lengths, 50), max(1, percentile(lengths, 95))
 
     def judged(last: bool) -> tuple[Candidate, ...]:
@@ -173,7 +172,7 @@ def check_shapes(config: Any, recipe: Recipe, teacher: Any, max_length: int = 0)
 
     for one, where in ((teacher, "--teacher"), (config, "--student")):
         check_head(one, where)
-    shapes = possible_shapes(config, recipe, registry.methods(), teacher)
+    shapes = possible_shapes(config, recipe, METHODS.all(), teacher)
     most = count_parameters(teacher, auto_model_of(teacher))
     smallest = min(shapes, key=lambda item: (item[2].vocab_size, item[2].num_hidden_layers))[2]
     n = count_parameters(smallest, auto_model_of(smallest))
@@ -345,7 +344,7 @@ def _notes(
     ]
     if budget.memory_mb is not None:
         notes.append(
-            "Memory is estimated here from the file's size alone (edgebert.search.cost.predict_memory_bytes); a finished "
+            "Memory is estimated here from the file's size alone (edgebert.cost.analytic.predict_memory_bytes); a finished "
             "file is judged by the peak that was measured."
         )
     if budget.drop_points is not None:

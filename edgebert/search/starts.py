@@ -13,14 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from edgebert.cost.analytic import count_parameters
 from edgebert.errors import RequestError, TeacherError
-from edgebert.folders import slug
+from edgebert.files import slug
 from edgebert.modeling.checkpoint import load_config
 from edgebert.modeling.folder import MODULES, encoder_folder
 from edgebert.modeling.heads import HEADS, SEVERAL, head_of
-from edgebert.search.cost import count_parameters
-from edgebert.search.operators import embedding_width
-from edgebert.teachers import PACKAGED, TeacherSource, in_cache, in_package, read_checkpoint
+from edgebert.modeling.operators import embedding_width
+from edgebert.modeling.source import PACKAGED, TeacherSource, in_cache, in_package, read_checkpoint
 
 TEACHER = "teacher"  # the name of the start that is the teacher's own layers
 SMALL_WIDTH, SMALL_LAYERS = 384, 6  # a teacher no larger is small itself: nothing is looked for

@@ -13,6 +13,7 @@ from dataclasses import Field, fields, is_dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from edgebert.errors import DataError, RequestError, unknown
+from edgebert.registry import Registry, check_call
 from edgebert.types import Feature, Outputs, Record, Row, Score
 
 if TYPE_CHECKING:
@@ -204,3 +205,33 @@ def _read(value: Any, kind: str, where: str) -> Any:
         return {"int": int, "float": float, "str": str}[kind](value)
     except (KeyError, ValueError):
         raise RequestError(f"{value!r} cannot be read as {kind}", where=where) from None
+
+
+def _check(task: Task) -> None:
+    """Raises TypeError or ValueError for a declaration that breaks the contract."""
+    for field in ("title", "metric", "head", "columns"):
+        if not getattr(task, field, None):
+            raise TypeError(f"it has no {field}")
+    if not is_dataclass(task):
+        raise TypeError("its class is no dataclass, whose fields would be its options")
+    check_call("encode", task.encode, "rows", "tokenizer", "labels", "max_length")
+    check_call("decode", task.decode, "rows", "features", "outputs", "labels")
+    check_call("score", task.score, "rows", "predictions", "split")
+
+
+TASKS: Registry[Task] = Registry("task", __name__, "TASK", Task, where="--task", check=_check)  # type: ignore[type-abstract]
+
+
+def find_task(name: str) -> Task:
+    """The task of this name or alias, or an error that offers the nearest names.
+
+    `slots=ner,intent=classify` is one task of several heads, each with a name of its own.
+    """
+    if "=" in name or "," in name:
+        from edgebert.tasks._multitask import multitask
+
+        return multitask(name, find_task)
+    known = {alias: one for one in TASKS.all().values() for alias in (one.name, *one.aliases)}
+    if name not in known:
+        raise unknown("task", name, known, where="--task")
+    return known[name]

@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgebert.methods import Workshop
+from edgebert.files import plain
+from edgebert.methods import METHODS
 from edgebert.modeling.checkpoint import (
     labels_of,
     load_config,
@@ -20,11 +21,10 @@ from edgebert.modeling.checkpoint import (
 )
 from edgebert.modeling.heads import HEADS, SEVERAL, parts_of
 from edgebert.modeling.sentence import pooling_of
+from edgebert.modeling.source import TeacherSource
 from edgebert.modeling.tokenizer import reads_bytes_bare
-from edgebert.registry import method
-from edgebert.run import plain
 from edgebert.tasks import Task
-from edgebert.teachers import TeacherSource
+from edgebert.training.context import Workshop
 from edgebert.training.probe import fit_head
 from edgebert.training.run import evaluate, judge, read_rows
 from edgebert.types import Dataset, Row, Student, TrainSettings
@@ -91,7 +91,7 @@ def fine_tuned(
     workshop = Workshop(model, task, dataset.labels, train, dev, settings, work, log=log)
     student = Student(model, tokenizer)
     fit_head(student, task, dataset.labels, train, settings)
-    return method("finetune").apply(student, workshop, epochs=settings.epochs)
+    return METHODS.get("finetune").apply(student, workshop, epochs=settings.epochs)
 
 
 def taught(student: Student, task: Task, dataset: Dataset, max_length: int) -> Dataset:

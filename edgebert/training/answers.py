@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from edgebert.converters import per_token
+from edgebert.runtime.session import per_token
 from edgebert.types import Feature, Outputs
 
 WINDOWS, STARTS, OUTPUTS = "windows.npy", "starts.npy", "outputs.json"

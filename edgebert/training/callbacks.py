@@ -14,7 +14,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from transformers import TrainerCallback, TrainerControl, TrainerState
 
 from edgebert.distributed import is_main
-from edgebert.folders import write_atomic
+from edgebert.files import write_atomic
 
 SAVE_EVERY_SECONDS = 60.0
 SAVE_EPOCH_SECONDS = 10.0  # after an epoch, where the last save is at least as old

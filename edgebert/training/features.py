@@ -15,10 +15,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from edgebert.methods import Inner
 from edgebert.modeling.checkpoint import accepted
 from edgebert.modeling.headed import answers
 from edgebert.modeling.layers import keep_settings
+from edgebert.training.context import Inner
 
 VALUE = ("value", "v_lin", "v", "v_proj", "value_proj")  # a projection of the values alone
 FUSED = ("Wqkv", "in_proj")  # query, key and value in one: side by side, or side by side in each head

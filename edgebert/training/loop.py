@@ -17,15 +17,15 @@ import torch
 from torch import Tensor, nn
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
-from edgebert.converters import per_token
+from edgebert.devices.machine import usable_cores
 from edgebert.distributed import is_main, wait_for_everyone, world_size
-from edgebert.environment import usable_cores
 from edgebert.errors import EdgebertError
-from edgebert.infer import pad_batch
-from edgebert.methods import Inner
 from edgebert.modeling.checkpoint import accepted, quiet
 from edgebert.modeling.headed import answers
+from edgebert.runtime.batching import pad_batch
+from edgebert.runtime.session import per_token
 from edgebert.training.callbacks import EarlyStopping, Watch, WeightAverage
+from edgebert.training.context import Inner
 from edgebert.training.features import Inside, read_inside
 from edgebert.training.heads import ANSWERED, hard_loss
 from edgebert.training.losses import IGNORED, all_finite

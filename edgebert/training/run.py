@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edgebert.converters import per_token
 from edgebert.errors import RequestError, TeacherError
-from edgebert.infer import run_features
-from edgebert.methods import Workshop
 from edgebert.modeling.graph import TorchSession
+from edgebert.runtime.batching import run_features
+from edgebert.runtime.session import per_token
+from edgebert.training.context import Workshop
 from edgebert.training.heads import UNANSWERED
 from edgebert.training.loop import ANSWERED, DistillationObjective, Item, Objective, train
 from edgebert.types import Dataset, Feature, Outputs, Row, Score, Student, TrainSettings

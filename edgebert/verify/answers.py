@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from edgebert.converters import Batch
+from edgebert.runtime.session import Batch
 from edgebert.types import Outputs
 
 if TYPE_CHECKING:

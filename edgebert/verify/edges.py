@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edgebert.converters import Batch
+from edgebert.runtime.session import Batch
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer

@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edgebert.converters import Batch, Converter, Runner, Session, per_token
+from edgebert.converters import Converter
 from edgebert.errors import EdgebertError, first_line
-from edgebert.infer import one_row, pad_batch
+from edgebert.runtime.batching import one_row, pad_batch
+from edgebert.runtime.session import Batch, Runner, Session, per_token
 from edgebert.tasks._vectors import spearman
 from edgebert.types import Artifact, Feature, OutputComparison, Outputs, Parity, Row
 from edgebert.verify.answers import Answer, answers_of, guess_answers

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from edgebert.errors import EdgebertError
+from edgebert.registry import Registry, check_call
 from edgebert.types import How
 
 Input = Mapping[str, Sequence[Sequence[int]]]  # input_ids, attention_mask, token_type_ids -> (1, seq)
@@ -136,3 +137,16 @@ def parse_address(text: str) -> tuple[str, str]:
     """`ssh:pi@host` as ("ssh", "pi@host"), `browser` as ("browser", "")."""
     kind, _, address = text.partition(":")
     return kind, address
+
+
+def _check(target: Target) -> None:
+    """Raises TypeError for a declaration that breaks the contract."""
+    check_call("measure", target.measure, "address", "job", "log")
+    check_call("answers", target.answers, "address")
+    if target.prepare:
+        check_call("prepare", target.prepare, "address", "log")
+    if target.look:
+        check_call("look", target.look, "address", "formats")
+
+
+TARGETS: Registry[Target] = Registry("target", __name__, "TARGET", Target, where="--on", check=_check)

@@ -95,7 +95,7 @@ class Tflite:
         """The outputs as nested lists by name, cut to the row's own tokens."""
         import numpy as np
 
-        from edgebert.converters import per_token
+        from edgebert.runtime.session import per_token
 
         n, found, at = len(row["input_ids"][0]), {}, 0
         outputs = self.outputs[self.length(row)]

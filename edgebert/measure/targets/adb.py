@@ -129,7 +129,7 @@ def _binaries(job: Job, machine: str) -> dict[str, Path]:
 
 
 def _opened(file: File, binary: Path) -> _Entry:
-    from edgebert.run import sha256_file
+    from edgebert.files import sha256_file
 
     entry = _Entry(KINDS[file.format](file), binary=f"{binary.name}, sha256 {sha256_file(binary)[:12]}")
     try:

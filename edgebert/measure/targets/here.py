@@ -11,8 +11,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from edgebert.devices import HERE
-from edgebert.environment import for_timing
+from edgebert.devices.machine import for_timing
+from edgebert.devices.profiles import HERE
 from edgebert.errors import RequestError
 from edgebert.measure.runner import OPENERS, Opener, describe, main
 from edgebert.measure.targets import Job, Log, Outcome, Seen, Target
@@ -98,17 +98,17 @@ def _load_torch() -> None:
 
 
 def is_coreml_timed() -> bool:
-    from edgebert import registry
+    from edgebert.converters import CONVERTERS
 
-    return registry.converter("coreml").is_timed()
+    return CONVERTERS.get("coreml").is_timed()
 
 
 def _coreml(path: str, threads: int) -> Wrapped:
-    from edgebert import registry
+    from edgebert.converters import CONVERTERS
 
     if not is_coreml_timed():
         raise RuntimeError(NO_COREML)
-    return Wrapped(registry.converter("coreml").open(Path(path), threads))
+    return Wrapped(CONVERTERS.get("coreml").open(Path(path), threads))
 
 
 def _load_coreml() -> None:

@@ -127,7 +127,7 @@ CONFIG, MODEL = BiLstmConfig, BiLstmModel
 
 def layer_operators(config: Any, seq_len: int) -> list[Any]:
     """Of each layer: what the tokens bring to the gates at once, then a step a token, in two directions."""
-    from edgebert.search.operators import Operator
+    from edgebert.modeling.operators import Operator
 
     half, width, found = config.hidden_size // 2, config.embedding_size, []
     for _ in range(config.num_hidden_layers):

@@ -126,7 +126,7 @@ CONFIG, MODEL = ConvConfig, ConvModel
 
 def layer_operators(config: Any, seq_len: int) -> list[Any]:
     """The map to the layers' width and its norm, then of each layer a mask, the neighbours, a product, a sum, a norm."""
-    from edgebert.search.operators import ADD, LAYER_NORM, MOVE, Operator
+    from edgebert.modeling.operators import ADD, LAYER_NORM, MOVE, Operator
 
     width, n, kernel = config.hidden_size, config.num_hidden_layers, config.kernel_size
     states = seq_len * width

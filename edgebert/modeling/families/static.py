@@ -82,7 +82,7 @@ CONFIG, MODEL = StaticConfig, StaticModel
 
 def operators(config: Any, seq_len: int) -> list[Any]:
     """All of a pass with one answer a text: the rows, their mean, a dense layer, the labels."""
-    from edgebert.search.operators import ADD, MOVE, Operator
+    from edgebert.modeling.operators import ADD, MOVE, Operator
 
     width, labels = config.hidden_size, config.num_labels
     rows = seq_len * width

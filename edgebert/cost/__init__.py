@@ -1,0 +1,1 @@
+"""What a student will cost on a device: the analytic model, its calibration, published points."""

@@ -1,0 +1,198 @@
+"""Files: hashing, JSON and TOML, folders that are whole or not there at all."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, fields, is_dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from edgebert.errors import RequestError, first_line
+
+LARGEST_TOML = 2**20  # bytes: a profile or a recipe has a few thousand
+LONGEST_SLUG = 80  # bytes
+
+
+def slug(name: str) -> str:
+    """A name, or the last part of a path, as part of a folder's name: it can lead nowhere else."""
+    kept = "".join(c if c.isalnum() or c in "-_." else "-" for c in Path(name).name)
+    return kept.encode()[:LONGEST_SLUG].decode(errors="ignore").strip("-.") or "data"
+
+
+def name_of(model: str) -> str:
+    """The last part of a checkpoint's path, also of "." and "..", or of a hub id: what outputs are named after."""
+    return Path(model).resolve().name if Path(model).exists() else Path(model).name
+
+
+def sha256_file(path: Path) -> str:
+    with path.open("rb") as stream:
+        hasher = hashlib.sha256()
+        while block := stream.read(1 << 20):
+            hasher.update(block)
+    return hasher.hexdigest()
+
+
+def write_atomic(path: Path, text: str) -> None:
+    """Writes beside `path` and renames, so a reader or a kill never meets half a file."""
+    beside = path.with_name(f".{path.name}.new")
+    try:
+        beside.write_text(text, encoding="utf-8")
+        beside.replace(path)
+    except BaseException:
+        with suppress(OSError):
+            beside.unlink()
+        raise
+
+
+@contextmanager
+def replace_folder(target: Path) -> Iterator[Path]:
+    """A fresh sibling folder to write in; it takes `target`'s place when the block ends without an error."""
+    recover_folder(target)
+    beside, old = _beside(target)
+    beside.mkdir(parents=True)
+    try:
+        yield beside
+        with suppress(FileNotFoundError):
+            target.rename(old)
+        beside.rename(target)
+    except BaseException:
+        recover_folder(target)
+        raise
+    remove(old)
+
+
+def _beside(target: Path) -> tuple[Path, Path]:
+    return target.with_name(f".{target.name}.new"), target.with_name(f".{target.name}.old")
+
+
+def recover_folder(target: Path) -> None:
+    """Undoes what a killed `replace_folder` left: the old folder is in its place again, nothing lies beside it."""
+    beside, old = _beside(target)
+    if not target.exists() and old.exists():
+        old.rename(target)
+    remove(beside)
+    remove(old)
+
+
+def remove(path: Path) -> None:
+    """Deletes a file, a link or a folder, where it is there."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def link_tree(source: Path, target: Path) -> None:
+    """`target` is the same file or folder without a second copy on the disk, where the file system allows it."""
+    partial = target.with_name(f".{target.name}.linking")
+    remove(partial)
+
+    def link(src: str, dst: str) -> str:
+        try:
+            os.link(src, dst)
+        except OSError:  # another file system
+            shutil.copy2(src, dst)
+        return dst
+
+    try:
+        _copy(source, partial, link)
+        partial.replace(target)
+    except BaseException:
+        remove(partial)
+        raise
+
+
+def copy_tree(source: Path, target: Path) -> None:
+    """A copy of a file or folder."""
+    _copy(source, target, lambda src, dst: shutil.copyfile(src, dst))
+
+
+def _copy(source: Path, target: Path, copy: Callable[[str, str], Any]) -> None:
+    if source.is_file():
+        copy(str(source), str(target))
+    else:
+        shutil.copytree(source, target, copy_function=copy)
+
+
+# ---------------------------------------------------------------- values
+
+
+def plain(value: Any) -> Any:
+    """`value` as JSON types: dataclasses to dicts, tuples to lists, paths to strings."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return plain(asdict(value))
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    return str(value) if isinstance(value, Path) else value
+
+
+def to_plain(value: Any) -> Any:
+    """`value` as JSON types. A path becomes its name alone, so that no report carries folders of the machine.
+
+    Fields keep the order in which they are declared; the keys of mappings are sorted.
+    """
+    if is_dataclass(value) and not isinstance(value, type):
+        return {field.name: to_plain(getattr(value, field.name)) for field in fields(value)}
+    if isinstance(value, Mapping):
+        return {key: to_plain(item) for key, item in sorted((str(key), item) for key, item in value.items())}
+    if isinstance(value, (list, tuple)):
+        return [to_plain(item) for item in value]
+    if isinstance(value, Path):
+        return value.name
+    return value.item() if hasattr(value, "dtype") else value  # numpy's numbers
+
+
+def digest(value: Any, length: int = 12) -> str:
+    """First hexadecimal digits of the sha256 of a JSON-able value."""
+    text = json.dumps(plain(value), sort_keys=True, ensure_ascii=False)
+    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:length]
+
+
+def now() -> str:
+    """This moment, ISO 8601, UTC, to the second."""
+    return datetime.now(timezone.utc).isoformat(timespec="seconds")
+
+
+def to_toml(value: Any) -> str:
+    """A value of a request in TOML: a JSON string, number or boolean is one already."""
+    if isinstance(value, Mapping):
+        pairs = [f"{to_toml(str(name))} = {to_toml(one)}" for name, one in value.items() if one is not None]
+        return f"{{{', '.join(pairs)}}}"
+    if isinstance(value, list):
+        return "[" + ", ".join(to_toml(one) for one in value) + "]"
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """The file's tables. Raises RequestError when it is missing, no ordinary file, not UTF-8 or not TOML."""
+    if sys.version_info >= (3, 11):
+        import tomllib
+    else:
+        import tomli as tomllib
+    where = str(path)
+    try:
+        if not path.exists():
+            raise RequestError("no such file", where=where)
+        if not path.is_file():
+            raise RequestError("not an ordinary file", where=where, hint="Name a file that ends in .toml.")
+        if path.stat().st_size > LARGEST_TOML:
+            raise RequestError("more than a megabyte: no TOML that edgebert reads is so long", where=where)
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except RecursionError:
+        raise RequestError("cannot be read as TOML: nested too deep", where=where) from None
+    except OSError as error:
+        raise RequestError(f"cannot be read: {error.strerror}", where=where) from None
+    except ValueError as error:  # not UTF-8, not TOML, a number of thousands of digits, a name that cannot be one
+        raise RequestError(f"cannot be read as TOML: {first_line(error)[:200]}", where=where) from None

@@ -1,0 +1,83 @@
+"""What a file is made of a model by, and what runs it: a source, a session, a batch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import nn
+
+Shape = Literal["fixed", "enumerated", "ranged"]
+Batch = Mapping[str, "np.ndarray"]  # int64 input_ids, attention_mask, token_type_ids, each (batch, seq)
+
+
+def per_token(name: str, rank: int) -> bool:
+    """Whether an output has one entry a token along its second axis: what is cut with the row, and what padding hides."""
+    return name.endswith(("start_logits", "end_logits")) or (name.endswith("logits") and rank == 3)
+
+
+class Runner(Protocol):
+    """A model that runs, in whatever runtime."""
+
+    runtime: str
+    runtime_version: str
+
+    def run(self, batch: Batch) -> dict[str, np.ndarray]:
+        """Float32 outputs by name, for any batch and length up to the model's.
+
+        `logits` (batch, seq, n_labels) or (batch, n_labels); `start_logits` and `end_logits` (batch, seq);
+        `sentence_embedding` (batch, width). Inputs that the model does not have are ignored. A file of fixed lengths is
+        run at the smallest that fits, padded, and its outputs are cut back to the batch's own length.
+
+        Raises:
+            EdgebertError: the batch is longer than the file takes.
+        """
+
+
+class Session(Runner, Protocol):
+    """A loaded file, ready to run: what verification and profiling see of every runtime.
+
+    Attributes:
+        labels: the output labels that the file itself carries, in order; () where it carries none.
+        metadata: what else the file says of itself, as far as it does: precision, pad_id, max_length, tokenizer_sha256.
+    """
+
+    labels: tuple[str, ...]
+    metadata: Mapping[str, Any]
+
+    def signature(self) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+        """Inputs and outputs as {name, type, shape}, read from the file; a text in a shape is a dynamic dimension."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """A model as a converter takes it.
+
+    Attributes:
+        graph: eval-mode module of positional int inputs (batch, seq) in the order of `inputs`; returns a tuple of
+            tensors in the order of `outputs`. Masks inside are clamped to -1e4, so float16 stays finite.
+        family: transformers' model_type.
+        max_length: most tokens that the model's positions allow.
+        lengths: ascending; for formats that fix the length of a file or of its signatures.
+        calibration: real batches of one row; only static precisions read them.
+        shape: how a format that can choose takes lengths; None leaves it to the converter.
+        tokenizer: the tokenizer.json that belongs to the model, if there is one.
+    """
+
+    graph: nn.Module
+    family: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    vocab_size: int
+    max_length: int
+    pad_id: int = 0
+    lengths: tuple[int, ...] = (32, 64, 128)
+    labels: tuple[str, ...] = ()
+    calibration: Sequence[Batch] = ()
+    tokenizer: Path | None = None
+    title: str = ""
+    shape: Shape | None = None

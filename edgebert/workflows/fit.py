@@ -1,0 +1,279 @@
+"""The main job, stage by stage: teacher, data, plan, compress, convert, verify, profile, report, bundle."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from edgebert.budget.changes import single_changes
+from edgebert.budget.choice import choose
+from edgebert.bundle import write_bundle
+from edgebert.converters import CONVERTERS, find_precision
+from edgebert.devices.machine import describe_environment
+from edgebert.distributed import is_main
+from edgebert.faults import faults_told
+from edgebert.files import link_tree, now, plain, slug, write_atomic
+from edgebert.measure.protocol import FIXED_LENGTH
+from edgebert.modeling.checkpoint import load_student, load_tokenizer
+from edgebert.report import write_report
+from edgebert.runs.store import Stage
+from edgebert.search.plan import make_plan
+from edgebert.tasks._multitask import MultiTask
+from edgebert.teachers.fitting import taught
+from edgebert.types import FitRequest, FitResult, MeasuredOn, Plan, Report, Twin
+from edgebert.workflows.attempts import next_attempt
+from edgebert.workflows.data import specs_by_head
+from edgebert.workflows.profiling import profile_on_stage, profile_stage
+from edgebert.workflows.recipe import recipe_text
+from edgebert.workflows.recipe_trials import choose_recipe, with_choice
+from edgebert.workflows.records import model_result, paddings
+from edgebert.workflows.request import RUNS, Fit, needs_bytes, pick_lengths, planned, resolve
+from edgebert.workflows.stages import (
+    compress_stage,
+    convert_stage,
+    teacher_stage,
+    tuned_task,
+    verify_stage,
+)
+from edgebert.workflows.target import Place
+
+GOLDEN_ROWS = 8  # of the test split, packed with the bundle
+
+
+def fit(
+    request: FitRequest, *, command: str = "", on_event: Callable[[dict[str, Any]], None] | None = None
+) -> FitResult:
+    """Runs every stage that is not done yet.
+
+    Raises:
+        EdgebertError: the request, the data or the teacher cannot be used (exit code 2).
+        BudgetError: no student shape fits the budget (exit code 1).
+    """
+    with faults_told(Path(request.run or RUNS)):
+        job = resolve(request, command, on_event)
+    try:
+        with faults_told(job.run.folder, needs_bytes(job)):
+            return _stages(job)
+    finally:
+        job.run.close()
+
+
+def _stages(job: Fit) -> FitResult:
+    teacher = teacher_stage(job)
+    job.dataset = taught(load_student(teacher.path), job.task, job.dataset, job.max_length)
+    plan = plan_stage(job, teacher)
+    choice = choose_recipe(job, plan, teacher)
+    job.run.log(event="recipe", recipe=recipe_text(choice.recipe))
+    plan = with_choice(plan, choice, n_candidates=job.request.candidates or job.level.candidates)
+    taken = [candidate for candidate in plan.candidates if candidate.taken]
+    models = {"teacher": teacher} | {one.name: compress_stage(job, one, teacher) for one in taken}
+    converted, verified = _files(job, models)
+    while further := next_attempt(job, plan, models, verified, choice.others):
+        plan = replace(plan, candidates=(*plan.candidates, further))
+        student = {further.name: compress_stage(job, further, teacher)}
+        models |= student
+        more_converted, more_verified = _files(job, student)
+        converted, verified = converted | more_converted, verified | more_verified
+    if not is_main():
+        raise SystemExit(0)  # the others were here to train
+    profiled = profile_stage(job, models, converted, verified, plan.length_p95)
+    there = profile_on_stage(job, models, converted, verified, plan.length_p95) if job.place else None
+    report = _report(job, plan, models, converted, verified, profiled, there, choice.table)
+    report = replace(report, twins=_twins(job))
+    return _finish(job, report, models)
+
+
+def _files(job: Fit, models: dict[str, Stage]) -> tuple[dict[str, Stage], dict[str, Stage]]:
+    """Each model in its formats, and what was proved of them."""
+    converted = {name: convert_stage(job, name, stage) for name, stage in models.items()}
+    return converted, {name: verify_stage(job, name, models[name], converted[name]) for name in models}
+
+
+def _twins(job: Fit) -> dict[str, Twin]:
+    """Each head of several fitted alone, in a run of its own beside this one."""
+    if not job.request.twins or not isinstance(job.task, MultiTask):
+        return {}
+    found = {}
+    options = {name: one.options() for name, one in job.task.heads}
+    rest = {key: value for key, value in job.request.params.items() if key.partition(".")[0] not in options}
+    for name, specs in specs_by_head(job.request.data, list(options)).items():
+        one = job.task.by_name[name]
+        own = {f"{one.name}.{key}": value for key, value in options[name].items()}
+        place = f"{job.run.folder}-{slug(name)}"
+        request = replace(job.request, task=one.name, data=specs, run=place, params=rest | own, twins=False)
+        report = fit(request, command=job.command, on_event=job.run.on_event).report
+        found[name] = _twin(report, planned(job.formats, job.precisions))
+    return found
+
+
+def _twin(report: Report, shipped: tuple[str, str]) -> Twin:
+    """What a twin would ship: its packaged file, or where nothing was, the one that was planned for."""
+    files = {f"{s.name}/{a.artifact.name}": a for s in report.students for a in s.artifacts}
+    first = next(name for name, a in files.items() if (a.artifact.format, a.artifact.precision) == shipped)
+    name = report.winner or first
+    return Twin(name, files[name].parity.score, files[name].artifact.size_bytes)
+
+
+def plan_stage(job: Fit, teacher: Stage) -> Plan:
+    tokenizer = load_tokenizer(teacher.path)
+    features = job.task.encode(job.dataset.splits["train"], tokenizer, job.dataset.labels, job.max_length)
+    lengths = [len(feature.input_ids) for feature in features]
+    job.lengths = pick_lengths(lengths, job.max_length)
+    shipped = planned(job.formats, job.precisions)
+    full = sum(length == job.max_length for length in lengths)
+    if job.task.cuts and full:
+        told = f"{full} of {len(lengths)} training rows fill the window of {job.max_length} tokens and may be cut there"
+        job.run.log(event="note", text=f"{told}; --max-length reads more")
+    plan = make_plan(
+        job.starts,
+        job.recipe,
+        job.device,
+        job.budget,
+        lengths,
+        precision=find_precision(*shipped),
+        runtime=CONVERTERS.get(shipped[0]).runtime,
+        format=shipped[0],
+        n_candidates=n_planned(job),
+        teacher=job.teacher_config,
+    )
+    if is_main():
+        write_atomic(job.run.folder / "plan.json", json.dumps(plain(plan), indent=1, ensure_ascii=False))
+    for candidate in plan.candidates:
+        if candidate.taken:
+            job.run.log(event="candidate", name=candidate.name, reason=candidate.reason)
+    return plan
+
+
+def n_planned(job: Fit) -> int:
+    """Candidates that the plan takes: those to be trained, or one of each start where trials will choose among them."""
+    wanted = job.request.candidates or job.level.candidates
+    competing = job.request.recipe is None and job.level.trials and len(job.starts) > 1
+    return max(wanted, len(job.starts)) if competing else wanted
+
+
+# ---------------------------------------------------------------- from stages to a report
+
+
+def _report(
+    job: Fit,
+    plan: Plan,
+    models: dict[str, Stage],
+    converted: dict[str, Stage],
+    verified: dict[str, Stage],
+    profiled: dict[str, Any],
+    there: dict[str, Any] | None,
+    trials: tuple[Mapping[str, Any], ...],
+) -> Report:
+    results = {
+        name: model_result(job, name, models[name], converted[name], verified[name], profiled, there or {}, plan)
+        for name in models
+    }
+    padding = tuple(paddings(results, n_fixed=min(FIXED_LENGTH, job.max_length)))
+    teacher, students = results.pop("teacher"), tuple(results.values())
+    winner, verdict, failures = choose(teacher, students, job.budget, job.device, plan.length_p95)
+    return Report(
+        run=job.run.folder.name,
+        command=job.command,
+        device=job.device,
+        task=job.task.name,
+        data=job.dataset.source,
+        n_rows={split: len(rows) for split, rows in job.dataset.splits.items()},
+        teacher=teacher,
+        students=students,
+        plan=replace(plan, notes=(*plan.notes, *job.notes)),
+        winner=f"{winner[0].name}/{winner[1].artifact.name}" if winner else None,
+        verdict=verdict,
+        failures=tuple(failures),
+        environment={
+            **describe_environment(),
+            "seed": job.request.seed,
+            "effort": job.request.effort,
+            "recipe": recipe_text(next(one.recipe for one in plan.candidates if one.taken)),
+            "teacher": {"name": job.source.name, "origin": job.source.origin, "sha256": job.source.sha256}
+            | {"licence": job.source.licence},
+            "seconds": {stage.path.name: stage.seconds for stage in job.run.stages},
+        },
+        created=now(),
+        measured_on=_measured_on(job.place, there) if job.place and there else None,
+        padding=padding,
+        notes=tuple(profiled["notes"]),
+        recipe_trials=trials,
+        changes=() if winner else single_changes(teacher, students, plan, job.budget, job.device),
+    )
+
+
+def _measured_on(place: Place, there: dict[str, Any]) -> MeasuredOn:
+    notes = (*place.notes, *there["notes"])
+    return MeasuredOn(place.on, there["called"], place.is_device, notes, there["facts"])
+
+
+def _finish(job: Fit, report: Report, models: dict[str, Stage]) -> FitResult:
+    keep_rejected(job.run.folder, report)
+    bundle = _bundle(job, report, models)
+    write_report(report, job.run.folder / "report")  # after the bundle, which it calls packaged
+    job.run.write_manifest(
+        created=report.created,
+        command=job.command,
+        request=job.request,
+        environment=report.environment,
+        data=job.dataset.source,
+        winner=report.winner,
+        verdict=report.verdict,
+        failures=report.failures,
+    )
+    job.run.log(event="finish", winner=report.winner, failures=report.failures)
+    rejected = any(result.parity.failures for student in report.students for result in student.artifacts)
+    return FitResult(job.run.folder, report, bundle, 1 if rejected or report.winner is None else 0)
+
+
+def keep_rejected(run: Path, report: Report) -> None:
+    """Puts every file that failed parity aside under rejected/, with the reason."""
+    folder = run / "rejected"
+    shutil.rmtree(folder, ignore_errors=True)
+    for student in report.students:
+        for result in student.artifacts:
+            if result.parity.failures:
+                place = folder / f"{student.name}-{result.artifact.name}"
+                place.mkdir(parents=True)
+                link_tree(result.artifact.path, place / result.artifact.path.name)
+                write_atomic(place / "reason.txt", "\n".join(result.parity.failures) + "\n")
+
+
+def _bundle(job: Fit, report: Report, models: dict[str, Stage]) -> Path | None:
+    folder = job.run.folder / "bundle"
+    if report.winner is None:
+        if folder.exists():  # of an earlier request in this run: it must not pass for this one's
+            shutil.rmtree(folder)
+        return None
+    name, artifact_name = report.winner.split("/")
+    student = next(student for student in report.students if student.name == name)
+    result = next(result for result in student.artifacts if result.artifact.name == artifact_name)
+    return write_bundle(
+        folder,
+        artifact=result.artifact,
+        student=models[name].path,
+        task=tuned_task(job, models[name]),
+        labels=job.dataset.labels,
+        golden=job.dataset.splits["test"][:GOLDEN_ROWS],
+        max_length=job.max_length,
+        facts={
+            "created": report.created,
+            "device": job.device.name,
+            "teacher": report.environment["teacher"],
+            "data": job.dataset.source,
+            "recipe": recipe_text(student.candidate.recipe) if student.candidate else "",
+            "student": name,
+            "score": result.parity.score,
+            "teacher_score": report.teacher.test,
+            "parity": result.parity,
+            "latencies": result.latencies,
+            "padding": [one for one in report.padding if one.file == report.winner],
+            "measured_on": report.measured_on,
+            "footprint": result.footprint,
+            "versions": report.environment["versions"],
+        },
+    )

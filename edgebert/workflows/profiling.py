@@ -1,0 +1,245 @@
+"""The stages that measure files: on this machine, and where `--on` leads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from edgebert.converters import CONVERTERS
+from edgebert.devices.machine import MachineUse, UseMeter, describe_hardware, usable_cores
+from edgebert.devices.profiles import HERE
+from edgebert.errors import EdgebertError
+from edgebert.files import plain, sha256_file
+from edgebert.measure.artifacts import Subject
+from edgebert.measure.figures import Measured, as_footprint, as_latency, measured
+from edgebert.measure.inputs import Inputs, at_length, own_lengths_of
+from edgebert.measure.measure import Gathered, Request, on_target
+from edgebert.measure.protocol import FIXED_LENGTH, MIN_RUNS
+from edgebert.measure.targets import TARGETS, File
+from edgebert.measure.targets import Job as MeasuringJob
+from edgebert.modeling.checkpoint import TOKENIZER, load_tokenizer
+from edgebert.runs.store import Stage
+from edgebert.types import Artifact, Feature, Footprint, Latency
+from edgebert.workflows.records import artifacts_of
+from edgebert.workflows.request import Fit, data_key
+from edgebert.workflows.target import Place
+
+TORCH = "teacher/torch"
+SECONDS_HERE = 0.3  # of a file's runs at one length and number of threads, once it has those that the protocol asks for
+TIMEOUT_S = 3600.0  # of all of them together: only what hangs takes as long
+
+
+class _Incomplete(Exception):
+    """Not everything was measured, so that the stage must not pass for done."""
+
+
+def _kept(job: Fit, name: str, keys: Mapping[str, Any], make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """What was measured: kept as a stage when nothing is missing, so that else the same command measures again."""
+    told: dict[str, Any] = {}
+
+    def fill(folder: Path) -> dict[str, Any]:
+        told.update(plain(make()))
+        if told["missing"]:
+            raise _Incomplete
+        return told
+
+    try:
+        return dict(job.run.stage(name, keys, fill, version=2).result)
+    except _Incomplete:
+        return told
+
+
+def sound_files(converted: dict[str, Stage], verified: dict[str, Stage]) -> dict[str, tuple[str, Artifact]]:
+    """Every file that passed verification, by the name of its model and its own: "L3/onnx-int8"."""
+    return {
+        f"{name}/{artifact.name}": (name, artifact)
+        for name, stage in converted.items()
+        for artifact in artifacts_of(stage)
+        if not verified[name].result[artifact.name]["parity"]["failures"]
+    }
+
+
+def profile_stage(
+    job: Fit, models: dict[str, Stage], converted: dict[str, Stage], verified: dict[str, Stage], n_budget: int
+) -> dict[str, Any]:
+    """The teacher in torch and every sound file, measured by the target `here` as `edgebert profile --on here` does: at
+    the length that the budget is about, at the rows' own lengths and at 128 tokens, on one thread and on all cores. All
+    take turns, each with the inputs that its own tokenizer makes of the rows."""
+    files = {TORCH: ("teacher", "torch", models["teacher"].path)} | {
+        key: (name, artifact.format, artifact.path)
+        for key, (name, artifact) in sound_files(converted, verified).items()
+        if CONVERTERS.get(artifact.format).is_timed()
+    }
+
+    def make() -> dict[str, Any]:
+        inputs = {name: _inputs_here(job, models[name], n_budget) for name in {name for name, _, _ in files.values()}}
+        asked = [(File(key, format, path, chosen.rows, threads, format != "torch"), chosen)
+                 for threads in sorted({1, usable_cores()})
+                 for key, (name, format, path) in files.items() for chosen in inputs[name]]  # fmt: skip
+        meter = UseMeter()
+        found = _measure_here(job, asked)
+        return _told_here(job, found, meter.use())
+
+    keys = {
+        "converted": {name: stage.key for name, stage in converted.items()},
+        "sound": sorted(files),
+        "lengths": (n_budget, FIXED_LENGTH, job.max_length),
+        "hardware": describe_hardware(),
+        "seconds": SECONDS_HERE,
+    }
+    return _kept(job, "profile", keys, make)
+
+
+def _inputs_here(job: Fit, model: Stage, n_budget: int) -> list[Inputs]:
+    """The first is the one of which the peak memory is told: at the budget's length."""
+    own, budget, *more = _target_inputs(job, model, n_budget)
+    return [budget, own, *more]
+
+
+def _measure_here(job: Fit, asked: list[tuple[File, Inputs]]) -> list[Measured]:
+    settings = MeasuringJob(
+        files=tuple(file for file, _ in asked),
+        inputs=(),
+        min_runs=MIN_RUNS,
+        max_seconds=SECONDS_HERE,
+        timeout_s=TIMEOUT_S,
+        n_outputs=0,
+        instructions=False,
+    )
+    threads = sorted({file.threads for file, _ in asked})
+    names = {file.name for file, _ in asked}
+    job.run.log(
+        event="timing",
+        files=len(names),
+        threads=" and ".join(map(str, threads)),
+        lengths=f"{len(asked) // len(names) // len(threads)} kinds of lengths",
+    )
+    outcome = TARGETS.get("here").measure("", settings, job.run.log)
+    return [
+        measured(file, found, outcome, "here", settings, inputs)
+        for (file, inputs), found in zip(asked, outcome.found, strict=True)
+    ]
+
+
+def _told_here(job: Fit, found: list[Measured], use: MachineUse) -> dict[str, Any]:
+    latencies: dict[str, list[Latency]] = {}
+    footprints: dict[str, Footprint] = {}
+    notes = []
+    if use.is_shared:
+        notes.append(
+            f"this machine was shared while it was measured ({use}): its times are too long, those of slow models the "
+            "most, so that speed-ups look too large"
+        )
+    for one in found:
+        if one.n_runs >= MIN_RUNS:
+            latencies.setdefault(one.file, []).append(replace(as_latency(one, HERE), called=""))
+        if cost := as_footprint(one):
+            footprints.setdefault(one.file, cost)
+        if one.failure:
+            notes.append(f"{one.file} on this machine, {one.threads} thread(s): {one.failure}")
+    notes = list(dict.fromkeys(notes))
+    for note in notes:
+        job.run.log(event="note", text=note)
+    missing = any(one.failure for one in found)
+    return {"latencies": latencies, "footprints": footprints, "notes": notes, "missing": missing}
+
+
+# ---------------------------------------------------------------- on a target
+
+MAX_SECONDS = 10.0  # of a file's timed runs on a target, after the first that the protocol asks for
+
+
+def profile_on_stage(
+    job: Fit, models: dict[str, Stage], converted: dict[str, Stage], verified: dict[str, Stage], n_budget: int
+) -> dict[str, Any]:
+    """The sound files that the place can run, measured there: at the rows' own lengths, at the length that the budget
+    is about, and at 128. Files that read the same pieces take turns.
+
+    What was measured is returned whatever happens there; only when nothing is missing it is kept as a stage of this run,
+    so that the same command measures again when a device went away, and another run does so in any case.
+    """
+    place = job.place
+    assert place is not None, "there is a place to measure on"
+    sound = {
+        key: (name, artifact)
+        for key, (name, artifact) in sound_files(converted, verified).items()
+        if artifact.format in place.formats
+    }
+    settings = Request((), (place.on,), threads=job.device.threads, max_seconds=MAX_SECONDS)
+
+    def make() -> dict[str, Any]:
+        gathered, failure = Gathered(), ""
+        try:
+            for names in by_tokenizer(models, sound):
+                group = [Subject(File(key, sound[key][1].format, sound[key][1].path), None) for key in names]
+                inputs = _target_inputs(job, models[sound[names[0]][0]], n_budget)
+                on_target(settings, place.on, place.target, group, inputs, gathered, job.run.log)
+        except EdgebertError as error:
+            failure = f"{place.on}: {error.what}"
+        return _told(job, place, gathered, failure)
+
+    keys = {
+        "run": job.run.folder.name,
+        "files": {key: artifact.sha256 for key, (_, artifact) in sound.items()},
+        "rows": data_key(job),
+        "lengths": (n_budget, FIXED_LENGTH, job.max_length),
+        "place": (place.on, place.called, place.is_device, job.device.name),
+        "settings": settings,
+    }
+    return _kept(job, "profile-on", keys, make)
+
+
+def by_tokenizer(models: dict[str, Stage], sound: Mapping[str, tuple[str, Artifact]]) -> list[list[str]]:
+    """Files that read the same pieces can take turns on the same inputs."""
+    groups: dict[str, list[str]] = {}
+    for key, (name, _) in sound.items():
+        groups.setdefault(sha256_file(models[name].path / TOKENIZER), []).append(key)
+    return list(groups.values())
+
+
+def _test_features(job: Fit, model: Stage) -> list[Feature]:
+    tokenizer = load_tokenizer(model.path)
+    return job.task.encode(job.dataset.splits["test"], tokenizer, job.dataset.labels, job.max_length)
+
+
+def _target_inputs(job: Fit, model: Stage, n_budget: int) -> list[Inputs]:
+    """The first is the one whose outputs are held against a run here."""
+    features = _test_features(job, model)
+    lengths = dict.fromkeys((n_budget, min(FIXED_LENGTH, job.max_length)))
+    return [own_lengths_of(features, "the test rows"), *(at_length(features, n, "the test rows") for n in lengths)]
+
+
+def _told(job: Fit, place: Place, gathered: Gathered, failure: str) -> dict[str, Any]:
+    """Latencies of each file, and what the user is told. A file that was cut short before it had the runs that the
+    protocol asks for has none."""
+    latencies: dict[str, list[Latency]] = {}
+    footprints: dict[str, Footprint] = {}
+    notes = [*gathered.notes, *([failure] if failure else [])]
+    for one in gathered.results:
+        if one.n_runs >= MIN_RUNS:
+            here = HERE if place.target.name == "here" else one.device
+            latencies.setdefault(one.file, []).append(as_latency(one, job.device.name if place.is_device else here))
+        if place.is_device and one.how == "measured" and (found := as_footprint(one, one.device)):
+            footprints.setdefault(one.file, found)
+        if one.failure:
+            notes.append(f"{one.file} on {place.on}: {one.failure}")
+        if one.equal_predictions is not None and one.equal_predictions < 1:
+            notes.append(f"{one.file} on {place.on}: {100 * one.equal_predictions:.2f} % of predictions are as here")
+    missing = bool(failure) or any(one.failure for one in gathered.results)
+    called = next((one.device for one in gathered.results), place.called)
+    if any(one.how == "emulated" for one in gathered.results):
+        notes.append(f"{place.on} is emulated: its times say nothing of a device, and the predictions judge")
+    if missing:
+        notes.append("what was not measured there is predicted; the same command measures again")
+    notes = list(dict.fromkeys(notes))
+    for note in notes:
+        job.run.log(event="note", text=note)
+    facts = {name: value for name, value in gathered.facts.get(place.on, {}).items() if name in FACTS}
+    return {
+        "latencies": latencies, "footprints": footprints, "notes": notes, "missing": missing, "called": called, "facts": facts,
+    }  # fmt: skip
+
+
+FACTS = ("processor", "system", "clock_mhz", "temperature_c")  # of a target, that a report tells

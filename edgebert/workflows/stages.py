@@ -1,0 +1,318 @@
+"""The stages that make files: each resolves its inputs to a key and hands the run a function that fills a folder."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from edgebert.converters import CALIBRATION_ROWS, CONVERTERS, find_precision
+from edgebert.cost.analytic import count_parameters
+from edgebert.files import plain
+from edgebert.methods import METHODS
+from edgebert.modeling.checkpoint import (
+    TOKENIZER,
+    copy_student,
+    give_head,
+    load_model,
+    load_student,
+    n_parameters,
+    save_checkpoint,
+)
+from edgebert.modeling.graph import TorchSession, make_source
+from edgebert.modeling.operators import embedding_width
+from edgebert.modeling.rebuild import auto_model_of
+from edgebert.runs.store import Stage
+from edgebert.runtime.batching import run_features
+from edgebert.runtime.session import Source
+from edgebert.search.starts import Start
+from edgebert.tasks import Task
+from edgebert.teachers.fitting import fit_teacher, new_head
+from edgebert.training.answers import StoredAnswers
+from edgebert.training.context import Workshop
+from edgebert.training.probe import fit_head
+from edgebert.training.run import judge, pad_id
+from edgebert.types import Artifact, Candidate, Outputs, Recipe, Student, TrainSettings
+from edgebert.verify.contents import file_failures
+from edgebert.verify.edges import edge_batches
+from edgebert.verify.parity import (
+    TOLERANCES,
+    compare_task,
+    failures_otherwise,
+    for_task,
+    make_reference,
+    row_batches,
+    share_decided,
+    unbatched,
+)
+from edgebert.workflows.answers import answers_stage
+from edgebert.workflows.recipe import answer_kinds
+from edgebert.workflows.records import artifacts_of
+from edgebert.workflows.request import Fit, data_key, teacher_train_settings, train_settings
+from edgebert.workflows.starts import alignment, task_tokenizer
+from edgebert.workflows.variants import TRIAL_ROWS, Judge, choose_trial
+
+THREE_LAYERS = 5_600_000  # parameters of MiniLM's, without the word table
+MOST_PASSES = 2.5  # times those of --effort
+
+
+def teacher_stage(job: Fit) -> Stage:
+    """The teacher with the task's head, fine-tuned where its own does not fit."""
+    settings = teacher_train_settings(job)
+    inputs = {
+        "checkpoint": job.source.key,
+        "data": data_key(job),
+        "task": (job.task.name, job.task.options()),
+        "settings": settings,
+    }
+
+    def make(folder: Path) -> dict[str, Any]:
+        return fit_teacher(
+            job.source,
+            job.dataset,
+            job.task,
+            settings,
+            folder,
+            allow_pickle=job.request.allow_pickle,
+            log=job.run.log,
+        )
+
+    return job.run.stage("teacher", inputs, make, resumable=True, version=2)
+
+
+@dataclass(frozen=True)
+class RecipeRun:
+    """A candidate's recipe on its way to a student: what it reads and how long it trains."""
+
+    job: Fit
+    teacher: Stage
+    start: Start
+    calls: tuple[tuple[str, dict[str, Any]], ...]
+    settings: TrainSettings
+    text_epochs: float  # passes over labelled and unlabelled rows together
+    stored: Mapping[str, Stage]  # method -> the teacher's answers that it learns
+
+    @classmethod
+    def of(cls, job: Fit, candidate: Candidate, teacher: Stage, *, visits: int = 0) -> RecipeRun:
+        """Trained as long as --effort or --epochs says, or for as many rows as `visits`, repetitions included."""
+        start, times, recipe = job.start_of(candidate), candidate.epochs_factor, candidate.recipe
+        trained = trained_config(start.config, recipe)
+        n_rows, n_texts = len(job.dataset.splits["train"]), len(job.unlabelled.rows)
+        epochs = job.request.epochs or job.level.epochs(job.level.visits, n_rows)
+        text_epochs = job.request.epochs or job.level.text_epochs(n_rows, n_texts)
+        if not (visits or job.request.epochs):
+            times *= passes_of_light(trained)
+        if visits:
+            epochs, text_epochs = min(epochs, visits / n_rows), min(text_epochs, visits / (n_rows + n_texts))
+        settings = train_settings(job, epochs=times * epochs, width=int(trained.hidden_size))
+        calls = tuple((call.method, METHODS.get(call.method).read_params(call.params)) for call in recipe.calls)
+        stored = {name: answers_stage(job, kind, teacher) for name, kind in answer_kinds(recipe).items()}
+        return cls(job, teacher, start, calls, settings, times * text_epochs, stored)
+
+    @property
+    def inputs(self) -> dict[str, Any]:
+        """What the student follows from."""
+        job = self.job
+        found = {"teacher": self.teacher.key, "recipe": self.calls, "settings": self.settings}
+        found |= {"task": job.task.options(), "answers": {name: stage.key for name, stage in self.stored.items()}}
+        if self.start.source:
+            found["student"] = self.start.source.key
+        if job.unlabelled.rows:
+            found["unlabelled"] = (job.unlabelled.sha256, self.text_epochs)
+        return found
+
+    def student(self, work: Path, log: Callable[..., None], *, scores_epochs: bool = True) -> Student:
+        """The recipe's methods applied, in order, to a copy of the teacher or of the checkpoint that it starts from;
+        going on from `work` after a kill."""
+        job, splits = self.job, self.job.dataset.splits
+        torch.manual_seed(self.settings.seed)
+        source = load_student(self.teacher.path)
+        student = _starting_student(job, self.start, source)
+        new = self.start.source is not None
+        for name, params in self.calls:
+            if new and METHODS.get(name).stage == "train":
+                fit_head(student, job.task, job.dataset.labels, splits["train"], self.settings)
+                new = False
+            workshop = Workshop(
+                source.model, job.task, job.dataset.labels, splits["train"], splits["dev"], self.settings,
+                work, job.unlabelled.rows, source.tokenizer, log,
+                StoredAnswers(self.stored[name].path) if name in self.stored else None, scores_epochs, self.text_epochs,
+            )  # fmt: skip
+            student = METHODS.get(name).apply(student, workshop, **params)
+        for stage in {stage.key: stage for stage in self.stored.values()}.values():
+            student.notes += tuple(stage.result["notes"])
+        return student
+
+
+def compress_stage(job: Fit, candidate: Candidate, teacher: Stage) -> Stage:
+    """A student, by its candidate's recipe."""
+    run = RecipeRun.of(job, candidate, teacher)
+
+    def make(folder: Path) -> dict[str, Any]:
+        student = run.student(folder / "work", job.run.log)
+        save_checkpoint(folder, student, run.start.source.folder if run.start.source else teacher.path)
+        facts = {"n_parameters": n_parameters(student.model), "notes": student.notes}
+        return plain({**judge(student, job.task, job.dataset, run.settings.max_length), **facts})
+
+    return job.run.stage(f"compress-{candidate.name}", run.inputs, make, resumable=True)
+
+
+def passes_of_light(config: Any) -> float:
+    """How many times the passes that --effort gives a student makes, by its parameters without the word table: a light one
+    has more to gain from them, and makes them in the time of three layers of width 384.
+
+    One layer of all-MiniLM-L6-v2, taught banking77 by a BERT-base teacher (one seed): 91.2 % of the development rows after
+    30,000 rows, 92.6 % after 60,000.
+    """
+    n_parameters = count_parameters(config, auto_model_of(config)) - config.vocab_size * embedding_width(config)
+    return min(MOST_PASSES, max(1.0, THREE_LAYERS / max(1, n_parameters)))
+
+
+def trained_config(config: Any, recipe: Recipe) -> Any:
+    """Of the student that the recipe trains; of what builds another while it trains, that which it is given."""
+    config = copy.deepcopy(config)
+    for call in recipe.calls:
+        method = METHODS.get(call.method)
+        if method.stage != "train":
+            config = method.reshape(config, **method.read_params(call.params))
+    return config
+
+
+def _starting_student(job: Fit, start: Start, teacher: Student) -> Student:
+    """What the recipe begins with: a copy of the teacher, or a checkpoint of its own with a new head."""
+    settings = job.task.model_settings(job.dataset.labels)
+    if start.source is None:
+        return give_head(copy_student(teacher.model, teacher.tokenizer), settings)
+    labels, allow_pickle = job.dataset.labels, job.request.allow_pickle
+    auto_model, of_head = new_head(start.source.folder, job.task, labels)
+    model, _ = load_model(start.source.folder, auto_model, labels, settings=of_head, allow_pickle=allow_pickle)
+    ids, why = alignment(start.source, job.source, job.dataset, job.task)
+    tokenizer = task_tokenizer(start.source.folder, job.task)
+    return give_head(
+        Student(model, tokenizer, ids, own_tokenizer=bool(why), notes=(f"from {start.source.name}",)), settings
+    )
+
+
+def tuned_task(job: Fit, model: Stage) -> Task:
+    """The task with what was chosen for this model on the development rows."""
+    return job.task.configured(model.result["task"])
+
+
+def convert_stage(job: Fit, name: str, model: Stage) -> Stage:
+    """The formats in float32 and in each reduced precision, the variant chosen by the metric.
+
+    The teacher is the yardstick on this machine and never ships: it is converted to ONNX only.
+    """
+    formats = ("onnx",) if name == "teacher" else job.formats
+    precisions = ("int8",) if name == "teacher" else job.precisions
+
+    def make(folder: Path) -> list[dict[str, Any]]:
+        student, task = load_student(model.path), tuned_task(job, model)
+        rows = job.dataset.splits["dev"][:TRIAL_ROWS]
+        features = job.task.encode(rows, student.tokenizer, job.dataset.labels, job.max_length)
+        source = _source(job, student, model.path)
+        batches = row_batches(features, source.pad_id)
+        reference = for_task(make_reference(TorchSession(student.model), batches, {}, job.dataset.labels), task)
+        made = []
+
+        def judge_of(kind: str) -> Judge:
+            return Judge(
+                predict=lambda session: [session.run(batch) for batch in batches],
+                score=lambda found: task.score(rows, decoded(found), "dev").value,
+                same=lambda found, _: share_decided(reference, found, kind),
+            )
+
+        def decoded(found: list[Outputs]) -> list[Any]:
+            return task.decode(rows, features, unbatched(found, features), job.dataset.labels)
+
+        for format in formats:
+            converter = CONVERTERS.get(format)
+            place = folder / format / "fp32"
+            place.mkdir(parents=True)
+            exported = converter.export(source, place)
+            made.append(_describe(exported, folder))
+            for precision in (p for p in precisions if p in converter.precisions):
+                chosen, table = choose_trial(
+                    converter, source, exported, precision, folder,
+                    judge=judge_of(converter.precisions[precision].kind), log=job.run.log,
+                )  # fmt: skip
+                made.append(_describe(chosen, folder) | {"trials": table})
+        return made
+
+    inputs = {
+        "model": model.key,
+        "formats": formats,
+        "precisions": precisions,
+        "trials": {name: {p: c.trials for p, c in CONVERTERS.get(name).precisions.items()} for name in formats},
+        "rows": (TRIAL_ROWS, CALIBRATION_ROWS),
+        "lengths": job.lengths,
+    }
+    return job.run.stage(f"convert-{name}", inputs, make, version=7)
+
+
+def _source(job: Fit, student: Student, folder: Path) -> Source:
+    """The student as converters take it, with training rows to calibrate on."""
+    rows = job.dataset.splits["train"][:CALIBRATION_ROWS]
+    features = job.task.encode(rows, student.tokenizer, job.dataset.labels, job.max_length)
+    return make_source(
+        student.model,
+        lengths=job.lengths,
+        labels=job.dataset.labels,
+        calibration=row_batches(features, pad_id(student)),
+        tokenizer=folder / TOKENIZER,
+        title=f"edgebert {job.task.name}, {job.dataset.source.name}",
+    )
+
+
+def _describe(artifact: Artifact, folder: Path) -> dict[str, Any]:
+    return plain(replace(artifact, path=artifact.path.relative_to(folder)))
+
+
+def verify_stage(job: Fit, name: str, model: Stage, converted: Stage) -> Stage:
+    """Every file run on the test rows and on edge rows and held against the model in torch; its own score on the
+    development rows; and what of it leaves the accelerator."""
+
+    def make(folder: Path) -> dict[str, Any]:
+        student, task = load_student(model.path), tuned_task(job, model)
+        rows = job.dataset.splits["test"]
+        features = job.task.encode(rows, student.tokenizer, job.dataset.labels, job.max_length)
+        pad = pad_id(student)
+        edges = edge_batches(student.model.config.vocab_size, job.max_length, pad, student.tokenizer)
+        reference = make_reference(
+            TorchSession(student.model), row_batches(features, pad), edges, tuple(job.dataset.labels)
+        )
+        dev = job.dataset.splits["dev"]
+        dev_features = job.task.encode(dev, student.tokenizer, job.dataset.labels, job.max_length)
+        results: dict[str, Any] = {}
+        origins: dict[str, Artifact] = {}
+        for artifact in artifacts_of(converted):  # of each format, float32 first
+            converter = CONVERTERS.get(artifact.format)
+            session = converter.open(artifact.path, 0)
+            kind = find_precision(artifact.format, artifact.precision).kind
+            parity = compare_task(session, reference, kind, task, rows, features, "test")
+            origin = origins.setdefault(artifact.format, artifact)
+            failures = [
+                *parity.failures,
+                *failures_otherwise(converter, artifact, reference, kind),
+                *file_failures(converter, artifact, origin, reference.tables),
+            ]
+            if origin is not artifact and results[origin.name]["parity"].failures:  # a mistake that looser limits pass
+                failures.append("the float32 file that it was made from was rejected")
+            parity = replace(parity, failures=tuple(failures))
+            outputs = run_features(session, dev_features, pad_id=pad)
+            predictions = task.decode(dev, dev_features, outputs, job.dataset.labels)
+            results[artifact.name] = {
+                "parity": parity,
+                "dev": task.score(dev, predictions, "dev"),
+                "leaves_accelerator": dict(converter.leaves_accelerator(artifact.path)),
+            }
+            outcome = "rejected" if parity.failures else "passed"
+            job.run.log(event="parity", model=name, artifact=artifact.name, outcome=outcome, failures=parity.failures)
+        return plain(results)
+
+    inputs = {"model": model.key, "converted": converted.key, "data": data_key(job), "tolerances": plain(TOLERANCES)}
+    return job.run.stage(f"verify-{name}", inputs, make, version=5)

@@ -1,0 +1,114 @@
+"""Which variant of a precision is kept: each is written and scored; the first of those that score alike is taken.
+
+No time decides. A time on this machine says little of a device, and its noise would make another file of the same seed;
+a converter declares its variants in the order of preference instead, the fastest first.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from edgebert.converters import Converter, Trial
+from edgebert.runtime.session import Session, Source
+from edgebert.types import Artifact
+from edgebert.verify.parity import TOLERANCES
+
+TRIAL_ROWS = 300  # on which the variants of a precision are compared
+# Of a score from 0 to 1: variants nearer than this to the best are equal, the first declared wins. A variant that scores
+# above the float file does so by chance, so its score counts as the float file's.
+SCORE_TIE = 0.0025
+# A variant keeps the predictions if this many more of them are equal than parity will ask for, on rows of its own.
+ROOM = 0.01
+
+
+@dataclass(frozen=True)
+class Judge:
+    """What variants are chosen by.
+
+    Attributes:
+        predict: of an opened file, on the rows of the trial.
+        score: of predictions, 0 to 1.
+        same: the share, 0 to 1, of a file's predictions (first) that are those of the float file (second).
+    """
+
+    predict: Callable[[Session], Any]
+    score: Callable[[Any], float]
+    same: Callable[[Any, Any], float]
+
+
+@dataclass(frozen=True)
+class _Tried:
+    trial: Trial
+    artifact: Artifact
+    score: float | None = None
+    same: float | None = None
+
+
+def choose_trial(
+    converter: Converter,
+    source: Source,
+    exported: Artifact,
+    precision: str,
+    folder: Path,
+    *,
+    judge: Judge,
+    log: Callable[..., None],
+) -> tuple[Artifact, list[dict[str, Any]]]:
+    """Writes every variant of a precision and keeps one at folder/FORMAT/PRECISION.
+
+    Of the variants that keep the float file's predictions, or the one that keeps most of them where none does, the best
+    score, but none above the float file's, wins; of variants within SCORE_TIE of it, the first declared. Spare variants
+    are written only where no other keeps the predictions. A single variant is written and not scored: verification does
+    that. Sessions have one thread, so that no score depends on how sums are split.
+
+    Returns:
+        The file, and a table of what was tried.
+    """
+    declared = converter.precisions[precision]
+    work = folder / "work" / f"{converter.name}-{precision}"
+    enough = min(1.0, TOLERANCES[declared.kind].equal_predictions + ROOM)
+    aim = judge.predict(converter.open(exported.path, 1)) if len(declared.trials) > 1 else None
+
+    def attempt(spare: bool) -> list[_Tried]:
+        made = []
+        for trial in (one for one in declared.trials if one.spare == spare):
+            log(event="trial", name=f"{converter.name} {precision} {trial.name}")
+            place = work / trial.name
+            place.mkdir(parents=True)
+            one = _Tried(trial, converter.reduce(source, exported, precision, trial, place))
+            if aim is not None:
+                found = judge.predict(converter.open(one.artifact.path, 1))
+                one = replace(one, score=round(judge.score(found), 5), same=round(judge.same(found, aim), 5))
+            made.append(one)
+        return made
+
+    tried = attempt(spare=False)
+    if not any(_keeps(one, enough) for one in tried):
+        tried += attempt(spare=True)
+    best = _best(tried, enough, judge.score(aim) if aim is not None else 0.0)
+    place = folder / converter.name / precision
+    place.mkdir(parents=True)
+    target = place / best.artifact.path.name
+    shutil.move(best.artifact.path, target)
+    table = [
+        {"trial": one.trial.name, "dev_score": one.score, "equal": one.same,
+         "bytes": one.artifact.size_bytes, "chosen": one is best}
+        for one in tried
+    ]  # fmt: skip
+    shutil.rmtree(work)
+    return replace(best.artifact, path=target), table
+
+
+def _keeps(one: _Tried, enough: float) -> bool:
+    return one.same is None or one.same >= enough
+
+
+def _best(tried: Sequence[_Tried], enough: float, aim: float) -> _Tried:
+    most = max(one.same or 0.0 for one in tried)
+    sound = [one for one in tried if _keeps(one, min(enough, most))]
+    least = min(max(one.score or 0.0 for one in sound), aim) - SCORE_TIE
+    return next(one for one in sound if (one.score or 0.0) >= least)
