@@ -30,7 +30,7 @@ from edgebert.methods import METHODS
 from edgebert.modeling.checkpoint import load_student
 from edgebert.runs.store import Stage
 from edgebert.runtime.batching import run_features
-from edgebert.teachers.fitting import taught
+from edgebert.teachers.fitting import with_teacher_labels
 from edgebert.training.run import evaluate, pad_id
 from edgebert.types import Budget, Candidate, FitRequest, MethodCall, Recipe
 from edgebert.workflows.fit import plan_stage
@@ -67,7 +67,7 @@ def open_job(corpus: str, rows: str, runs: Path) -> tuple[Fit, Stage]:
             splits[split] = tuple(random.Random(0).sample(list(splits[split]), min(n, len(splits[split]))))
     job.dataset = replace(job.dataset, splits=splits)
     teacher = teacher_stage(job)
-    job.dataset = taught(load_student(teacher.path), job.task, job.dataset, job.max_length)
+    job.dataset = with_teacher_labels(load_student(teacher.path), job.task, job.dataset, job.max_length)
     return job, teacher
 
 

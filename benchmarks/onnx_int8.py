@@ -30,7 +30,7 @@ from edgebert.modeling.graph import TorchSession, make_source
 from edgebert.runtime.batching import run_features
 from edgebert.runtime.session import Runner
 from edgebert.tasks import find_task
-from edgebert.workflows.variants import Judge, choose_trial
+from edgebert.workflows.variants import Judge, choose_variant
 
 HERE = Path(__file__).parent
 DEFAULT = HERE.parent / "runs" / "ner-atis-pixel6" / "stages"
@@ -95,7 +95,7 @@ def convert(world: World, work: Path) -> tuple[Path, Path, str, dict[str, float]
     exported = converter.export(source, work)
     seconds = time.perf_counter() - started
     judge = Judge(predict=world.predict, score=world.score_of, same=world.share_equal)
-    chosen, table = choose_trial(converter, source, exported, "int8", work, judge=judge, log=lambda **_: None)
+    chosen, table = choose_variant(converter, source, exported, "int8", work, judge=judge, log=lambda **_: None)
     trial = next(row["trial"] for row in table if row["chosen"])
     return exported.path, chosen.path, trial, {"seconds": seconds}
 

@@ -25,7 +25,7 @@ CALIBRATION_ROWS = 64  # real rows that static precisions are calibrated on
 
 
 @dataclass(frozen=True)
-class Trial:
+class QuantizationVariant:
     """One recipe of a reduced precision that a converter may try: a name and the options that make it.
 
     Attributes:
@@ -42,7 +42,7 @@ class Precision:
     """A reduced precision that a converter writes.
 
     Attributes:
-        trials: what to choose from by the task's metric; of those that score alike the first is taken, so the one that is
+        variants: what to choose from by the task's metric; of those that score alike the first is taken, so the one that is
             preferred, for its speed or its portability, stands first.
         calibrated: it needs `Source.calibration`.
         kind: row of the tolerance table (`edgebert.verify.tolerances.TOLERANCES`).
@@ -51,7 +51,7 @@ class Precision:
     """
 
     title: str
-    trials: Sequence[Trial] = (Trial("default"),)
+    variants: Sequence[QuantizationVariant] = (QuantizationVariant("default"),)
     calibrated: bool = False
     kind: str = "int8"
     compute: str = "int8"
@@ -99,7 +99,7 @@ class Converter:
         runtime: module that runs the file here.
         export: (source, folder) -> Artifact in float32. Raises EdgebertError when the family cannot be expressed.
         precisions: reduced precisions by name.
-        reduce: (source, float artifact, precision, trial, folder) -> Artifact.
+        reduce: (source, float artifact, precision, variant, folder) -> Artifact.
         open: (path, threads) -> Session; threads 0 means all cores.
         open_otherwise: ways in which devices run a file with other kernels, by what they are called in a message: a file
             must pass parity with each.
@@ -110,7 +110,7 @@ class Converter:
         families_without: families that it cannot express with any head, and why, as docs/formats.md found.
         is_timed: whether the time of a run on this machine says anything of a device. Our interpreter's does not.
         contents: weights and operators of a file, for the gate; None where the format cannot be read so.
-        leaves_accelerator: what in a file keeps it, or parts of it, off the device's accelerator: finding -> count.
+        accelerator_fallbacks: what in a file keeps it, or parts of it, off the device's accelerator: finding -> count.
     """
 
     name: str
@@ -120,9 +120,9 @@ class Converter:
     runtime: str
     export: Callable[[Source, Path], Artifact]
     precisions: Mapping[str, Precision]
-    reduce: Callable[[Source, Artifact, str, Trial, Path], Artifact]
+    reduce: Callable[[Source, Artifact, str, QuantizationVariant, Path], Artifact]
     open: Callable[[Path, int], Session]
-    leaves_accelerator: Callable[[Path], Mapping[str, int]]
+    accelerator_fallbacks: Callable[[Path], Mapping[str, int]]
     contents: Callable[[Path], Contents] | None = None
     open_otherwise: Mapping[str, Callable[[Path, int], Session]] = field(default_factory=dict)
     with_tokenizer: Callable[[Path, Path, Path, Sequence[str]], Artifact] | None = None
@@ -147,9 +147,9 @@ def describe(path: Path, format: str, precision: str, options: Mapping[str, Any]
 def _check(converter: Converter) -> None:
     """Raises TypeError for a declaration that breaks the contract."""
     check_call("export", converter.export, "source", "folder")
-    check_call("reduce", converter.reduce, "source", "artifact", "precision", "trial", "folder")
+    check_call("reduce", converter.reduce, "source", "artifact", "precision", "variant", "folder")
     check_call("open", converter.open, "path", "threads")
-    check_call("leaves_accelerator", converter.leaves_accelerator, "path")
+    check_call("accelerator_fallbacks", converter.accelerator_fallbacks, "path")
     for name, function in converter.open_otherwise.items():
         check_call(f"open_otherwise[{name!r}]", function, "path", "threads")
     if converter.contents:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from edgebert.converters import Trial
+from edgebert.converters import QuantizationVariant
 from edgebert.converters._onnx_blocks import in_blocks
 from edgebert.converters._onnx_embedding import per_row
 from edgebert.converters._onnx_export import sample, silence, values
@@ -19,7 +19,7 @@ LARGEST = float(np.finfo(np.float16).max)
 
 # Level 4 multiplies activations in 8 bits, level 0 in float: which is faster depends on the length and the processor.
 INT4 = tuple(
-    Trial(name, {"block_size": size, "symmetric": symmetric, "accuracy_level": level})
+    QuantizationVariant(name, {"block_size": size, "symmetric": symmetric, "accuracy_level": level})
     for name, size, symmetric, level in (
         ("block32", 32, True, 4),
         ("block32-zero-points", 32, False, 4),
@@ -29,7 +29,7 @@ INT4 = tuple(
 )
 
 
-def fp16(source: Source, model: Any, trial: Trial) -> Any:
+def fp16(source: Source, model: Any, variant: QuantizationVariant) -> Any:
     """Weights and computation in half, inputs int64 and outputs float32 as before.
 
     ONNX Runtime's CPU computes in float32 between its casts, so it would not show what a device in half overflows.
@@ -60,7 +60,7 @@ def _check_half(kind: str, name: str, array: np.ndarray) -> None:
         )
 
 
-def int4(source: Source, model: Any, trial: Trial) -> Any:
+def int4(source: Source, model: Any, variant: QuantizationVariant) -> Any:
     """Products with weights of 4 bits in blocks, each with a scale; embedding tables in 8 bits, a scale a row.
 
     Raises:
@@ -68,7 +68,7 @@ def int4(source: Source, model: Any, trial: Trial) -> Any:
     """
     per_row(model)
     head = [node.name for node in products(model)[-1:]]  # small, and the most sensitive
-    made = in_blocks(model, bits=4, leave=head, **trial.options)
+    made = in_blocks(model, bits=4, leave=head, **variant.options)
     if not Counter(node.op_type for node in made.graph.node)["MatMulNBits"]:
         raise EdgebertError(
             f"{source.family} has no matrix product that ONNX Runtime takes in 4 bits", hint="Use precision int8."

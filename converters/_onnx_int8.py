@@ -1,7 +1,7 @@
 """Dynamic int8: weights in 8 bits, activations scaled at run time by the range of each tensor.
 
 The embedding tables are quantized too, a row at a time: they are most of a small model's file. Which variant is best
-(reduced range against overflow on x86 without VNNI, the head in float) depends on the model, so each is a trial and the
+(reduced range against overflow on x86 without VNNI, the head in float) depends on the model, so each is a variant and the
 caller chooses by the task's metric. Weights are signed: unsigned ones run 1.2 times
 slower on AVX2 and twice as slow with VNNI, and are no nearer to float than signed ones a channel.
 
@@ -16,7 +16,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from edgebert.converters import Trial
+from edgebert.converters import QuantizationVariant
 from edgebert.converters._onnx_blocks import in_blocks
 from edgebert.converters._onnx_embedding import per_row
 from edgebert.converters._onnx_embedding4 import pack_word_table
@@ -27,9 +27,9 @@ PRODUCTS = ("MatMul", "Gemm", "Conv")  # what is multiplied by weights
 LSTM = "LSTM"  # becomes ONNX Runtime's own DynamicQuantizeLSTM
 
 
-def dynamic(source: Source, model: Any, trial: Trial) -> Any:
+def dynamic(source: Source, model: Any, variant: QuantizationVariant) -> Any:
     """The int8 ModelProto of a float32 one."""
-    options = dict(trial.options)
+    options = dict(variant.options)
     per_row(model)
     head = [node.name for node in products(model)[-1:]] if options.pop("float_head") else []
     if size := options.pop("block_size", 0):
@@ -37,10 +37,10 @@ def dynamic(source: Source, model: Any, trial: Trial) -> Any:
     return without_shapes(_quantize(model, nodes_to_exclude=head, **options))
 
 
-def packed(source: Source, model: Any, trial: Trial) -> Any:
+def packed(source: Source, model: Any, variant: QuantizationVariant) -> Any:
     """`dynamic` with the word table in 4 bits."""
     pack_word_table(model)
-    return dynamic(source, model, trial)
+    return dynamic(source, model, variant)
 
 
 def dynamic_nodes(model: Any, nodes: list[str], *, reduce_range: bool) -> Any:
@@ -83,16 +83,18 @@ def without_shapes(model: Any) -> Any:
     return model
 
 
-def _trial(per_channel: bool, reduce_range: bool, float_head: bool = False) -> Trial:
+def _trial(per_channel: bool, reduce_range: bool, float_head: bool = False) -> QuantizationVariant:
     options = {"per_channel": per_channel, "reduce_range": reduce_range, "float_head": float_head}
-    return Trial("".join(["s8", *(f"-{key.replace('_', '-')}" for key, on in options.items() if on)]), options)
+    return QuantizationVariant(
+        "".join(["s8", *(f"-{key.replace('_', '-')}" for key, on in options.items() if on)]), options
+    )
 
 
 # A scale a channel in all: a scale a tensor was up to 5 % faster, and on SNIPS one that scored as well on 300 development
 # rows lost 1.07 points on test.
 GRID = (
     *(_trial(True, *choice) for choice in product((False, True), repeat=2)),
-    Trial(
+    QuantizationVariant(
         "s8-blocks",
         {"per_channel": True, "reduce_range": False, "float_head": True, "block_size": 128},
         spare=True,

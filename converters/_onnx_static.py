@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from edgebert.converters import Trial
+from edgebert.converters import QuantizationVariant
 from edgebert.converters._onnx_embedding import per_row, tables
 from edgebert.converters._onnx_export import silence, values
 from edgebert.converters._onnx_int8 import LSTM, PRODUCTS, dynamic_nodes, products, without_shapes
@@ -25,14 +25,14 @@ from edgebert.runtime.session import Batch, Source
 NOISY_DB = 28.0  # signal to rounding noise of an 8-bit scale; plain tensors of a BERT have 30 dB and more
 
 STATIC = (
-    Trial("static", {"noisy": "static", "reduce_range": False}),
-    Trial("static-reduce-range", {"noisy": "static", "reduce_range": True}),
-    Trial("noisy-dynamic", {"noisy": "dynamic", "reduce_range": False}),
-    Trial("noisy-dynamic-reduce-range", {"noisy": "dynamic", "reduce_range": True}),
+    QuantizationVariant("static", {"noisy": "static", "reduce_range": False}),
+    QuantizationVariant("static-reduce-range", {"noisy": "static", "reduce_range": True}),
+    QuantizationVariant("noisy-dynamic", {"noisy": "dynamic", "reduce_range": False}),
+    QuantizationVariant("noisy-dynamic-reduce-range", {"noisy": "dynamic", "reduce_range": True}),
 )
 
 
-def static(source: Source, model: Any, trial: Trial) -> Any:
+def static(source: Source, model: Any, variant: QuantizationVariant) -> Any:
     """The ModelProto with QuantizeLinear and DequantizeLinear around its products, and int8 embeddings.
 
     Raises:
@@ -42,13 +42,13 @@ def static(source: Source, model: Any, trial: Trial) -> Any:
     rows = _usable(source.calibration)
     per_row(model)
     wanted = products(model)
-    left = noisy(model, wanted, rows) if trial.options["noisy"] == "dynamic" else []
+    left = noisy(model, wanted, rows) if variant.options["noisy"] == "dynamic" else []
     left += [node.name for node in model.graph.node if node.op_type == LSTM]  # which has no static form
     if left:  # what is left of the products then; the quantizer has renamed some of them (Gemm becomes MatMul and Add)
-        model = dynamic_nodes(model, left, reduce_range=trial.options["reduce_range"])
+        model = dynamic_nodes(model, left, reduce_range=variant.options["reduce_range"])
     fixed = products(model)
     inputs = {node.input[0] for node in fixed}
-    made = _quantize(model, [node.name for node in fixed], rows, trial.options["reduce_range"])
+    made = _quantize(model, [node.name for node in fixed], rows, variant.options["reduce_range"])
     _prove(made, len(inputs))
     return made
 

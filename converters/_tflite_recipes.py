@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from edgebert.converters import Precision, Trial
+from edgebert.converters import Precision, QuantizationVariant
 from edgebert.converters._tflite_names import LAYER, Places
 from edgebert.errors import EdgebertError
 from edgebert.runtime.session import Batch
@@ -24,7 +24,7 @@ PRECISIONS = {
     "int8-weights": Precision("8-bit weights, float arithmetic", compute="fp32"),
     "int8-static": Precision(
         "8-bit weights and activations in the layers, ranges from calibration rows; the rest as int8",
-        trials=(Trial("but-down", {"down": "dynamic"}), Trial("all", {"down": "static"})),
+        variants=(QuantizationVariant("but-down", {"down": "dynamic"}), QuantizationVariant("all", {"down": "static"})),
         calibrated=True,
         kind="int8-static",
     ),
@@ -34,7 +34,12 @@ PRECISIONS = {
 
 
 def quantize(
-    content: bytes, places: Places, precision: str, trial: Trial, calibration: Sequence[Batch], info: Mapping[str, Any]
+    content: bytes,
+    places: Places,
+    precision: str,
+    variant: QuantizationVariant,
+    calibration: Sequence[Batch],
+    info: Mapping[str, Any],
 ) -> Any:
     """The quantized flatbuffer of a float one.
 
@@ -48,7 +53,7 @@ def quantize(
     from ai_edge_quantizer.quantizer import Quantizer
 
     quantizer = Quantizer(content)
-    FILL[precision](quantizer, trial, places)
+    FILL[precision](quantizer, variant, places)
     result = None
     if PRECISIONS[precision].calibrated:
         result = quantizer.calibrate(_samples(calibration, info), num_threads=1)
@@ -78,42 +83,42 @@ def _padded(row: Batch, length: int, info: Mapping[str, Any]) -> dict[str, np.nd
 # ---------------------------------------------------------------- recipes
 
 
-def _dynamic(quantizer: Any, trial: Trial, places: Places) -> None:
+def _dynamic(quantizer: Any, variant: QuantizationVariant, places: Places) -> None:
     """A scale a row of the word table is 12 bytes a word; with one for all of it, its rows being alike, little is lost."""
     quantizer.add_dynamic_config(".*", _all(), 8)
     quantizer.add_dynamic_config(places.words, _operation("EMBEDDING_LOOKUP"), 8, granularity=_one_scale())
 
 
-def _tensor(quantizer: Any, trial: Trial, places: Places) -> None:
+def _tensor(quantizer: Any, variant: QuantizationVariant, places: Places) -> None:
     quantizer.add_dynamic_config(".*", _all(), 8, granularity=_one_scale())
 
 
-def _weights(quantizer: Any, trial: Trial, places: Places) -> None:
+def _weights(quantizer: Any, variant: QuantizationVariant, places: Places) -> None:
     quantizer.add_weight_only_config(".*", _all(), 8)
 
 
-def _static(quantizer: Any, trial: Trial, places: Places) -> None:
+def _static(quantizer: Any, variant: QuantizationVariant, places: Places) -> None:
     """Matrix products inside numbered layers get fixed ranges. Norms and activations between them stay float, for in
     8 bits they wreck the logits; and what the feed-forward block narrows has outliers that cost most of what is lost."""
-    _dynamic(quantizer, trial, places)
+    _dynamic(quantizer, variant, places)
     quantizer.add_static_config(LAYER, _operation("FULLY_CONNECTED"), 8, 8)
-    if trial.options["down"] == "dynamic":
+    if variant.options["down"] == "dynamic":
         quantizer.add_dynamic_config(places.down, _operation("FULLY_CONNECTED"), 8)
 
 
-def _int4_embedding(quantizer: Any, trial: Trial, places: Places) -> None:
+def _int4_embedding(quantizer: Any, variant: QuantizationVariant, places: Places) -> None:
     quantizer.add_dynamic_config(".*", _all(), 8)
     quantizer.add_dynamic_config(places.words, _operation("EMBEDDING_LOOKUP"), 4)
 
 
-def _half(quantizer: Any, trial: Trial, places: Places) -> None:
+def _half(quantizer: Any, variant: QuantizationVariant, places: Places) -> None:
     from ai_edge_quantizer.algorithm_manager import AlgorithmName
 
     for name in ("FULLY_CONNECTED", "EMBEDDING_LOOKUP", "CONV_2D", "DEPTHWISE_CONV_2D"):
         quantizer.add_weight_only_config(".*", _operation(name), 16, algorithm_key=AlgorithmName.FLOAT_CASTING)
 
 
-FILL: dict[str, Callable[[Any, Trial, Places], None]] = {
+FILL: dict[str, Callable[[Any, QuantizationVariant, Places], None]] = {
     "int8": _dynamic,
     "int8-tensor": _tensor,
     "int8-weights": _weights,

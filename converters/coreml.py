@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from edgebert.converters import Converter, Precision, Trial, describe
+from edgebert.converters import Converter, Precision, QuantizationVariant, describe
 from edgebert.converters._coreml_contents import contents
 from edgebert.converters._coreml_convert import HINT, Plan, convert, padding_moves, plan, sample, silenced
 from edgebert.errors import EdgebertError
@@ -55,14 +55,14 @@ def export(source: Source, folder: Path) -> Artifact:
     return _artifact(path, "fp32", wanted, {})
 
 
-def reduce(source: Source, artifact: Artifact, precision: str, trial: Trial, folder: Path) -> Artifact:
-    """The file of a trial, with the lengths of `artifact`, the float32 file.
+def reduce(source: Source, artifact: Artifact, precision: str, variant: QuantizationVariant, folder: Path) -> Artifact:
+    """The file of a variant, with the lengths of `artifact`, the float32 file.
 
     It is converted anew: where float16 begins is decided while converting, and what the Neural Engine runs is float16.
     """
     from edgebert.converters import _coreml_weights as weights
 
-    options = {**artifact.options, **trial.options}
+    options = {**artifact.options, **variant.options}
     half = options.get("compute", "float16") == "float16"
     wanted = plan(source, options.get("shape", "enumerated"), ios=OLDEST[precision])
     if precision == "int8-static":
@@ -73,7 +73,7 @@ def reduce(source: Source, artifact: Artifact, precision: str, trial: Trial, fol
     else:
         model = convert(source, wanted, half=half)
         model = weights.to_int8(model) if precision == "int8" else model
-    return _artifact(_save(model, source, precision, wanted, folder), precision, wanted, trial.options)
+    return _artifact(_save(model, source, precision, wanted, folder), precision, wanted, variant.options)
 
 
 def open_session(path: Path, threads: int) -> Session:
@@ -83,7 +83,7 @@ def open_session(path: Path, threads: int) -> Session:
     return CoreMLSession(path) if sys.platform == "darwin" else MilSession(path, threads)
 
 
-def leaves_accelerator(path: Path) -> Mapping[str, int]:
+def accelerator_fallbacks(path: Path) -> Mapping[str, int]:
     """What keeps a program off the Neural Engine, as far as Apple has said it in public.
 
     - float32: the Neural Engine computes in float16 only (coremltools guide, "Typed execution"). Counted in ops.
@@ -253,11 +253,13 @@ CONVERTER = Converter(
     runtime="coremltools",
     export=export,
     precisions={
-        "fp16": Precision("float16", (Trial("fp16"),), kind="fp16", compute="fp16", bits=16, embedding_bits=16),
-        "int8": Precision("8-bit weights, float16 arithmetic", (Trial("w8"),), compute="fp16"),
+        "fp16": Precision(
+            "float16", (QuantizationVariant("fp16"),), kind="fp16", compute="fp16", bits=16, embedding_bits=16
+        ),
+        "int8": Precision("8-bit weights, float16 arithmetic", (QuantizationVariant("w8"),), compute="fp16"),
         "int6": Precision(
             "6-bit palettes, float16 arithmetic",
-            (Trial("palette", {"group": 32}),),
+            (QuantizationVariant("palette", {"group": 32}),),
             kind="int6",
             compute="fp16",
             bits=6,
@@ -265,7 +267,7 @@ CONVERTER = Converter(
         ),
         "int4": Precision(
             "4-bit palettes, float16 arithmetic",
-            (Trial("palette", {"group": 16}),),
+            (QuantizationVariant("palette", {"group": 16}),),
             kind="int4",
             compute="fp16",
             bits=4,
@@ -273,14 +275,17 @@ CONVERTER = Converter(
         ),
         "int8-static": Precision(
             "8-bit weights and activations",
-            (Trial("w8a8-greatest", {"range": "greatest"}), Trial("w8a8-error", {"range": "error"})),
+            (
+                QuantizationVariant("w8a8-greatest", {"range": "greatest"}),
+                QuantizationVariant("w8a8-error", {"range": "error"}),
+            ),
             calibrated=True,
             kind="int8-static",
         ),
     },
     reduce=reduce,
     open=open_session,
-    leaves_accelerator=leaves_accelerator,
+    accelerator_fallbacks=accelerator_fallbacks,
     contents=contents,
     shapes=("fixed", "enumerated", "ranged"),
     is_timed=lambda: sys.platform == "darwin",

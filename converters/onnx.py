@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from edgebert.converters import Converter, Precision, Trial
+from edgebert.converters import Converter, Precision, QuantizationVariant
 from edgebert.converters._onnx_contents import contents
 from edgebert.converters._onnx_export import check_finite, export
 from edgebert.converters._onnx_file import first_line, graph_file, load, write
@@ -39,8 +39,8 @@ NNAPI = frozenset(_NNAPI.split())
 _MAKERS = {"int8": dynamic, "int4-embedding": packed, "int8-static": static, "fp16": fp16, "int4": int4}
 
 
-def reduce(source: Source, artifact: Artifact, precision: str, trial: Trial, folder: Path) -> Artifact:
-    """The file of a trial. `artifact` is the float32 one of `export`.
+def reduce(source: Source, artifact: Artifact, precision: str, variant: QuantizationVariant, folder: Path) -> Artifact:
+    """The file of a variant. `artifact` is the float32 one of `export`.
 
     Raises:
         RequestError: an unknown precision, or one that needs calibration rows and has none.
@@ -49,15 +49,15 @@ def reduce(source: Source, artifact: Artifact, precision: str, trial: Trial, fol
     if precision not in _MAKERS:
         raise unknown("ONNX precision", precision, _MAKERS)
     try:
-        made = _MAKERS[precision](source, load(artifact.path), trial)
+        made = _MAKERS[precision](source, load(artifact.path), variant)
     except EdgebertError:
         raise
     except Exception as error:
         raise EdgebertError(
-            f"{source.family} cannot be written as ONNX {precision} ({trial.name}): {first_line(error)}",
+            f"{source.family} cannot be written as ONNX {precision} ({variant.name}): {first_line(error)}",
             where=str(artifact.path),
         ) from error
-    return write(made, source, precision, folder, trial.options, prove=lambda path: check_finite(source, path))
+    return write(made, source, precision, folder, variant.options, prove=lambda path: check_finite(source, path))
 
 
 class OnnxSession:
@@ -120,7 +120,7 @@ class OnnxSession:
         ]
 
 
-def leaves_accelerator(path: Path) -> dict[str, int]:
+def accelerator_fallbacks(path: Path) -> dict[str, int]:
     """What ONNX Runtime for Android does not hand to NNAPI: operators by name, and inputs of dynamic length.
 
     By ONNX Runtime's own list of what NNAPI takes (tools/ci_build/github/android/nnapi_supported_ops.md), where every
@@ -161,5 +161,5 @@ CONVERTER = Converter(
     reduce=reduce,
     open=OnnxSession,
     contents=contents,
-    leaves_accelerator=leaves_accelerator,
+    accelerator_fallbacks=accelerator_fallbacks,
 )

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edgebert.converters import Converter, Trial, describe
+from edgebert.converters import Converter, QuantizationVariant, describe
 from edgebert.converters import _tflite_file as file
 from edgebert.converters import _tflite_names as names
 from edgebert.converters import _tflite_positions as positions
@@ -170,7 +170,7 @@ def _refusal(family: str, reason: str) -> EdgebertError:
     )
 
 
-def reduce(source: Source, artifact: Artifact, precision: str, trial: Trial, folder: Path) -> Artifact:
+def reduce(source: Source, artifact: Artifact, precision: str, variant: QuantizationVariant, folder: Path) -> Artifact:
     """model.tflite in a reduced precision, with the metadata of the float file `artifact`.
 
     Raises:
@@ -183,7 +183,7 @@ def reduce(source: Source, artifact: Artifact, precision: str, trial: Trial, fol
     names.mark(model)
     try:
         with hushed():
-            content = quantize(bytes(file.pack(model)), places, precision, trial, source.calibration, info)
+            content = quantize(bytes(file.pack(model)), places, precision, variant, source.calibration, info)
     except EdgebertError:
         raise
     except Exception as error:  # the quantizer raises whatever its steps do
@@ -196,7 +196,7 @@ def reduce(source: Source, artifact: Artifact, precision: str, trial: Trial, fol
     fresh = file.associated_files(info | {"precision": precision}, (), None)
     file.write(path, model, files | fresh)
     _prove(path, source.family)
-    return describe(path, "tflite", precision, dict(trial.options))
+    return describe(path, "tflite", precision, dict(variant.options))
 
 
 def _scale_inputs_as_xnnpack(model: Any) -> None:
@@ -219,7 +219,7 @@ def open_without_xnnpack(path: Path, threads: int) -> TfliteSession:
     return TfliteSession(path, threads, delegate=False)
 
 
-def leaves_accelerator(path: Path) -> Mapping[str, int]:
+def accelerator_fallbacks(path: Path) -> Mapping[str, int]:
     """Operators outside XNNPACK by name, counted in one signature, as LiteRT's delegate itself decides on this machine;
     and operators outside TFLite's own set, which a file of ours never has."""
     left: Counter[str] = delegated(path)[1]
@@ -253,7 +253,7 @@ CONVERTER = Converter(
     reduce=reduce,
     open=open_session,
     open_otherwise={"without XNNPACK": open_without_xnnpack},
-    leaves_accelerator=leaves_accelerator,
+    accelerator_fallbacks=accelerator_fallbacks,
     contents=contents,
     older_runtimes=OLDER_RUNTIMES,
 )

@@ -303,7 +303,7 @@ class ArtifactResult:
     latencies: tuple[Latency, ...] = ()
     footprint: Footprint | None = None  # on this machine
     dev: Score | None = None  # of the file itself, on the development rows that chose it
-    leaves_accelerator: Mapping[str, int] = field(default_factory=dict)  # what keeps it off an accelerator -> count
+    accelerator_fallbacks: Mapping[str, int] = field(default_factory=dict)  # what keeps it off an accelerator -> count
     device_footprint: Footprint | None = None  # on the device, where its target was measured and tells its memory
 
 
@@ -320,7 +320,7 @@ class Conversion:
     peak_memory_bytes: int = 0  # of the whole process so far
     runtime: str = ""  # what ran the file for the comparison
     trial: str = ""
-    leaves_accelerator: Mapping[str, int] = field(default_factory=dict)
+    accelerator_fallbacks: Mapping[str, int] = field(default_factory=dict)
     with_tokenizer: Artifact | None = None  # a second file, that reads text itself
     note: str = ""
 
@@ -367,7 +367,7 @@ class ModelResult:
 
 
 @dataclass(frozen=True)
-class Twin:
+class SingleTaskBaseline:
     """One head of several, fitted alone with the same request."""
 
     file: str  # model/artifact
@@ -404,7 +404,7 @@ class Report:
     failures: tuple[str, ...]  # what was rejected or out of budget
     environment: Mapping[str, Any]  # versions, hardware, seed, times
     created: str  # ISO 8601, UTC
-    twins: Mapping[str, Twin] = field(
+    baselines: Mapping[str, SingleTaskBaseline] = field(
         default_factory=dict
     )  # of each head, where there are several and it was asked for
     measured_on: MeasuredOn | None = None
@@ -448,7 +448,7 @@ class FitRequest:
     allow_pickle: bool = False
     formats: tuple[str, ...] = ()  # () is the device's own
     precisions: tuple[str, ...] = ("int8",)  # beside fp32, which is always written; the first is planned for
-    twins: bool = False  # of several heads, each also fitted alone, to be compared
+    baselines: bool = False  # of several heads, each also fitted alone, to be compared
     on: str | None = None  # a target that the files are measured on; None is the device's own, where one answers
 
 

@@ -22,12 +22,12 @@ from edgebert.tasks import find_task
 from edgebert.teachers.answers import Member, fitted_temperature, logits_of, probabilities, write_answers
 from edgebert.teachers.folds import HELD_BY_NONE, fold_of_rows
 from edgebert.training.answers import StoredAnswers, window_key
-from edgebert.training.context import AnswerKind, Workshop
+from edgebert.training.context import AnswerKind, MethodContext
 from edgebert.training.heads import hard_loss, soft_loss
 from edgebert.training.loop import collate
 from edgebert.training.run import answered, ask_teacher
 from edgebert.types import Feature, Row, Student
-from tests.toy_methods import workshop
+from tests.toy_methods import method_context
 
 LABELS = Part("", "sequence-classification", ("logits",), 3)
 QUICK: dict[str, Any] = {"epochs": 2, "teacher_epochs": 2, "learning_rate": 3e-3, "batch_size": 16}
@@ -46,12 +46,12 @@ def say(student: Student, features: Any, dropout: bool) -> list[dict[str, np.nda
     return [{"logits": np.array(student.model[one.input_ids[0]], np.float32)} for one in features]
 
 
-def stored(teacher: Student, shop: Workshop, rows: list[Row], folder: Path) -> StoredAnswers:
+def stored(teacher: Student, context: MethodContext, rows: list[Row], folder: Path) -> StoredAnswers:
     folder.mkdir(parents=True, exist_ok=True)
-    windows = shop.task.encode(rows, teacher.tokenizer, shop.labels, shop.settings.max_length)
+    windows = context.task.encode(rows, teacher.tokenizer, context.labels, context.settings.max_length)
     parts = parts_of(teacher.model.config, type(teacher.model).__name__)
     write_answers(folder, windows, [Member(lambda: teacher)], parts,
-                  lambda student, some, dropout: ask_teacher(student, some, shop.settings, dropout=dropout))  # fmt: skip
+                  lambda student, some, dropout: ask_teacher(student, some, context.settings, dropout=dropout))  # fmt: skip
     return StoredAnswers(folder)
 
 
@@ -72,10 +72,10 @@ def test_answers_are_found_by_what_the_teacher_reads(tmp_path: Path) -> None:
 def test_answers_of_each_token_keep_their_window(
     teacher: Student, toy_rows: list[Row], toy_labels: tuple[str, ...], tmp_path: Path
 ) -> None:
-    shop = workshop(teacher, toy_rows, toy_labels, tmp_path)
-    answers = stored(teacher, shop, toy_rows[:9], tmp_path / "answers")
-    windows = shop.task.encode(toy_rows[:9], teacher.tokenizer, toy_labels, 32)
-    live = ask_teacher(teacher, windows, shop.settings)
+    context = method_context(teacher, toy_rows, toy_labels, tmp_path)
+    answers = stored(teacher, context, toy_rows[:9], tmp_path / "answers")
+    windows = context.task.encode(toy_rows[:9], teacher.tokenizer, toy_labels, 32)
+    live = ask_teacher(teacher, windows, context.settings)
     for one, answer in zip(windows, live, strict=True):
         assert np.allclose(answers.find(one)["logits"], answer["logits"], atol=1e-6)
     before = (tmp_path / "answers" / "output-0.npy").read_bytes()
@@ -91,15 +91,15 @@ def test_training_with_stored_answers_is_training_with_the_teacher(
 ) -> None:
     kd, weights, asked = METHODS.get("kd"), [], []
     for name in ("live", "stored"):
-        shop = workshop(teacher, toy_rows, toy_labels, tmp_path / name)
-        shop = replace(shop, log=lambda **event: asked.append(event["event"]))
+        context = method_context(teacher, toy_rows, toy_labels, tmp_path / name)
+        context = replace(context, log=lambda **event: asked.append(event["event"]))
         if name == "stored":
-            shop = replace(shop, answers=stored(teacher, shop, toy_rows[:64], tmp_path / "answers"))
+            context = replace(context, answers=stored(teacher, context, toy_rows[:64], tmp_path / "answers"))
         torch.manual_seed(0)
         student = copy_student(teacher.model, teacher.tokenizer)
         with torch.no_grad():
             student.model.classifier.weight.neg_()
-        kd.apply(student, shop, **kd.read_params({"epochs": 2, "replace": replaced, "hard": 0.3}))
+        kd.apply(student, context, **kd.read_params({"epochs": 2, "replace": replaced, "hard": 0.3}))
         weights.append(student.model.state_dict())
     before = teacher.model.state_dict()
     moved = max((weights[0][key] - before[key]).abs().max().item() for key in before)
@@ -112,13 +112,13 @@ def test_what_is_not_stored_is_asked_now_and_told(
     teacher: Student, toy_rows: list[Row], toy_labels: tuple[str, ...], tmp_path: Path
 ) -> None:
     notes: list[str] = []
-    shop = workshop(teacher, toy_rows, toy_labels, tmp_path)
-    shop = replace(shop, log=lambda **event: notes.append(event.get("text", "")))
+    context = method_context(teacher, toy_rows, toy_labels, tmp_path)
+    context = replace(context, log=lambda **event: notes.append(event.get("text", "")))
     rows = [Row(("leave", "bton")), Row(("fly", "to", "aville"))]
-    shop = replace(shop, answers=stored(teacher, shop, rows[:1], tmp_path / "answers"))
-    windows = shop.task.encode(rows, teacher.tokenizer, toy_labels, 32)
-    found = answered(windows, rows, teacher, shop)
-    live = ask_teacher(teacher, windows, shop.settings)
+    context = replace(context, answers=stored(teacher, context, rows[:1], tmp_path / "answers"))
+    windows = context.task.encode(rows, teacher.tokenizer, toy_labels, 32)
+    found = answered(windows, rows, teacher, context)
+    live = ask_teacher(teacher, windows, context.settings)
     assert all(
         np.allclose(one.targets["teacher_logits"], answer["logits"], atol=1e-6)
         for one, answer in zip(found, live, strict=True)
@@ -164,13 +164,13 @@ def test_a_window_of_a_fold_is_answered_by_its_own_teacher_and_others_by_the_mea
 def test_passes_with_dropout_differ_and_their_mean_is_stored(
     teacher: Student, toy_rows: list[Row], toy_labels: tuple[str, ...], tmp_path: Path
 ) -> None:
-    shop = workshop(teacher, toy_rows, toy_labels, tmp_path)
-    windows = shop.task.encode(toy_rows[:3], teacher.tokenizer, toy_labels, 32)
+    context = method_context(teacher, toy_rows, toy_labels, tmp_path)
+    windows = context.task.encode(toy_rows[:3], teacher.tokenizer, toy_labels, 32)
     parts = parts_of(teacher.model.config, type(teacher.model).__name__)
     passes: list[Any] = []
 
     def ask(student: Student, some: Any, dropout: bool) -> Any:
-        passes.append(ask_teacher(student, some, shop.settings, dropout=dropout))
+        passes.append(ask_teacher(student, some, context.settings, dropout=dropout))
         return passes[-1]
 
     torch.manual_seed(0)
@@ -264,15 +264,15 @@ def test_each_row_learns_from_what_is_known_of_it(
     teacher: Student, toy_rows: list[Row], toy_labels: tuple[str, ...], tmp_path: Path
 ) -> None:
     """Three labelled rows, one without an answer, and two unlabelled: the mean over rows of their own losses."""
-    shop = workshop(teacher, toy_rows, toy_labels, tmp_path)
+    context = method_context(teacher, toy_rows, toy_labels, tmp_path)
     rows = [*toy_rows[:3], *(replace(row, tags=()) for row in toy_rows[3:5])]
     student = copy_student(teacher.model, teacher.tokenizer)
     with torch.no_grad():
         student.model.classifier.weight.neg_()
-    windows = answered(shop.task.encode(rows, student.tokenizer, toy_labels, 32), rows, student, shop)
+    windows = answered(context.task.encode(rows, student.tokenizer, toy_labels, 32), rows, student, context)
     windows[1].targets["teacher_logits"][0, 0] = np.nan
     batch = collate(windows)
-    objective = prediction_objective(student, shop, 2.0, hard=0.3).eval()
+    objective = prediction_objective(student, context, 2.0, hard=0.3).eval()
     with torch.no_grad():
         ours = objective.answer(batch)
         theirs = objective.ask_teacher(batch)
@@ -295,15 +295,15 @@ def test_each_row_learns_from_what_is_known_of_it(
 def test_answers_that_are_not_finite_are_counted_and_those_of_all_rows_are_refused(
     teacher: Student, toy_rows: list[Row], toy_labels: tuple[str, ...], tmp_path: Path
 ) -> None:
-    shop = workshop(teacher, toy_rows, toy_labels, tmp_path)
+    context = method_context(teacher, toy_rows, toy_labels, tmp_path)
     broken = copy.deepcopy(teacher)
     with torch.no_grad():
         broken.model.get_input_embeddings().weight[teacher.tokenizer.token_to_id("monday")] = float("nan")
-    shop = replace(shop, teacher=broken.model)
+    context = replace(context, teacher=broken.model)
     student = copy_student(teacher.model, teacher.tokenizer)
     n_bad = sum("monday" in row.words for row in toy_rows[:64])
     kd = METHODS.get("kd")
-    kd.apply(student, shop, **kd.read_params({"epochs": 2, "replace": 0}))
+    kd.apply(student, context, **kd.read_params({"epochs": 2, "replace": 0}))
     assert 0 < n_bad < 64
     assert student.notes == (
         f"the teacher's answers to {n_bad} of 64 windows are not finite: their labels alone are learnt",
@@ -312,7 +312,7 @@ def test_answers_that_are_not_finite_are_counted_and_those_of_all_rows_are_refus
     with torch.no_grad():
         broken.model.classifier.bias.fill_(float("inf"))
     with pytest.raises(TeacherError, match="none of the teacher's answers is a finite number"):
-        kd.apply(student, shop, **kd.read_params({"epochs": 2, "replace": 0}))
+        kd.apply(student, context, **kd.read_params({"epochs": 2, "replace": 0}))
 
 
 def test_stored_answers_that_are_not_finite_are_counted(tmp_path: Path) -> None:
@@ -326,9 +326,9 @@ def test_stored_answers_that_are_not_finite_are_counted(tmp_path: Path) -> None:
 def test_kinds_that_only_a_stage_can_make_are_not_learnt_without_it(
     teacher: Student, toy_rows: list[Row], toy_labels: tuple[str, ...], tmp_path: Path
 ) -> None:
-    shop, kd = workshop(teacher, toy_rows, toy_labels, tmp_path), METHODS.get("kd")
+    context, kd = method_context(teacher, toy_rows, toy_labels, tmp_path), METHODS.get("kd")
     with pytest.raises(RequestError, match="out-of-fold answers are made by fit and compress"):
-        kd.apply(copy_student(teacher.model, teacher.tokenizer), shop, **kd.read_params({"answers": "out-of-fold"}))
+        kd.apply(copy_student(teacher.model, teacher.tokenizer), context, **kd.read_params({"answers": "out-of-fold"}))
     assert kd.answers(**kd.read_params({"answers": "dropout", "passes": 4})) == AnswerKind("dropout", 3, 4)
 
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgebert.data.augment import by_mixing, by_neighbours, by_noise, mask_word, words_of
-from edgebert.data.likeness import nearest_words, whole_words, word_classes
+from edgebert.data.neighbours import nearest_words, whole_words, word_classes
 from edgebert.tasks import find_task
 from edgebert.types import Row
 from tests.conftest import make_tokenizer

@@ -161,7 +161,7 @@ def test_float16_is_rounded_and_finite(
     assert np.isfinite(logits).all() and (logits == logits.astype(np.float16).astype(np.float32)).all()
     assert 1e-5 < difference(session, source, rows) < 5e-3
     assert artifact.size_bytes < 0.65 * exported.size_bytes
-    assert CONVERTER.leaves_accelerator(artifact.path) == {}
+    assert CONVERTER.accelerator_fallbacks(artifact.path) == {}
 
 
 def test_int8_is_the_weights_rounded_by_row(
@@ -294,7 +294,7 @@ def test_fixed_and_ranged(tmp_path: Path) -> None:
     session = MilSession(ranged.path)
     assert session.padded(5) == 5 and session.limit == 80
     assert max(difference(session, source, batch(n, n)) for n in (1, 5, 80)) < 1e-5
-    found = CONVERTER.leaves_accelerator(ranged.path)
+    found = CONVERTER.accelerator_fallbacks(ranged.path)
     assert found["inputs of ranged length"] == 2 and found["float32 ops"] > 20
 
 

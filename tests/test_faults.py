@@ -629,7 +629,7 @@ def test_a_full_disk_at_each_stage_of_a_fit_and_the_same_command_goes_on(
         ("edgebert.workflows.stages.save_checkpoint", rust),
         ("edgebert.workflows.stages.fit_teacher", caused(RuntimeError("cannot save"), FULL)),
         ("edgebert.workflows.fit.write_atomic", FULL),
-        ("edgebert.workflows.stages.choose_trial", FULL),
+        ("edgebert.workflows.stages.choose_variant", FULL),
         ("edgebert.workflows.stages.compare_task", FULL),
         ("edgebert.workflows.profiling._measure_here", FULL),
         ("edgebert.workflows.fit.keep_rejected", FULL),

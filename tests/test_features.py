@@ -7,7 +7,7 @@ import torch
 
 from edgebert.errors import RequestError
 from edgebert.training.align import layer_map, projection
-from edgebert.training.features import missing_features, read_inside
+from edgebert.training.features import missing_features, trace_hidden_states
 from tests.families import FAMILIES, tiny
 
 WITHOUT = {"fnet": "no attention probabilities", "xlnet": "no value projection", "funnel": "no value projection"}
@@ -23,13 +23,13 @@ def test_values_and_attention_make_the_context(family: str) -> None:
     """Attention times the values of the last layer is what its output projection reads."""
     model = tiny(family)
     seen: list[torch.Tensor] = []
-    inside = read_inside(model, BATCH, ("hidden states", "attentions", "values"))
+    inside = trace_hidden_states(model, BATCH, ("hidden states", "attentions", "values"))
     assert len(inside.hidden) == 3 and len(inside.attentions) == len(inside.values) == 2
     context = (inside.attentions[-1] @ inside.values[-1]).transpose(1, 2).flatten(2)
     last = [m for m in model.modules() if isinstance(m, torch.nn.Linear | torch.nn.Conv1d)]
     for module in last:
         module.register_forward_pre_hook(lambda _m, inputs: seen.append(inputs[0]))
-    read_inside(model, BATCH)
+    trace_hidden_states(model, BATCH)
     seen = [one for one in seen if one.dim() == 3]
     shaped = [one.transpose(1, 2) if one.shape[1:] == (context.shape[2], 10) else one for one in seen]
     if family == "convbert":  # whose output projection also reads a convolution

@@ -24,7 +24,7 @@ from edgebert.report.terminal import print_report
 from edgebert.runs.store import Stage
 from edgebert.types import Artifact, FitResult, Latency, Report
 from edgebert.workflows.profiling import by_tokenizer
-from edgebert.workflows.target import find_place
+from edgebert.workflows.target import find_target
 from tests.report_factory import CANDIDATES, make_report, student, teacher
 
 QUICK: dict[str, Any] = {
@@ -271,15 +271,15 @@ def test_what_a_target_cannot_run_is_told_before_any_training(monkeypatch: pytes
         scripted(took(1.0)),
         scripted(took(1.0), name="bare", look=lambda address, formats: Seen("Board X", lacks)),
     )
-    place, _ = find_place("far:x", device, ("tflite", "onnx"))
+    place, _ = find_target("far:x", device, ("tflite", "onnx"))
     assert place is not None and place.formats == ("onnx",) and place.is_device
     assert place.notes == ("tflite files are not measured on far:x: it runs onnx files",)
     with pytest.raises(RequestError, match="it cannot run tflite files: it runs onnx files"):
-        find_place("far:x", device, ("tflite",))
+        find_target("far:x", device, ("tflite",))
     with pytest.raises(RequestError, match="onnxruntime is not installed there"):
-        find_place("bare", device, ("onnx",))
+        find_target("bare", device, ("onnx",))
     with pytest.raises(RequestError, match="unknown target 'fra'"):
-        find_place("fra", device, ("onnx",))
+        find_target("fra", device, ("onnx",))
 
 
 # ---------------------------------------------------------------- without --on
@@ -295,27 +295,27 @@ def phone(called: str, answer: str = "", lacks: dict[str, str] | None = None) ->
 def test_the_devices_own_target_is_taken_when_it_is_that_device(monkeypatch: pytest.MonkeyPatch) -> None:
     pixel6 = load_device("pixel6")
     know(monkeypatch, phone("Google Pixel 6"))
-    assert find_place("none", pixel6, ("tflite", "onnx")) == (None, []), "and nobody is asked"
-    place, notes = find_place(None, pixel6, ("tflite", "onnx"))
+    assert find_target("none", pixel6, ("tflite", "onnx")) == (None, []), "and nobody is asked"
+    place, notes = find_target(None, pixel6, ("tflite", "onnx"))
     assert place is not None and (place.on, place.called, place.formats) == ("adb", "Google Pixel 6", ("onnx",))
     assert notes == [] and "adb answers (a phone) and is called Google Pixel 6" in place.notes[0]
     know(monkeypatch, phone("Google Pixel 6 Pro"))
-    assert find_place(None, pixel6, ("onnx",)) == (
+    assert find_target(None, pixel6, ("onnx",)) == (
         None, ["adb answers (a phone) and is called Google Pixel 6 Pro: --on adb measures on it"],
     )  # fmt: skip
     know(monkeypatch, phone("Google Pixel 6", lacks={"onnx": "no benchmark"}))
-    place, notes = find_place(None, pixel6, ("onnx",))
+    place, notes = find_target(None, pixel6, ("onnx",))
     assert place is None and "nothing is measured on it: no benchmark" in notes[0]
     know(monkeypatch, phone("Google Pixel 6", answer="no phone is connected"))
-    assert find_place(None, pixel6, ("onnx",)) == (None, [])
+    assert find_target(None, pixel6, ("onnx",)) == (None, [])
     know(monkeypatch, phone("Google Pixel 6"))
-    assert find_place(None, load_device("rpi5"), ("onnx",)) == (None, []), "a board needs an address"
+    assert find_target(None, load_device("rpi5"), ("onnx",)) == (None, []), "a board needs an address"
 
 
 def test_only_what_can_be_the_device_counts_as_it(monkeypatch: pytest.MonkeyPatch) -> None:
     know(monkeypatch, phone("samsung SM-G991B"), scripted(took(1.0)))
     counts = {
-        (on, name): find_place(on, load_device(name), ("onnx",))[0].is_device  # type: ignore[union-attr]
+        (on, name): find_target(on, load_device(name), ("onnx",))[0].is_device  # type: ignore[union-attr]
         for on in ("here", "adb", "far:x")
         for name in ("this-machine", "pixel6", "rpi5")
     }

@@ -157,7 +157,7 @@ def test_two_heads_go_all_the_way(toy_checkpoint: Path, tmp_path: Path) -> None:
         write(tmp_path / f"{split}.jsonl", [{"text": text, "label": label} for text, label in texts(n, seed)])
     result = edgebert.fit(
         "pixel6", "slots=ner,intent=classify", teacher=str(toy_checkpoint), run=str(tmp_path / "run"),
-        data=(f"slots={tmp_path}", f"intent={tmp_path}"), twins=True, **QUICK,
+        data=(f"slots={tmp_path}", f"intent={tmp_path}"), baselines=True, **QUICK,
     )  # fmt: skip
     assert result.bundle is not None, result.report.failures
     score = result.report.students[0].artifacts[-1].parity.score
@@ -169,10 +169,13 @@ def test_two_heads_go_all_the_way(toy_checkpoint: Path, tmp_path: Path) -> None:
     check_bundle(result.bundle)
     (answer,) = edgebert.predict(result.run, ["fly from dham to new bton"])
     assert set(answer) == {"slots", "intent"}
-    twins = result.report.twins
-    assert {name: (twin.score.metric, twin.score.n) for name, twin in twins.items()} == {
+    baselines = result.report.baselines
+    assert {name: (baseline.score.metric, baseline.score.n) for name, baseline in baselines.items()} == {
         "slots": ("strict entity F1", 40), "intent": ("accuracy", 40)
     }  # fmt: skip
-    assert all(twin.size_bytes > 0 and (tmp_path / f"run-{name}" / "bundle").is_dir() for name, twin in twins.items())
+    assert all(
+        baseline.size_bytes > 0 and (tmp_path / f"run-{name}" / "bundle").is_dir()
+        for name, baseline in baselines.items()
+    )
     page = (result.run / "report" / "index.html").read_text(encoding="utf-8")
     assert "slots: strict entity F1" in page and "intent: accuracy" in page

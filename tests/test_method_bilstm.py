@@ -23,13 +23,13 @@ from edgebert.modeling.operators import operators
 from edgebert.modeling.rebuild import config_like, narrowed
 from edgebert.runtime.session import Source
 from edgebert.tasks import find_task
-from edgebert.training.context import Workshop
+from edgebert.training.context import MethodContext
 from edgebert.training.loop import collate
 from edgebert.training.run import answered, read_rows
 from edgebert.types import Row, Student, TrainSettings
 from edgebert.verify.edges import edge_batches
 from tests.families import HEADS, tiny
-from tests.toy_methods import workshop
+from tests.toy_methods import method_context
 
 METHOD = METHODS.get("bilstm")
 LABELS = ("O", "B-A", "I-A", "B-B", "I-B")
@@ -99,9 +99,11 @@ def test_every_head_gets_a_student_that_nears_its_teacher(
     model.config.architectures = [type(model).__name__]
     teacher = Student(model, load_tokenizer(toy_checkpoint))
     settings = TrainSettings(epochs=1, batch_size=16, learning_rate=1e-3, max_length=32)
-    shop = Workshop(teacher.model, task, labels, rows, rows, settings, tmp_path, teacher_tokenizer=teacher.tokenizer)
+    context = MethodContext(
+        teacher.model, task, labels, rows, rows, settings, tmp_path, teacher_tokenizer=teacher.tokenizer
+    )
     if head == "sentence-embedding":
-        shop = replace(shop, dev=task.taught(rows, *read_rows(teacher, task, labels, rows, 32)))
+        context = replace(context, dev=task.with_teacher_labels(rows, *read_rows(teacher, task, labels, rows, 32)))
     batch = collate(task.encode(rows, teacher.tokenizer, labels, 32))
 
     spans = head == "question-answering"  # their loss has the teacher's own entropy as its least
@@ -110,7 +112,7 @@ def test_every_head_gets_a_student_that_nears_its_teacher(
     def trained(epochs: float, **changes: Any) -> float:
         torch.manual_seed(0)
         student = replace(copy_student(teacher.model, teacher.tokenizer), **changes)
-        work = replace(shop, work=tmp_path / f"{epochs}{len(changes)}")
+        work = replace(context, work=tmp_path / f"{epochs}{len(changes)}")
         made = METHOD.apply(student, work, **METHOD.read_params(METHOD.toy | {"hard": hard, "epochs": epochs}))
         assert made.model.config.model_type == "bilstm" and made.notes[-1].startswith("bilstm of")
         with torch.no_grad():
@@ -128,16 +130,16 @@ def test_the_word_table_is_the_students_narrowed(
     old = teacher.model.get_input_embeddings().weight.detach()
     table, _ = narrowed(old, 32)
     assert torch.allclose(table @ table.T, old @ old.T, atol=1e-5)
-    shop = workshop(teacher, toy_rows, toy_labels, tmp_path)
+    context = method_context(teacher, toy_rows, toy_labels, tmp_path)
     params = METHOD.read_params(METHOD.toy | {"embedding_width": 32, "epochs": 0.01, "rate": 0.01})
-    made = METHOD.apply(copy_student(teacher.model, teacher.tokenizer), shop, **params)
+    made = METHOD.apply(copy_student(teacher.model, teacher.tokenizer), context, **params)
     assert torch.allclose(made.model.get_input_embeddings().weight, table, atol=1e-3)
 
 
 def test_samples_are_masked_with_a_token_of_the_students(
     teacher: Student, toy_rows: list[Row], toy_labels: tuple[str, ...], tmp_path: Path
 ) -> None:
-    found = samples(teacher, workshop(teacher, toy_rows, toy_labels, tmp_path), 3)
+    found = samples(teacher, method_context(teacher, toy_rows, toy_labels, tmp_path), 3)
     assert 64 < len(found) <= 192
     assert any("[MASK]" in row.words for row in found)
     assert all(len(row.words) == len(row.tags) for row in found)
@@ -237,12 +239,14 @@ def test_other_formats_equal_torch(fmt: str, extra: str, tmp_path: Path) -> None
 def test_rows_whose_answers_are_not_finite_are_left_to_their_labels(
     teacher: Student, toy_rows: list[Row], toy_labels: tuple[str, ...], tmp_path: Path
 ) -> None:
-    shop = workshop(teacher, toy_rows, toy_labels, tmp_path)
+    context = method_context(teacher, toy_rows, toy_labels, tmp_path)
     student = copy_student(teacher.model, teacher.tokenizer)
     with torch.no_grad():
         student.model.classifier.bias.add_(1.0)
-    objective = logit_objective(student, shop, 0.0).eval()
-    windows = answered(shop.task.encode(toy_rows[:2], student.tokenizer, shop.labels, 32), toy_rows[:2], student, shop)
+    objective = logit_objective(student, context, 0.0).eval()
+    windows = answered(
+        context.task.encode(toy_rows[:2], student.tokenizer, context.labels, 32), toy_rows[:2], student, context
+    )
     without = objective(**collate(windows[:1]))["loss"]
     windows[1].targets["teacher_logits"][:] = float("nan")
     assert torch.allclose(objective(**collate(windows))["loss"], without, atol=1e-4) and without > 1
@@ -252,14 +256,14 @@ def test_rows_whose_answers_are_not_finite_are_left_to_their_labels(
 def test_a_teacher_that_is_asked_beforehand_says_what_it_would_say_in_the_batch(
     trimmed: bool, teacher: Student, toy_rows: list[Row], toy_labels: tuple[str, ...], tmp_path: Path
 ) -> None:
-    shop = replace(workshop(teacher, toy_rows, toy_labels, tmp_path), teacher_tokenizer=teacher.tokenizer)
+    context = replace(method_context(teacher, toy_rows, toy_labels, tmp_path), teacher_tokenizer=teacher.tokenizer)
     student = copy_student(teacher.model, teacher.tokenizer)
     if trimmed:  # the student's piece i is the teacher's n - 1 - i
         student.teacher_ids = tuple(reversed(range(teacher.tokenizer.get_vocab_size())))
-    windows = shop.task.encode(toy_rows[:5], student.tokenizer, shop.labels, 32)
-    objective = logit_objective(student, shop, 0.0).eval()
+    windows = context.task.encode(toy_rows[:5], student.tokenizer, context.labels, 32)
+    objective = logit_objective(student, context, 0.0).eval()
     batch = collate(windows)
-    told = collate(answered(windows, toy_rows[:5], student, shop))
+    told = collate(answered(windows, toy_rows[:5], student, context))
     asked, given = objective.ask_teacher(batch), objective.ask_teacher(told)
     real = batch["attention_mask"].bool()
     assert torch.allclose(given["logits"][real], asked["logits"][real], atol=1e-5)

@@ -24,7 +24,7 @@ from edgebert.modeling.heads import HEADS as KINDS
 from edgebert.modeling.operators import operators
 from edgebert.modeling.rebuild import config_like, read_pooled
 from edgebert.tasks import find_task
-from edgebert.training.context import Workshop
+from edgebert.training.context import MethodContext
 from edgebert.training.loop import collate
 from edgebert.training.run import read_rows
 from edgebert.types import Row, Student, TrainSettings
@@ -112,14 +112,16 @@ def test_every_head_gets_a_student_that_nears_its_teacher(
     model.config.architectures = [type(model).__name__]
     teacher = Student(model, load_tokenizer(toy_checkpoint))
     settings = TrainSettings(epochs=1, batch_size=16, learning_rate=1e-3, max_length=32)
-    shop = Workshop(teacher.model, task, labels, rows, rows, settings, tmp_path, teacher_tokenizer=teacher.tokenizer)
+    context = MethodContext(
+        teacher.model, task, labels, rows, rows, settings, tmp_path, teacher_tokenizer=teacher.tokenizer
+    )
     if head == "sentence-embedding":
-        shop = replace(shop, dev=task.taught(rows, *read_rows(teacher, task, labels, rows, 32)))
+        context = replace(context, dev=task.with_teacher_labels(rows, *read_rows(teacher, task, labels, rows, 32)))
     batch = collate(task.encode(rows, teacher.tokenizer, labels, 32))
 
     def trained(epochs: float) -> float:
         torch.manual_seed(0)
-        work = replace(shop, work=tmp_path / f"{epochs}")
+        work = replace(context, work=tmp_path / f"{epochs}")
         params = METHOD.read_params(METHOD.toy | {"epochs": epochs})
         made = METHOD.apply(copy_student(teacher.model, teacher.tokenizer), work, **params)
         assert isinstance(made.model, HeadedEncoder) and made.notes[-1].startswith("conv of")

@@ -21,7 +21,7 @@ from edgebert.training.loop import collate
 from edgebert.training.losses import cosine_distance
 from edgebert.training.mlm import MaskedLm
 from edgebert.types import Row, Student
-from tests.toy_methods import applied, workshop
+from tests.toy_methods import applied, method_context
 
 
 def test_half_of_the_layers_unless_told_otherwise(teacher: Student) -> None:
@@ -73,13 +73,13 @@ def test_the_triple_loss_is_the_weighted_sum_of_its_terms(
     teacher: Student, shallow: Student, toy_rows: list[Row], toy_labels: tuple[str, ...], tmp_path: Path
 ) -> None:
     """Only the hidden pieces read masked text: the other two terms are those of the text as it is."""
-    shop = workshop(teacher, toy_rows, toy_labels, tmp_path)
+    context = method_context(teacher, toy_rows, toy_labels, tmp_path)
     batch = collate(find_task("ner").encode(toy_rows[:8], shallow.tokenizer, toy_labels, 32))
-    triple: Any = triple_objective(shallow, shop, ce=5.0, mlm=2.0, cos=1.0, temperature=2.0).eval()
+    triple: Any = triple_objective(shallow, context, ce=5.0, mlm=2.0, cos=1.0, temperature=2.0).eval()
     words = MaskedLm(shallow.model, shallow.tokenizer).eval()
     words.head = triple.head
     with torch.no_grad():
-        ours, theirs = triple.look_inside(batch), triple.look_inside_teacher(batch)
+        ours, theirs = triple.trace(batch), triple.trace_teacher(batch)
         mask = batch["attention_mask"].bool()
         ce = soft_loss(shallow.model, ours.outputs, theirs.outputs, batch, 2.0).item()
         cos = cosine_distance(ours.hidden[-1], theirs.hidden[-1], mask).item()
@@ -94,9 +94,9 @@ def test_the_triple_loss_is_the_weighted_sum_of_its_terms(
 def test_the_head_for_hidden_pieces_is_trained_and_left_behind(
     teacher: Student, shallow: Student, toy_rows: list[Row], toy_labels: tuple[str, ...], tmp_path: Path
 ) -> None:
-    shop = workshop(teacher, toy_rows, toy_labels, tmp_path)
+    context = method_context(teacher, toy_rows, toy_labels, tmp_path)
     batch = collate(find_task("ner").encode(toy_rows[:8], shallow.tokenizer, toy_labels, 32))
-    triple = triple_objective(shallow, shop, ce=0.0, mlm=1.0, cos=0.0, temperature=2.0)
+    triple = triple_objective(shallow, context, ce=0.0, mlm=1.0, cos=0.0, temperature=2.0)
     triple(**batch)["loss"].backward()
     head = [p for name, p in triple.named_parameters() if name.startswith("head.")]
     assert head and all(p.grad is not None and p.grad.abs().sum() > 0 for p in head)
@@ -110,8 +110,8 @@ def test_a_narrower_student_learns_through_a_projection(
     narrow.hidden_size = 16
     student = Student(build_model(narrow, "AutoModelForTokenClassification"), teacher.tokenizer)
     batch = collate(find_task("ner").encode(toy_rows[:4], student.tokenizer, toy_labels, 32))
-    shop = workshop(teacher, toy_rows, toy_labels, tmp_path)
-    triple: Any = triple_objective(student, shop, ce=0.0, mlm=0.0, cos=1.0, temperature=2.0)
+    context = method_context(teacher, toy_rows, toy_labels, tmp_path)
+    triple: Any = triple_objective(student, context, ce=0.0, mlm=0.0, cos=1.0, temperature=2.0)
     triple(**batch)["loss"].backward()
     assert triple.projection.weight.shape == (32, 16) and triple.projection.weight.grad.abs().sum() > 0
 
@@ -123,11 +123,11 @@ def test_a_vocabulary_without_a_mask_is_refused_unless_nothing_is_hidden(
 
     plain = Tokenizer(models.WordPiece({"[UNK]": 0, "a": 1}, unk_token="[UNK]"))
     student = Student(copy.deepcopy(teacher.model), plain)
-    shop = workshop(teacher, toy_rows, toy_labels, tmp_path)
+    context = method_context(teacher, toy_rows, toy_labels, tmp_path)
     with pytest.raises(RequestError, match="no mask token") as caught:
-        triple_objective(student, shop, ce=5.0, mlm=2.0, cos=1.0, temperature=2.0)
+        triple_objective(student, context, ce=5.0, mlm=2.0, cos=1.0, temperature=2.0)
     assert caught.value.where == "distilbert.mlm"
-    triple_objective(student, shop, ce=5.0, mlm=0.0, cos=1.0, temperature=2.0)
+    triple_objective(student, context, ce=5.0, mlm=0.0, cos=1.0, temperature=2.0)
 
 
 def test_what_drop_layers_left_stays_where_the_planner_asks_for_as_many(teacher: Student) -> None:

@@ -22,10 +22,10 @@ from edgebert.modeling.headed import HeadedEncoder, answers
 from edgebert.modeling.layers import encoder_layers
 from edgebert.modeling.rebuild import auto_model_of
 from edgebert.runtime.session import per_token
-from edgebert.training.features import Inside, missing_features, read_inside
+from edgebert.training.features import Trace, missing_features, trace_hidden_states
 from edgebert.types import Row, Student
 from tests.families import HEADS, tiny
-from tests.toy_methods import workshop
+from tests.toy_methods import method_context
 
 FAMILIES = ("albert", "squeezebert", "mobilebert")
 SHAPES: dict[str, dict[str, Any]] = {
@@ -176,8 +176,8 @@ def test_mobilebert_starts_near_its_teachers_embedding() -> None:
         words.copy_(words - words.mean(1, keepdim=True))
         words.div_(words.square().mean(1, keepdim=True).sqrt().clamp(min=1e-6)).mul_(0.3)
         words[0] = words[1]
-    ours = read_inside(made("mobilebert", teacher, embedding_width=32).model, batch()).hidden[0]
-    theirs = read_inside(teacher.model, batch()).hidden[0]
+    ours = trace_hidden_states(made("mobilebert", teacher, embedding_width=32).model, batch()).hidden[0]
+    theirs = trace_hidden_states(teacher.model, batch()).hidden[0]
     assert torch.allclose(real("logits", ours), real("logits", theirs), atol=1e-5)
 
 
@@ -231,8 +231,8 @@ def test_a_grouped_convolution_computes_the_block_diagonal_product() -> None:
 
 def test_squeezeberts_attention_is_read_as_probabilities() -> None:
     """transformers gives its scores."""
-    inside = read_inside(made("squeezebert", teacher_of("bert"), groups=1).model, batch(), ("attentions",))
-    theirs = read_inside(teacher_of("bert").model, batch(), ("attentions",))
+    inside = trace_hidden_states(made("squeezebert", teacher_of("bert"), groups=1).model, batch(), ("attentions",))
+    theirs = trace_hidden_states(teacher_of("bert").model, batch(), ("attentions",))
     for ours, other in zip(inside.attentions, theirs.attentions, strict=True):
         assert torch.allclose(ours, other, atol=1e-5)
 
@@ -253,10 +253,10 @@ def test_transfer_loss_by_hand() -> None:
     second's are (1/2, 1/2) of the teacher and (1/4, 3/4) of the student: KL = 1/2 ln 2 + 1/2 ln(2/3), over two tokens.
     """
     mask = torch.tensor([[True, True]])
-    theirs = Inside(
+    theirs = Trace(
         {}, (torch.zeros(1, 2, 2), torch.tensor([[[1.0, 2], [3, 4]]])), (torch.tensor([[[[0.5, 0.5], [0.5, 0.5]]]]),)
     )
-    ours = Inside(
+    ours = Trace(
         {}, (torch.zeros(1, 2, 2), torch.tensor([[[0.0, 0], [3, 2]]])), (torch.tensor([[[[0.5, 0.5], [0.25, 0.75]]]]),)
     )
     kl = 0.5 * math.log(2) + 0.5 * math.log(2 / 3)
@@ -281,9 +281,9 @@ def test_the_layers_learn_one_after_the_other(
         trained.append({part if part.startswith("encoder") else part.split(".")[0] for part in parts})
 
     monkeypatch.setattr(run, "train_student", watched)
-    shop = workshop(teacher, toy_rows, toy_labels, tmp_path)
+    context = method_context(teacher, toy_rows, toy_labels, tmp_path)
     method = METHODS.get("mobilebert")
-    method.apply(copy_student(teacher.model, teacher.tokenizer), shop, **method.read_params(method.toy))
+    method.apply(copy_student(teacher.model, teacher.tokenizer), context, **method.read_params(method.toy))
     layers = [f"encoder.layer.{i}" for i in range(4)]
     assert trained[:4] == [{"embeddings", layers[0]}, {layers[1]}, {layers[2]}, {layers[3]}]
     assert trained[4] >= {"embeddings", *layers, "weight", "bias"}  # predictions train all, the head too
@@ -295,8 +295,8 @@ def test_mobilebert_learns_from_layers_of_any_family(
 ) -> None:
     teacher = teacher_of(family)
     student = made("mobilebert", teacher)
-    shop = workshop(teacher, toy_rows, toy_labels, tmp_path)
-    objective = transfer_objective(student, shop, [(1, 1), (2, 2)])
+    context = method_context(teacher, toy_rows, toy_labels, tmp_path)
+    objective = transfer_objective(student, context, [(1, 1), (2, 2)])
     objective(**batch())["loss"].backward()
     layer = encoder_layers(student.model)[0]
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in layer.attention.self.query.parameters())

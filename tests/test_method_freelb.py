@@ -13,7 +13,7 @@ from edgebert.tasks import find_task
 from edgebert.training.loop import Objective, collate
 from edgebert.types import Row, Student
 from tests.families import FAMILIES, tiny
-from tests.toy_methods import workshop
+from tests.toy_methods import method_context
 
 
 def test_the_first_disturbance_lies_within_its_bounds_and_off_padding() -> None:
@@ -67,20 +67,20 @@ def parts(
 ) -> tuple[Student, dict[str, torch.Tensor], object]:
     student = copy_student(teacher.model, teacher.tokenizer)
     batch = collate(find_task("ner").encode(toy_rows[:8], student.tokenizer, toy_labels, 32))
-    return student, batch, workshop(teacher, toy_rows, toy_labels, tmp_path)
+    return student, batch, method_context(teacher, toy_rows, toy_labels, tmp_path)
 
 
 def test_without_disturbance_it_is_plain_training(parts: tuple) -> None:
-    student, batch, shop = parts
-    objective = freelb_objective(student, shop, 3, 0.0, 0.0, 0.0, 1.0, 2.0).eval()
+    student, batch, context = parts
+    objective = freelb_objective(student, context, 3, 0.0, 0.0, 0.0, 1.0, 2.0).eval()
     assert objective(**batch)["loss"].item() == pytest.approx(Objective(student.model).eval()(**batch)["loss"].item())
 
 
 def test_the_gradient_is_the_mean_over_the_steps(parts: tuple) -> None:
     """Two steps: the same two losses apart, the second at δ_1 = Π(δ_0 + α g / ‖g‖)."""
-    student, batch, shop = parts
+    student, batch, context = parts
     torch.manual_seed(3)
-    freelb_objective(student, shop, 2, 0.05, 0.04, 0.02, 1.0, 2.0).eval()(**batch)["loss"].backward()
+    freelb_objective(student, context, 2, 0.05, 0.04, 0.02, 1.0, 2.0).eval()(**batch)["loss"].backward()
     weight = student.model.classifier.weight
     found = weight.grad.clone()
     table, plain = student.model.get_input_embeddings(), Objective(student.model).eval()
@@ -101,18 +101,18 @@ def test_the_gradient_is_the_mean_over_the_steps(parts: tuple) -> None:
 
 def test_all_steps_drop_the_same_neurons(parts: tuple) -> None:
     """With no disturbance every one of K losses is the same, dropout and all."""
-    student, batch, shop = parts
+    student, batch, context = parts
     torch.manual_seed(0)
-    one = freelb_objective(student, shop, 1, 0.0, 0.0, 0.0, 1.0, 2.0).train()(**batch)["loss"].item()
+    one = freelb_objective(student, context, 1, 0.0, 0.0, 0.0, 1.0, 2.0).train()(**batch)["loss"].item()
     torch.manual_seed(0)
-    three = freelb_objective(student, shop, 3, 0.0, 0.0, 0.0, 1.0, 2.0).train()(**batch)["loss"].item()
+    three = freelb_objective(student, context, 3, 0.0, 0.0, 0.0, 1.0, 2.0).train()(**batch)["loss"].item()
     assert three == pytest.approx(one, rel=1e-6)
 
 
 def test_the_teacher_has_the_rest(parts: tuple) -> None:
-    student, batch, shop = parts
+    student, batch, context = parts
     losses = [
-        freelb_objective(student, shop, 1, 0.0, 0.0, 0.0, hard, 2.0).eval()(**batch)["loss"].item()
+        freelb_objective(student, context, 1, 0.0, 0.0, 0.0, hard, 2.0).eval()(**batch)["loss"].item()
         for hard in (0.0, 0.25, 1.0)
     ]
     assert losses[1] == pytest.approx(0.75 * losses[0] + 0.25 * losses[2], rel=1e-5)

@@ -15,7 +15,7 @@ from edgebert.modeling.checkpoint import copy_student
 from edgebert.modeling.layers import encoder_layers
 from edgebert.types import Row, Student
 from tests.families import tiny
-from tests.toy_methods import workshop
+from tests.toy_methods import method_context
 
 
 @pytest.mark.parametrize(
@@ -55,10 +55,10 @@ def test_layers_are_left_out_as_often_as_the_rate_says() -> None:
 def test_the_student_keeps_those_layers(
     teacher: Student, toy_rows: list[Row], toy_labels: tuple[str, ...], tmp_path: Path
 ) -> None:
-    method, shop = METHODS.get("layerdrop"), workshop(teacher, toy_rows, toy_labels, tmp_path)
+    method, context = METHODS.get("layerdrop"), method_context(teacher, toy_rows, toy_labels, tmp_path)
     student = copy_student(teacher.model, teacher.tokenizer)
     layers = list(encoder_layers(student.model))
-    after = method.apply(student, shop, **method.read_params({"n_layers": 2, "epochs": 1, "inner": 1.0}))
+    after = method.apply(student, context, **method.read_params({"n_layers": 2, "epochs": 1, "inner": 1.0}))
     assert all(a is b for a, b in zip(encoder_layers(after.model), (layers[0], layers[2]), strict=True))
     assert after.notes == ("kept layers 1, 3 of 4",)
 

@@ -17,7 +17,7 @@ from edgebert.modeling.checkpoint import copy_student
 from edgebert.training.loop import collate
 from edgebert.training.losses import soft_cross_entropy
 from edgebert.types import Row, Student
-from tests.toy_methods import workshop
+from tests.toy_methods import method_context
 
 
 def test_the_loss_by_hand() -> None:
@@ -39,9 +39,9 @@ def test_true_labels_change_nothing_while_the_teacher_speaks(
     teacher: Student, toy_rows: list[Row], toy_labels: tuple[str, ...], tmp_path: Path
 ) -> None:
     student = copy_student(teacher.model, teacher.tokenizer)
-    shop = workshop(teacher, toy_rows, toy_labels, tmp_path)
-    objective = prediction_objective(student, shop, temperature=3.0, hard=0.0).eval()
-    batch = collate(shop.task.encode(toy_rows[:4], student.tokenizer, toy_labels, 32))
+    context = method_context(teacher, toy_rows, toy_labels, tmp_path)
+    objective = prediction_objective(student, context, temperature=3.0, hard=0.0).eval()
+    batch = collate(context.task.encode(toy_rows[:4], student.tokenizer, toy_labels, 32))
     other = {**batch, "labels": batch["labels"].where(batch["labels"] < 0, 1)}
     assert objective(**batch)["loss"] == objective(**other)["loss"]
 
@@ -64,16 +64,16 @@ def test_the_phases_share_the_epochs(
 ) -> None:
     seen: list[tuple[str, float, int]] = []
 
-    def note(objective: Any, student: Student, shop: Any, name: str, epochs: float, **options: Any) -> None:
+    def note(objective: Any, student: Student, context: Any, name: str, epochs: float, **options: Any) -> None:
         rows = options.get("rows")
-        seen.append((name, epochs, len(shop.train if rows is None else rows)))
+        seen.append((name, epochs, len(context.train if rows is None else rows)))
 
     monkeypatch.setattr("edgebert.training.run.train_student", note)
     unlabelled = (Row(("leave", "dham")), Row(("quartz",)))
-    shop = replace(workshop(teacher, toy_rows, toy_labels, tmp_path), unlabelled=unlabelled)
+    context = replace(method_context(teacher, toy_rows, toy_labels, tmp_path), unlabelled=unlabelled)
     method = METHODS.get("mini-seq")
     student = copy_student(teacher.model, teacher.tokenizer)
-    method.apply(student, shop, **method.read_params({"epochs": 10, "labels": labels}))
+    method.apply(student, context, **method.read_params({"epochs": 10, "labels": labels}))
     assert seen == expected
 
 
@@ -81,15 +81,15 @@ def test_a_student_learns_from_text_without_any_label(
     teacher: Student, toy_rows: list[Row], toy_labels: tuple[str, ...], tmp_path: Path
 ) -> None:
     bare = [replace(row, tags=()) for row in toy_rows]
-    shop = replace(workshop(teacher, bare, toy_labels, tmp_path), dev=toy_rows[64:])
+    context = replace(method_context(teacher, bare, toy_labels, tmp_path), dev=toy_rows[64:])
     student = copy_student(teacher.model, teacher.tokenizer)
     with torch.no_grad():
         student.model.classifier.weight.neg_()
-    objective = prediction_objective(student, shop, temperature=3.0, hard=0.0).eval()
-    batch = collate(shop.task.encode(bare[:16], student.tokenizer, toy_labels, 32))
+    objective = prediction_objective(student, context, temperature=3.0, hard=0.0).eval()
+    batch = collate(context.task.encode(bare[:16], student.tokenizer, toy_labels, 32))
     before = objective(**batch)["loss"].item()
     method = METHODS.get("mini-seq")
-    method.apply(student, shop, **method.read_params({"epochs": 4}))
+    method.apply(student, context, **method.read_params({"epochs": 4}))
     assert objective(**batch)["loss"].item() < before
 
 

@@ -17,11 +17,11 @@ from edgebert.methods.minilm import assistant_of, deep_self_attention, inner_obj
 from edgebert.modeling.checkpoint import build_model, copy_student
 from edgebert.modeling.layers import encoder_layers
 from edgebert.tasks import find_task
-from edgebert.training.features import Inside
+from edgebert.training.features import Trace
 from edgebert.training.loop import collate
 from edgebert.training.losses import attention_kl, relation
 from edgebert.types import Row, Student
-from tests.toy_methods import workshop
+from tests.toy_methods import method_context
 
 
 def config(n_layers: int, n_heads: int = 4) -> BertConfig:
@@ -53,8 +53,8 @@ def test_relations_compare_across_widths_and_with_the_chosen_layer() -> None:
     narrow = torch.tensor([[[[1.0], [0.0]]]])  # scores ((1, 0), (0, 0))
     wide = torch.tensor([[[[2.0**0.25, 0.0], [0.0, 0.0]]]])  # ((√2, 0), (0, 0)) / √2
     mask = torch.ones(1, 2, dtype=torch.bool)
-    ours = Inside({}, (), (attention,), (narrow,))
-    theirs = Inside({}, (), (attention, other), (wide, torch.zeros(1, 1, 2, 2)))
+    ours = Trace({}, (), (attention,), (narrow,))
+    theirs = Trace({}, (), (attention, other), (wide, torch.zeros(1, 1, 2, 2)))
     assert abs(deep_self_attention(ours, theirs, 0, mask).item()) < 1e-6
     assert deep_self_attention(ours, theirs, -1, mask).item() > 0.1
 
@@ -114,7 +114,7 @@ def test_the_assistant_learns_first_and_the_epochs_are_shared(
 ) -> None:
     seen: list[tuple[str, float, int, Any, int]] = []
 
-    def note(objective: Any, student: Student, shop: Any, name: str, epochs: float, **options: Any) -> None:
+    def note(objective: Any, student: Student, context: Any, name: str, epochs: float, **options: Any) -> None:
         (read,) = objective._teacher
         depth = student.model.config.num_hidden_layers
         seen.append((name, epochs, depth, read.config.num_hidden_layers, len(options["rows"])))
@@ -122,7 +122,7 @@ def test_the_assistant_learns_first_and_the_epochs_are_shared(
     monkeypatch.setattr("edgebert.training.run.train_student", note)
     student = copy_student(teacher.model, teacher.tokenizer)
     METHODS.get("drop-layers").apply(student, None, n_layers=1, strategy="top", layers=())
-    learn_relations(student, workshop(teacher, toy_rows, toy_labels, tmp_path), 3, 2, 1.0)
+    learn_relations(student, method_context(teacher, toy_rows, toy_labels, tmp_path), 3, 2, 1.0)
     assert seen == [("minilm-assistant", 0.5, 2, 4, 64), ("minilm-inner", 0.5, 1, 2, 64)]
 
 
@@ -131,11 +131,11 @@ def test_it_runs_with_an_assistant_after_a_trimmed_vocabulary(
 ) -> None:
     from dataclasses import replace
 
-    shop = replace(workshop(teacher, toy_rows, toy_labels, tmp_path), teacher_tokenizer=teacher.tokenizer)
+    context = replace(method_context(teacher, toy_rows, toy_labels, tmp_path), teacher_tokenizer=teacher.tokenizer)
     student = copy_student(teacher.model, teacher.tokenizer)
-    student = METHODS.get("trim-vocab").apply(student, shop, size=80, floor=10)
-    student = METHODS.get("drop-layers").apply(student, shop, n_layers=1, strategy="top", layers=())
+    student = METHODS.get("trim-vocab").apply(student, context, size=80, floor=10)
+    student = METHODS.get("drop-layers").apply(student, context, n_layers=1, strategy="top", layers=())
     method = METHODS.get("minilm")
-    student = method.apply(student, shop, **method.read_params({"epochs": 0.5, "assistant": 2, "layer": 3}))
+    student = method.apply(student, context, **method.read_params({"epochs": 0.5, "assistant": 2, "layer": 3}))
     assert student.model.config.num_hidden_layers == 1
     assert teacher.model.config.num_hidden_layers == 4

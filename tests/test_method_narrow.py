@@ -28,16 +28,16 @@ from edgebert.modeling.layers import encoder_layers
 from edgebert.modeling.rebuild import auto_model_of
 from edgebert.search.plan import possible_shapes
 from edgebert.tasks import find_task
-from edgebert.training.features import read_inside
+from edgebert.training.features import trace_hidden_states
 from edgebert.training.loop import collate
 from edgebert.types import MethodCall, Recipe, Row, Student
 from tests.conftest import make_tokenizer
 from tests.families import HEADS, tiny
 from tests.test_method_families import read, real
-from tests.toy_methods import workshop
+from tests.toy_methods import method_context
 
 OTHERS = ("roberta", "distilbert", "electra", "mpnet")
-SEVERAL = [
+MULTI_TASK = [
     {"name": "tags", "kind": "token-classification", "n_labels": 5},
     {"name": "topic", "kind": "sequence-classification", "n_labels": 3},
     {"name": "vector", "kind": "sentence-embedding", "width": 8},
@@ -53,7 +53,7 @@ def teacher_of(family: str, head: str = "token-classification", **changes: Any) 
     model = tiny(family, "sentence-embedding" if head == "several" else head, **changes)
     model.config.architectures = [type(model).__name__]
     if head == "several":
-        model.config.edgebert_heads = SEVERAL
+        model.config.edgebert_heads = MULTI_TASK
         model = HeadedEncoder(model, model.config).eval()
     torch.manual_seed(0)
     with torch.no_grad():
@@ -69,8 +69,8 @@ def teacher_of(family: str, head: str = "token-classification", **changes: Any) 
 
 def made(teacher: Student, rows: list[Row], labels: tuple[str, ...], work: Path, **shape: int) -> Student:
     """The student before it is aligned; what is looked at are rows of tags, whatever the head."""
-    shop = workshop(teacher, rows, labels, work)
-    return narrow.untrained(teacher, shop, **{"width": 16, "n_layers": 0, "inner": 0} | shape)[0]
+    context = method_context(teacher, rows, labels, work)
+    return narrow.untrained(teacher, context, **{"width": 16, "n_layers": 0, "inner": 0} | shape)[0]
 
 
 def compare(student: Student, teacher: Student, atol: float = 1e-5) -> None:
@@ -316,14 +316,14 @@ def test_an_alignment_comes_nearer_to_the_wide_states(
 ) -> None:
     """Of four layers two, at half the width: |h̃ - A h|² / |A h|², summed over states."""
     teacher = teacher_of("bert", num_hidden_layers=4)
-    shop = workshop(teacher, toy_rows, toy_labels, tmp_path)
-    student, to = narrow.untrained(copy_student(teacher.model, teacher.tokenizer), shop, 16, 2, 0)
+    context = method_context(teacher, toy_rows, toy_labels, tmp_path)
+    student, to = narrow.untrained(copy_student(teacher.model, teacher.tokenizer), context, 16, 2, 0)
     goals = (0, 2, 4)
     rows = collate(find_task("ner").encode(toy_rows[:8], teacher.tokenizer, toy_labels, 32))
     mask = rows["attention_mask"].bool()
 
     def gap(one: Student) -> float:
-        theirs, ours = read_inside(teacher.model, rows).hidden, read_inside(one.model, rows).hidden
+        theirs, ours = trace_hidden_states(teacher.model, rows).hidden, trace_hidden_states(one.model, rows).hidden
         wanted = [(theirs[goal] @ to.encode.T)[mask] for goal in goals]
         return sum(
             ((own[mask] - wide).square().sum() / wide.square().sum()).item()
@@ -334,7 +334,7 @@ def test_an_alignment_comes_nearer_to_the_wide_states(
     assert objective.eval()(**rows)["loss"].item() == pytest.approx(gap(student), rel=1e-2)  # stored in half precision
     method = METHODS.get("narrow")
     params = method.read_params({"width": 16, "n_layers": 2, "align": 20.0, "replace": 0.0})
-    aligned = method.apply(copy_student(teacher.model, teacher.tokenizer), shop, **params)
+    aligned = method.apply(copy_student(teacher.model, teacher.tokenizer), context, **params)
     assert gap(student) > 0.01
     assert gap(aligned) < gap(student)
 
@@ -343,7 +343,7 @@ def test_it_stands_between_trimming_dropping_and_training(
     teacher: Student, toy_rows: list[Row], toy_labels: tuple[str, ...], tmp_path: Path
 ) -> None:
     student = copy_student(teacher.model, teacher.tokenizer)
-    shop = workshop(teacher, toy_rows, toy_labels, tmp_path)
+    context = method_context(teacher, toy_rows, toy_labels, tmp_path)
     calls = (
         ("trim-vocab", {"size": 80, "floor": 10}), ("drop-layers", {"n_layers": 3}), ("narrow", {"width": 16}),
         ("kd", {"epochs": 1}),
@@ -352,7 +352,7 @@ def test_it_stands_between_trimming_dropping_and_training(
     ((_, _, predicted),) = possible_shapes(teacher.model.config, recipe, METHODS.all(), teacher.model.config)
     for name, params in calls:
         method = METHODS.get(name)
-        student = method.apply(student, shop, **method.read_params(params))
+        student = method.apply(student, context, **method.read_params(params))
     assert n_parameters(student.model) == count_parameters(predicted, auto_model_of(predicted))
     config = student.model.config
     assert (config.vocab_size, config.num_hidden_layers, config.hidden_size) == (80, 3, 16)

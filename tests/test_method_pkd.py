@@ -18,7 +18,7 @@ from edgebert.modeling.heads import Part
 from edgebert.tasks import find_task
 from edgebert.training.loop import Objective, collate
 from edgebert.types import Row, Student
-from tests.toy_methods import workshop
+from tests.toy_methods import method_context
 
 
 def config(n_layers: int) -> SimpleNamespace:
@@ -90,9 +90,9 @@ def test_for_a_copy_of_the_teacher_only_the_labels_are_left(
     teacher: Student, toy_rows: list[Row], toy_labels: tuple[str, ...], tmp_path: Path
 ) -> None:
     student = copy_student(teacher.model, teacher.tokenizer)
-    shop = workshop(teacher, toy_rows, toy_labels, tmp_path)
+    context = method_context(teacher, toy_rows, toy_labels, tmp_path)
     batch = batch_of(student, toy_rows, toy_labels)
-    all_hard = objective(student, shop, (1, 2, 3), 2.0, 1.0, 7.0).eval()
+    all_hard = objective(student, context, (1, 2, 3), 2.0, 1.0, 7.0).eval()
     expected = Objective(student.model).loss(batch).item()
     assert math.isclose(all_hard(**batch)["loss"].item(), expected, rel_tol=1e-5)
 
@@ -101,11 +101,11 @@ def test_beta_weighs_the_inner_states(
     teacher: Student, toy_rows: list[Row], toy_labels: tuple[str, ...], tmp_path: Path
 ) -> None:
     student = copy_student(teacher.model, teacher.tokenizer)
-    shop = workshop(teacher, toy_rows, toy_labels, tmp_path)
+    context = method_context(teacher, toy_rows, toy_labels, tmp_path)
     batch = batch_of(student, toy_rows, toy_labels)
     mask = batch["attention_mask"].bool()
     without, single, double = (
-        objective(student, shop, (2, 3, 4), 2.0, 0.1, beta).eval()(**batch)["loss"].item()
+        objective(student, context, (2, 3, 4), 2.0, 0.1, beta).eval()(**batch)["loss"].item()
         for beta in (0.0, 1e3, 2e3)  # layers of random weights change little
     )
     with torch.no_grad():
@@ -124,8 +124,8 @@ def test_a_narrower_student_learns_through_projections(
     narrow = copy.deepcopy(teacher.model.config)
     narrow.hidden_size, narrow.num_hidden_layers = 16, 3
     student = Student(build_model(narrow, "AutoModelForTokenClassification"), teacher.tokenizer)
-    shop = workshop(teacher, toy_rows, toy_labels, tmp_path)
-    patient = objective(student, shop, (1, 3), 2.0, 0.1, 1.0)
+    context = method_context(teacher, toy_rows, toy_labels, tmp_path)
+    patient = objective(student, context, (1, 3), 2.0, 0.1, 1.0)
     assert [tuple(p.shape) for p in patient.projections.parameters()] == [(32, 16)] * 2  # type: ignore[union-attr]
     patient(**batch_of(student, toy_rows, toy_labels))["loss"].backward()
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in patient.projections.parameters())  # type: ignore[union-attr]

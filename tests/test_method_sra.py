@@ -19,7 +19,7 @@ from edgebert.tasks import find_task
 from edgebert.training.loop import ANSWERED, collate
 from edgebert.training.losses import normalised_mse
 from edgebert.types import Row, Student
-from tests.toy_methods import workshop
+from tests.toy_methods import method_context
 
 
 def test_the_loss_by_hand() -> None:
@@ -64,7 +64,7 @@ def test_the_inner_loss_of_a_copy_is_zero_and_given_vectors_come_first(
 ) -> None:
     student = copy_student(teacher.model, teacher.tokenizer)
     batch = batch_of(student, toy_rows, toy_labels)
-    objective = inner_objective(student, workshop(teacher, toy_rows, toy_labels, tmp_path)).eval()
+    objective = inner_objective(student, method_context(teacher, toy_rows, toy_labels, tmp_path)).eval()
     assert objective(**batch)["loss"].item() < 1e-9
     opposite = {ANSWERED + "sentence_embedding": -vectors(student.model, batch).detach()}
     assert math.isclose(objective(**batch, **opposite)["loss"].item(), 4.0, rel_tol=1e-5)
@@ -76,7 +76,7 @@ def test_a_narrower_student_learns_through_a_projection(
     narrow = copy.deepcopy(teacher.model.config)
     narrow.hidden_size = 16
     student = Student(build_model(narrow, "AutoModelForTokenClassification"), teacher.tokenizer)
-    objective = inner_objective(student, workshop(teacher, toy_rows, toy_labels, tmp_path))
+    objective = inner_objective(student, method_context(teacher, toy_rows, toy_labels, tmp_path))
     objective(**batch_of(student, toy_rows, toy_labels))["loss"].backward()
     weight = objective.projection.weight  # type: ignore[union-attr]
     assert weight.shape == (32, 16) and weight.grad.abs().sum() > 0  # type: ignore[union-attr, operator]
@@ -113,13 +113,15 @@ def test_a_bilstm_with_a_tokenizer_of_its_own_learns_the_vectors_that_the_teache
     torch.manual_seed(0)
     student = Student(build_model(config, "HeadedEncoder"), tokenizer, own_tokenizer=True)
     rows = [row for row in toy_rows if len(" ".join(row.words)) < 28]  # one window each
-    shop = workshop(teacher, rows, toy_labels, tmp_path)
-    shop = replace(shop, teacher_tokenizer=teacher.tokenizer, unlabelled=(Row(("fly", "to", "bton")),))
+    context = method_context(teacher, rows, toy_labels, tmp_path)
+    context = replace(context, teacher_tokenizer=teacher.tokenizer, unlabelled=(Row(("fly", "to", "bton")),))
     method = METHODS.get("sra")
-    method.apply(student, shop, **method.read_params({"epochs": 1}))
+    method.apply(student, context, **method.read_params({"epochs": 1}))
     texts, labelled = kept
     assert len(texts) == len(labelled) + 1  # the unlabelled row
-    expected = vectors(teacher.model, collate(shop.task.encode(shop.unlabelled, teacher.tokenizer, toy_labels, 32)))
+    expected = vectors(
+        teacher.model, collate(context.task.encode(context.unlabelled, teacher.tokenizer, toy_labels, 32))
+    )
     given = torch.from_numpy(texts[0].targets[ANSWERED + "sentence_embedding"])
     assert torch.allclose(given, expected[0], atol=1e-5)
     assert not labelled[0].targets

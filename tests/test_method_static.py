@@ -24,7 +24,7 @@ from edgebert.modeling.heads import HEADS
 from edgebert.modeling.operators import operators
 from edgebert.modeling.rebuild import config_like, read_pooled
 from edgebert.tasks import find_task
-from edgebert.training.context import Workshop
+from edgebert.training.context import MethodContext
 from edgebert.training.loop import collate
 from edgebert.training.run import read_rows
 from edgebert.types import Feature, Row, Student, TrainSettings
@@ -150,17 +150,17 @@ def text_rows(head: str, toy_rows: list[Row]) -> dict[str, list[Row]]:
     return {"classify": [Row(text=t, labels=(k,)) for t, k in zip(texts, kinds, strict=True)], "pair": alike}
 
 
-def shop_of(name: str, rows: list[Row], checkpoint: Path, work: Path) -> tuple[Student, Workshop]:
+def shop_of(name: str, rows: list[Row], checkpoint: Path, work: Path) -> tuple[Student, MethodContext]:
     task = find_task(name)
     labels = task.labels(rows)
     model, _ = load_model(checkpoint, HEADS[task.head].auto_model, labels or None)
     model.config.architectures = [type(model).__name__]
     teacher = Student(model, load_tokenizer(checkpoint))
     settings = TrainSettings(epochs=1, batch_size=16, learning_rate=1e-3, max_length=32)
-    shop = Workshop(model, task, labels, rows, rows, settings, work, teacher_tokenizer=teacher.tokenizer)
+    context = MethodContext(model, task, labels, rows, rows, settings, work, teacher_tokenizer=teacher.tokenizer)
     if name == "embed":
-        shop = replace(shop, dev=task.taught(rows, *read_rows(teacher, task, labels, rows, 32)))
-    return teacher, shop
+        context = replace(context, dev=task.with_teacher_labels(rows, *read_rows(teacher, task, labels, rows, 32)))
+    return teacher, context
 
 
 @pytest.mark.parametrize("name", ["classify", "pair", "similarity", "embed"])
@@ -168,19 +168,21 @@ def test_every_task_of_texts_gets_a_student_that_nears_its_teacher(
     name: str, toy_checkpoint: Path, toy_rows: list[Row], tmp_path: Path
 ) -> None:
     head = find_task(name).head
-    teacher, shop = shop_of(name, text_rows(head, toy_rows)[name], toy_checkpoint, tmp_path)
-    batch = collate(shop.task.encode(shop.train, teacher.tokenizer, shop.labels, 32))
+    teacher, context = shop_of(name, text_rows(head, toy_rows)[name], toy_checkpoint, tmp_path)
+    batch = collate(context.task.encode(context.train, teacher.tokenizer, context.labels, 32))
 
     def far(epochs: float, **changes: Any) -> float:
         torch.manual_seed(0)
         student = replace(copy_student(teacher.model, teacher.tokenizer), **changes)
         params = METHOD.read_params(METHOD.toy | {"epochs": epochs, "hard": 0.0, "augment": 0, "rate": 5e-3})
-        made = METHOD.apply(student, replace(shop, work=tmp_path / f"{epochs}{len(changes)}"), **params)
+        made = METHOD.apply(student, replace(context, work=tmp_path / f"{epochs}{len(changes)}"), **params)
         assert made.model.config.model_type == "static" and made.notes[-1].startswith("vectors:")
         assert ("its own word table" in made.notes[-1]) == bool(changes)
         with torch.no_grad():
             return (
-                prediction_objective(replace(made, own_tokenizer=False), shop, hard=0.0).eval()(**batch)["loss"].item()
+                prediction_objective(replace(made, own_tokenizer=False), context, hard=0.0)
+                .eval()(**batch)["loss"]
+                .item()
             )
 
     assert far(8) < far(0.01)
@@ -192,28 +194,28 @@ def test_a_trimmed_vocabulary_reads_the_teachers_states_of_its_own_tokens(
     toy_checkpoint: Path, toy_rows: list[Row], tmp_path: Path
 ) -> None:
     """The student's token i is the teacher's n - 1 - i: what the teacher says of it does not change."""
-    teacher, shop = shop_of(
+    teacher, context = shop_of(
         "classify", text_rows("sequence-classification", toy_rows)["classify"], toy_checkpoint, tmp_path
     )
     plain = copy_student(teacher.model, teacher.tokenizer)
     n = plain.tokenizer.get_vocab_size()
-    windows = shop.task.encode(shop.train, plain.tokenizer, shop.labels, 32)
+    windows = context.task.encode(context.train, plain.tokenizer, context.labels, 32)
     turned = replace(plain, teacher_ids=tuple(reversed(range(n))))
     theirs = [replace(one, input_ids=tuple(n - 1 - i for i in one.input_ids)) for one in windows]
-    sums, counts, _ = _states(plain, shop, windows)
-    other_sums, other_counts, _ = _states(turned, shop, theirs)
+    sums, counts, _ = _states(plain, context, windows)
+    other_sums, other_counts, _ = _states(turned, context, theirs)
     assert torch.equal(counts, other_counts.flip(0)) and counts.sum() == sum(len(one.input_ids) for one in windows)
     assert torch.allclose(sums, other_sums.flip(0), atol=1e-4)
-    table, note = token_table(plain, shop, shop.train, 8)
+    table, note = token_table(plain, context, context.train, 8)
     assert table.shape == (n, 8) and f"{int((counts > 0).sum())} tokens in 48 rows and of {n} alone" in note
 
 
 def test_states_are_the_teachers_at_real_tokens(toy_checkpoint: Path, toy_rows: list[Row], tmp_path: Path) -> None:
-    teacher, shop = shop_of(
+    teacher, context = shop_of(
         "classify", text_rows("sequence-classification", toy_rows)["classify"], toy_checkpoint, tmp_path
     )
     short, long = window(5, 6), window(5, 7, 8, 9)
-    sums, counts, alone = _states(teacher, shop, [short, long])
+    sums, counts, alone = _states(teacher, context, [short, long])
 
     def states(*ids: int) -> torch.Tensor:
         with torch.inference_mode():
@@ -223,7 +225,7 @@ def test_states_are_the_teachers_at_real_tokens(toy_checkpoint: Path, toy_rows: 
     assert torch.allclose(sums[5], states(5, 6)[0] + states(5, 7, 8, 9)[0], atol=1e-4)
     with torch.no_grad():
         teacher.model.bert.embeddings.word_embeddings.weight[9] = float("nan")
-    broken, left, _ = _states(teacher, shop, [short, long])  # of the second row nothing is a number
+    broken, left, _ = _states(teacher, context, [short, long])  # of the second row nothing is a number
     assert left[[5, 6, 7]].tolist() == [1, 1, 0] and bool(broken.isfinite().all())
     cls, sep = (teacher.tokenizer.token_to_id(name) for name in ("[CLS]", "[SEP]"))
     assert torch.allclose(alone[7], states(cls, 7, sep)[1], atol=1e-4)

@@ -21,17 +21,17 @@ from edgebert.modeling.checkpoint import copy_student, n_parameters, save_checkp
 from edgebert.modeling.headed import HeadedEncoder, outlets
 from edgebert.modeling.heads import Part, parts_of
 from edgebert.tasks import find_task
-from edgebert.training.context import Workshop
+from edgebert.training.context import MethodContext
 from edgebert.training.heads import hard_loss, soft_loss
 from edgebert.training.loop import Objective, collate
 from edgebert.types import Row, Student
 from tests.families import FAMILIES, WITHOUT_SPANS, tiny
-from tests.toy_methods import workshop
+from tests.toy_methods import method_context
 
 
 @pytest.fixture
-def shop(teacher: Student, toy_rows: list[Row], toy_labels: tuple[str, ...], tmp_path: Path) -> Workshop:
-    return workshop(teacher, toy_rows, toy_labels, tmp_path / "work")
+def context(teacher: Student, toy_rows: list[Row], toy_labels: tuple[str, ...], tmp_path: Path) -> MethodContext:
+    return method_context(teacher, toy_rows, toy_labels, tmp_path / "work")
 
 
 @pytest.fixture
@@ -80,11 +80,13 @@ def test_the_mean_of_vectors_has_length_one() -> None:
     assert torch.allclose(found["sentence_embedding"], torch.full((1, 2), 0.5**0.5))
 
 
-def test_mtdnn_is_the_mean_of_hard_and_soft(teacher: Student, shop: Workshop, batch: dict[str, torch.Tensor]) -> None:
+def test_mtdnn_is_the_mean_of_hard_and_soft(
+    teacher: Student, context: MethodContext, batch: dict[str, torch.Tensor]
+) -> None:
     student, second = copy_student(teacher.model, teacher.tokenizer), other(teacher, 1)
     student.model.eval()
     teachers = [Teacher(teacher.model, None), Teacher(second.model, None)]
-    found = ensemble_objective(student, shop, teachers, 0.5).eval()(**batch)["loss"]
+    found = ensemble_objective(student, context, teachers, 0.5).eval()(**batch)["loss"]
     inputs = {name: batch[name] for name in ("input_ids", "attention_mask", "token_type_ids")}
     ours = student.model(**inputs).logits
     mean = (teacher.model(**inputs).logits.softmax(-1) + second.model(**inputs).logits.softmax(-1)) / 2
@@ -106,14 +108,14 @@ def headed(teacher: Student) -> Student:
     return Student(HeadedEncoder(model.bert, config).eval(), teacher.tokenizer)
 
 
-def test_mtdnn_sums_its_tasks(teacher: Student, shop: Workshop, batch: dict[str, torch.Tensor]) -> None:
+def test_mtdnn_sums_its_tasks(teacher: Student, context: MethodContext, batch: dict[str, torch.Tensor]) -> None:
     student = headed(teacher)
     boss = copy.deepcopy(student.model)
     with torch.no_grad():
         boss.heads["intent"].classifier.bias.add_(torch.tensor([1.0, -1.0]))
     batch = {name: batch[name] for name in ("input_ids", "attention_mask", "token_type_ids")}
     batch["intent_labels"] = torch.tensor([0, 1, 0, 1, -100, -100, -100, -100])
-    found = ensemble_objective(student, shop, [Teacher(boss, None)] * 2, 0.5).eval()(**batch)["loss"]
+    found = ensemble_objective(student, context, [Teacher(boss, None)] * 2, 0.5).eval()(**batch)["loss"]
     plain = Objective(student.model).eval()
     ours, theirs = plain.answer(batch), Objective(boss).eval().answer(batch)
     expected = (hard_loss(student.model, ours, batch) + soft_loss(student.model, ours, theirs, batch, 1.0)) / 2
@@ -162,14 +164,16 @@ def test_the_last_layer_of_every_family_is_found(family: str, head: str) -> None
         assert torch.allclose(((found[0][name] + found[1][name]) / 2)[real], logits[real], atol=1e-6)
 
 
-def test_each_head_learns_from_its_teacher(teacher: Student, shop: Workshop, batch: dict[str, torch.Tensor]) -> None:
+def test_each_head_learns_from_its_teacher(
+    teacher: Student, context: MethodContext, batch: dict[str, torch.Tensor]
+) -> None:
     student, second = copy_student(teacher.model, teacher.tokenizer), other(teacher, 1)
     (outlet,) = outlets(student.model)
     fan = fan_of(outlet, 2)
     nn.init.normal_(fan.copies[1].weight)
     swap(student.model, outlet, fan)
     objective = fans_objective(
-        student, shop, [Teacher(teacher.model, None), Teacher(second.model, None)], [fan], 0.3, 2.0
+        student, context, [Teacher(teacher.model, None), Teacher(second.model, None)], [fan], 0.3, 2.0
     )
     found = objective.eval()(**batch)["loss"]
     expected = 0.0
@@ -183,10 +187,10 @@ def test_each_head_learns_from_its_teacher(teacher: Student, shop: Workshop, bat
     assert torch.isclose(found, torch.as_tensor(expected), rtol=1e-5)
 
 
-def test_the_student_is_as_large_as_before(teacher: Student, shop: Workshop) -> None:
+def test_the_student_is_as_large_as_before(teacher: Student, context: MethodContext) -> None:
     method = METHODS.get("multi-teacher")
     student = copy_student(teacher.model, teacher.tokenizer)
-    after = method.apply(student, shop, **method.read_params(method.toy))
+    after = method.apply(student, context, **method.read_params(method.toy))
     assert n_parameters(after.model) == n_parameters(teacher.model)
     assert isinstance(after.model.classifier, nn.Linear)
     assert after.notes == ("the mean of heads for 2 teachers",)
@@ -195,10 +199,10 @@ def test_the_student_is_as_large_as_before(teacher: Student, shop: Workshop) -> 
 # ---------------------------------------------------------------- where teachers come from
 
 
-def test_made_teachers_differ_and_leave_the_first_alone(teacher: Student, shop: Workshop) -> None:
+def test_made_teachers_differ_and_leave_the_first_alone(teacher: Student, context: MethodContext) -> None:
     student = copy_student(teacher.model, teacher.tokenizer)
     before = copy.deepcopy(teacher.model.state_dict())
-    found = find_teachers(student, shop, "x", "", 3, 1.0)
+    found = find_teachers(student, context, "x", "", 3, 1.0)
     assert found[0].model is teacher.model and len(found) == 3
     assert all(torch.equal(before[key], value) for key, value in teacher.model.state_dict().items())
     heads = [one.model.classifier.weight for one in found]
@@ -206,34 +210,34 @@ def test_made_teachers_differ_and_leave_the_first_alone(teacher: Student, shop: 
     assert not any(parameter.requires_grad for one in found[1:] for parameter in one.model.parameters())
 
 
-def test_a_made_teacher_reads_the_students_pieces(teacher: Student, shop: Workshop) -> None:
+def test_a_made_teacher_reads_the_students_pieces(teacher: Student, context: MethodContext) -> None:
     """A student whose ids are shuffled: its teacher learns on its own ids and gives what it would give on them."""
     order = torch.randperm(82, generator=torch.Generator().manual_seed(0))
     ids = tuple(order.tolist())
-    one = made_teacher(Student(teacher.model, teacher.tokenizer, ids), shop, "x", 1, 1.0)
+    one = made_teacher(Student(teacher.model, teacher.tokenizer, ids), context, "x", 1, 1.0)
     table, old = one.model.get_input_embeddings().weight, teacher.model.get_input_embeddings().weight
-    used = {i for row in shop.train for i in teacher.tokenizer.encode(" ".join(row.words)).ids}
+    used = {i for row in context.train for i in teacher.tokenizer.encode(" ".join(row.words)).ids}
     moved = (table - old).abs().sum(1) > 1e-4
     assert one.ids == ids and set(moved.nonzero()[:, 0].tolist()) <= {ids[i] for i in used}
 
 
-def test_folders_are_read(teacher: Student, shop: Workshop, toy_checkpoint: Path, tmp_path: Path) -> None:
+def test_folders_are_read(teacher: Student, context: MethodContext, toy_checkpoint: Path, tmp_path: Path) -> None:
     second = other(teacher, 1)
     save_checkpoint(tmp_path / "one", second, toy_checkpoint)
     assert folders_of("a, b:c,") == [Path("a"), Path("b"), Path("c")]
     student = copy_student(teacher.model, teacher.tokenizer)
     METHODS.get("mtdnn-kd").check(student.model.config, teacher.model.config, teachers=str(tmp_path / "one"))
-    found = find_teachers(student, shop, "mtdnn-kd", str(tmp_path / "one"), 3, 1.0)
+    found = find_teachers(student, context, "mtdnn-kd", str(tmp_path / "one"), 3, 1.0)
     assert len(found) == 2 and found[1].ids is None
     assert torch.equal(found[1].model.classifier.weight, second.model.classifier.weight)
-    trimmed = METHODS.get("trim-vocab").apply(student, shop, size=60, floor=0)
-    (_, one) = find_teachers(trimmed, shop, "mtdnn-kd", str(tmp_path / "one"), 3, 1.0)
+    trimmed = METHODS.get("trim-vocab").apply(student, context, size=60, floor=0)
+    (_, one) = find_teachers(trimmed, context, "mtdnn-kd", str(tmp_path / "one"), 3, 1.0)
     assert one.ids == trimmed.teacher_ids
 
 
 @pytest.mark.parametrize("name", ["mtdnn-kd", "multi-teacher"])
 def test_checkpoints_that_cannot_serve_are_refused(
-    name: str, teacher: Student, shop: Workshop, toy_checkpoint: Path, tmp_path: Path
+    name: str, teacher: Student, context: MethodContext, toy_checkpoint: Path, tmp_path: Path
 ) -> None:
     check, config = METHODS.get(name).check, teacher.model.config
     with pytest.raises(RequestError, match=r"no model\.safetensors") as caught:
@@ -249,4 +253,4 @@ def test_checkpoints_that_cannot_serve_are_refused(
     file.write_text(file.read_text().replace('"zebra"', '"hippo"'))
     student = copy_student(teacher.model, teacher.tokenizer)
     with pytest.raises(RequestError, match=r"cannot read the student's pieces.*zebra"):
-        find_teachers(student, replace(shop), name, str(tmp_path / "pieces"), 3, 1.0)
+        find_teachers(student, replace(context), name, str(tmp_path / "pieces"), 3, 1.0)

@@ -16,30 +16,30 @@ from edgebert.methods.stacking import depths
 from edgebert.modeling.checkpoint import copy_student
 from edgebert.modeling.layers import encoder_layers
 from edgebert.tasks import find_task
-from edgebert.training.context import Workshop
+from edgebert.training.context import MethodContext
 from edgebert.training.loop import collate
 from edgebert.types import Row, Student
 from tests.families import FAMILIES, tiny
-from tests.toy_methods import workshop
+from tests.toy_methods import method_context
 
 NAMES = ("stacking", "whole-word", "dynamic-masking", "electra")
 
 
 @pytest.fixture
-def shop(teacher: Student, toy_rows: list[Row], toy_labels: tuple[str, ...], tmp_path: Path) -> Workshop:
-    return workshop(teacher, toy_rows, toy_labels, tmp_path)
+def context(teacher: Student, toy_rows: list[Row], toy_labels: tuple[str, ...], tmp_path: Path) -> MethodContext:
+    return method_context(teacher, toy_rows, toy_labels, tmp_path)
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_head_stays_as_it_came_and_labels_are_not_read(name: str, teacher: Student, shop: Workshop) -> None:
+def test_the_head_stays_as_it_came_and_labels_are_not_read(name: str, teacher: Student, context: MethodContext) -> None:
     method = METHODS.get(name)
     assert method.stage == "pretrain" and method.reads_text
-    shop = replace(
-        shop,
-        unlabelled=tuple(replace(row, tags=()) for row in shop.dev),
-        train=[replace(row, tags=("O",) * len(row.tags)) for row in shop.train],
+    context = replace(
+        context,
+        unlabelled=tuple(replace(row, tags=()) for row in context.dev),
+        train=[replace(row, tags=("O",) * len(row.tags)) for row in context.train],
     )
-    student = method.apply(copy_student(teacher.model, teacher.tokenizer), shop, **method.read_params(method.toy))
+    student = method.apply(copy_student(teacher.model, teacher.tokenizer), context, **method.read_params(method.toy))
     old, new = teacher.model.state_dict(), student.model.state_dict()
     changed = {key for key in old if not torch.equal(old[key], new[key])}
     assert changed and not any(key.startswith("classifier") for key in changed)
@@ -47,13 +47,13 @@ def test_the_head_stays_as_it_came_and_labels_are_not_read(name: str, teacher: S
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_vocabulary_without_a_mask_is_refused(name: str, teacher: Student, shop: Workshop) -> None:
+def test_a_vocabulary_without_a_mask_is_refused(name: str, teacher: Student, context: MethodContext) -> None:
     from tokenizers import Tokenizer
 
     bare = Tokenizer.from_str(teacher.tokenizer.to_str().replace("[MASK]", "[M]"))
     method = METHODS.get(name)
     with pytest.raises(RequestError, match="no mask token") as caught:
-        method.apply(copy_student(teacher.model, bare), shop, **method.read_params(method.toy))
+        method.apply(copy_student(teacher.model, bare), context, **method.read_params(method.toy))
     assert caught.value.where == name
 
 
@@ -71,12 +71,12 @@ def test_depths_double() -> None:
         depths(6, 2)
 
 
-def test_the_stack_is_copied_onto_itself(teacher: Student, shop: Workshop) -> None:
+def test_the_stack_is_copied_onto_itself(teacher: Student, context: MethodContext) -> None:
     """With all passes before the last training, layers 3 and 4 are those of 1 and 2, which were trained."""
     method = METHODS.get("stacking")
     student = copy_student(teacher.model, teacher.tokenizer)
     params = {"epochs": 1, "early": 1.0, "doublings": 1}
-    layers = encoder_layers(method.apply(student, shop, **method.read_params(params)).model)
+    layers = encoder_layers(method.apply(student, context, **method.read_params(params)).model)
     states = [layer.state_dict() for layer in layers]
     assert student.model.config.num_hidden_layers == len(layers) == 4
     for lower, upper in ((0, 2), (1, 3)):
@@ -134,7 +134,7 @@ def test_pieces_are_drawn_from_the_softmax_where_they_are_hidden() -> None:
     assert torch.equal(drawn(ids, chosen & False, scores[:0]), ids)
 
 
-def test_the_generator_is_small_and_reads_the_students_table(teacher: Student, shop: Workshop) -> None:
+def test_the_generator_is_small_and_reads_the_students_table(teacher: Student, context: MethodContext) -> None:
     student = copy_student(teacher.model, teacher.tokenizer)
     generator = generator_of(student, 0.25)
     assert generator.config.num_hidden_layers == len(encoder_layers(generator)) == 1
@@ -150,7 +150,7 @@ def test_the_generator_is_small_and_reads_the_students_table(teacher: Student, s
 
 
 def test_both_losses_reach_what_they_should(
-    teacher: Student, shop: Workshop, toy_rows: list[Row], toy_labels: tuple[str, ...]
+    teacher: Student, context: MethodContext, toy_rows: list[Row], toy_labels: tuple[str, ...]
 ) -> None:
     """The generator learns from L_MLM alone: its gradient is the same whatever the discriminator's weight is."""
     student = copy_student(teacher.model, teacher.tokenizer)

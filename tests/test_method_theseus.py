@@ -19,7 +19,7 @@ from edgebert.modeling.checkpoint import accepted, copy_student
 from edgebert.modeling.layers import encoder_layers, keep_layers, kinds_of
 from edgebert.types import Row, Student
 from tests.families import FAMILIES, tiny
-from tests.toy_methods import workshop
+from tests.toy_methods import method_context
 
 REFUSED = {"albert", "funnel"}
 
@@ -112,12 +112,12 @@ def toy(
     """The student before and after the method, behind drop-layers where asked."""
 
     def made(drop: bool, **params: object) -> tuple[Student, Student]:
-        method, shop = METHODS.get("theseus"), workshop(teacher, toy_rows, toy_labels, tmp_path)
+        method, context = METHODS.get("theseus"), method_context(teacher, toy_rows, toy_labels, tmp_path)
         student = copy_student(teacher.model, teacher.tokenizer)
         if drop:
-            METHODS.get("drop-layers").apply(student, shop, n_layers=2, strategy="top", layers=())
+            METHODS.get("drop-layers").apply(student, context, n_layers=2, strategy="top", layers=())
         before = copy.deepcopy(student)
-        return before, method.apply(student, shop, **method.read_params({"epochs": 1, **params}))
+        return before, method.apply(student, context, **method.read_params({"epochs": 1, **params}))
 
     return made
 
@@ -142,4 +142,4 @@ def test_a_step_in_which_nothing_is_replaced_can_be_taken(toy: Callable) -> None
 def test_steps_are_counted_over_windows(
     teacher: Student, toy_rows: list[Row], toy_labels: tuple[str, ...], tmp_path: Path
 ) -> None:
-    assert n_steps(teacher, workshop(teacher, toy_rows, toy_labels, tmp_path), 3) == 12  # 64 rows, batches of 16
+    assert n_steps(teacher, method_context(teacher, toy_rows, toy_labels, tmp_path), 3) == 12  # 64 rows, batches of 16

@@ -19,7 +19,7 @@ from edgebert.methods import METHODS
 from edgebert.methods.tinybert import inner_objective, samples
 from edgebert.modeling.checkpoint import copy_student
 from edgebert.types import Row, Student
-from tests.toy_methods import workshop
+from tests.toy_methods import method_context
 
 METHOD = METHODS.get("tinybert")
 
@@ -53,11 +53,11 @@ def test_the_inner_loss_by_hand() -> None:
     (2 · (log 2)² + 2 · 0) / 4.
     """
     student, teacher = FixedForTokenClassification([1.0, 5.0], 4.0), FixedForTokenClassification([0.0, 7.0, 3.0], 1.0)
-    shop: Any = SimpleNamespace(teacher=teacher)
+    context: Any = SimpleNamespace(teacher=teacher)
     batch = {"input_ids": torch.zeros(1, 2, dtype=torch.long), "attention_mask": torch.ones(1, 2, dtype=torch.long)}
-    with_attention = inner_objective(Student(student, None), shop, (0, 2))  # type: ignore[arg-type]
+    with_attention = inner_objective(Student(student, None), context, (0, 2))  # type: ignore[arg-type]
     assert with_attention(**batch)["loss"].item() == pytest.approx(1 + 4 + math.log(2) ** 2 / 2)
-    without = inner_objective(Student(student, None), shop, (0, 2), attention=False)  # type: ignore[arg-type]
+    without = inner_objective(Student(student, None), context, (0, 2), attention=False)  # type: ignore[arg-type]
     assert without(**batch)["loss"].item() == pytest.approx(5)
 
 
@@ -72,11 +72,11 @@ def test_tinybert4_has_the_papers_size() -> None:
     assert count_parameters(config, "AutoModel") == pytest.approx(14.5e6, rel=0.02)
 
 
-def _phases(student: Student, shop: Any, **params: Any) -> list[tuple[str, float]]:
+def _phases(student: Student, context: Any, **params: Any) -> list[tuple[str, float]]:
     """Name and epochs of each training, by what it logs."""
     events: list[dict[str, Any]] = []
-    shop = replace(shop, log=lambda **event: events.append(event))
-    METHOD.apply(student, shop, **METHOD.read_params(params))
+    context = replace(context, log=lambda **event: events.append(event))
+    METHOD.apply(student, context, **METHOD.read_params(params))
     ended = {event["training"]: event for event in events if event["event"] == "epoch"}
     return [(name.removeprefix("tinybert-"), event["step"]) for name, event in ended.items()]
 
@@ -85,14 +85,14 @@ def test_the_phases_share_the_epochs(
     teacher: Student, toy_rows: list[Row], toy_labels: tuple[str, ...], tmp_path: Path
 ) -> None:
     """64 rows in batches of 16 are 4 steps an epoch; 32 texts more are 6 steps."""
-    shop = workshop(teacher, toy_rows, toy_labels, tmp_path)
+    context = method_context(teacher, toy_rows, toy_labels, tmp_path)
     given = {"epochs": 10, "inner": 0.4, "general": 0.5}
     student = copy_student(teacher.model, teacher.tokenizer)
-    assert _phases(student, replace(shop, work=tmp_path / "1"), **given) == [("inner", 16), ("prediction", 24)]
+    assert _phases(student, replace(context, work=tmp_path / "1"), **given) == [("inner", 16), ("prediction", 24)]
     unlabelled = tuple(Row(row.words) for row in toy_rows[:32])
-    with_text = replace(shop, unlabelled=unlabelled, work=tmp_path / "2")
+    with_text = replace(context, unlabelled=unlabelled, work=tmp_path / "2")
     assert _phases(student, with_text, **given) == [("general", 30), ("inner", 16), ("prediction", 4)]
-    assert _phases(student, replace(shop, work=tmp_path / "3"), epochs=1, inner=0) == [("prediction", 4)]
+    assert _phases(student, replace(context, work=tmp_path / "3"), epochs=1, inner=0) == [("prediction", 4)]
 
 
 def test_a_narrower_student_of_other_heads_learns_without_attention(
@@ -108,8 +108,8 @@ def test_a_narrower_student_of_other_heads_learns_without_attention(
         METHOD.check(config, teacher.model.config, **params | {"attention": True})
     METHOD.check(config, teacher.model.config, **params | {"attention": True, "inner": 0.0, "general": 0.0})
     model = AutoModelForTokenClassification.from_config(config, attn_implementation="eager")
-    shop = workshop(teacher, toy_rows, toy_labels, tmp_path)
-    made = METHOD.apply(Student(model, teacher.tokenizer), shop, **params)
+    context = method_context(teacher, toy_rows, toy_labels, tmp_path)
+    made = METHOD.apply(Student(model, teacher.tokenizer), context, **params)
     assert made.model.config.hidden_size == 16
 
 
@@ -137,11 +137,11 @@ def test_a_deeper_student_is_refused(teacher: Student) -> None:
 def test_samples_hold_words_of_the_students_pieces(
     teacher: Student, toy_rows: list[Row], toy_labels: tuple[str, ...], tmp_path: Path
 ) -> None:
-    shop = workshop(teacher, toy_rows, toy_labels, tmp_path)
+    context = method_context(teacher, toy_rows, toy_labels, tmp_path)
     known = {token for token in teacher.tokenizer.get_vocab() if not token.startswith(("##", "["))}
-    found = samples(teacher, shop, 2)
+    found = samples(teacher, context, 2)
     assert 64 < len(found) <= 128
     assert {word for row in found for word in row.words} <= known
-    assert samples(teacher, shop, 0) == []
+    assert samples(teacher, context, 0) == []
     half = replace(teacher, teacher_ids=tuple(reversed(range(teacher.tokenizer.get_vocab_size()))))
-    assert samples(half, shop, 2) != found  # the teacher's row of each of the student's pieces
+    assert samples(half, context, 2) != found  # the teacher's row of each of the student's pieces

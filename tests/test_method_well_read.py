@@ -20,7 +20,7 @@ from edgebert.modeling.graph import position_limit
 from edgebert.modeling.rebuild import auto_model_of
 from edgebert.types import Row, Student
 from tests.families import tiny
-from tests.toy_methods import workshop
+from tests.toy_methods import method_context
 
 
 def bert_base() -> Any:
@@ -133,10 +133,10 @@ def test_a_bert_learns_from_a_teacher_of_another_family(
     assert student.model.get_input_embeddings().weight.shape == (100, 16)
     if head != "token-classification":
         return
-    shop = workshop(Student(model, teacher.tokenizer), toy_rows, toy_labels, tmp_path)
+    context = method_context(Student(model, teacher.tokenizer), toy_rows, toy_labels, tmp_path)
     method = METHODS.get("well-read")
     params = method.read_params({"n_layers": 2, "width": 16, "epochs": 0.5})
-    made = method.apply(Student(copy.deepcopy(model), teacher.tokenizer), shop, **params)
+    made = method.apply(Student(copy.deepcopy(model), teacher.tokenizer), context, **params)
     assert made.model.config.model_type == "bert" and model.config.model_type == "mpnet"
 
 
@@ -145,20 +145,20 @@ def test_the_phases_share_the_epochs(
 ) -> None:
     seen: list[tuple[str, float, int]] = []
 
-    def note(objective: Any, student: Student, shop: Any, name: str, epochs: float, **options: Any) -> None:
+    def note(objective: Any, student: Student, context: Any, name: str, epochs: float, **options: Any) -> None:
         rows = options.get("rows")
-        seen.append((name, round(epochs, 6), len(shop.train if rows is None else rows)))
+        seen.append((name, round(epochs, 6), len(context.train if rows is None else rows)))
 
     monkeypatch.setattr("edgebert.training.run.train_student", note)
     from dataclasses import replace
 
-    shop = replace(workshop(teacher, toy_rows, toy_labels, tmp_path), unlabelled=(Row(("bton",)),) * 3)
+    context = replace(method_context(teacher, toy_rows, toy_labels, tmp_path), unlabelled=(Row(("bton",)),) * 3)
     method = METHODS.get("well-read")
     phases = [("well-read-pretrain", 3.0, 67), ("well-read-prediction", 5.0, 67), ("well-read-labels", 2.0, 64)]
     for shares, left in (({}, phases), ({"pretrain": 0, "distil": 1}, [("well-read-prediction", 10.0, 67)])):
         seen.clear()
         params = method.read_params({"n_layers": 1, "width": 16, "epochs": 10, **shares})
-        method.apply(Student(copy.deepcopy(teacher.model), teacher.tokenizer), shop, **params)
+        method.apply(Student(copy.deepcopy(teacher.model), teacher.tokenizer), context, **params)
         assert seen == left
 
 

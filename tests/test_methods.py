@@ -35,7 +35,7 @@ from edgebert.tasks import find_task
 from edgebert.training.align import layer_map
 from edgebert.training.loop import Objective, collate
 from edgebert.types import Row, Student
-from tests.toy_methods import applied, logits, workshop
+from tests.toy_methods import applied, logits, method_context
 
 NAMES = sorted(METHODS.all())
 
@@ -118,10 +118,10 @@ def test_training_lowers_the_error(
 ) -> None:
     task = find_task("ner")
     trained = copy_student(teacher.model, teacher.tokenizer)
-    shop = workshop(trained, toy_rows, toy_labels, tmp_path / "t")
-    finetune = METHODS.get("finetune").apply(trained, shop, epochs=12)
+    context = method_context(trained, toy_rows, toy_labels, tmp_path / "t")
+    finetune = METHODS.get("finetune").apply(trained, context, epochs=12)
     student = copy_student(teacher.model, teacher.tokenizer)  # untrained, learns from the trained one
-    shop = workshop(finetune, toy_rows, toy_labels, tmp_path / "s")
+    context = method_context(finetune, toy_rows, toy_labels, tmp_path / "s")
     method = METHODS.get(name)
     params = method.read_params({**method.toy, "epochs": 12})
 
@@ -134,7 +134,7 @@ def test_training_lowers_the_error(
         return sum(a != b for a, b in pairs) / len(pairs)
 
     before = wrong(student)
-    assert wrong(method.apply(student, shop, **params)) < before / 4
+    assert wrong(method.apply(student, context, **params)) < before / 4
 
 
 # ---------------------------------------------------------------- drop-layers
@@ -178,8 +178,8 @@ def test_contribution_measures_real_layers(
     lazy = encoder_layers(student.model)[2]  # make one layer nearly the identity
     for parameter in (lazy.attention.output.dense.weight, lazy.output.dense.weight):
         torch.nn.init.zeros_(parameter)
-    shop = workshop(teacher, toy_rows, toy_labels, tmp_path)
-    dropped = METHODS.get("drop-layers").apply(student, shop, n_layers=3, strategy="contribution", layers=())
+    context = method_context(teacher, toy_rows, toy_labels, tmp_path)
+    dropped = METHODS.get("drop-layers").apply(student, context, n_layers=3, strategy="contribution", layers=())
     assert dropped.notes == ("kept layers 1, 2, 4 of 4",)
 
 
@@ -187,8 +187,8 @@ def test_dropped_layers_carry_the_teachers_weights(
     teacher: Student, toy_rows: list[Row], toy_labels: tuple[str, ...], tmp_path: Path
 ) -> None:
     student = copy_student(teacher.model, teacher.tokenizer)
-    shop = workshop(teacher, toy_rows, toy_labels, tmp_path)
-    METHODS.get("drop-layers").apply(student, shop, n_layers=0, strategy="uniform", layers=(0, 3))
+    context = method_context(teacher, toy_rows, toy_labels, tmp_path)
+    METHODS.get("drop-layers").apply(student, context, n_layers=0, strategy="uniform", layers=(0, 3))
     ours, theirs = encoder_layers(student.model), encoder_layers(teacher.model)
     assert len(ours) == 2
     for mine, index in zip(ours, (0, 3), strict=True):
@@ -199,10 +199,10 @@ def test_dropped_layers_carry_the_teachers_weights(
 def test_layers_out_of_range_are_refused(
     layers: tuple[int, ...], teacher: Student, toy_rows: list[Row], toy_labels: tuple[str, ...], tmp_path: Path
 ) -> None:
-    shop = workshop(teacher, toy_rows, toy_labels, tmp_path)
+    context = method_context(teacher, toy_rows, toy_labels, tmp_path)
     student = copy_student(teacher.model, teacher.tokenizer)
     with pytest.raises(RequestError, match="not increasing numbers from 0 to 3"):
-        METHODS.get("drop-layers").apply(student, shop, n_layers=0, strategy="uniform", layers=layers)
+        METHODS.get("drop-layers").apply(student, context, n_layers=0, strategy="uniform", layers=layers)
 
 
 # ---------------------------------------------------------------- tinybert
@@ -245,7 +245,9 @@ def test_the_inner_loss_of_a_copy_is_zero(
     teacher: Student, toy_rows: list[Row], toy_labels: tuple[str, ...], tmp_path: Path
 ) -> None:
     student = copy_student(teacher.model, teacher.tokenizer)
-    objective = inner_objective(student, workshop(teacher, toy_rows, toy_labels, tmp_path), layer_map("uniform", 4, 4))
+    objective = inner_objective(
+        student, method_context(teacher, toy_rows, toy_labels, tmp_path), layer_map("uniform", 4, 4)
+    )
     batch = collate(find_task("ner").encode(toy_rows[:4], student.tokenizer, toy_labels, 32))
     assert objective.eval()(**batch)["loss"].item() < 1e-9
 
@@ -261,8 +263,8 @@ def test_a_narrower_student_learns_through_projections(
     student = Student(
         AutoModelForTokenClassification.from_config(config, attn_implementation="eager"), teacher.tokenizer
     )
-    shop = workshop(teacher, toy_rows, toy_labels, tmp_path)
-    objective = inner_objective(student, shop, layer_map("uniform", 2, 4))
+    context = method_context(teacher, toy_rows, toy_labels, tmp_path)
+    objective = inner_objective(student, context, layer_map("uniform", 2, 4))
     assert [tuple(p.shape) for p in objective.projections.parameters()] == [(32, 16)] * 3  # type: ignore[union-attr]
     batch = collate(find_task("ner").encode(toy_rows[:4], student.tokenizer, toy_labels, 32))
     objective(**batch)["loss"].backward()
@@ -319,8 +321,8 @@ def test_the_floor_keeps_frequent_pieces_that_the_text_never_shows(
     teacher: Student, toy_rows: list[Row], toy_labels: tuple[str, ...], tmp_path: Path
 ) -> None:
     method = METHODS.get("trim-vocab")
-    shop = workshop(teacher, toy_rows, toy_labels, tmp_path)
-    student = method.apply(copy_student(teacher.model, teacher.tokenizer), shop, size=5, floor=75)
+    context = method_context(teacher, toy_rows, toy_labels, tmp_path)
+    student = method.apply(copy_student(teacher.model, teacher.tokenizer), context, size=5, floor=75)
     assert student.tokenizer.get_vocab_size() == 75
     assert "unknown words 0.00 % to 0.00 %" in student.notes[0]
 
@@ -402,7 +404,7 @@ def test_a_rounded_table_is_held_and_survives_packing_exactly(
     table = rounded.model.get_input_embeddings().weight.detach().clone()
     method = METHODS.get("tinybert")
     trained = method.apply(
-        rounded, workshop(teacher, toy_rows, toy_labels, tmp_path / "b"), **method.read_params(method.toy)
+        rounded, method_context(teacher, toy_rows, toy_labels, tmp_path / "b"), **method.read_params(method.toy)
     )
     after = trained.model.get_input_embeddings().weight.detach()
     assert torch.equal(after, table)
@@ -418,13 +420,13 @@ def test_a_trial_is_not_told_what_the_smaller_vocabulary_alone_costs(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """What it costs is told of the student that is made; scored in each trial, it took as long as the training."""
-    shop = workshop(teacher, toy_rows, toy_labels, tmp_path)
+    context = method_context(teacher, toy_rows, toy_labels, tmp_path)
     scores = iter([90.0, 70.0])
-    monkeypatch.setattr(trim_vocab, "_dev_score", lambda student, workshop: next(scores))
+    monkeypatch.setattr(trim_vocab, "_dev_score", lambda student, context: next(scores))
     size = teacher.tokenizer.get_vocab_size() - 5
-    quick = replace(shop, scores_epochs=False)
+    quick = replace(context, scores_epochs=False)
     trim = METHODS.get("trim-vocab").apply
     silent = trim(copy_student(teacher.model, teacher.tokenizer), quick, size=size, floor=0)
-    told = trim(copy_student(teacher.model, teacher.tokenizer), shop, size=size, floor=0)
+    told = trim(copy_student(teacher.model, teacher.tokenizer), context, size=size, floor=0)
     assert not any("costs" in note for note in silent.notes)
     assert told.notes[-1] == "the smaller vocabulary alone costs the untrained student 20.0 points on dev"

@@ -22,7 +22,7 @@ from edgebert.modeling.layers import encoder_layers, keep_layers, keep_settings,
 from edgebert.modeling.rebuild import auto_model_of
 from edgebert.search.plan import possible_shapes
 from edgebert.tasks import find_task
-from edgebert.training.context import Workshop
+from edgebert.training.context import MethodContext
 from edgebert.types import MethodCall, Recipe, Row, Student, TrainSettings
 from tests.conftest import make_tokenizer
 
@@ -78,10 +78,10 @@ def teacher_of(family: str, labels: tuple[str, ...], head: str = "TokenClassific
     return Student(model, tokenizer)
 
 
-def workshop(teacher: Student, rows: list[Row], labels: tuple[str, ...], work: Path) -> Workshop:
+def method_context(teacher: Student, rows: list[Row], labels: tuple[str, ...], work: Path) -> MethodContext:
     """Eight rows in one batch: a step of each phase."""
     settings = TrainSettings(epochs=1, batch_size=8, learning_rate=1e-3, max_length=32)
-    return Workshop(teacher.model, find_task("ner"), labels, rows[:8], rows[8:12], settings, work)
+    return MethodContext(teacher.model, find_task("ner"), labels, rows[:8], rows[8:12], settings, work)
 
 
 def batch() -> dict[str, torch.Tensor]:
@@ -130,8 +130,8 @@ def test_each_method_serves_each_family_or_says_before_training_why_not(
         return
     ((_, _, predicted),) = possible_shapes(config, recipe, METHODS.all(), config)
     student = copy_student(teacher.model, teacher.tokenizer)
-    shop = workshop(teacher, toy_rows, toy_labels, tmp_path / "work")
-    student = method.apply(student, shop, **params)
+    context = method_context(teacher, toy_rows, toy_labels, tmp_path / "work")
+    student = method.apply(student, context, **params)
     assert n_parameters(student.model) == count_parameters(predicted, auto_model_of(predicted))
     assert layer_settings(student.model.config).keys() == layer_settings(predicted).keys()
     assert torch.allclose(read(read_again(student, tmp_path / "saved")), read(student.model.eval()), atol=1e-5)
@@ -162,14 +162,14 @@ def test_a_student_of_some_layers_is_its_teacher_with_the_others_left_out(
     family: str, head: str, toy_rows: list[Row], toy_labels: tuple[str, ...], tmp_path: Path
 ) -> None:
     teacher = teacher_of(family, toy_labels, head)
-    shop = workshop(teacher_of(family, toy_labels), toy_rows, toy_labels, tmp_path)
+    context = method_context(teacher_of(family, toy_labels), toy_rows, toy_labels, tmp_path)
     drop, first = METHODS.get("drop-layers"), family == "modernbert"
     choices: dict[str, tuple[int, ...]] = {
         "top": (0, 1), "symmetric": (0, 3), "uniform": (0, 3) if first else (1, 3), "contribution": (),
     }  # fmt: skip
     for strategy, kept in choices.items():
         student = copy_student(teacher.model, teacher.tokenizer)
-        student = drop.apply(student, shop, n_layers=2, strategy=strategy, layers=())
+        student = drop.apply(student, context, n_layers=2, strategy=strategy, layers=())
         told = tuple(int(word) - 1 for word in student.notes[-1].split(" of ")[0].split("layers ")[1].split(", "))
         assert told == (kept or told)
         assert torch.allclose(read(read_again(student, tmp_path / strategy)), without(teacher.model, told), atol=1e-5)
@@ -321,12 +321,12 @@ def registry_part(model: Any) -> Any:
 
 def test_heads_that_share_their_values_each_have_them(toy_labels: tuple[str, ...]) -> None:
     """EuroBERT here: four heads of width 8, two of values; heads 1 and 2 read the first, 3 and 4 the second."""
-    from edgebert.training.features import read_inside
+    from edgebert.training.features import trace_hidden_states
 
     model = teacher_of("eurobert", toy_labels).model
     layer = encoder_layers(model)[0]
     with torch.no_grad():
-        found = read_inside(model, batch(), ("hidden states", "attentions", "values"))
+        found = trace_hidden_states(model, batch(), ("hidden states", "attentions", "values"))
         projected = layer.self_attn.v_proj(layer.input_layernorm(found.hidden[0]))
     values = found.values[0]
     assert values.shape == (2, 4, 20, 8)
@@ -341,8 +341,8 @@ def test_robertas_positions_follow_its_padding_id(
     old_pad = make_tokenizer().token_to_id("zebra")
     teacher = teacher_of("roberta", toy_labels, pad_token_id=old_pad, max_position_embeddings=old_pad + 33)
     student = copy_student(teacher.model, teacher.tokenizer)
-    shop = workshop(teacher, toy_rows, toy_labels, tmp_path / "work")
-    student = METHODS.get("trim-vocab").apply(student, shop, size=70, floor=10)
+    context = method_context(teacher, toy_rows, toy_labels, tmp_path / "work")
+    student = METHODS.get("trim-vocab").apply(student, context, size=70, floor=10)
     new_pad = student.model.config.pad_token_id
     assert student.tokenizer.id_to_token(new_pad) == "zebra" and new_pad < old_pad and student.teacher_ids
     again = read_again(student, tmp_path / "saved")
@@ -363,9 +363,9 @@ def test_a_padding_id_beyond_the_smaller_vocabulary_moves_into_it(
     teacher = teacher_of(family, toy_labels, pad_token_id=make_tokenizer().token_to_id("##ed"))
     config, recipe = teacher.model.config, Recipe((MethodCall("trim-vocab", {"size": 70, "floor": 10}),))
     ((_, _, predicted),) = possible_shapes(config, recipe, METHODS.all(), config)
-    shop = workshop(teacher, toy_rows, toy_labels, tmp_path / "work")
+    context = method_context(teacher, toy_rows, toy_labels, tmp_path / "work")
     student = copy_student(teacher.model, teacher.tokenizer)
-    student = METHODS.get("trim-vocab").apply(student, shop, size=70, floor=10)
+    student = METHODS.get("trim-vocab").apply(student, context, size=70, floor=10)
     assert n_parameters(student.model) == count_parameters(predicted, auto_model_of(predicted))
     assert student.tokenizer.id_to_token(student.model.config.pad_token_id) == "##ed"
     given = batch() | {"input_ids": batch()["input_ids"] % 70}
@@ -374,8 +374,8 @@ def test_a_padding_id_beyond_the_smaller_vocabulary_moves_into_it(
 
 def test_special_tokens_may_be_several(toy_labels: tuple[str, ...], tmp_path: Path, toy_rows: list[Row]) -> None:
     teacher = teacher_of("eurobert", toy_labels, eos_token_id=[3, 60], pad_token_id=3)
-    trim, shop = METHODS.get("trim-vocab"), workshop(teacher, toy_rows, toy_labels, tmp_path)
-    student = trim.apply(copy_student(teacher.model, teacher.tokenizer), shop, size=70, floor=10)
+    trim, context = METHODS.get("trim-vocab"), method_context(teacher, toy_rows, toy_labels, tmp_path)
+    student = trim.apply(copy_student(teacher.model, teacher.tokenizer), context, size=70, floor=10)
     config, piece = student.model.config, teacher.tokenizer.id_to_token
     assert [student.tokenizer.id_to_token(i) for i in config.eos_token_id] == [piece(3), piece(60)]
     assert student.tokenizer.id_to_token(config.mask_token_id) == "[MASK]"

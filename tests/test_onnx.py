@@ -394,13 +394,13 @@ def test_an_unknown_precision_is_refused(bert: Source, exported: Artifact, tmp_p
 
 
 def test_what_an_accelerator_cannot_take_is_counted(bert: Source, exported: Artifact, tmp_path: Path) -> None:
-    floats = CONVERTER.leaves_accelerator(exported.path)
+    floats = CONVERTER.accelerator_fallbacks(exported.path)
     assert floats["operator LayerNormalization"] == 5
     assert floats["input of dynamic shape"] == 3
     assert "operator MatMul" not in floats
-    dynamic = CONVERTER.leaves_accelerator(reduced(bert, exported, "int8", tmp_path / "8").path)
+    dynamic = CONVERTER.accelerator_fallbacks(reduced(bert, exported, "int8", tmp_path / "8").path)
     assert (dynamic["operator MatMulInteger"], dynamic["operator DynamicQuantizeLinear"]) == (13, 9)
-    small = CONVERTER.leaves_accelerator(reduced(bert, exported, "int4", tmp_path / "4").path)
+    small = CONVERTER.accelerator_fallbacks(reduced(bert, exported, "int4", tmp_path / "4").path)
     assert small["operator com.microsoft:MatMulNBits"] == 12
 
 

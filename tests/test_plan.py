@@ -44,7 +44,7 @@ def set_width(config: Any, *, share: float) -> Any:
 
 
 def method(name: str, stage: Stage, reshape: Any, *params: Param) -> Method:
-    return Method(name, name, None, stage, lambda student, workshop: student, params, reshape=reshape)
+    return Method(name, name, None, stage, lambda student, context: student, params, reshape=reshape)
 
 
 def layer_counts(config: Any) -> Sequence[int]:

@@ -27,7 +27,7 @@ from edgebert.modeling.source import find_teacher
 from edgebert.search.plan import possible_shapes
 from edgebert.tasks import find_task
 from edgebert.teachers.fitting import fine_tuned, fitting_head, has_fitting_head, new_head
-from edgebert.training.context import Workshop
+from edgebert.training.context import MethodContext
 from edgebert.training.loop import collate
 from edgebert.training.probe import _read, fit_head
 from edgebert.training.run import evaluate, read_rows
@@ -173,8 +173,10 @@ def test_each_method_serves_a_pooled_head(name: str, pooled_checkpoint: Path, tm
     recipe = Recipe((MethodCall(name, params),))
     config = copy.deepcopy(teacher.model.config)
     ((_, _, predicted),) = possible_shapes(config, recipe, METHODS.all(), config)
-    shop = Workshop(teacher.model, find_task("classify"), LABELS, rows[:8], rows[8:], SETTINGS, tmp_path / "work")
-    student = method.apply(copy_student(teacher.model, teacher.tokenizer), shop, **params)
+    context = MethodContext(
+        teacher.model, find_task("classify"), LABELS, rows[:8], rows[8:], SETTINGS, tmp_path / "work"
+    )
+    student = method.apply(copy_student(teacher.model, teacher.tokenizer), context, **params)
     assert n_parameters(student.model) == count_parameters(predicted, auto_model_of(predicted))
     save_checkpoint(tmp_path / "saved", student, pooled_checkpoint)
     again = load_student(tmp_path / "saved")

@@ -132,6 +132,14 @@ def test_a_shared_machine_is_told() -> None:
     assert "note: this machine was shared" in terminal(report) and "this machine was shared" in render(report)
 
 
+def test_a_report_whose_fields_have_their_old_names_is_read(tmp_path: Path) -> None:
+    text = dump_report(make_report()).replace('"accelerator_fallbacks"', '"leaves_accelerator"')
+    old, new = tmp_path / "old.json", tmp_path / "new.json"
+    old.write_text(text.replace('"baselines"', '"twins"'), encoding="utf-8")
+    new.write_text(dump_report(make_report()), encoding="utf-8")
+    assert '"leaves_accelerator"' in text and read_report(old) == read_report(new)
+
+
 def test_a_report_of_before_there_was_a_statistic_is_read(tmp_path: Path) -> None:
     document = json.loads(dump_report(make_report()))
     for latency in document["teacher"]["torch_latencies"]:

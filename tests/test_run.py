@@ -47,6 +47,24 @@ def test_other_inputs_or_versions_make_another_stage(tmp_path: Path) -> None:
     assert len(keys) == 3
 
 
+def test_why_a_stage_is_made_again_is_told(tmp_path: Path) -> None:
+    notes: list[str] = []
+
+    def command(inputs: dict[str, int], version: int = 1) -> None:
+        run = Run(tmp_path / "run", {}, lambda event: notes.append(event.get("text", "")))
+        run.stage("teacher", inputs, lambda folder: {}, version=version)
+        run.close()
+
+    command({"seed": 0, "epochs": 1})
+    command({"seed": 1, "epochs": 1})
+    command({"seed": 1, "epochs": 1})
+    command({"seed": 1, "epochs": 1}, version=2)
+    assert [note for note in notes if note] == [
+        "teacher is made again: seed changed",
+        "teacher is made again: this edgebert makes it in another way",
+    ]
+
+
 def test_a_killed_stage_leaves_no_result_and_a_resumable_one_finds_its_work(tmp_path: Path) -> None:
     run = open_run(tmp_path / "r")
 

@@ -276,7 +276,9 @@ def test_a_head_that_asks_the_teacher_is_taught() -> None:
     features = task.encode(rows, make_tokenizer(), ("intent/go", "intent/tell"), 16)
     drawn = np.random.default_rng(0).normal(size=(5, 3))
     outputs = [{"vector_sentence_embedding": one, "intent_logits": np.array([1.0, 0.0])} for one in drawn]
-    taught = task.taught(rows, features, outputs)
-    assert [len(row.gold) for row in taught] == [3, 3, 3, 3, 0] and task.asks_teacher
-    score = task.score(taught, task.decode(taught, features, outputs, ("intent/go", "intent/tell")), "dev")
+    with_teacher_labels = task.with_teacher_labels(rows, features, outputs)
+    assert [len(row.gold) for row in with_teacher_labels] == [3, 3, 3, 3, 0] and task.asks_teacher
+    score = task.score(
+        with_teacher_labels, task.decode(with_teacher_labels, features, outputs, ("intent/go", "intent/tell")), "dev"
+    )
     assert {name: part.value for name, part in score.parts.items()} == {"vector": 1.0, "intent": 1.0}

@@ -181,7 +181,7 @@ def test_the_same_model_gives_the_same_bytes(bert, reduced, tmp_path):
 
 def test_operators_outside_the_delegate_are_only_the_lookups(bert, reduced):
     for file in (bert[2], reduced["int8", "default"]):
-        left = tflite.leaves_accelerator(file.path)
+        left = tflite.accelerator_fallbacks(file.path)
         assert left["EMBEDDING_LOOKUP"] == 3
         assert not {"FULLY_CONNECTED", "BATCH_MATMUL", "SOFTMAX", "GELU", "MEAN"} & left.keys()
         assert tflite.file.custom_operators(tflite.file.read_model(file.path)) == []

@@ -76,13 +76,15 @@ def test_embed_is_scored_by_what_the_teacher_finds_near() -> None:
     rows = [Row(text=str(i)) for i in range(30)]
     with pytest.raises(ValueError, match="no neighbours"):
         task.score(rows, task.decode(rows, [], vectors, ()), "test")
-    taught = task.taught(rows, [], vectors)
-    assert all(len(row.gold) == 10 and i not in row.gold for i, row in enumerate(taught))
-    assert task.score(taught, task.decode(rows, [], vectors, ()), "test").value == 1.0
+    with_teacher_labels = task.with_teacher_labels(rows, [], vectors)
+    assert all(len(row.gold) == 10 and i not in row.gold for i, row in enumerate(with_teacher_labels))
+    assert task.score(with_teacher_labels, task.decode(rows, [], vectors, ()), "test").value == 1.0
     other = [{"sentence_embedding": rng.normal(size=4)} for _ in range(30)]
-    share = task.score(taught, task.decode(rows, [], other, ()), "test").value
+    share = task.score(with_teacher_labels, task.decode(rows, [], other, ()), "test").value
     near = nearest([one["sentence_embedding"] for one in other])
-    assert share == pytest.approx(np.mean([len({*a.gold} & {*b}) / 10 for a, b in zip(taught, near, strict=True)]))
+    assert share == pytest.approx(
+        np.mean([len({*a.gold} & {*b}) / 10 for a, b in zip(with_teacher_labels, near, strict=True)])
+    )
     assert 0.1 < share < 0.7  # chance is 10 of 29
 
 

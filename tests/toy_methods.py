@@ -1,4 +1,4 @@
-"""Methods on the toy world of conftest: a workshop, a method applied with its `toy` parameters, the student's logits."""
+"""Methods on the toy world of conftest: a context, a method applied with its `toy` parameters, the student's logits."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from edgebert.modeling.checkpoint import copy_student
 from edgebert.modeling.graph import TorchSession
 from edgebert.runtime.batching import run_features
 from edgebert.tasks import find_task
-from edgebert.training.context import Workshop
+from edgebert.training.context import MethodContext
 from edgebert.types import Row, Student, TrainSettings
 
 
-def workshop(teacher: Student, rows: list[Row], labels: tuple[str, ...], work: Path) -> Workshop:
+def method_context(teacher: Student, rows: list[Row], labels: tuple[str, ...], work: Path) -> MethodContext:
     settings = TrainSettings(epochs=1, batch_size=16, learning_rate=1e-3, max_length=32)
-    return Workshop(teacher.model, find_task("ner"), labels, rows[:64], rows[64:], settings, work)
+    return MethodContext(teacher.model, find_task("ner"), labels, rows[:64], rows[64:], settings, work)
 
 
 def applied(name: str, teacher: Student, rows: list[Row], labels: tuple[str, ...], work: Path) -> Student:
     method = METHODS.get(name)
     torch.manual_seed(0)
     student = copy_student(teacher.model, teacher.tokenizer)
-    return method.apply(student, workshop(teacher, rows, labels, work), **method.read_params(method.toy))
+    return method.apply(student, method_context(teacher, rows, labels, work), **method.read_params(method.toy))
 
 
 def logits(student: Student, rows: list[Row], labels: tuple[str, ...]) -> list[np.ndarray]:

@@ -110,7 +110,7 @@ def _print(result: ConvertResult) -> None:
         if one.comparison is not None:
             for failure in one.comparison.failures:
                 click.echo(f"rejected: {one.format} {one.precision}: {failure}")
-        for finding, count in one.leaves_accelerator.items():
+        for finding, count in one.accelerator_fallbacks.items():
             click.echo(f"{one.format} {one.precision}: {count} x {finding}")
         if one.with_tokenizer is not None:
             path, size = one.with_tokenizer.path, one.with_tokenizer.size_bytes / 1e6

@@ -166,7 +166,7 @@ phone on the cable that is the --device. Otherwise it is judged by the predicted
     metavar="TARGET",
     help="Where to measure beside this machine: adb, ssh:USER@HOST, browser; none predicts only.  [default: the device, where it can be reached]",
 )
-@click.option("--twins", is_flag=True, help="With several heads: also fit a model for each task alone, to compare.")
+@click.option("--baselines", is_flag=True, help="With several heads: also fit a model for each task alone, to compare.")
 @click.option(
     "--allow-pickle", is_flag=True, help="Read pickled weights, which can run code: only for authors that you trust."
 )

@@ -2,7 +2,7 @@
 
 `by_neighbours` is Algorithm 1 of Jiao et al. (2019), "TinyBERT", arXiv 1909.10351: in each of n samples of a row, each word
 is replaced with probability p_t by one of K candidates. Difference: the candidates are neighbours by vector for every word
-(`edgebert.data.likeness`). For words of a single piece the paper asks BERT's masked-word head, which a fine-tuned teacher
+(`edgebert.data.neighbours`). For words of a single piece the paper asks BERT's masked-word head, which a fine-tuned teacher
 no longer has; for others it asks GloVe, which would be a download.
 
 `by_noise` is section 2.3 of Tang et al. (2019), "Distilling Task-Specific Knowledge from BERT into Simple Neural Networks",

@@ -216,8 +216,8 @@ def _write(shape: Shape, format: str, precisions: Sequence[str], place: Path) ->
         exported = converter.export(source, work / "fp32")
         for precision in precisions:
             if precision != "fp32":
-                trial = converter.precisions[precision].trials[0]
-                converter.reduce(source, exported, precision, trial, work / precision)
+                variant = converter.precisions[precision].variants[0]
+                converter.reduce(source, exported, precision, variant, work / precision)
         for precision in precisions:
             shutil.rmtree(place / precision, ignore_errors=True)
             (work / precision).replace(place / precision)

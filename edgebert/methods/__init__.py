@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from edgebert.errors import RequestError, shown, unknown
 from edgebert.registry import Registry, check_call
-from edgebert.training.context import AnswerKind, Inner
+from edgebert.training.context import AnswerKind, TracedPart
 from edgebert.types import Student
 
 Stage = Literal["vocabulary", "shape", "pretrain", "train"]  # the order in which a recipe may apply them
@@ -113,7 +113,7 @@ class Method:
     """What a method is; see docs/architecture.md for how to write one.
 
     Attributes:
-        apply: (student, workshop, **params) -> student.
+        apply: (student, context, **params) -> student.
         reshape: (config, **params) -> config, in place or new: what becomes of the architecture.
         check: (student's config before it, teacher's config, **params) -> None; raises RequestError for what cannot be,
             such as a layer map out of range, before any training starts.
@@ -139,7 +139,7 @@ class Method:
     reshape: Callable[..., Any] = unchanged
     check: Callable[..., None] = field(default=lambda config, teacher, **params: None)
     heads: tuple[str, ...] = ()
-    needs: tuple[Inner, ...] = ()
+    needs: tuple[TracedPart, ...] = ()
     excludes: Mapping[str, str] = field(default_factory=dict)
     any_tokenizer: bool = False
     hides_pieces: Callable[..., bool] = field(default=lambda **params: False)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from edgebert.methods import Param
-from edgebert.training.context import Workshop
+from edgebert.training.context import MethodContext
 from edgebert.types import Student
 
 INNER = Param(
@@ -16,10 +16,10 @@ INNER = Param(
 )
 
 
-def learn_labels(student: Student, workshop: Workshop, name: str, epochs: float) -> None:
+def learn_labels(student: Student, context: MethodContext, name: str, epochs: float) -> None:
     """Trains the student, in place, on the labelled rows; a task without labels gives it nothing to learn."""
     from edgebert.training.loop import Objective
     from edgebert.training.run import train_student
 
-    weights = workshop.task.class_weights(workshop.train, workshop.labels)
-    train_student(Objective(student.model, weights), student, workshop, f"{name}-labels", epochs)
+    weights = context.task.class_weights(context.train, context.labels)
+    train_student(Objective(student.model, weights), student, context, f"{name}-labels", epochs)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgebert.errors import RequestError
 from edgebert.methods import Param
-from edgebert.training.context import KINDS_OF_ANSWERS, AnswerKind, Workshop
+from edgebert.training.context import KINDS_OF_ANSWERS, AnswerKind, MethodContext
 from edgebert.types import Row, Student
 
 if TYPE_CHECKING:
@@ -41,13 +41,13 @@ def answer_kind(*, answers: str, folds: int, passes: int, calibrate: bool, **_: 
     return AnswerKind(answers, folds, passes, calibrate)
 
 
-def check_answers(workshop: Workshop, kind: AnswerKind, where: str) -> None:
+def check_answers(context: MethodContext, kind: AnswerKind, where: str) -> None:
     """Raises RequestError where answers that only the stage can make are asked for and not there."""
-    if workshop.answers is None and (kind.name != "plain" or kind.calibrated):
+    if context.answers is None and (kind.name != "plain" or kind.calibrated):
         what = (
             f"{'calibrated' if kind.calibrated else kind.name} answers are made by fit and compress, and none are given"
         )
-        raise RequestError(what, where=f"{where}.answers", hint="Give Workshop.answers, or learn plain answers.")
+        raise RequestError(what, where=f"{where}.answers", hint="Give MethodContext.answers, or learn plain answers.")
 
 
 def replace_pieces(ids: Tensor, mask: Tensor, special: Tensor, share: float, n_vocab: int) -> tuple[Tensor, Tensor]:
@@ -78,7 +78,7 @@ def replace_pieces(ids: Tensor, mask: Tensor, special: Tensor, share: float, n_v
 
 
 def prediction_objective(
-    student: Student, workshop: Workshop, temperature: float = 2.0, hard: float = 0.1, replace: float = 0.0
+    student: Student, context: MethodContext, temperature: float = 2.0, hard: float = 0.1, replace: float = 0.0
 ) -> Objective:
     """The mean over rows of (1 - hard) · L_pred + hard · cross-entropy with the true labels.
 
@@ -146,13 +146,13 @@ def prediction_objective(
                 value[changed] = new[name].to(value.dtype)
             return answers
 
-    weights = workshop.task.class_weights(workshop.train, workshop.labels)
-    return Prediction(student.model, workshop.teacher, student.teacher_ids, weights)
+    weights = context.task.class_weights(context.train, context.labels)
+    return Prediction(student.model, context.teacher, student.teacher_ids, weights)
 
 
 def learn_predictions(
     student: Student,
-    workshop: Workshop,
+    context: MethodContext,
     name: str,
     epochs: float,
     *,
@@ -164,5 +164,5 @@ def learn_predictions(
     """Trains the student, in place, on the teacher's answers; rows are those to train on unless others are given."""
     from edgebert.training.run import train_student
 
-    objective = prediction_objective(student, workshop, temperature, hard, replace)
-    train_student(objective, student, workshop, f"{name}-prediction", epochs, rows=rows)
+    objective = prediction_objective(student, context, temperature, hard, replace)
+    train_student(objective, student, context, f"{name}-prediction", epochs, rows=rows)

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from edgebert.training.context import Workshop
+from edgebert.training.context import MethodContext
 from edgebert.types import Feature, Row, Student
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def token_weights(counts: Tensor, a: float = SIF) -> Tensor:
     return a / (a + counts / counts.sum().clamp(min=1))
 
 
-def token_table(student: Student, workshop: Workshop, rows: Sequence[Row], width: int) -> tuple[Tensor, str]:
+def token_table(student: Student, context: MethodContext, rows: Sequence[Row], width: int) -> tuple[Tensor, str]:
     """Rows (n_tokens, width) for the student's vocabulary, and what they are made of.
 
     A student whose tokens the teacher cannot read keeps the best factors of its own word table.
@@ -55,14 +55,14 @@ def token_table(student: Student, workshop: Workshop, rows: Sequence[Row], width
 
     from edgebert.modeling.rebuild import narrowed
 
-    features = workshop.task.encode(rows, student.tokenizer, workshop.labels, workshop.settings.max_length)
+    features = context.task.encode(rows, student.tokenizer, context.labels, context.settings.max_length)
     counts = _counts(features, student.tokenizer.get_vocab_size())
     if student.own_tokenizer:
         table, _ = narrowed(student.model.get_input_embeddings().weight.detach(), width)
         table = torch.nn.functional.pad(table, (0, width - table.shape[1]))  # where its own is narrower
         note = "its own word table, for the teacher reads other tokens"
         return scaled(token_weights(counts)[:, None] * table, features), note
-    vectors = token_vectors(*_states(student, workshop, features))
+    vectors = token_vectors(*_states(student, context, features))
     n_seen = int((counts > 0).sum())
     note = f"the teacher's states of {n_seen:,} tokens in {len(rows):,} rows and of {len(counts):,} alone"
     return scaled(token_weights(counts)[:, None] * principal(vectors, width), features), note
@@ -85,14 +85,14 @@ def _counts(features: Sequence[Feature], n_tokens: int) -> Tensor:
     return torch.bincount(ids, minlength=n_tokens).float()
 
 
-def _states(student: Student, workshop: Workshop, features: Sequence[Feature]) -> tuple[Tensor, Tensor, Tensor]:
+def _states(student: Student, context: MethodContext, features: Sequence[Feature]) -> tuple[Tensor, Tensor, Tensor]:
     """Sums of the teacher's last states by the student's token, how many they are, and the states of tokens alone."""
     import torch
 
     n_tokens = student.tokenizer.get_vocab_size()
-    width = workshop.teacher.config.hidden_size
+    width = context.teacher.config.hidden_size
     sums, counts = torch.zeros(n_tokens, width), torch.zeros(n_tokens)
-    for batch, states in _read(student, workshop, sorted(features, key=lambda one: len(one.input_ids))):
+    for batch, states in _read(student, context, sorted(features, key=lambda one: len(one.input_ids))):
         real = batch["attention_mask"].bool() & states.isfinite().all(-1)  # a broken answer is told when it is learnt
         ids = batch["input_ids"][real]
         sums.index_add_(0, ids, states[real])
@@ -100,7 +100,7 @@ def _states(student: Student, workshop: Workshop, features: Sequence[Feature]) -
     before, behind = _frame(student.tokenizer)
     framed = [(*before, i, *behind) for i in range(n_tokens)]
     singles = [Feature(i, ids, (0,) * len(ids)) for i, ids in enumerate(framed)]
-    alone = torch.cat([states[:, len(before)] for _, states in _read(student, workshop, singles)])
+    alone = torch.cat([states[:, len(before)] for _, states in _read(student, context, singles)])
     return sums, counts, alone.nan_to_num(0.0, 0.0, 0.0)
 
 
@@ -116,23 +116,23 @@ def _frame(tokenizer: Tokenizer) -> tuple[list[int], list[int]]:
 
 
 def _read(
-    student: Student, workshop: Workshop, features: Sequence[Feature]
+    student: Student, context: MethodContext, features: Sequence[Feature]
 ) -> Iterator[tuple[dict[str, Tensor], Tensor]]:
     """Batches of the features in their order, and the teacher's last states (batch, seq, width) of each."""
     import torch
 
-    from edgebert.training.features import read_inside
+    from edgebert.training.features import trace_hidden_states
     from edgebert.training.loop import collate
     from edgebert.training.run import pad_id
 
-    teacher, ids = workshop.teacher, student.teacher_ids
+    teacher, ids = context.teacher, student.teacher_ids
     translated = None if ids is None else torch.tensor(ids)
-    mixed = workshop.settings.mixed_precision == "bf16"
+    mixed = context.settings.mixed_precision == "bf16"
     device = next(teacher.parameters()).device
     for start in range(0, len(features), BATCH):
         batch = collate(features[start : start + BATCH], pad_id(student))
         theirs = batch if translated is None else {**batch, "input_ids": translated[batch["input_ids"]]}
         theirs = {name: value.to(device) for name, value in theirs.items()}
         with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=mixed):
-            states = read_inside(teacher, theirs).hidden[-1]
+            states = trace_hidden_states(teacher, theirs).hidden[-1]
         yield batch, states.float().cpu()

@@ -1,7 +1,7 @@
-"""Several teachers of one task: checkpoints that are there, or made from the workshop's by a new head and other rows.
+"""Several teachers of one task: checkpoints that are there, or made from the context's by a new head and other rows.
 
-A made teacher is a copy of the workshop's whose last layers are random again, fine-tuned on as many rows drawn with
-replacement (Breiman 1996, "Bagging Predictors"), with a seed of its own. It reads the student's pieces, as the workshop's does.
+A made teacher is a copy of the context's whose last layers are random again, fine-tuned on as many rows drawn with
+replacement (Breiman 1996, "Bagging Predictors"), with a seed of its own. It reads the student's pieces, as the context's does.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgebert.errors import RequestError
 from edgebert.methods import Param
-from edgebert.training.context import Workshop
+from edgebert.training.context import MethodContext
 from edgebert.types import Student
 
 if TYPE_CHECKING:
@@ -58,21 +58,21 @@ def check_teachers(teacher: Any, teachers: str, where: str) -> None:
 
 
 def find_teachers(
-    student: Student, workshop: Workshop, name: str, teachers: str, n_teachers: int, epochs: float
+    student: Student, context: MethodContext, name: str, teachers: str, n_teachers: int, epochs: float
 ) -> tuple[Teacher, ...]:
-    """The workshop's teacher first, then those of the folders, or `n_teachers` - 1 that are made.
+    """The context's teacher first, then those of the folders, or `n_teachers` - 1 that are made.
 
     Raises:
         RequestError: a folder whose tokenizer does not have the student's pieces.
     """
-    first = Teacher(workshop.teacher, student.teacher_ids)
+    first = Teacher(context.teacher, student.teacher_ids)
     if folders := folders_of(teachers):
-        check_teachers(workshop.teacher.config, teachers, name)
+        check_teachers(context.teacher.config, teachers, name)
         return (first, *(_loaded(folder, student, name) for folder in folders))
-    return (first, *(made_teacher(student, workshop, name, i, epochs) for i in range(1, n_teachers)))
+    return (first, *(made_teacher(student, context, name, i, epochs) for i in range(1, n_teachers)))
 
 
-def made_teacher(student: Student, workshop: Workshop, name: str, number: int, epochs: float) -> Teacher:
+def made_teacher(student: Student, context: MethodContext, name: str, number: int, epochs: float) -> Teacher:
     """A teacher of its own rows, head and seed."""
     import torch
 
@@ -80,9 +80,9 @@ def made_teacher(student: Student, workshop: Workshop, name: str, number: int, e
     from edgebert.training.loop import Objective
     from edgebert.training.run import train_student
 
-    seed = workshop.settings.seed + number
-    rows = random.Random(seed).choices(workshop.train, k=len(workshop.train))
-    model, ids = copy.deepcopy(workshop.teacher), student.teacher_ids
+    seed = context.settings.seed + number
+    rows = random.Random(seed).choices(context.train, k=len(context.train))
+    model, ids = copy.deepcopy(context.teacher), student.teacher_ids
     model.requires_grad_(True)
     for outlet in outlets(model):
         outlet.reset_parameters()
@@ -92,10 +92,12 @@ def made_teacher(student: Student, workshop: Workshop, name: str, number: int, e
             inputs = batch["input_ids"]
             return super().loss(batch if ids is None else {**batch, "input_ids": torch.tensor(ids).to(inputs)[inputs]})
 
-    weights = workshop.task.class_weights(workshop.train, workshop.labels)
-    shop = replace(workshop, settings=replace(workshop.settings, seed=seed))
+    weights = context.task.class_weights(context.train, context.labels)
+    context = replace(context, settings=replace(context.settings, seed=seed))
     pupil = Student(model, student.tokenizer, ids)
-    train_student(Reading(model, weights), pupil, shop, f"{name}-teacher-{number + 1}", epochs, rows=rows, scored=False)
+    train_student(
+        Reading(model, weights), pupil, context, f"{name}-teacher-{number + 1}", epochs, rows=rows, scored=False
+    )
     return Teacher(model.requires_grad_(False), ids)
 
 

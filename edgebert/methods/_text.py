@@ -1,6 +1,6 @@
 """What the methods that learn from text alone share: the text, its passes, and the share of pieces to guess.
 
-The text is --unlabelled and the training rows without their labels (`Workshop.transfer`). The student's own head is neither
+The text is --unlabelled and the training rows without their labels (`MethodContext.transfer`). The student's own head is neither
 read nor changed; what guesses the pieces is left behind.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from edgebert.methods import Param
-from edgebert.training.context import Workshop
+from edgebert.training.context import MethodContext
 from edgebert.types import Student
 
 if TYPE_CHECKING:
@@ -19,9 +19,9 @@ EPOCHS = Param("epochs", float, 0.0, "passes over the text; 0 takes what --effor
 SHARE = Param("share", float, 0.15, "of the pieces of a text to guess, 0 to 1", minimum=0, maximum=1)
 
 
-def learn_text(objective: Objective, student: Student, workshop: Workshop, name: str, epochs: float) -> None:
+def learn_text(objective: Objective, student: Student, context: MethodContext, name: str, epochs: float) -> None:
     """Minimises the objective over the text; the student is trained in place."""
     from edgebert.training.run import train_student
 
-    rows = workshop.transfer
-    train_student(objective, student, workshop, name, workshop.text_epochs(epochs), rows=rows, scored=False)
+    rows = context.transfer
+    train_student(objective, student, context, name, context.text_epochs(epochs), rows=rows, scored=False)

@@ -29,7 +29,7 @@ from edgebert.methods import Method, Paper, Param
 from edgebert.methods._narrow_embedding import check_width, normed_embedding
 from edgebert.methods._stack import n_layers_param
 from edgebert.methods._teacher_weights import layer_weights, layers_of, sentence_head, sizes_of
-from edgebert.training.context import Workshop
+from edgebert.training.context import MethodContext
 from edgebert.types import Student
 
 
@@ -38,7 +38,7 @@ def first_layers(n_layers: int, groups: int) -> tuple[int, ...]:
     return tuple((2 * group + 1) * n_layers // (2 * groups) for group in range(groups))
 
 
-def apply(student: Student, workshop: Workshop, *, layers: tuple[int, ...], **shape: Any) -> Student:
+def apply(student: Student, context: MethodContext, *, layers: tuple[int, ...], **shape: Any) -> Student:
     """The ALBERT student, untrained."""
     from edgebert.modeling.rebuild import rebuilt
 

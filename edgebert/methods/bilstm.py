@@ -31,7 +31,7 @@ from typing import TYPE_CHECKING, Any
 from edgebert.errors import RequestError
 from edgebert.methods import Method, Paper, Param
 from edgebert.methods._prediction import EPOCHS
-from edgebert.training.context import Workshop, plain_answers
+from edgebert.training.context import MethodContext, plain_answers
 from edgebert.types import Row, Student
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def logit_distance(student: Tensor, teacher: Tensor) -> Tensor:
     return each.mean() if len(each) else each.sum()
 
 
-def logit_objective(student: Student, workshop: Workshop, hard: float) -> Objective:
+def logit_objective(student: Student, context: MethodContext, hard: float) -> Objective:
     """Equation 3 for each head that has logits of labels, `soft_loss` for others."""
     import torch
 
@@ -75,42 +75,42 @@ def logit_objective(student: Student, workshop: Workshop, hard: float) -> Object
             soft = torch.stack(losses).sum()
             return (1 - hard) * soft + hard * hard_loss(self.student, ours, batch, self.weights)
 
-    weights = workshop.task.class_weights(workshop.train, workshop.labels)
-    return Logits(student.model, workshop.teacher, student.teacher_ids, weights)
+    weights = context.task.class_weights(context.train, context.labels)
+    return Logits(student.model, context.teacher, student.teacher_ids, weights)
 
 
-def samples(student: Student, workshop: Workshop, n: int) -> list[Row]:
+def samples(student: Student, context: MethodContext, n: int) -> list[Row]:
     """At most n changed rows for each training row."""
     from edgebert.data.augment import by_noise, mask_word, words_of
-    from edgebert.data.likeness import word_classes
+    from edgebert.data.neighbours import word_classes
 
     if not n:
         return []
-    readers = (student.tokenizer, workshop.teacher_tokenizer) if student.own_tokenizer else (student.tokenizer,)
+    readers = (student.tokenizer, context.teacher_tokenizer) if student.own_tokenizer else (student.tokenizer,)
     return by_noise(
-        workshop.train,
+        context.train,
         n,
         mask=mask_word(*readers),
-        classes=word_classes(words_of(workshop.train, tagged=False), seed=workshop.settings.seed),
-        seed=workshop.settings.seed,
-        second=workshop.task.head != "question-answering",
+        classes=word_classes(words_of(context.train, tagged=False), seed=context.settings.seed),
+        seed=context.settings.seed,
+        second=context.task.head != "question-answering",
     )
 
 
 def apply(
-    student: Student, workshop: Workshop, *, epochs: float, augment: int, hard: float, rate: float, **sizes: int
+    student: Student, context: MethodContext, *, epochs: float, augment: int, hard: float, rate: float, **sizes: int
 ) -> Student:
     """A BiLSTM that learnt the teacher's logits."""
     from edgebert.modeling.rebuild import narrowed, rebuilt
     from edgebert.training.run import train_student
 
-    rows = [*workshop.transfer, *samples(student, workshop, augment)]
+    rows = [*context.transfer, *samples(student, context, augment)]
     config = reshape(copy.deepcopy(student.model.config), **sizes)
     table, _ = narrowed(student.model.get_input_embeddings().weight.detach(), config.embedding_size)
     student = rebuilt(student, config, {"embeddings.weight": table})
     train_student(
-        logit_objective(student, workshop, hard), student, workshop, "bilstm", workshop.text_epochs(epochs),
-        rows=rows, learning_rate=rate * workshop.settings.learning_rate,
+        logit_objective(student, context, hard), student, context, "bilstm", context.text_epochs(epochs),
+        rows=rows, learning_rate=rate * context.settings.learning_rate,
     )  # fmt: skip
     return student
 

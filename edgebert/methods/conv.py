@@ -29,23 +29,23 @@ from edgebert.errors import RequestError
 from edgebert.methods import Method, Paper, Param
 from edgebert.methods._prediction import EPOCHS
 from edgebert.methods.bilstm import logit_objective, samples
-from edgebert.training.context import Workshop, plain_answers
+from edgebert.training.context import MethodContext, plain_answers
 from edgebert.types import Student
 
 
 def apply(
-    student: Student, workshop: Workshop, *, epochs: float, augment: int, hard: float, rate: float, **sizes: int
+    student: Student, context: MethodContext, *, epochs: float, augment: int, hard: float, rate: float, **sizes: int
 ) -> Student:
     """Convolutions that learnt the teacher's logits."""
     from edgebert.modeling.rebuild import narrowed, rebuilt
     from edgebert.training.run import train_student
 
-    rows = [*workshop.transfer, *samples(student, workshop, augment)]
+    rows = [*context.transfer, *samples(student, context, augment)]
     config = reshape(copy.deepcopy(student.model.config), **sizes)
     table, _ = narrowed(student.model.get_input_embeddings().weight.detach(), config.embedding_size)
     student = rebuilt(student, config, {"embeddings.weight": table})
     train_student(
-        logit_objective(student, workshop, hard), student, workshop, "conv", workshop.text_epochs(epochs),
+        logit_objective(student, context, hard), student, context, "conv", context.text_epochs(epochs),
         rows=rows, learning_rate=rate,
     )  # fmt: skip
     return student

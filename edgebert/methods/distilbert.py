@@ -28,7 +28,7 @@ from edgebert.methods import Method, Paper, Param, drop_layers
 from edgebert.methods._phases import INNER
 from edgebert.methods._prediction import EPOCHS, HARD, TEMPERATURE, learn_predictions
 from edgebert.methods._stack import check_stack
-from edgebert.training.context import Workshop
+from edgebert.training.context import MethodContext
 from edgebert.types import Student
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def depth_of(config: Any, n_layers: int) -> int:
 
 
 def triple_objective(
-    student: Student, workshop: Workshop, *, ce: float, mlm: float, cos: float, temperature: float
+    student: Student, context: MethodContext, *, ce: float, mlm: float, cos: float, temperature: float
 ) -> Objective:
     """L. The head for hidden pieces and the projection are trained with the student and not kept."""
     from edgebert.training.align import projection
@@ -53,17 +53,17 @@ def triple_objective(
     from edgebert.training.mlm import MaskedLm
 
     words = MaskedLm(student.model, student.tokenizer, where="distilbert.mlm") if mlm else None
-    widths = student.model.config.hidden_size, workshop.teacher.config.hidden_size
+    widths = student.model.config.hidden_size, context.teacher.config.hidden_size
 
     class Triple(DistillationObjective):
         def __init__(self) -> None:
-            super().__init__(student.model, workshop.teacher, student.teacher_ids)
+            super().__init__(student.model, context.teacher, student.teacher_ids)
             self.projection = projection(*widths)
             if words is not None:
                 self.head = words.head
 
         def loss(self, batch: dict[str, Tensor]) -> Tensor:
-            theirs, ours = self.look_inside_teacher(batch), self.look_inside(batch)
+            theirs, ours = self.trace_teacher(batch), self.trace(batch)
             soft = soft_loss(self.student, ours.outputs, theirs.outputs, batch, temperature)
             mask = batch["attention_mask"].bool()
             near = cosine_distance(self.projection(ours.hidden[-1]), theirs.hidden[-1], mask)
@@ -75,7 +75,7 @@ def triple_objective(
 
 def apply(
     student: Student,
-    workshop: Workshop,
+    context: MethodContext,
     *,
     n_layers: int,
     epochs: float,
@@ -89,14 +89,14 @@ def apply(
     """The student with fewer layers, after the triple loss and the task."""
     from edgebert.training.run import train_student
 
-    check(student.model.config, workshop.teacher.config, n_layers=n_layers)
+    check(student.model.config, context.teacher.config, n_layers=n_layers)
     depth = depth_of(student.model.config, n_layers)
-    student = drop_layers.apply(student, workshop, n_layers=depth, strategy="uniform", layers=())
-    text_epochs, epochs = workshop.text_epochs(epochs), epochs or workshop.settings.epochs
+    student = drop_layers.apply(student, context, n_layers=depth, strategy="uniform", layers=())
+    text_epochs, epochs = context.text_epochs(epochs), epochs or context.settings.epochs
     if inner:
-        triple = triple_objective(student, workshop, ce=ce, mlm=mlm, cos=cos, temperature=temperature)
-        train_student(triple, student, workshop, "distilbert-triple", inner * text_epochs, rows=workshop.transfer)
-    learn_predictions(student, workshop, "distilbert", (1 - inner) * epochs, temperature=temperature, hard=hard)
+        triple = triple_objective(student, context, ce=ce, mlm=mlm, cos=cos, temperature=temperature)
+        train_student(triple, student, context, "distilbert-triple", inner * text_epochs, rows=context.transfer)
+    learn_predictions(student, context, "distilbert", (1 - inner) * epochs, temperature=temperature, hard=hard)
     return student
 
 

@@ -25,7 +25,7 @@ from typing import Any
 from edgebert.errors import RequestError
 from edgebert.methods import Method, Paper, Param
 from edgebert.methods._stack import check_stack, first_lacks
-from edgebert.training.context import Workshop
+from edgebert.training.context import MethodContext
 from edgebert.types import Student
 
 STRATEGIES = ("uniform", "top", "bottom", "symmetric", "alternate-even", "alternate-odd", "contribution")
@@ -61,15 +61,15 @@ def least_similar(similarity: list[float], n_new: int, *, first: bool = False) -
     return tuple(sorted(ranked[:n_new]))
 
 
-def similarities(student: Student, workshop: Workshop) -> list[float]:
+def similarities(student: Student, context: MethodContext) -> list[float]:
     """Mean cosine between each layer's input and output over the tokens of training rows, (n_layers,)."""
     import torch
 
     from edgebert.modeling.checkpoint import accepted
     from edgebert.training.loop import collate
 
-    rows = workshop.train[:CONTRIBUTION_ROWS]
-    features = workshop.task.encode(rows, student.tokenizer, workshop.labels, workshop.settings.max_length)
+    rows = context.train[:CONTRIBUTION_ROWS]
+    features = context.task.encode(rows, student.tokenizer, context.labels, context.settings.max_length)
     sums = torch.zeros(student.model.config.num_hidden_layers)
     n_tokens = 0
     with torch.inference_mode():
@@ -114,21 +114,23 @@ def planned_layers(config: Any, n_layers: int, strategy: str, layers: tuple[int,
 
 
 def choose(
-    student: Student, workshop: Workshop, n_layers: int, strategy: str, layers: tuple[int, ...]
+    student: Student, context: MethodContext, n_layers: int, strategy: str, layers: tuple[int, ...]
 ) -> tuple[int, ...]:
     config = student.model.config
     check(config, None, n_layers=n_layers, strategy=strategy, layers=layers)
     if strategy == "contribution" and not layers:
-        return least_similar(similarities(student, workshop), n_layers, first=bool(first_lacks(config)))
+        return least_similar(similarities(student, context), n_layers, first=bool(first_lacks(config)))
     return planned_layers(config, n_layers, strategy, layers)
 
 
-def apply(student: Student, workshop: Workshop, *, n_layers: int, strategy: str, layers: tuple[int, ...]) -> Student:
+def apply(
+    student: Student, context: MethodContext, *, n_layers: int, strategy: str, layers: tuple[int, ...]
+) -> Student:
     """The student with the chosen layers only, weights unchanged."""
     from edgebert.modeling.layers import keep_layers
 
     n_old = student.model.config.num_hidden_layers
-    keep = choose(student, workshop, n_layers or n_old, strategy, layers)
+    keep = choose(student, context, n_layers or n_old, strategy, layers)
     keep_layers(student.model, keep)
     student.notes += (f"kept layers {', '.join(str(i + 1) for i in keep)} of {n_old}",)
     return student

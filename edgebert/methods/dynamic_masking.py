@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 from edgebert.methods import Method, Paper
 from edgebert.methods._text import EPOCHS, SHARE
-from edgebert.training.context import Workshop
+from edgebert.training.context import MethodContext
 from edgebert.types import Feature, Student
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def full_windows(texts: Sequence[str], tokenizer: Tokenizer, max_length: int) ->
     return found
 
 
-def apply(student: Student, workshop: Workshop, *, epochs: float, share: float) -> Student:
+def apply(student: Student, context: MethodContext, *, epochs: float, share: float) -> Student:
     """The student after guessing pieces."""
     from dataclasses import replace
 
@@ -54,18 +54,18 @@ def apply(student: Student, workshop: Workshop, *, epochs: float, share: float) 
     from edgebert.training.mlm import MaskedLm
     from edgebert.training.run import pad_id
 
-    settings, name = workshop.settings, "dynamic-masking"
+    settings, name = context.settings, "dynamic-masking"
     room(student.tokenizer, settings.max_length)
-    texts = [sound(row.identity.replace("\x1f", " ")) for row in workshop.transfer]
+    texts = [sound(row.identity.replace("\x1f", " ")) for row in context.transfer]
     random.Random(settings.seed).shuffle(texts)
     train(
         MaskedLm(student.model, student.tokenizer, share=share, where=name),
         full_windows(texts, student.tokenizer, settings.max_length),
-        replace(settings, epochs=workshop.text_epochs(epochs)),
-        Path(workshop.work) / name,
+        replace(settings, epochs=context.text_epochs(epochs)),
+        Path(context.work) / name,
         name=name,
         pad_id=pad_id(student),
-        log=workshop.log,
+        log=context.log,
     )
     return student
 

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgebert.methods import Method, Paper, Param
 from edgebert.methods._text import EPOCHS, SHARE, learn_text
-from edgebert.training.context import Workshop
+from edgebert.training.context import MethodContext
 from edgebert.types import Student
 
 if TYPE_CHECKING:
@@ -104,14 +104,14 @@ def electra_objective(student: Student, generator: float, share: float, weight: 
             super().__init__(student.model)
             self.guesser = MaskedLm(generator_of(student, generator), student.tokenizer, share=share, where="electra")
             width = student.model.config.hidden_size
-            self.judge = nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.Linear(width, 1))
+            self.discriminator = nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.Linear(width, 1))
 
         def loss(self, batch: dict[str, Tensor]) -> Tensor:
             ids, chosen = batch["input_ids"], self.guesser.chosen(batch)
             masked = {**batch, "input_ids": ids.masked_fill(chosen, self.guesser.mask)}
-            scores = self.guesser.head(self.guesser.look_inside(masked).hidden[-1][chosen])
+            scores = self.guesser.head(self.guesser.trace(masked).hidden[-1][chosen])
             corrupt = drawn(ids, chosen, scores)
-            logits = self.judge(self.look_inside({**batch, "input_ids": corrupt}).hidden[-1])[:, :, 0]
+            logits = self.discriminator(self.trace({**batch, "input_ids": corrupt}).hidden[-1])[:, :, 0]
             judged = replaced_loss(logits, corrupt != ids, batch["attention_mask"].bool())
             return hard_cross_entropy(scores, ids[chosen]) + weight * judged
 
@@ -119,10 +119,10 @@ def electra_objective(student: Student, generator: float, share: float, weight: 
 
 
 def apply(
-    student: Student, workshop: Workshop, *, epochs: float, generator: float, share: float, weight: float
+    student: Student, context: MethodContext, *, epochs: float, generator: float, share: float, weight: float
 ) -> Student:
     """The student after judging pieces."""
-    learn_text(electra_objective(student, generator, share, weight), student, workshop, "electra", epochs)
+    learn_text(electra_objective(student, generator, share, weight), student, context, "electra", epochs)
     return student
 
 

@@ -9,13 +9,13 @@ from __future__ import annotations
 from edgebert.methods import Method, Paper
 from edgebert.methods._phases import learn_labels
 from edgebert.methods._prediction import EPOCHS
-from edgebert.training.context import Workshop
+from edgebert.training.context import MethodContext
 from edgebert.types import Student
 
 
-def apply(student: Student, workshop: Workshop, *, epochs: float) -> Student:
+def apply(student: Student, context: MethodContext, *, epochs: float) -> Student:
     """The student after training on the labelled rows."""
-    learn_labels(student, workshop, "finetune", epochs or workshop.settings.epochs)
+    learn_labels(student, context, "finetune", epochs or context.settings.epochs)
     return student
 
 

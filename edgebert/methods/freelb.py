@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 
 from edgebert.methods import Method, Paper, Param
 from edgebert.methods._prediction import EPOCHS, TEMPERATURE
-from edgebert.training.context import Workshop
+from edgebert.training.context import MethodContext
 from edgebert.types import Student
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def same_draws(seed: int, device: int | None) -> Iterator[None]:
 
 def freelb_objective(
     student: Student,
-    workshop: Workshop,
+    context: MethodContext,
     steps: int,
     alpha: float,
     epsilon: float,
@@ -119,13 +119,13 @@ def freelb_objective(
             loss = hard * hard_loss(self.student, ours, batch, self.weights)
             return loss + (1 - hard) * soft_loss(self.student, ours, theirs, batch, temperature) if theirs else loss
 
-    weights = workshop.task.class_weights(workshop.train, workshop.labels)
-    return FreeLb(student.model, workshop.teacher, student.teacher_ids, weights)
+    weights = context.task.class_weights(context.train, context.labels)
+    return FreeLb(student.model, context.teacher, student.teacher_ids, weights)
 
 
 def apply(
     student: Student,
-    workshop: Workshop,
+    context: MethodContext,
     *,
     epochs: float,
     steps: int,
@@ -138,8 +138,8 @@ def apply(
     """The student after adversarial training."""
     from edgebert.training.run import train_student
 
-    objective = freelb_objective(student, workshop, steps, alpha, epsilon, start, hard, temperature)
-    train_student(objective, student, workshop, "freelb", epochs or workshop.settings.epochs)
+    objective = freelb_objective(student, context, steps, alpha, epsilon, start, hard, temperature)
+    train_student(objective, student, context, "freelb", epochs or context.settings.epochs)
     return student
 
 

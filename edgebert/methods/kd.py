@@ -32,13 +32,13 @@ from edgebert.methods._prediction import (
     check_answers,
     learn_predictions,
 )
-from edgebert.training.context import Workshop
+from edgebert.training.context import MethodContext
 from edgebert.types import Student
 
 
 def apply(
     student: Student,
-    workshop: Workshop,
+    context: MethodContext,
     *,
     epochs: float,
     temperature: float,
@@ -50,11 +50,11 @@ def apply(
     """The student after training on the teacher's answers."""
     from edgebert.data.augment import by_mixing
 
-    check_answers(workshop, answer_kind(**answers), "kd")
-    rows = workshop.transfer
-    mixed = by_mixing(rows, round(mix * len(rows)), seed=workshop.settings.seed)
+    check_answers(context, answer_kind(**answers), "kd")
+    rows = context.transfer
+    mixed = by_mixing(rows, round(mix * len(rows)), seed=context.settings.seed)
     learn_predictions(
-        student, workshop, "kd", workshop.text_epochs(epochs),
+        student, context, "kd", context.text_epochs(epochs),
         rows=(*rows, *mixed), temperature=temperature, hard=hard, replace=replace,
     )  # fmt: skip
     return student

@@ -25,7 +25,7 @@ from edgebert.errors import RequestError
 from edgebert.methods import Method, Paper, Param
 from edgebert.methods._prediction import EPOCHS, HARD, TEMPERATURE, learn_predictions
 from edgebert.methods._stack import check_stack, n_layers_param, with_hidden
-from edgebert.training.context import Workshop
+from edgebert.training.context import MethodContext
 from edgebert.types import Student
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def check(config: Any, teacher: Any, *, n_layers: int, **_: Any) -> None:
 
 def apply(
     student: Student,
-    workshop: Workshop,
+    context: MethodContext,
     *,
     n_layers: int,
     rate: float,
@@ -82,18 +82,18 @@ def apply(
 
     from edgebert.modeling.layers import encoder_layers, keep_layers, replace_layers
 
-    check(student.model.config, workshop.teacher.config, n_layers=n_layers)
+    check(student.model.config, context.teacher.config, n_layers=n_layers)
     layers = list(encoder_layers(student.model))
-    whole = epochs or workshop.settings.epochs
+    whole = epochs or context.settings.epochs
     if inner:
         replace_layers(student.model, nn.ModuleList(droppable(layer, rate) for layer in layers), range(len(layers)))
-        learn_predictions(student, workshop, "layerdrop", inner * whole, temperature=temperature, hard=hard)
+        learn_predictions(student, context, "layerdrop", inner * whole, temperature=temperature, hard=hard)
         replace_layers(student.model, nn.ModuleList(layers), range(len(layers)))
     keep = every_other(len(layers), n_layers or len(layers))
     keep_layers(student.model, keep)
     if inner < 1:
         name = "layerdrop-after"
-        learn_predictions(student, workshop, name, (1 - inner) * whole, temperature=temperature, hard=hard)
+        learn_predictions(student, context, name, (1 - inner) * whole, temperature=temperature, hard=hard)
     student.notes += (f"kept layers {', '.join(str(i + 1) for i in keep)} of {len(layers)}",)
     return student
 

@@ -22,18 +22,18 @@ from dataclasses import replace
 from edgebert.methods import Method, Paper, Param
 from edgebert.methods._phases import learn_labels
 from edgebert.methods._prediction import EPOCHS, TEMPERATURE, learn_predictions
-from edgebert.training.context import Workshop, plain_answers
+from edgebert.training.context import MethodContext, plain_answers
 from edgebert.types import Student
 
 
-def apply(student: Student, workshop: Workshop, *, epochs: float, temperature: float, labels: float) -> Student:
+def apply(student: Student, context: MethodContext, *, epochs: float, temperature: float, labels: float) -> Student:
     """The student after the teacher's answers on all text, and the labels where they have a share."""
     learn_predictions(
-        student, workshop, "mini-seq", (1 - labels) * workshop.text_epochs(epochs),
-        rows=workshop.transfer, temperature=temperature, hard=0.0,
+        student, context, "mini-seq", (1 - labels) * context.text_epochs(epochs),
+        rows=context.transfer, temperature=temperature, hard=0.0,
     )  # fmt: skip
     if labels:
-        learn_labels(student, workshop, "mini-seq", labels * (epochs or workshop.settings.epochs))
+        learn_labels(student, context, "mini-seq", labels * (epochs or context.settings.epochs))
     return student
 
 

@@ -32,17 +32,17 @@ from edgebert.methods._phases import INNER
 from edgebert.methods._prediction import EPOCHS, HARD, REPLACE, TEMPERATURE, learn_predictions
 from edgebert.methods._stack import check_stack
 from edgebert.methods.drop_layers import kept_layers
-from edgebert.training.context import Workshop
+from edgebert.training.context import MethodContext
 from edgebert.types import Student
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from edgebert.training.features import Inside
+    from edgebert.training.features import Trace
     from edgebert.training.loop import Objective
 
 
-def deep_self_attention(ours: Inside, theirs: Inside, layer: int, mask: Tensor) -> Tensor:
+def deep_self_attention(ours: Trace, theirs: Trace, layer: int, mask: Tensor) -> Tensor:
     """L_AT + L_VR between the student's last layer and the teacher's `layer`, counted from 0, negative from the end.
 
     Args:
@@ -61,8 +61,8 @@ def inner_objective(student: Student, teacher: Any, layer: int) -> Objective:
 
     class DeepSelfAttention(DistillationObjective):
         def loss(self, batch: dict[str, Tensor]) -> Tensor:
-            theirs = self.look_inside_teacher(batch, "attentions", "values")
-            ours = self.look_inside(batch, "attentions", "values")
+            theirs = self.trace_teacher(batch, "attentions", "values")
+            ours = self.trace(batch, "attentions", "values")
             return deep_self_attention(ours, theirs, layer, batch["attention_mask"].bool())
 
     return DeepSelfAttention(student.model, teacher, student.teacher_ids)
@@ -77,24 +77,24 @@ def assistant_of(teacher: Any, n_layers: int) -> Any:
     return model
 
 
-def learn_relations(student: Student, workshop: Workshop, layer: int, assistant: int, epochs: float) -> None:
+def learn_relations(student: Student, context: MethodContext, layer: int, assistant: int, epochs: float) -> None:
     """The inner phase, in place. The assistant reads text as the teacher does, whatever vocabulary the student has."""
     from edgebert.training.run import train_student
 
-    teacher, rows = workshop.teacher, workshop.transfer
+    teacher, rows = context.teacher, context.transfer
     if assistant:
         epochs /= 2
-        helper = Student(assistant_of(teacher, assistant), workshop.teacher_tokenizer or student.tokenizer)
+        helper = Student(assistant_of(teacher, assistant), context.teacher_tokenizer or student.tokenizer)
         first = inner_objective(helper, teacher, layer - 1)
-        train_student(first, helper, workshop, "minilm-assistant", epochs, rows=rows, scored=False)
+        train_student(first, helper, context, "minilm-assistant", epochs, rows=rows, scored=False)
         teacher, layer = helper.model, 0
     objective = inner_objective(student, teacher, layer - 1)
-    train_student(objective, student, workshop, "minilm-inner", epochs, rows=rows, scored=False)
+    train_student(objective, student, context, "minilm-inner", epochs, rows=rows, scored=False)
 
 
 def apply(
     student: Student,
-    workshop: Workshop,
+    context: MethodContext,
     *,
     epochs: float,
     inner: float,
@@ -105,12 +105,12 @@ def apply(
     replace: float,
 ) -> Student:
     """The student after both phases."""
-    check(student.model.config, workshop.teacher.config, layer=layer, assistant=assistant)
-    text_epochs, epochs = workshop.text_epochs(epochs), epochs or workshop.settings.epochs
+    check(student.model.config, context.teacher.config, layer=layer, assistant=assistant)
+    text_epochs, epochs = context.text_epochs(epochs), epochs or context.settings.epochs
     if inner:
-        learn_relations(student, workshop, layer, assistant, inner * text_epochs)
+        learn_relations(student, context, layer, assistant, inner * text_epochs)
     learn_predictions(
-        student, workshop, "minilm", (1 - inner) * epochs, temperature=temperature, hard=hard, replace=replace
+        student, context, "minilm", (1 - inner) * epochs, temperature=temperature, hard=hard, replace=replace
     )
     return student
 

@@ -1,4 +1,4 @@
-"""A deep, thin student between linear bottlenecks, taught layer by layer, then by the teacher's answers.
+"""A deep, thin student between linear bottlenecks, with_teacher_labels layer by layer, then by the teacher's answers.
 
 Sun, Yu, Song, Liu, Yang, Zhou (2020), "MobileBERT: a Compact Task-Agnostic BERT for Resource-Limited Devices", arXiv
 2004.02984. A layer takes states of the teacher's width N down to `bottleneck`, runs attention and four stacked
@@ -34,7 +34,7 @@ from edgebert.methods._prediction import EPOCHS, HARD, REPLACE, TEMPERATURE, lea
 from edgebert.methods._stack import n_layers_param
 from edgebert.methods._teacher_weights import sentence_head, sizes_of
 from edgebert.training.align import layer_map
-from edgebert.training.context import Workshop
+from edgebert.training.context import MethodContext
 from edgebert.types import Student
 
 if TYPE_CHECKING:
@@ -42,11 +42,11 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from edgebert.training.features import Inside
+    from edgebert.training.features import Trace
     from edgebert.training.loop import Objective
 
 
-def transfer_loss(ours: Inside, theirs: Inside, mask: Tensor, pairs: Sequence[tuple[int, int]]) -> Tensor:
+def transfer_loss(ours: Trace, theirs: Trace, mask: Tensor, pairs: Sequence[tuple[int, int]]) -> Tensor:
     """Scalar: Σ L_FMT + L_AT over pairs of a student's and a teacher's layer, from 1.
 
     Args:
@@ -65,33 +65,33 @@ def transfer_loss(ours: Inside, theirs: Inside, mask: Tensor, pairs: Sequence[tu
     ).sum()
 
 
-def transfer_objective(student: Student, workshop: Workshop, pairs: Sequence[tuple[int, int]]) -> Objective:
+def transfer_objective(student: Student, context: MethodContext, pairs: Sequence[tuple[int, int]]) -> Objective:
     from edgebert.training.loop import DistillationObjective
 
     class Transfer(DistillationObjective):
         def loss(self, batch: dict[str, Tensor]) -> Tensor:
-            theirs = self.look_inside_teacher(batch, "hidden states", "attentions")
-            ours = self.look_inside(batch, "hidden states", "attentions")
+            theirs = self.trace_teacher(batch, "hidden states", "attentions")
+            ours = self.trace(batch, "hidden states", "attentions")
             return transfer_loss(ours, theirs, batch["attention_mask"].bool(), pairs)
 
-    return Transfer(student.model, workshop.teacher, student.teacher_ids)
+    return Transfer(student.model, context.teacher, student.teacher_ids)
 
 
 def apply(
-    student: Student, workshop: Workshop, *, epochs: float, inner: float, transfer: str, temperature: float,
+    student: Student, context: MethodContext, *, epochs: float, inner: float, transfer: str, temperature: float,
     hard: float, replace: float, **shape: Any,
 ) -> Student:  # fmt: skip
     """The MobileBERT student after both phases."""
     made = untrained(student, **shape)
-    layers = layer_map("uniform", made.model.config.num_hidden_layers, workshop.teacher.config.num_hidden_layers)
+    layers = layer_map("uniform", made.model.config.num_hidden_layers, context.teacher.config.num_hidden_layers)
     _transfer(
-        made, workshop, list(enumerate(layers))[1:], transfer == "progressive", inner * workshop.text_epochs(epochs)
+        made, context, list(enumerate(layers))[1:], transfer == "progressive", inner * context.text_epochs(epochs)
     )
     learn_predictions(
         made,
-        workshop,
+        context,
         "mobilebert",
-        (1 - inner) * (epochs or workshop.settings.epochs),
+        (1 - inner) * (epochs or context.settings.epochs),
         temperature=temperature,
         hard=hard,
         replace=replace,
@@ -108,7 +108,7 @@ def untrained(student: Student, **shape: Any) -> Student:
 
 
 def _transfer(
-    student: Student, workshop: Workshop, pairs: list[tuple[int, int]], progressive: bool, epochs: float
+    student: Student, context: MethodContext, pairs: list[tuple[int, int]], progressive: bool, epochs: float
 ) -> None:
     from edgebert.modeling.layers import encoder_layers
     from edgebert.training.run import train_student
@@ -121,9 +121,9 @@ def _transfer(
         learning = [layers[m - 1] for m, _ in stage] + [base.embeddings] * (stage[0][0] == 1)
         share = epochs * len(stage) / len(pairs)
         with only(student.model, learning):
-            objective = transfer_objective(student, workshop, stage)
-            name, rows = f"mobilebert-layer-{stage[0][0]}", workshop.transfer
-            train_student(objective, student, workshop, name, share, rows=rows, scored=False)
+            objective = transfer_objective(student, context, stage)
+            name, rows = f"mobilebert-layer-{stage[0][0]}", context.transfer
+            train_student(objective, student, context, name, share, rows=rows, scored=False)
 
 
 def bottleneck_of(config: Any, bottleneck: int) -> int:
@@ -159,7 +159,7 @@ def check(config: Any, teacher: Any, *, embedding_width: int, bottleneck: int, n
 
 METHOD = Method(
     name="mobilebert",
-    title="Thin layers between bottlenecks, taught layer by layer",
+    title="Thin layers between bottlenecks, with_teacher_labels layer by layer",
     paper=Paper(
         "MobileBERT: a Compact Task-Agnostic BERT for Resource-Limited Devices",
         "Sun, Yu, Song, Liu, Yang, Zhou",

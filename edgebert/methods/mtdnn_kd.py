@@ -11,7 +11,7 @@ One head is one task; a model with several heads has several (`edgebert.modeling
 
 Differences: a row of one task also has soft targets of the others, since each teacher has all heads; the paper's teachers
 have one task each. `hard` is the weight ½. For spans the probabilities are over positions; for sentence vectors the teachers'
-mean vector is learnt. Teachers: the workshop's, and those of `teachers`; without any, `n_teachers` - 1 are made from it by a
+mean vector is learnt. Teachers: the context's, and those of `teachers`; without any, `n_teachers` - 1 are made from it by a
 new head and other rows (`edgebert.methods._teachers`), where the paper's differ in dropout and begin at the pretrained model.
 """
 
@@ -31,7 +31,7 @@ from edgebert.methods._teachers import (
     ensemble,
     find_teachers,
 )
-from edgebert.training.context import Workshop
+from edgebert.training.context import MethodContext
 from edgebert.types import Student
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from edgebert.training.loop import Objective
 
 
-def ensemble_objective(student: Student, workshop: Workshop, teachers: Sequence[Teacher], hard: float) -> Objective:
+def ensemble_objective(student: Student, context: MethodContext, teachers: Sequence[Teacher], hard: float) -> Objective:
     """hard · CE with the labels + (1 - hard) · CE with the teachers' mean."""
     from edgebert.modeling.heads import parts_of
     from edgebert.training.heads import hard_loss, soft_loss
@@ -57,7 +57,7 @@ def ensemble_objective(student: Student, workshop: Workshop, teachers: Sequence[
             soft = soft_loss(self.student, ours, theirs, batch, 1.0)
             return hard * hard_loss(self.student, ours, batch, self.weights) + (1 - hard) * soft
 
-    return Ensemble(student.model, workshop.task.class_weights(workshop.train, workshop.labels))
+    return Ensemble(student.model, context.task.class_weights(context.train, context.labels))
 
 
 def check(config: Any, teacher: Any, *, teachers: str, **_: Any) -> None:
@@ -66,7 +66,7 @@ def check(config: Any, teacher: Any, *, teachers: str, **_: Any) -> None:
 
 def apply(
     student: Student,
-    workshop: Workshop,
+    context: MethodContext,
     *,
     epochs: float,
     hard: float,
@@ -77,9 +77,9 @@ def apply(
     """The student after learning from all teachers together."""
     from edgebert.training.run import train_student
 
-    found = find_teachers(student, workshop, "mtdnn-kd", teachers, n_teachers, teacher_epochs)
-    objective = ensemble_objective(student, workshop, found, hard)
-    train_student(objective, student, workshop, "mtdnn-kd", epochs or workshop.settings.epochs)
+    found = find_teachers(student, context, "mtdnn-kd", teachers, n_teachers, teacher_epochs)
+    objective = ensemble_objective(student, context, found, hard)
+    train_student(objective, student, context, "mtdnn-kd", epochs or context.settings.epochs)
     student.notes += (f"learnt from {len(found)} teachers together",)
     return student
 

@@ -12,7 +12,7 @@ nothing more.
 
 Differences: what lies between the encoder and that last layer is shared (a pooler, a dense layer), and the heads begin as the
 student's own. Stage 1 reads --unlabelled and the training rows without their labels, `inner` of all passes; the paper's has
-millions of questions and passages. Teachers: the workshop's, and those of `teachers`; without any, `n_teachers` - 1 are
+millions of questions and passages. Teachers: the context's, and those of `teachers`; without any, `n_teachers` - 1 are
 made from it by a new head and other rows (`edgebert.methods._teachers`), where the paper's are trained apart.
 """
 
@@ -32,7 +32,7 @@ from edgebert.methods._teachers import (
     check_teachers,
     find_teachers,
 )
-from edgebert.training.context import Workshop
+from edgebert.training.context import MethodContext
 from edgebert.types import Student
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def answers_of(parts: Sequence[Any], fans: Sequence[Any], k: int, mask: Tensor) 
 
 def fans_objective(
     student: Student,
-    workshop: Workshop,
+    context: MethodContext,
     teachers: Sequence[Teacher],
     fans: Sequence[Any],
     hard: float,
@@ -86,7 +86,7 @@ def fans_objective(
             soft = soft_loss(self.student, ours, readers[k].ask_teacher(batch), batch, temperature)
             return (1 - hard) * soft + (hard * hard_loss(self.student, ours, batch, self.weights) if hard else 0.0)
 
-    return Fans(student.model, workshop.task.class_weights(workshop.train, workshop.labels))
+    return Fans(student.model, context.task.class_weights(context.train, context.labels))
 
 
 def check(config: Any, teacher: Any, *, teachers: str, **_: Any) -> None:
@@ -95,7 +95,7 @@ def check(config: Any, teacher: Any, *, teachers: str, **_: Any) -> None:
 
 def apply(
     student: Student,
-    workshop: Workshop,
+    context: MethodContext,
     *,
     epochs: float,
     inner: float,
@@ -109,18 +109,18 @@ def apply(
     from edgebert.modeling.headed import outlets
     from edgebert.training.run import train_student
 
-    found = find_teachers(student, workshop, "multi-teacher", teachers, n_teachers, teacher_epochs)
+    found = find_teachers(student, context, "multi-teacher", teachers, n_teachers, teacher_epochs)
     own = outlets(student.model)
     fans = [fan_of(linear, len(found)) for linear in own]
     for linear, fan in zip(own, fans, strict=True):
         swap(student.model, linear, fan)
-    text_epochs, whole = workshop.text_epochs(epochs), epochs or workshop.settings.epochs
+    text_epochs, whole = context.text_epochs(epochs), epochs or context.settings.epochs
     if inner:
-        objective = fans_objective(student, workshop, found, fans, 0.0, temperature)
-        train_student(objective, student, workshop, "multi-teacher-text", inner * text_epochs, rows=workshop.transfer)
+        objective = fans_objective(student, context, found, fans, 0.0, temperature)
+        train_student(objective, student, context, "multi-teacher-text", inner * text_epochs, rows=context.transfer)
     if inner < 1:
-        objective = fans_objective(student, workshop, found, fans, hard, temperature)
-        train_student(objective, student, workshop, "multi-teacher-labels", (1 - inner) * whole)
+        objective = fans_objective(student, context, found, fans, hard, temperature)
+        train_student(objective, student, context, "multi-teacher-labels", (1 - inner) * whole)
     for fan in fans:
         swap(student.model, fan, mean_linear(fan))
     student.notes += (f"the mean of heads for {len(found)} teachers",)

@@ -39,7 +39,7 @@ from edgebert.methods import Method, Paper, Param
 from edgebert.methods._stack import n_layers_param
 from edgebert.methods._teacher_weights import layer_weights, layers_of, sizes_of
 from edgebert.methods.drop_layers import kept_layers
-from edgebert.training.context import Workshop
+from edgebert.training.context import MethodContext
 from edgebert.types import Student
 
 if TYPE_CHECKING:
@@ -118,20 +118,20 @@ def layers_kept(config: Any, n_layers: int) -> tuple[int, ...]:
     return kept_layers("uniform", config.num_hidden_layers, n_layers or config.num_hidden_layers)
 
 
-def batches_of(student: Student, workshop: Workshop) -> list[dict[str, Tensor]]:
+def batches_of(student: Student, context: MethodContext) -> list[dict[str, Tensor]]:
     """Training rows, spread evenly, of about TOKENS tokens at most, in batches."""
     from edgebert.training.loop import collate
     from edgebert.training.run import pad_id
 
-    rows = workshop.train[:: 1 + len(workshop.train) // TOKENS]
-    features = workshop.task.encode(rows, student.tokenizer, workshop.labels, workshop.settings.max_length)
+    rows = context.train[:: 1 + len(context.train) // TOKENS]
+    features = context.task.encode(rows, student.tokenizer, context.labels, context.settings.max_length)
     features = features[:: 1 + sum(len(one.input_ids) for one in features) // TOKENS]
     features = sorted(features, key=lambda feature: len(feature.input_ids))
     return [collate(features[i : i + BATCH], pad_id(student)) for i in range(0, len(features), BATCH)]
 
 
 def untrained(
-    student: Student, workshop: Workshop, width: int, n_layers: int, inner: int
+    student: Student, context: MethodContext, width: int, n_layers: int, inner: int
 ) -> tuple[Student, Projection]:
     """The narrow student before it is aligned, and the map from the wide model's states to its own."""
     from edgebert.methods import _narrowing as narrowing
@@ -140,7 +140,7 @@ def untrained(
 
     wide, kept = student.model.eval(), layers_kept(student.model.config, n_layers)
     config = reshape(wide.config, width=width, n_layers=n_layers, inner=inner)
-    batches, sites = batches_of(student, workshop), narrowing.sites_of(wide, kept)
+    batches, sites = batches_of(student, context), narrowing.sites_of(wide, kept)
     seen = narrowing.look(wide, batches, sites)
     to = projection_of(seen.states, seen.scale, width)
     given = narrowing.project_tables(wide, config, to) | narrowing.head_weights(wide, seen, to)
@@ -190,7 +190,7 @@ def alignment_objective(
 
         def wide_states(self, batch: dict[str, Tensor]) -> Tensor:
             """(states, batch, seq, k)"""
-            hidden = self.look_inside_teacher(batch).hidden
+            hidden = self.trace_teacher(batch).hidden
             encode = to.encode.T.to(hidden[0].device)
             return torch.stack([hidden[goal].float() @ encode for goal in goals])
 
@@ -223,7 +223,7 @@ def alignment_objective(
             wanted = self.wide_states(batch) if replace else self.stored_states(batch)
             losses = [
                 hidden_mse(state, goal, mask) / goal[mask].square().mean()
-                for state, goal in zip(self.look_inside(batch).hidden, wanted, strict=True)
+                for state, goal in zip(self.trace(batch).hidden, wanted, strict=True)
             ]
             return torch.stack(losses).sum()
 
@@ -238,24 +238,24 @@ def _row_keys(batch: dict[str, Tensor]) -> list[bytes]:
 
 
 def apply(
-    student: Student, workshop: Workshop, *, width: int, n_layers: int, inner: int, align: float, replace: float, rate: float,
+    student: Student, context: MethodContext, *, width: int, n_layers: int, inner: int, align: float, replace: float, rate: float,
 ) -> Student:  # fmt: skip
     """The narrow student, aligned with what it was made of."""
     from edgebert.training.run import train_student
 
     wide = student.model
     goals = (0, *(index + 1 for index in layers_kept(wide.config, n_layers)))
-    narrow, to = untrained(student, workshop, width, n_layers, inner)
+    narrow, to = untrained(student, context, width, n_layers, inner)
     if align:
         objective = alignment_objective(narrow, wide, goals, to, replace)
-        epochs, peak = align * workshop.text_epochs(0.0), rate * workshop.settings.learning_rate
+        epochs, peak = align * context.text_epochs(0.0), rate * context.settings.learning_rate
         train_student(
             objective,
             narrow,
-            workshop,
+            context,
             "narrow-align",
             epochs,
-            rows=workshop.transfer,
+            rows=context.transfer,
             learning_rate=peak,
             scored=False,
         )

@@ -28,7 +28,7 @@ from edgebert.errors import RequestError
 from edgebert.methods import Method, Paper, Param
 from edgebert.methods._prediction import EPOCHS, HARD, TEMPERATURE
 from edgebert.training.align import layer_map
-from edgebert.training.context import Workshop
+from edgebert.training.context import MethodContext
 from edgebert.types import Student
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def inner_layers(strategy: str, n_student: int, n_teacher: int, explicit: Sequen
     """
     where = "pkd.layers"
     if n_student < 2:
-        what = "a student of one layer has no inner layer to be taught"
+        what = "a student of one layer has no inner layer to be with_teacher_labels"
         raise RequestError(what, where=where, hint="Use kd, or keep more layers.")
     if not explicit:
         return layer_map(STRATEGIES[strategy], n_student, n_teacher, where=where)[1:-1]
@@ -88,7 +88,7 @@ def compared(states: Tensor, mask: Tensor, parts: Sequence[Part], pooling: str =
 
 
 def objective(
-    student: Student, workshop: Workshop, layers: tuple[int, ...], temperature: float, hard: float, beta: float
+    student: Student, context: MethodContext, layers: tuple[int, ...], temperature: float, hard: float, beta: float
 ) -> Objective:
     """L, with projections where the widths differ."""
     from torch import nn
@@ -99,17 +99,17 @@ def objective(
     from edgebert.training.loop import DistillationObjective
 
     parts, pooling = parts_of(student.model.config, type(student.model).__name__), read_by_heads(student.model)
-    widths = student.model.config.hidden_size, workshop.teacher.config.hidden_size
-    weights = workshop.task.class_weights(workshop.train, workshop.labels)
+    widths = student.model.config.hidden_size, context.teacher.config.hidden_size
+    weights = context.task.class_weights(context.train, context.labels)
 
     class Patient(DistillationObjective):
         def __init__(self) -> None:
-            super().__init__(student.model, workshop.teacher, student.teacher_ids, weights)
+            super().__init__(student.model, context.teacher, student.teacher_ids, weights)
             self.projections = nn.ModuleList(projection(*widths) for _ in layers)
 
         def loss(self, batch: dict[str, Tensor]) -> Tensor:
             mask = batch["attention_mask"].bool()
-            theirs, ours = self.look_inside_teacher(batch), self.look_inside(batch)
+            theirs, ours = self.trace_teacher(batch), self.trace(batch)
 
             def vectors(states: Tensor) -> Tensor:
                 return compared(states, mask, parts, pooling)
@@ -127,7 +127,7 @@ def objective(
 
 def apply(
     student: Student,
-    workshop: Workshop,
+    context: MethodContext,
     *,
     epochs: float,
     strategy: str,
@@ -139,10 +139,10 @@ def apply(
     """The student after training on predictions and inner states together."""
     from edgebert.training.run import train_student
 
-    n_teacher = workshop.teacher.config.num_hidden_layers
+    n_teacher = context.teacher.config.num_hidden_layers
     mapping = inner_layers(strategy, student.model.config.num_hidden_layers, n_teacher, layers)
-    patient = objective(student, workshop, mapping, temperature, hard, beta)
-    train_student(patient, student, workshop, "pkd", epochs or workshop.settings.epochs)
+    patient = objective(student, context, mapping, temperature, hard, beta)
+    train_student(patient, student, context, "pkd", epochs or context.settings.epochs)
     return student
 
 

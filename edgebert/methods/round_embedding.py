@@ -16,7 +16,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from edgebert.methods import Method, Paper, Param
-from edgebert.training.context import Workshop
+from edgebert.training.context import MethodContext
 from edgebert.types import Student
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def round_rows(table: Tensor, bits: int) -> Tensor:
     return best
 
 
-def apply(student: Student, workshop: Workshop, *, bits: int) -> Student:
+def apply(student: Student, context: MethodContext, *, bits: int) -> Student:
     """The student with a rounded, frozen word table."""
     import torch
 

@@ -25,7 +25,7 @@ from edgebert.methods import Method, Paper, Param
 from edgebert.methods._stack import n_layers_param
 from edgebert.methods._teacher_weights import layer_weights, layers_of, sentence_head, sizes_of, tables_of
 from edgebert.training.align import layer_map
-from edgebert.training.context import Workshop
+from edgebert.training.context import MethodContext
 from edgebert.types import Student
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def grouped_layer(layer: nn.Module, groups: int) -> dict[str, Tensor]:
     return found
 
 
-def apply(student: Student, workshop: Workshop, *, groups: int, n_layers: int) -> Student:
+def apply(student: Student, context: MethodContext, *, groups: int, n_layers: int) -> Student:
     """The SqueezeBERT student, untrained."""
     from edgebert.modeling.rebuild import rebuilt
 

@@ -25,7 +25,7 @@ from edgebert.methods import Method, Paper
 from edgebert.methods._phases import INNER, learn_labels
 from edgebert.methods._prediction import EPOCHS
 from edgebert.modeling.heads import HEADS
-from edgebert.training.context import Workshop
+from edgebert.training.context import MethodContext
 from edgebert.types import Student
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def vectors(model: Any, batch: dict[str, Tensor]) -> Tensor:
     return answers(encoder, encoder(**accepted(encoder, batch)), batch["attention_mask"])[VECTOR]
 
 
-def inner_objective(student: Student, workshop: Workshop) -> Objective:
+def inner_objective(student: Student, context: MethodContext) -> Objective:
     """L, with a projection where the widths differ."""
     import torch
 
@@ -60,8 +60,8 @@ def inner_objective(student: Student, workshop: Workshop) -> Objective:
 
     class Sentences(DistillationObjective):
         def __init__(self) -> None:
-            super().__init__(student.model, workshop.teacher, student.teacher_ids)
-            self.projection = projection(student.model.config.hidden_size, workshop.teacher.config.hidden_size)
+            super().__init__(student.model, context.teacher, student.teacher_ids)
+            self.projection = projection(student.model.config.hidden_size, context.teacher.config.hidden_size)
 
         def wanted(self, batch: dict[str, Tensor]) -> Tensor:
             if (given := batch.get(ANSWERED + VECTOR)) is not None:
@@ -76,18 +76,18 @@ def inner_objective(student: Student, workshop: Workshop) -> Objective:
     return Sentences()
 
 
-def apply(student: Student, workshop: Workshop, *, epochs: float, inner: float) -> Student:
+def apply(student: Student, context: MethodContext, *, epochs: float, inner: float) -> Student:
     """The student after both phases."""
     from edgebert.training.run import train_student
 
-    text_epochs, epochs = workshop.text_epochs(epochs), epochs or workshop.settings.epochs
+    text_epochs, epochs = context.text_epochs(epochs), epochs or context.settings.epochs
     if inner:
-        objective = inner_objective(student, workshop)
-        answering = replace(workshop, teacher=encoder_of(workshop.teacher))  # beforehand, it is asked for vectors
+        objective = inner_objective(student, context)
+        answering = replace(context, teacher=encoder_of(context.teacher))  # beforehand, it is asked for vectors
         train_student(
-            objective, student, answering, "sra-inner", inner * text_epochs, rows=workshop.transfer, scored=False
+            objective, student, answering, "sra-inner", inner * text_epochs, rows=context.transfer, scored=False
         )
-    learn_labels(student, workshop, "sra", (1 - inner) * epochs)
+    learn_labels(student, context, "sra", (1 - inner) * epochs)
     return student
 
 

@@ -24,7 +24,7 @@ from edgebert.errors import RequestError
 from edgebert.methods import Method, Paper, Param
 from edgebert.methods._stack import check_stack
 from edgebert.methods._text import EPOCHS, SHARE, learn_text
-from edgebert.training.context import Workshop
+from edgebert.training.context import MethodContext
 from edgebert.types import Student
 
 MOST = 2  # doublings where none are asked for; the paper's 3, 6 and 12 layers
@@ -60,7 +60,7 @@ def check(config: Any, teacher: Any, *, doublings: int, **_: Any) -> None:
 
 
 def apply(
-    student: Student, workshop: Workshop, *, epochs: float, early: float, doublings: int, share: float
+    student: Student, context: MethodContext, *, epochs: float, early: float, doublings: int, share: float
 ) -> Student:
     """The student after all trainings, as deep as it came."""
     from torch import nn
@@ -68,10 +68,10 @@ def apply(
     from edgebert.modeling.layers import encoder_layers, replace_layers
     from edgebert.training.mlm import MaskedLm
 
-    check(student.model.config, workshop.teacher.config, doublings=doublings)
+    check(student.model.config, context.teacher.config, doublings=doublings)
     layers, whole_config = list(encoder_layers(student.model)), copy.deepcopy(student.model.config)
     sizes = depths(len(layers), doublings)
-    whole = workshop.text_epochs(epochs)
+    whole = context.text_epochs(epochs)
     objective = MaskedLm(student.model, student.tokenizer, share=share, where="stacking")
     for i, size in enumerate(sizes):
         if i:
@@ -80,7 +80,7 @@ def apply(
         replace_layers(student.model, nn.ModuleList(layers[:size]), range(size), whole_config)
         passes = whole * (early / (len(sizes) - 1) if size < len(layers) else 1 - early)
         if passes:
-            learn_text(objective, student, workshop, f"stacking-{size}", passes)
+            learn_text(objective, student, context, f"stacking-{size}", passes)
     student.notes += (f"stacked from {sizes[0]} to {sizes[-1]} layers",)
     return student
 

@@ -34,7 +34,7 @@ from edgebert.errors import RequestError
 from edgebert.methods import Method, Paper, Param
 from edgebert.methods._prediction import EPOCHS, HARD, TEMPERATURE, prediction_objective
 from edgebert.methods.bilstm import samples
-from edgebert.training.context import Workshop, plain_answers
+from edgebert.training.context import MethodContext, plain_answers
 from edgebert.types import Student
 
 NO_LAYERS = "a static student has no layers"
@@ -42,7 +42,7 @@ PASSES = 4  # over the rows, for each that --effort gives: one costs next to not
 
 
 def apply(
-    student: Student, workshop: Workshop, *, width: int, token_dropout: float, epochs: float, augment: int,
+    student: Student, context: MethodContext, *, width: int, token_dropout: float, epochs: float, augment: int,
     temperature: float, hard: float, rate: float,
 ) -> Student:  # fmt: skip
     """A static student that learnt the teacher's answers and the labels."""
@@ -51,13 +51,13 @@ def apply(
     from edgebert.training.run import train_student
 
     config = reshape(copy.deepcopy(student.model.config), width=width, token_dropout=token_dropout)
-    table, note = token_table(student, workshop, workshop.transfer, width)
+    table, note = token_table(student, context, context.transfer, width)
     student = rebuilt(student, config, {"embeddings.weight": table})
     student = replace(student, notes=(*student.notes, f"vectors: {note}"))
-    objective = prediction_objective(student, workshop, temperature, hard)
+    objective = prediction_objective(student, context, temperature, hard)
     train_student(
-        objective, student, workshop, "static", epochs or PASSES * workshop.text_epochs(epochs),
-        rows=[*workshop.transfer, *samples(student, workshop, augment)],
+        objective, student, context, "static", epochs or PASSES * context.text_epochs(epochs),
+        rows=[*context.transfer, *samples(student, context, augment)],
         learning_rate=rate,
     )  # fmt: skip
     return student

@@ -31,7 +31,7 @@ from edgebert.methods._phases import learn_labels
 from edgebert.methods._prediction import EPOCHS
 from edgebert.methods._replacing import put_groups, replacing_rate
 from edgebert.methods._stack import check_stack, n_layers_param
-from edgebert.training.context import Workshop
+from edgebert.training.context import MethodContext
 from edgebert.types import Student
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ SCHEDULES = ("linear", "constant")
 
 
 def replace_modules(
-    student: Student, workshop: Workshop, groups: Sequence[Any], schedule: str, rate: float, epochs: float
+    student: Student, context: MethodContext, groups: Sequence[Any], schedule: str, rate: float, epochs: float
 ) -> None:
     """Trains the successors of a student whose layers are `groups`; all else of it stays as it is."""
     import torch
@@ -56,7 +56,7 @@ def replace_modules(
         step: Tensor  # of a buffer, so that a training that was killed knows it
 
         def __init__(self, steps: int) -> None:
-            super().__init__(student.model, workshop.task.class_weights(workshop.train, workshop.labels))
+            super().__init__(student.model, context.task.class_weights(context.train, context.labels))
             self.steps = steps
             self.register_buffer("step", torch.zeros((), dtype=torch.long))
 
@@ -69,18 +69,18 @@ def replace_modules(
 
     for parameter in others:
         parameter.requires_grad_(False)
-    train_student(Theseus(n_steps(student, workshop, epochs)), student, workshop, "theseus-replacing", epochs)
+    train_student(Theseus(n_steps(student, context, epochs)), student, context, "theseus-replacing", epochs)
     for parameter in others:
         parameter.requires_grad_(True)
 
 
-def n_steps(student: Student, workshop: Workshop, epochs: float) -> int:
+def n_steps(student: Student, context: MethodContext, epochs: float) -> int:
     """Of a training over the labelled rows."""
     from edgebert.distributed import world_size
 
-    settings = workshop.settings
-    windows = workshop.task.encode(workshop.train, student.tokenizer, workshop.labels, settings.max_length)
-    drawn = len({feature.row for feature in windows}) if workshop.task.paired else len(windows)
+    settings = context.settings
+    windows = context.task.encode(context.train, student.tokenizer, context.labels, settings.max_length)
+    drawn = len({feature.row for feature in windows}) if context.task.paired else len(windows)
     return max(1, round(-(-drawn // (settings.batch_size * world_size())) * epochs))
 
 
@@ -116,27 +116,27 @@ def _check_kinds(config: Any, teacher: Any) -> None:
 
 
 def apply(
-    student: Student, workshop: Workshop, *, n_layers: int, epochs: float, inner: float, schedule: str, rate: float
+    student: Student, context: MethodContext, *, n_layers: int, epochs: float, inner: float, schedule: str, rate: float
 ) -> Student:
     """The student of the successor layers."""
     from torch import nn
 
     from edgebert.modeling.layers import encoder_layers, kinds_of, replace_layers
 
-    check(student.model.config, workshop.teacher.config, n_layers=n_layers)
+    check(student.model.config, context.teacher.config, n_layers=n_layers)
     stack = list(encoder_layers(student.model))
-    old = stack if n_layers else copy.deepcopy(list(encoder_layers(workshop.teacher)))
+    old = stack if n_layers else copy.deepcopy(list(encoder_layers(context.teacher)))
     new = copy.deepcopy(stack[:n_layers]) if n_layers else stack
-    whole = epochs or workshop.settings.epochs
+    whole = epochs or context.settings.epochs
     for layer in old:
         layer.requires_grad_(False)
     config = copy.deepcopy(student.model.config)
     if inner:
-        groups = put_groups(student.model, old, new, kinds_of(config if n_layers else workshop.teacher.config))
-        replace_modules(student, workshop, groups, schedule, rate, inner * whole)
+        groups = put_groups(student.model, old, new, kinds_of(config if n_layers else context.teacher.config))
+        replace_modules(student, context, groups, schedule, rate, inner * whole)
     replace_layers(student.model, nn.ModuleList(new), range(len(new)), config)
     if inner < 1:
-        learn_labels(student, workshop, "theseus", (1 - inner) * whole)
+        learn_labels(student, context, "theseus", (1 - inner) * whole)
     student.notes += (f"{len(old)} layers replaced by {len(new)}",)
     return student
 

@@ -37,7 +37,7 @@ from edgebert.methods import Method, Paper, Param
 from edgebert.methods._phases import INNER
 from edgebert.methods._prediction import EPOCHS, HARD, REPLACE, TEMPERATURE, learn_predictions
 from edgebert.training.align import STRATEGIES, layer_map
-from edgebert.training.context import Inner, Workshop
+from edgebert.training.context import MethodContext, TracedPart
 from edgebert.types import Row, Student
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 
 
 def inner_objective(
-    student: Student, workshop: Workshop, mapping: tuple[int, ...], attention: bool = True
+    student: Student, context: MethodContext, mapping: tuple[int, ...], attention: bool = True
 ) -> Objective:
     """L_embd + Σ L_hidn + Σ L_attn, with a learned projection where the widths differ; L_attn only with `attention`."""
     import torch
@@ -57,42 +57,42 @@ def inner_objective(
     from edgebert.training.loop import DistillationObjective
     from edgebert.training.losses import attention_mse, hidden_mse
 
-    wanted: tuple[Inner, ...] = ("hidden states", "attentions") if attention else ("hidden states",)
+    wanted: tuple[TracedPart, ...] = ("hidden states", "attentions") if attention else ("hidden states",)
 
-    class Inside(DistillationObjective):
+    class Trace(DistillationObjective):
         def __init__(self, width: int, teacher_width: int) -> None:
-            super().__init__(student.model, workshop.teacher, student.teacher_ids)
+            super().__init__(student.model, context.teacher, student.teacher_ids)
             self.projections = nn.ModuleList(projection(width, teacher_width) for _ in mapping)
 
         def loss(self, batch: dict[str, Tensor]) -> Tensor:
             mask, pairs = batch["attention_mask"].bool(), list(enumerate(mapping))
-            theirs, ours = self.look_inside_teacher(batch, *wanted), self.look_inside(batch, *wanted)
+            theirs, ours = self.trace_teacher(batch, *wanted), self.trace(batch, *wanted)
             losses = [hidden_mse(self.projections[m](ours.hidden[m]), theirs.hidden[g], mask) for m, g in pairs]
             if attention:
                 losses += [attention_mse(ours.attentions[m - 1], theirs.attentions[g - 1], mask) for m, g in pairs[1:]]
             return torch.stack(losses).sum()
 
-    return Inside(student.model.config.hidden_size, workshop.teacher.config.hidden_size)
+    return Trace(student.model.config.hidden_size, context.teacher.config.hidden_size)
 
 
-def samples(student: Student, workshop: Workshop, n: int) -> list[Row]:
+def samples(student: Student, context: MethodContext, n: int) -> list[Row]:
     """At most n samples of each training row, by the teacher's table of the pieces that the student reads."""
     from edgebert.data.augment import by_neighbours, words_of
-    from edgebert.data.likeness import nearest_words
+    from edgebert.data.neighbours import nearest_words
 
     if not n:
         return []
-    table = workshop.teacher.get_input_embeddings().weight.detach().cpu().numpy()
+    table = context.teacher.get_input_embeddings().weight.detach().cpu().numpy()
     table = table if student.teacher_ids is None else table[list(student.teacher_ids)]
-    both = workshop.task.head != "question-answering"  # a context stays as it is
-    words = [word for text in words_of(workshop.train, second=both) for word in text]
+    both = context.task.head != "question-answering"  # a context stays as it is
+    words = [word for text in words_of(context.train, second=both) for word in text]
     nearest = nearest_words(words, student.tokenizer, table)
-    return by_neighbours(workshop.train, n, nearest, seed=workshop.settings.seed, second=both)
+    return by_neighbours(context.train, n, nearest, seed=context.settings.seed, second=both)
 
 
 def apply(
     student: Student,
-    workshop: Workshop,
+    context: MethodContext,
     *,
     general: float,
     inner: float,
@@ -106,18 +106,18 @@ def apply(
     """The student after all phases."""
     from edgebert.training.run import train_student
 
-    n_student, n_teacher = (model.config.num_hidden_layers for model in (student.model, workshop.teacher))
-    text_epochs, epochs = workshop.text_epochs(epochs), epochs or workshop.settings.epochs
-    general = general if workshop.unlabelled else 0.0
-    rows = [*workshop.train, *samples(student, workshop, augment)]
+    n_student, n_teacher = (model.config.num_hidden_layers for model in (student.model, context.teacher))
+    text_epochs, epochs = context.text_epochs(epochs), epochs or context.settings.epochs
+    general = general if context.unlabelled else 0.0
+    rows = [*context.train, *samples(student, context, augment)]
     if general or inner:
         goals = layer_map(mapping, n_student, n_teacher, layers, "tinybert.layers")
-        objective = inner_objective(student, workshop, goals, attention)
-        text = ("general", general * text_epochs, workshop.transfer)
+        objective = inner_objective(student, context, goals, attention)
+        text = ("general", general * text_epochs, context.transfer)
         for name, passes, own in (text, ("inner", inner * epochs, rows)):
             if passes:
-                train_student(objective, student, workshop, f"tinybert-{name}", passes, rows=own, scored=False)
-    learn_predictions(student, workshop, "tinybert", (1 - general - inner) * epochs, rows=rows, **prediction)
+                train_student(objective, student, context, f"tinybert-{name}", passes, rows=own, scored=False)
+    learn_predictions(student, context, "tinybert", (1 - general - inner) * epochs, rows=rows, **prediction)
     return student
 
 

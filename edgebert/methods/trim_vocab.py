@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 from edgebert.errors import RequestError
 from edgebert.methods import Method, Paper, Param
 from edgebert.modeling.rebuild import SHIFTED
-from edgebert.training.context import Workshop
+from edgebert.training.context import MethodContext
 from edgebert.types import Row, Student
 
 if TYPE_CHECKING:
@@ -260,7 +260,7 @@ def unknown_report(before: Tokenizer, after: Tokenizer, rows: Sequence[Row]) -> 
     )
 
 
-def apply(student: Student, workshop: Workshop, *, size: int, floor: int) -> Student:
+def apply(student: Student, context: MethodContext, *, size: int, floor: int) -> Student:
     """The student with a smaller vocabulary; `teacher_ids` maps its ids to the teacher's."""
     from edgebert.training.mlm import MASKS
 
@@ -268,32 +268,32 @@ def apply(student: Student, workshop: Workshop, *, size: int, floor: int) -> Stu
     if wanted >= student.tokenizer.get_vocab_size():
         student.notes += ("vocabulary kept whole",)
         return student
-    counts = piece_counts(student.tokenizer, workshop.transfer)
+    counts = piece_counts(student.tokenizer, context.transfer)
     masks = {student.tokenizer.token_to_id(name) for name in MASKS}
     tokenizer, old_ids = trim(student.tokenizer, counts, wanted, masks | _named(student.model.config))
-    before = _dev_score(student, workshop) if workshop.scores_epochs else 0.0
+    before = _dev_score(student, context) if context.scores_epochs else 0.0
     _trim_embedding(student.model, old_ids)
-    note = unknown_report(student.tokenizer, tokenizer, workshop.dev)
+    note = unknown_report(student.tokenizer, tokenizer, context.dev)
     earlier = student.teacher_ids
     teacher_ids = (
         None if student.own_tokenizer else tuple(old_ids if earlier is None else (earlier[i] for i in old_ids))
     )
     trimmed = replace(student, tokenizer=tokenizer, teacher_ids=teacher_ids, notes=(*student.notes, note))
-    if workshop.scores_epochs and (cost := before - _dev_score(trimmed, workshop)) > TELL_POINTS:
+    if context.scores_epochs and (cost := before - _dev_score(trimmed, context)) > TELL_POINTS:
         told = f"the smaller vocabulary alone costs the untrained student {cost:.1f} points on dev"
-        workshop.log(
+        context.log(
             event="note", text=f"{told}; --precision int4-embedding keeps about twice the pieces in the same size"
         )
         trimmed.notes += (told,)
     return trimmed
 
 
-def _dev_score(student: Student, workshop: Workshop) -> float:
+def _dev_score(student: Student, context: MethodContext) -> float:
     """Points of the task's metric: before training, a student that has lost only pieces is the teacher itself."""
     from edgebert.training.run import evaluate
 
-    max_length = workshop.settings.max_length
-    return 100 * evaluate(student, workshop.task, workshop.labels, workshop.dev, "dev", max_length).value
+    max_length = context.settings.max_length
+    return 100 * evaluate(student, context.task, context.labels, context.dev, "dev", max_length).value
 
 
 def reshape(config: Any, *, size: int, floor: int) -> Any:

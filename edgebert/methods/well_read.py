@@ -29,7 +29,7 @@ from edgebert.errors import RequestError
 from edgebert.methods import Method, Paper, Param
 from edgebert.methods._phases import learn_labels
 from edgebert.methods._prediction import EPOCHS, TEMPERATURE, learn_predictions
-from edgebert.training.context import Workshop, plain_answers
+from edgebert.training.context import MethodContext, plain_answers
 from edgebert.types import Student
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def built(student: Student, config: Any, init: str) -> Student:
 
 
 def apply(
-    student: Student, workshop: Workshop, *, size: str, n_layers: int, width: int, init: str,
+    student: Student, context: MethodContext, *, size: str, n_layers: int, width: int, init: str,
     epochs: float, pretrain: float, distil: float, temperature: float,
 ) -> Student:  # fmt: skip
     """The compact student after its phases."""
@@ -102,17 +102,17 @@ def apply(
     from edgebert.training.run import train_student
 
     student = built(student, reshape(student.model.config, size=size, n_layers=n_layers, width=width), init)
-    text_epochs, epochs = workshop.text_epochs(epochs), epochs or workshop.settings.epochs
-    rows = workshop.transfer
+    text_epochs, epochs = context.text_epochs(epochs), epochs or context.settings.epochs
+    rows = context.transfer
     if pretrain:
         words = MaskedLm(student.model, student.tokenizer, where="well-read.pretrain")
-        train_student(words, student, workshop, "well-read-pretrain", pretrain * text_epochs, rows=rows, scored=False)
+        train_student(words, student, context, "well-read-pretrain", pretrain * text_epochs, rows=rows, scored=False)
     if distil:
         learn_predictions(
-            student, workshop, "well-read", distil * text_epochs, rows=rows, temperature=temperature, hard=0.0
+            student, context, "well-read", distil * text_epochs, rows=rows, temperature=temperature, hard=0.0
         )
     if pretrain + distil < 1:
-        learn_labels(student, workshop, "well-read", (1 - pretrain - distil) * epochs)
+        learn_labels(student, context, "well-read", (1 - pretrain - distil) * epochs)
     return student
 
 

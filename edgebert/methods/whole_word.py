@@ -18,16 +18,16 @@ from __future__ import annotations
 
 from edgebert.methods import Method, Paper
 from edgebert.methods._text import EPOCHS, SHARE, learn_text
-from edgebert.training.context import Workshop
+from edgebert.training.context import MethodContext
 from edgebert.types import Student
 
 
-def apply(student: Student, workshop: Workshop, *, epochs: float, share: float) -> Student:
+def apply(student: Student, context: MethodContext, *, epochs: float, share: float) -> Student:
     """The student after guessing words."""
     from edgebert.training.mlm import MaskedLm
 
     objective = MaskedLm(student.model, student.tokenizer, share=share, whole_words=True, where="whole-word")
-    learn_text(objective, student, workshop, "whole-word", epochs)
+    learn_text(objective, student, context, "whole-word", epochs)
     return student
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from edgebert.distributed import is_main
 from edgebert.errors import TeacherError
 from edgebert.modeling.config import labels_of, load_config, quiet, whole_text
-from edgebert.modeling.heads import HEADS, SEVERAL, head_of
+from edgebert.modeling.heads import HEADS, MULTI_TASK, head_of
 from edgebert.modeling.sentence import SentenceModules, check_alone, read_modules, step_weights
 from edgebert.modeling.tokenizer import TOKENIZER, load_tokenizer, save_tokenizer
 from edgebert.modeling.weights import check_placed, check_weights, read_weights, unread_files, weight_files
@@ -57,7 +57,7 @@ def load_model(
     """
     files = weight_files(folder, allow_pickle=allow_pickle)
     config = load_config(folder)
-    ours = auto_model == HEADS[SEVERAL].auto_model
+    ours = auto_model == HEADS[MULTI_TASK].auto_model
     own = copy.deepcopy(config) if ours and hasattr(config, "edgebert_heads") else None
     modules = None
     if (ours or _is_bare(auto_model)) and not hasattr(config, "edgebert_pooling"):
@@ -244,7 +244,7 @@ def build_model(config: Any, auto_model: str) -> Any:
 
     from edgebert.modeling.headed import build_headed
 
-    if auto_model == HEADS[SEVERAL].auto_model:
+    if auto_model == HEADS[MULTI_TASK].auto_model:
         return build_headed(copy.deepcopy(config))
     return getattr(transformers, auto_model).from_config(config, attn_implementation="eager", dtype=torch.float32)
 

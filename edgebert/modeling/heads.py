@@ -29,7 +29,7 @@ class Head:
     outputs: tuple[str, ...]
 
 
-SEVERAL = "several"  # heads of ours over one encoder, see `edgebert.modeling.headed`
+MULTI_TASK = "several"  # heads of ours over one encoder, see `edgebert.modeling.headed`
 HEADS = {
     head.name: head
     for head in (
@@ -38,7 +38,7 @@ HEADS = {
         Head("question-answering", "ForQuestionAnswering", "AutoModelForQuestionAnswering",
              ("start_logits", "end_logits")),
         Head("sentence-embedding", "Model", "AutoModel", ("sentence_embedding",)),
-        Head(SEVERAL, "HeadedEncoder", "HeadedEncoder", ()),
+        Head(MULTI_TASK, "HeadedEncoder", "HeadedEncoder", ()),
     )
 }  # fmt: skip
 
@@ -82,7 +82,7 @@ def parts_of(config: Any, class_name: str) -> tuple[Part, ...]:
         "pooling": getattr(config, "edgebert_pooling", "mean"),
         "normalize": getattr(config, "edgebert_normalize", True),
     }
-    if class_name != HEADS[SEVERAL].auto_model:
+    if class_name != HEADS[MULTI_TASK].auto_model:
         kind = head_of(class_name)
         problem = getattr(config, "problem_type", None) or "single_label_classification"
         return (Part("", kind.name, kind.outputs, config.num_labels, problem, **vector),)

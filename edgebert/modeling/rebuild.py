@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from edgebert.errors import RequestError
-from edgebert.modeling.heads import HEADS, SEVERAL, head_of
+from edgebert.modeling.heads import HEADS, MULTI_TASK, head_of
 from edgebert.types import Student
 
 if TYPE_CHECKING:
@@ -47,10 +47,10 @@ def config_like(config: Any, family: str, **sizes: Any) -> Any:
     wanted = {**known, "max_position_embeddings": limit, "type_vocab_size": 2, **sizes}
     made = AutoConfig.for_model(family, **wanted)
     kind = head_of((config.architectures or [""])[0])
-    if own is not None and kind.name != SEVERAL:  # transformers has no class of this family with a head
+    if own is not None and kind.name != MULTI_TASK:  # transformers has no class of this family with a head
         made.edgebert_heads = [head_settings(config, kind.name)]
-        kind = HEADS[SEVERAL]
-    made.architectures = [kind.auto_model if kind.name == SEVERAL else f"Some{kind.mark}"]
+        kind = HEADS[MULTI_TASK]
+    made.architectures = [kind.auto_model if kind.name == MULTI_TASK else f"Some{kind.mark}"]
     return made
 
 
@@ -78,7 +78,9 @@ def head_settings(config: Any, kind: str) -> dict[str, Any]:
 def auto_model_of(config: Any) -> str:
     """The Auto class that builds the model of a config which names its architecture."""
     return (
-        HEADS[SEVERAL].auto_model if hasattr(config, "edgebert_heads") else head_of(config.architectures[0]).auto_model
+        HEADS[MULTI_TASK].auto_model
+        if hasattr(config, "edgebert_heads")
+        else head_of(config.architectures[0]).auto_model
     )
 
 
@@ -90,7 +92,7 @@ def check_head(config: Any, where: str) -> None:
 
     families()
     auto_model = auto_model_of(config)
-    auto = getattr(transformers, "AutoModel" if auto_model == HEADS[SEVERAL].auto_model else auto_model)
+    auto = getattr(transformers, "AutoModel" if auto_model == HEADS[MULTI_TASK].auto_model else auto_model)
     if type(config) not in auto._model_mapping:
         what = f"transformers has no {config.model_type} model with a {head_of(config.architectures[0]).name} head"
         raise RequestError(what, where=where, hint="Choose a checkpoint of another family.")

@@ -15,6 +15,8 @@ from edgebert.files import to_plain
 from edgebert.types import Report
 
 SCHEMA = 1
+# What reports of 0.1.0 before 2026-11-30 call a field.
+RENAMED = {"twins": "baselines", "leaves_accelerator": "accelerator_fallbacks"}
 SCALARS: dict[Any, Any] = {float: (int, float), int: int, str: str, bool: bool}
 
 
@@ -29,12 +31,21 @@ def read_report(path: Path) -> Report:
         document = json.loads(path.read_text(encoding="utf-8"))
         if document.pop("schema") != SCHEMA:
             raise ValueError(f"schema is not {SCHEMA}")
-        report: Report = _build(Report, document)
+        report: Report = _build(Report, _renamed(document))
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise RunError(
             f"not a report that this edgebert reads ({error})", where=str(path), hint="Run edgebert fit again."
         ) from None
     return report
+
+
+def _renamed(value: Any) -> Any:
+    """`value`, as JSON gave it, with every field under the name that it has now."""
+    if isinstance(value, list):
+        return [_renamed(item) for item in value]
+    if isinstance(value, dict):
+        return {RENAMED.get(name, name): _renamed(item) for name, item in value.items()}
+    return value
 
 
 def _build(kind: Any, value: Any) -> Any:

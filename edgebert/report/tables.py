@@ -110,9 +110,11 @@ def _part_cells(report: Report) -> list[tuple[str, Cell]]:
 
 
 def _alone(report: Report, name: str) -> str:
-    """What the head's twin reached."""
-    twin = report.twins.get(name)
-    return f" ({fmt.percent(twin.score.value, 2)} alone, in {fmt.megabytes(twin.size_bytes)})" if twin else ""
+    """What the head's baseline reached."""
+    baseline = report.baselines.get(name)
+    return (
+        f" ({fmt.percent(baseline.score.value, 2)} alone, in {fmt.megabytes(baseline.size_bytes)})" if baseline else ""
+    )
 
 
 def _size_cells(report: Report) -> list[tuple[str, Cell]]:
@@ -236,10 +238,12 @@ _PARITY_CELLS: list[tuple[str, Cell]] = [
 def _accelerator_cells(report: Report) -> list[tuple[str, Cell]]:
     """A line a finding of any file."""
     results = [entry.result for entry in view.entries(report) if entry.result]
-    names = dict.fromkeys(name for result in results for name in result.leaves_accelerator)
+    names = dict.fromkeys(name for result in results for name in result.accelerator_fallbacks)
 
     def cell(name: str) -> Cell:
-        return _of_file(lambda r: fmt.count(r.leaves_accelerator[name]) if name in r.leaves_accelerator else fmt.NONE)
+        return _of_file(
+            lambda r: fmt.count(r.accelerator_fallbacks[name]) if name in r.accelerator_fallbacks else fmt.NONE
+        )
 
     return [(name, cell(name)) for name in names]
 

@@ -56,7 +56,7 @@ def _others(report: Report, best: Entry | None) -> list[str]:
     lines = [line(name, score.more.get(name), value) for name, value in teacher.more.items()]
     for name, part in teacher.parts.items():
         own = score.parts.get(name)
-        alone = report.twins.get(name)
+        alone = report.baselines.get(name)
         told = f"; alone {fmt.percent(alone.score.value, 2)} in {fmt.megabytes(alone.size_bytes)}" if alone else ""
         lines.append(line(f"{name}, {part.metric}, n = {part.n}", own.value if own else None, part.value) + told)
     return lines

@@ -115,6 +115,8 @@ class Run:
         """
         key = digest({"stage": name, "version": version, "inputs": inputs})
         found = self._find(name, key) if is_main() else None
+        if found is None and is_main() and (why := self._why_again(name, inputs)):
+            self.log(event="note", text=f"{name} is made again: {why}")
         if found is None and (is_main() or resumable):
             self._make(name, key, inputs, make, resumable)
         wait_for_everyone()
@@ -123,6 +125,17 @@ class Run:
             raise RunError(f"stage '{name}' left no result", where=str(self.folder))
         self.stages.append(stage)
         return stage
+
+    def _why_again(self, name: str, inputs: Mapping[str, Any]) -> str:
+        """What differs from the newest stage of this name that an earlier command left here; "" where there is none."""
+        used = {stage.path for stage in self.stages}
+        folders = [one for one in (self.folder / "stages").glob(f"[0-9]*-{name}-*") if one not in used]
+        records = [record for one in folders if (record := read_record(one)) and record["stage"] == name]
+        if not records:
+            return ""
+        old, new = max(records, key=lambda record: str(record.get("finished"))).get("inputs", {}), plain(inputs)
+        changed = sorted(key for key in {*old, *new} if old.get(key) != new.get(key))
+        return f"{', '.join(changed)} changed" if changed else "this edgebert makes it in another way"
 
     def _read(self, name: str, key: str) -> Stage | None:
         """The stage of this run with this key, if all its files are as they were written."""

@@ -18,7 +18,7 @@ from edgebert.errors import RequestError, TeacherError
 from edgebert.files import slug
 from edgebert.modeling.checkpoint import load_config
 from edgebert.modeling.folder import MODULES, encoder_folder
-from edgebert.modeling.heads import HEADS, SEVERAL, head_of
+from edgebert.modeling.heads import HEADS, MULTI_TASK, head_of
 from edgebert.modeling.operators import embedding_width
 from edgebert.modeling.source import PACKAGED, TeacherSource, in_cache, in_package, read_checkpoint
 
@@ -158,7 +158,7 @@ def _task_head(config: Any) -> str:
     """The class of a checkpoint that was fine-tuned for a task, "" for a bare or a pretrained one."""
     bare = ("sentence-embedding",)
     names = [name for name in config.architectures or () if head_of(name).name not in bare]
-    return names[0] if names else (HEADS[SEVERAL].auto_model if hasattr(config, "edgebert_heads") else "")
+    return names[0] if names else (HEADS[MULTI_TASK].auto_model if hasattr(config, "edgebert_heads") else "")
 
 
 # ---------------------------------------------------------------- where checkpoints lie

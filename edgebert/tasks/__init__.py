@@ -34,7 +34,7 @@ class Task(ABC):
         answer_name: what the JSON of `edgebert predict` calls the answer.
         cuts: a text longer than a window is cut to it; otherwise it is read in several windows.
         paired: the two windows of a row are trained on together.
-        asks_teacher: rows can be scored only once `taught` has seen the teacher's outputs.
+        asks_teacher: rows can be scored only once `with_teacher_labels` has seen the teacher's outputs.
         example: a text for each of `inputs`, for the documents.
     """
 
@@ -134,7 +134,9 @@ class Task(ABC):
         """The task with what is chosen on development rows once a model is trained, such as a threshold."""
         return self
 
-    def taught(self, rows: Sequence[Row], features: Sequence[Feature], outputs: Sequence[Outputs]) -> tuple[Row, ...]:
+    def with_teacher_labels(
+        self, rows: Sequence[Row], features: Sequence[Feature], outputs: Sequence[Outputs]
+    ) -> tuple[Row, ...]:
         """The rows with what only the teacher can say of them, for tasks that need it."""
         return tuple(rows)
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from edgebert.errors import RequestError, unknown
-from edgebert.modeling.heads import SEVERAL
+from edgebert.modeling.heads import MULTI_TASK
 from edgebert.tasks import Task
 from edgebert.types import Feature, Outputs, Record, Row, Score
 
@@ -55,7 +55,7 @@ class MultiTask(Task):
 
     heads: tuple[tuple[str, Task], ...]
 
-    head = SEVERAL
+    head = MULTI_TASK
     columns = {}
     answer_name = "heads"
 
@@ -209,11 +209,13 @@ class MultiTask(Task):
             heads.append((name, one.tuned([rows[i] for i in at], own, given, _own(labels, name)) if given else one))
         return replace(self, heads=tuple(heads))
 
-    def taught(self, rows: Sequence[Row], features: Sequence[Feature], outputs: Sequence[Outputs]) -> tuple[Row, ...]:
+    def with_teacher_labels(
+        self, rows: Sequence[Row], features: Sequence[Feature], outputs: Sequence[Outputs]
+    ) -> tuple[Row, ...]:
         found = list(rows)
         for name, one in self.heads:
             at, own, given = self._of_head(name, rows, features, outputs)
-            for i, row in zip(at, one.taught([rows[i] for i in at], own, given), strict=True):
+            for i, row in zip(at, one.with_teacher_labels([rows[i] for i in at], own, given), strict=True):
                 found[i] = row
         return tuple(found)
 

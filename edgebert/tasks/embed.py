@@ -54,7 +54,9 @@ class Embed(VectorTask):
         """A window a row."""
         return cut_texts(rows, tokenizer, max_length)
 
-    def taught(self, rows: Sequence[Row], features: Sequence[Feature], outputs: Sequence[Outputs]) -> tuple[Row, ...]:
+    def with_teacher_labels(
+        self, rows: Sequence[Row], features: Sequence[Feature], outputs: Sequence[Outputs]
+    ) -> tuple[Row, ...]:
         near = nearest([output[OUTPUT] for output in outputs])
         return tuple(replace(row, gold=gold) for row, gold in zip(rows, near, strict=True))
 
@@ -66,7 +68,7 @@ class Embed(VectorTask):
     def score(self, rows: Sequence[Row], predictions: Sequence[np.ndarray], split: str) -> Score:
         """Raises ValueError where the teacher has not said which rows are near."""
         if not all(row.gold for row in rows):
-            raise ValueError("no neighbours to find: `taught` comes first")
+            raise ValueError("no neighbours to find: `with_teacher_labels` comes first")
         small = [int8_vector(vector)[0] for vector in predictions]
         more = {"recall@10, int8 vectors": _recall(rows, nearest(small))}
         return Score(self.metric, _recall(rows, nearest(predictions)), split, len(rows), more=more)

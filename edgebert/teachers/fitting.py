@@ -19,14 +19,14 @@ from edgebert.modeling.checkpoint import (
     set_labels,
     slice_head,
 )
-from edgebert.modeling.heads import HEADS, SEVERAL, parts_of
+from edgebert.modeling.heads import HEADS, MULTI_TASK, parts_of
 from edgebert.modeling.sentence import pooling_of
 from edgebert.modeling.source import TeacherSource
 from edgebert.modeling.tokenizer import reads_bytes_bare
 from edgebert.tasks import Task
-from edgebert.training.context import Workshop
+from edgebert.training.context import MethodContext
 from edgebert.training.probe import fit_head
-from edgebert.training.run import evaluate, judge, read_rows
+from edgebert.training.run import evaluate, evaluate_splits, read_rows
 from edgebert.types import Dataset, Row, Student, TrainSettings
 
 if TYPE_CHECKING:
@@ -68,8 +68,8 @@ def fit_teacher(
         note += f"{settings.learning_rate:g}"
         note += f": {found.note}" if found.note else ""
     save_checkpoint(folder, student, source.folder)
-    dataset = taught(student, task, dataset, settings.max_length)
-    scores = judge(student, task, dataset, settings.max_length)
+    dataset = with_teacher_labels(student, task, dataset, settings.max_length)
+    scores = evaluate_splits(student, task, dataset, settings.max_length)
     return plain({**scores, "n_parameters": n_parameters(student.model), "note": note})
 
 
@@ -88,27 +88,27 @@ def fine_tuned(
     model, _ = load_model(source.folder, auto_model, dataset.labels, settings=of_head, allow_pickle=allow_pickle)
     tokenizer = load_tokenizer(source.folder, words=task.reads_words, vectors=task.head == "sentence-embedding")
     train, dev = dataset.splits["train"], dataset.splits["dev"]
-    workshop = Workshop(model, task, dataset.labels, train, dev, settings, work, log=log)
+    context = MethodContext(model, task, dataset.labels, train, dev, settings, work, log=log)
     student = Student(model, tokenizer)
     fit_head(student, task, dataset.labels, train, settings)
-    return METHODS.get("finetune").apply(student, workshop, epochs=settings.epochs)
+    return METHODS.get("finetune").apply(student, context, epochs=settings.epochs)
 
 
-def taught(student: Student, task: Task, dataset: Dataset, max_length: int) -> Dataset:
+def with_teacher_labels(student: Student, task: Task, dataset: Dataset, max_length: int) -> Dataset:
     """The dataset whose development and test rows hold what only the teacher can say of them."""
     if not task.asks_teacher:
         return dataset
     rows = dict(dataset.splits)
     for split in ("dev", "test"):
         features, outputs = read_rows(student, task, dataset.labels, rows[split], max_length)
-        rows[split] = task.taught(rows[split], features, outputs)
+        rows[split] = task.with_teacher_labels(rows[split], features, outputs)
     return replace(dataset, splits=rows)
 
 
 def teacher_settings(task: Task, labels: tuple[str, ...]) -> dict[str, Any]:
     """What the teacher's config gets: a sentence vector of a width of its own is for students."""
     settings = task.model_settings(labels)
-    return settings if task.head == SEVERAL else {k: v for k, v in settings.items() if k != "edgebert_heads"}
+    return settings if task.head == MULTI_TASK else {k: v for k, v in settings.items() if k != "edgebert_heads"}
 
 
 def new_head(folder: Path, task: Task, labels: tuple[str, ...]) -> tuple[str, dict[str, Any]]:
@@ -130,7 +130,7 @@ def new_head(folder: Path, task: Task, labels: tuple[str, ...]) -> tuple[str, di
         "problem": settings["problem_type"],
         "reads": pooling,
     }
-    return HEADS[SEVERAL].auto_model, {**settings, "edgebert_heads": [head]}
+    return HEADS[MULTI_TASK].auto_model, {**settings, "edgebert_heads": [head]}
 
 
 @dataclass(frozen=True)
@@ -158,7 +158,7 @@ def fitting_head(
         TeacherError: its head is for the task and its weights are not whole.
     """
     settings, config = teacher_settings(task, labels), load_config(folder)
-    auto_model = HEADS[SEVERAL if hasattr(config, "edgebert_heads") else task.head].auto_model
+    auto_model = HEADS[MULTI_TASK if hasattr(config, "edgebert_heads") else task.head].auto_model
     if task.head == "sentence-embedding":  # any encoder has states to pool
         model, _ = load_model(folder, auto_model, settings=settings, allow_pickle=allow_pickle, notes=notes)
         return FoundHead(model, "the checkpoint's own vectors")
@@ -198,7 +198,7 @@ def _order(config: Any, task: Task, labels: tuple[str, ...]) -> tuple[list[int] 
     names = list(config.architectures or ())
     if not any(_kind(config, name) == task.head for name in names):
         return None, f"config.json names {' and '.join(names) or 'no class'}, no {task.head} head"
-    if task.head == SEVERAL and config.edgebert_heads != task.model_settings(labels)["edgebert_heads"]:
+    if task.head == MULTI_TASK and config.edgebert_heads != task.model_settings(labels)["edgebert_heads"]:
         return None, "the checkpoint's heads are others"
     if not labels:
         return [], ""
@@ -217,7 +217,7 @@ def _kind(config: Any, class_name: str) -> str:
     """Of a class's head: one of ours that stands alone goes by what it is."""
     parts = parts_of(config, class_name)
     alone = len(parts) == 1 and not parts[0].name
-    return parts[0].kind if alone else SEVERAL
+    return parts[0].kind if alone else MULTI_TASK
 
 
 def _some(labels: Sequence[str]) -> str:

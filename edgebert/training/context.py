@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from edgebert.tasks import Task
     from edgebert.training.answers import StoredAnswers
 
-Inner = Literal["hidden states", "attentions", "values"]  # what of the inside of a network is read
+TracedPart = Literal["hidden states", "attentions", "values"]  # what of the inside of a network is read
 KINDS_OF_ANSWERS = ("plain", "out-of-fold", "ensemble", "dropout", "spread")  # see `edgebert.teachers.answers`
 
 
@@ -44,7 +44,7 @@ def plain_answers(**params: Any) -> AnswerKind:
 
 
 @dataclass(frozen=True)
-class Workshop:
+class MethodContext:
     """What a method may use beside the student."""
 
     teacher: Any  # the torch module, in eval mode

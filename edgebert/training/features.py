@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from edgebert.modeling.checkpoint import accepted
 from edgebert.modeling.headed import answers
 from edgebert.modeling.layers import keep_settings
-from edgebert.training.context import Inner
+from edgebert.training.context import TracedPart
 
 VALUE = ("value", "v_lin", "v", "v_proj", "value_proj")  # a projection of the values alone
 FUSED = ("Wqkv", "in_proj")  # query, key and value in one: side by side, or side by side in each head
@@ -27,7 +27,7 @@ _Caught = tuple[str, Tensor, Tensor | None]
 
 
 @dataclass(frozen=True)
-class Inside:
+class Trace:
     """What one forward pass gave.
 
     Attributes:
@@ -43,7 +43,9 @@ class Inside:
     values: tuple[Tensor, ...] = ()
 
 
-def read_inside(model: Any, batch: Mapping[str, Tensor], wanted: Iterable[Inner] = ("hidden states",)) -> Inside:
+def trace_hidden_states(
+    model: Any, batch: Mapping[str, Tensor], wanted: Iterable[TracedPart] = ("hidden states",)
+) -> Trace:
     """One forward pass with what was asked for; without dropout where that is attention or values.
 
     Args:
@@ -72,10 +74,10 @@ def read_inside(model: Any, batch: Mapping[str, Tensor], wanted: Iterable[Inner]
     values = tuple(_split(name, value, later, n_heads, shared) for name, value, later in caught)
     if "values" in wanted and len(values) != len(attentions):
         raise LookupError(f"{_family(model)} has no value projection that can be told from its other layers")
-    return Inside(answers(model, result, batch["attention_mask"]), hidden, attentions, values)
+    return Trace(answers(model, result, batch["attention_mask"]), hidden, attentions, values)
 
 
-def missing_features(config: Any, wanted: Iterable[Inner]) -> str:
+def missing_features(config: Any, wanted: Iterable[TracedPart]) -> str:
     """Why a model of this config cannot give what is wanted, "" where it can: told by running a tiny one of its family."""
     wanted = tuple(wanted)
     key = (config.model_type, config.hidden_size, getattr(config, "num_attention_heads", 0), wanted)
@@ -87,7 +89,7 @@ def missing_features(config: Any, wanted: Iterable[Inner]) -> str:
 _MISSING: dict[tuple[Any, ...], str] = {}
 
 
-def _tried(config: Any, wanted: tuple[Inner, ...]) -> str:
+def _tried(config: Any, wanted: tuple[TracedPart, ...]) -> str:
     from transformers import AutoModel
 
     small = copy.deepcopy(config)
@@ -98,7 +100,7 @@ def _tried(config: Any, wanted: tuple[Inner, ...]) -> str:
         model = AutoModel.from_config(small, attn_implementation="eager").eval()
         ids = torch.arange(4)[None] % small.vocab_size
         with torch.inference_mode():
-            read_inside(model, {name: ids if name == "input_ids" else torch.ones_like(ids) * (name == "attention_mask")
+            trace_hidden_states(model, {name: ids if name == "input_ids" else torch.ones_like(ids) * (name == "attention_mask")
                                 for name in ("input_ids", "attention_mask", "token_type_ids")}, wanted)  # fmt: skip
     except LookupError as error:
         return str(error)

@@ -25,8 +25,8 @@ from edgebert.modeling.headed import answers
 from edgebert.runtime.batching import pad_batch
 from edgebert.runtime.session import per_token
 from edgebert.training.callbacks import EarlyStopping, Watch, WeightAverage
-from edgebert.training.context import Inner
-from edgebert.training.features import Inside, read_inside
+from edgebert.training.context import TracedPart
+from edgebert.training.features import Trace, trace_hidden_states
 from edgebert.training.heads import ANSWERED, hard_loss
 from edgebert.training.losses import IGNORED, all_finite
 from edgebert.types import Feature, TrainSettings
@@ -61,9 +61,9 @@ class Objective(nn.Module):
         """The student's outputs by name."""
         return answers(self.student, self.read_student(batch), batch["attention_mask"])
 
-    def look_inside(self, batch: dict[str, Tensor], *wanted: Inner) -> Inside:
+    def trace(self, batch: dict[str, Tensor], *wanted: TracedPart) -> Trace:
         """The student's outputs, hidden states, and what else is wanted."""
-        return read_inside(self.student, batch, wanted)
+        return trace_hidden_states(self.student, batch, wanted)
 
 
 class DistillationObjective(Objective):
@@ -111,11 +111,11 @@ class DistillationObjective(Objective):
         (teacher,) = self._teacher
         return answers(teacher, self.read_teacher(batch), batch["attention_mask"])
 
-    def look_inside_teacher(self, batch: dict[str, Tensor], *wanted: Inner) -> Inside:
+    def trace_teacher(self, batch: dict[str, Tensor], *wanted: TracedPart) -> Trace:
         """The teacher's outputs, hidden states, and what else is wanted, without gradients."""
         (teacher,) = self._teacher
         with torch.no_grad():
-            return read_inside(teacher, self.as_teacher_reads(batch), wanted)
+            return trace_hidden_states(teacher, self.as_teacher_reads(batch), wanted)
 
 
 Item = Feature | tuple[Feature, ...]  # what the loop draws: a window, or windows that must meet in one batch

@@ -138,4 +138,4 @@ class MaskedLm(Objective):
 
     def loss(self, batch: dict[str, Tensor]) -> Tensor:
         hidden, wanted = self.hidden_batch(batch)
-        return self.guess(self.look_inside(hidden).hidden[-1], wanted)
+        return self.guess(self.trace(hidden).hidden[-1], wanted)

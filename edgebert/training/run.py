@@ -15,7 +15,7 @@ from edgebert.errors import RequestError, TeacherError
 from edgebert.modeling.graph import TorchSession
 from edgebert.runtime.batching import run_features
 from edgebert.runtime.session import per_token
-from edgebert.training.context import Workshop
+from edgebert.training.context import MethodContext
 from edgebert.training.heads import UNANSWERED
 from edgebert.training.loop import ANSWERED, DistillationObjective, Item, Objective, train
 from edgebert.types import Dataset, Feature, Outputs, Row, Score, Student, TrainSettings
@@ -30,7 +30,7 @@ SCORED_PER_ROW = 5  # rows trained on, at the least, for each that is scored on 
 def train_student(
     objective: Objective,
     student: Student,
-    workshop: Workshop,
+    context: MethodContext,
     name: str,
     epochs: float,
     *,
@@ -42,31 +42,31 @@ def train_student(
 
     Args:
         name: of this phase, unlike any other of the recipe: its checkpoints lie under it.
-        rows: to train on; by default the workshop's labelled ones.
+        rows: to train on; by default the context's labelled ones.
         learning_rate: in place of the settings'.
         scored: tell the development score after each epoch; a phase that leaves the head untrained has none to tell.
     """
-    settings = replace(workshop.settings, epochs=epochs)
+    settings = replace(context.settings, epochs=epochs)
     if learning_rate:
         settings = replace(settings, learning_rate=learning_rate)
-    rows = workshop.train if rows is None else rows
-    windows = workshop.task.encode(rows, student.tokenizer, workshop.labels, settings.max_length)
+    rows = context.train if rows is None else rows
+    windows = context.task.encode(rows, student.tokenizer, context.labels, settings.max_length)
     if isinstance(objective, DistillationObjective) and (
-        student.own_tokenizer or (objective.asks_once and (epochs > 1 or workshop.answers))
+        student.own_tokenizer or (objective.asks_once and (epochs > 1 or context.answers))
     ):
-        windows = answered(windows, rows, student, workshop)
+        windows = answered(windows, rows, student, context)
     items: Sequence[Item] = windows
-    if workshop.task.paired:  # a pair's two windows must meet in one batch
+    if context.task.paired:  # a pair's two windows must meet in one batch
         items = [tuple(pair) for _, pair in groupby(windows, lambda feature: feature.row)]
 
     passes = count(1)
 
     def dev_score() -> dict[str, Any]:
-        if next(passes) % passes_between_scores(len(windows), len(workshop.dev)):
+        if next(passes) % passes_between_scores(len(windows), len(context.dev)):
             return {}
         precision = settings.mixed_precision
         score = evaluate(
-            student, workshop.task, workshop.labels, workshop.dev, "dev", settings.max_length, mixed_precision=precision
+            student, context.task, context.labels, context.dev, "dev", settings.max_length, mixed_precision=precision
         )
         objective.train()
         return {"dev": round(score.value, 4)}
@@ -75,11 +75,11 @@ def train_student(
         objective,
         items,
         settings,
-        Path(workshop.work) / name,
+        Path(context.work) / name,
         name=name,
         pad_id=pad_id(student),
-        log=workshop.log,
-        after_epoch=dev_score if scored and workshop.scores_epochs else None,
+        log=context.log,
+        after_epoch=dev_score if scored and context.scores_epochs else None,
     )
 
 
@@ -89,7 +89,9 @@ def passes_between_scores(n_windows: int, n_dev: int) -> int:
     return max(1, -(-SCORED_PER_ROW * n_dev // n_windows))
 
 
-def answered(windows: Sequence[Feature], rows: Sequence[Row], student: Student, workshop: Workshop) -> list[Feature]:
+def answered(
+    windows: Sequence[Feature], rows: Sequence[Row], student: Student, context: MethodContext
+) -> list[Feature]:
     """The windows with what the teacher says of each: of the student's own tokens where it can read them; where it
     cannot, of each word at the student's first token of it, or of the whole text.
 
@@ -100,15 +102,15 @@ def answered(windows: Sequence[Feature], rows: Sequence[Row], student: Student, 
         RequestError: answers are of places in the text, or the two cut rows into windows of other numbers.
         TeacherError: no answer is finite.
     """
-    teacher = Student(workshop.teacher, workshop.teacher_tokenizer)
+    teacher = Student(context.teacher, context.teacher_tokenizer)
     if student.own_tokenizer:
-        features = workshop.task.encode(rows, teacher.tokenizer, workshop.labels, workshop.settings.max_length)
+        features = context.task.encode(rows, teacher.tokenizer, context.labels, context.settings.max_length)
     else:
         ids = student.teacher_ids
         features = [replace(one, input_ids=tuple(ids[i] for i in one.input_ids)) if ids else one for one in windows]
-    outputs = _without_broken(_found(teacher, features, workshop), student, workshop)
+    outputs = _without_broken(_found(teacher, features, context), student, context)
     of_tokens = any(per_token(name, array.ndim + 1) for name, array in outputs[0].items())
-    if student.own_tokenizer and of_tokens and workshop.task.head == "token-classification":
+    if student.own_tokenizer and of_tokens and context.task.head == "token-classification":
         outputs = answers_by_word(windows, features, outputs)
     elif student.own_tokenizer and (of_tokens or [one.row for one in features] != [one.row for one in windows]):
         what = "a student with a tokenizer of its own can learn one answer a text, and this task has one a token"
@@ -146,21 +148,21 @@ def answers_by_word(
     return found
 
 
-def _found(teacher: Student, features: Sequence[Feature], workshop: Workshop) -> list[Outputs]:
+def _found(teacher: Student, features: Sequence[Feature], context: MethodContext) -> list[Outputs]:
     """The answer to each window: the stored one, or else the teacher's own now."""
-    stored = workshop.answers
+    stored = context.answers
     found = [stored.find(one) if stored else None for one in features]
     missing = [i for i, answer in enumerate(found) if answer is None]
     if stored and missing:
         told = f"the teacher is asked about {len(missing)} of {len(features)} windows, whose answers are not stored"
-        workshop.log(event="note", text=told)
+        context.log(event="note", text=told)
     if missing:
-        new = ask_teacher(teacher, [features[i] for i in missing], workshop.settings, workshop.log)
+        new = ask_teacher(teacher, [features[i] for i in missing], context.settings, context.log)
         found = [new.pop(0) if answer is None else answer for answer in found]
     return [answer for answer in found if answer is not None]
 
 
-def _without_broken(outputs: Sequence[Outputs], student: Student, workshop: Workshop) -> list[Outputs]:
+def _without_broken(outputs: Sequence[Outputs], student: Student, context: MethodContext) -> list[Outputs]:
     """The answers, those that are not finite as NaN alone: which are told, and refused where there are no others."""
     broken = [not all(np.isfinite(value).all() for value in answer.values()) for answer in outputs]
     if all(broken):
@@ -168,7 +170,7 @@ def _without_broken(outputs: Sequence[Outputs], student: Student, workshop: Work
         raise TeacherError("none of the teacher's answers is a finite number", where="--teacher", hint=hint)
     if any(broken):
         told = f"the teacher's answers to {sum(broken)} of {len(outputs)} windows are not finite: their labels alone are learnt"
-        workshop.log(event="note", text=told)
+        context.log(event="note", text=told)
         student.notes += (told,)
     return [
         {name: np.full_like(value, np.nan) for name, value in answer.items()} if bad else answer
@@ -231,7 +233,7 @@ def evaluate(
     return task.score(rows, task.decode(rows, features, outputs, labels), split)
 
 
-def judge(student: Student, task: Task, dataset: Dataset, max_length: int) -> dict[str, Any]:
+def evaluate_splits(student: Student, task: Task, dataset: Dataset, max_length: int) -> dict[str, Any]:
     """dev and test scores of a model in torch, and the options of the task as tuned on the development rows."""
     dev = dataset.splits["dev"]
     features, outputs = read_rows(student, task, dataset.labels, dev, max_length)

@@ -16,7 +16,7 @@ from edgebert.modeling.checkpoint import load_student
 from edgebert.runs.store import RECORD
 from edgebert.search.plan import Group, possible_shapes
 from edgebert.search.starts import TEACHER
-from edgebert.teachers.fitting import taught
+from edgebert.teachers.fitting import with_teacher_labels
 from edgebert.types import Budget, CompressResult, FitRequest, Recipe
 from edgebert.workflows.fit import plan_stage
 from edgebert.workflows.recipe import recipe_text
@@ -107,7 +107,7 @@ def _most(shapes: Sequence[tuple[Recipe, Group, Any]]) -> int:
 
 def _made(job: Fit, folder: Path) -> CompressResult:
     teacher = teacher_stage(job)
-    job.dataset = taught(load_student(teacher.path), job.task, job.dataset, job.max_length)
+    job.dataset = with_teacher_labels(load_student(teacher.path), job.task, job.dataset, job.max_length)
     plan = plan_stage(job, teacher)
     candidate = next(one for one in plan.candidates if one.taken)
     stage = compress_stage(job, candidate, teacher)

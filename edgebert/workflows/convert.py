@@ -46,7 +46,7 @@ from edgebert.workflows.convert_request import (
     check_tokenizer_place,
     lengths_of,
 )
-from edgebert.workflows.variants import TRIAL_ROWS, Judge, choose_trial
+from edgebert.workflows.variants import VARIANT_ROWS, VariantEvaluator, choose_variant
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -180,8 +180,10 @@ def _converted(request: ConvertRequest, opened: _Opened, log: Callable[..., None
     edges = edge_batches(source.vocab_size, source.lengths[-1], source.pad_id, opened.tokenizer)
     reference = make_reference(TorchSession(opened.model), rows.batches, edges, opened.labels)
     if rows.task is not None:
-        taught = rows.task.taught(rows.labelled, rows.features, unbatched(reference.outputs, rows.features))
-        rows = replace(rows, labelled=taught)
+        with_teacher_labels = rows.task.with_teacher_labels(
+            rows.labelled, rows.features, unbatched(reference.outputs, rows.features)
+        )
+        rows = replace(rows, labelled=with_teacher_labels)
     with faults_told(output), work_folder(output) as work:
         made = [
             conversion
@@ -247,13 +249,13 @@ def _convert_format(
             continue
         log(event="begin", stage=f"{format} {precision}")
         started = time.monotonic()
-        chosen, table = choose_trial(
+        chosen, table = choose_variant(
             converter,
             source,
             exported,
             precision,
             work,
-            judge=_judge_of(reference, converter.precisions[precision].kind),
+            evaluator=_evaluator_of(reference, converter.precisions[precision].kind),
             log=log,
         )
         seconds = time.monotonic() - started
@@ -298,7 +300,7 @@ def _judge(artifact: Artifact, reference: Reference, rows: _Rows, origin: Artifa
         seconds=round(seconds, 2),
         peak_memory_bytes=peak_bytes(),
         runtime=f"{session.runtime} {session.runtime_version}",
-        leaves_accelerator=dict(converter.leaves_accelerator(artifact.path)),
+        accelerator_fallbacks=dict(converter.accelerator_fallbacks(artifact.path)),
     )
 
 
@@ -319,12 +321,12 @@ def _keep(one: Conversion, new: Path) -> Conversion:
     return replace(one, artifact=replace(one.artifact, path=place / one.artifact.path.name))
 
 
-def _judge_of(reference: Reference, kind: str) -> Judge:
+def _evaluator_of(reference: Reference, kind: str) -> VariantEvaluator:
     """Variants by the share of the model's decided answers that are equal, and by how near the outputs are as well."""
     some = replace(
         reference,
-        batches=reference.batches[:TRIAL_ROWS],
-        outputs=reference.outputs[:TRIAL_ROWS],
+        batches=reference.batches[:VARIANT_ROWS],
+        outputs=reference.outputs[:VARIANT_ROWS],
         edges={},
         edge_outputs={},
     )
@@ -333,7 +335,7 @@ def _judge_of(reference: Reference, kind: str) -> Judge:
         comparison, outputs = compare(session, some, kind)
         return replace(comparison, equal_predictions=share_decided(some, outputs, kind))
 
-    return Judge(
+    return VariantEvaluator(
         predict=predict,
         score=lambda found: min(found.equal_predictions, max(0.0, 1 - found.nrmse**2 / 2)),  # about a correlation
         same=lambda found, _: found.equal_predictions,

@@ -16,11 +16,11 @@ from edgebert.types import SPLITS, Dataset, DataSource
 def load_data(specs: Sequence[str], task: Task, *, encoding: str, columns: Mapping[str, str]) -> Dataset:
     """`edgebert.data.load`, for a task of one head or of several."""
     if isinstance(task, MultiTask):
-        return load_several(specs, task, encoding=encoding, columns=columns)
+        return load_multitask(specs, task, encoding=encoding, columns=columns)
     return load(specs, task, encoding=encoding, columns=columns)
 
 
-def load_several(specs: Sequence[str], task: MultiTask, *, encoding: str, columns: Mapping[str, str]) -> Dataset:
+def load_multitask(specs: Sequence[str], task: MultiTask, *, encoding: str, columns: Mapping[str, str]) -> Dataset:
     """Every head's rows, marked with its name.
 
     Args:

@@ -23,8 +23,8 @@ from edgebert.report import write_report
 from edgebert.runs.store import Stage
 from edgebert.search.plan import make_plan
 from edgebert.tasks._multitask import MultiTask
-from edgebert.teachers.fitting import taught
-from edgebert.types import FitRequest, FitResult, MeasuredOn, Plan, Report, Twin
+from edgebert.teachers.fitting import with_teacher_labels
+from edgebert.types import FitRequest, FitResult, MeasuredOn, Plan, Report, SingleTaskBaseline
 from edgebert.workflows.attempts import next_attempt
 from edgebert.workflows.data import specs_by_head
 from edgebert.workflows.profiling import profile_on_stage, profile_stage
@@ -39,7 +39,7 @@ from edgebert.workflows.stages import (
     tuned_task,
     verify_stage,
 )
-from edgebert.workflows.target import Place
+from edgebert.workflows.target import MeasurementTarget
 
 GOLDEN_ROWS = 8  # of the test split, packed with the bundle
 
@@ -64,7 +64,7 @@ def fit(
 
 def _stages(job: Fit) -> FitResult:
     teacher = teacher_stage(job)
-    job.dataset = taught(load_student(teacher.path), job.task, job.dataset, job.max_length)
+    job.dataset = with_teacher_labels(load_student(teacher.path), job.task, job.dataset, job.max_length)
     plan = plan_stage(job, teacher)
     choice = choose_recipe(job, plan, teacher)
     job.run.log(event="recipe", recipe=recipe_text(choice.recipe))
@@ -83,7 +83,7 @@ def _stages(job: Fit) -> FitResult:
     profiled = profile_stage(job, models, converted, verified, plan.length_p95)
     there = profile_on_stage(job, models, converted, verified, plan.length_p95) if job.place else None
     report = _report(job, plan, models, converted, verified, profiled, there, choice.table)
-    report = replace(report, twins=_twins(job))
+    report = replace(report, baselines=_baselines(job))
     return _finish(job, report, models)
 
 
@@ -93,9 +93,9 @@ def _files(job: Fit, models: dict[str, Stage]) -> tuple[dict[str, Stage], dict[s
     return converted, {name: verify_stage(job, name, models[name], converted[name]) for name in models}
 
 
-def _twins(job: Fit) -> dict[str, Twin]:
+def _baselines(job: Fit) -> dict[str, SingleTaskBaseline]:
     """Each head of several fitted alone, in a run of its own beside this one."""
-    if not job.request.twins or not isinstance(job.task, MultiTask):
+    if not job.request.baselines or not isinstance(job.task, MultiTask):
         return {}
     found = {}
     options = {name: one.options() for name, one in job.task.heads}
@@ -104,18 +104,18 @@ def _twins(job: Fit) -> dict[str, Twin]:
         one = job.task.by_name[name]
         own = {f"{one.name}.{key}": value for key, value in options[name].items()}
         place = f"{job.run.folder}-{slug(name)}"
-        request = replace(job.request, task=one.name, data=specs, run=place, params=rest | own, twins=False)
+        request = replace(job.request, task=one.name, data=specs, run=place, params=rest | own, baselines=False)
         report = fit(request, command=job.command, on_event=job.run.on_event).report
-        found[name] = _twin(report, planned(job.formats, job.precisions))
+        found[name] = _baseline(report, planned(job.formats, job.precisions))
     return found
 
 
-def _twin(report: Report, shipped: tuple[str, str]) -> Twin:
-    """What a twin would ship: its packaged file, or where nothing was, the one that was planned for."""
+def _baseline(report: Report, shipped: tuple[str, str]) -> SingleTaskBaseline:
+    """What a baseline would ship: its packaged file, or where nothing was, the one that was planned for."""
     files = {f"{s.name}/{a.artifact.name}": a for s in report.students for a in s.artifacts}
     first = next(name for name, a in files.items() if (a.artifact.format, a.artifact.precision) == shipped)
     name = report.winner or first
-    return Twin(name, files[name].parity.score, files[name].artifact.size_bytes)
+    return SingleTaskBaseline(name, files[name].parity.score, files[name].artifact.size_bytes)
 
 
 def plan_stage(job: Fit, teacher: Stage) -> Plan:
@@ -206,7 +206,7 @@ def _report(
     )
 
 
-def _measured_on(place: Place, there: dict[str, Any]) -> MeasuredOn:
+def _measured_on(place: MeasurementTarget, there: dict[str, Any]) -> MeasuredOn:
     notes = (*place.notes, *there["notes"])
     return MeasuredOn(place.on, there["called"], place.is_device, notes, there["facts"])
 

@@ -24,7 +24,7 @@ from edgebert.runs.store import Stage
 from edgebert.types import Artifact, Feature, Footprint, Latency
 from edgebert.workflows.records import artifacts_of
 from edgebert.workflows.request import Fit, data_key
-from edgebert.workflows.target import Place
+from edgebert.workflows.target import MeasurementTarget
 
 TORCH = "teacher/torch"
 SECONDS_HERE = 0.3  # of a file's runs at one length and number of threads, once it has those that the protocol asks for
@@ -211,7 +211,7 @@ def _target_inputs(job: Fit, model: Stage, n_budget: int) -> list[Inputs]:
     return [own_lengths_of(features, "the test rows"), *(at_length(features, n, "the test rows") for n in lengths)]
 
 
-def _told(job: Fit, place: Place, gathered: Gathered, failure: str) -> dict[str, Any]:
+def _told(job: Fit, place: MeasurementTarget, gathered: Gathered, failure: str) -> dict[str, Any]:
     """Latencies of each file, and what the user is told. A file that was cut short before it had the runs that the
     protocol asks for has none."""
     latencies: dict[str, list[Latency]] = {}

@@ -73,7 +73,7 @@ def model_result(
                 footprint=here,
                 device_footprint=on_device,
                 dev=read_score(verified.result[artifact.name]["dev"]),
-                leaves_accelerator=verified.result[artifact.name]["leaves_accelerator"],
+                accelerator_fallbacks=verified.result[artifact.name]["accelerator_fallbacks"],
             )
         )
     torch_latencies = profiled["latencies"].get(f"{name}/torch", ())

@@ -47,7 +47,7 @@ from edgebert.workflows.starts import (
     task_config,
     task_tokenizer,
 )
-from edgebert.workflows.target import Place, find_place
+from edgebert.workflows.target import MeasurementTarget, find_target
 
 DEFAULT_LENGTH = 128
 RUNS = "runs"
@@ -113,7 +113,7 @@ class Fit:
     teacher_config: Any  # with the task's head
     starts: tuple[Start, ...]  # what students may start from: the first is the teacher's own layers, or --student
     unlabelled: Unlabelled
-    place: Place | None  # where files are measured beside this machine
+    place: MeasurementTarget | None  # where files are measured beside this machine
     lengths: tuple[int, ...] = ()  # of files that fix them; known once the teacher's tokenizer has read the rows
     answers: dict[AnswerKind, Stage] = field(default_factory=dict)  # the stages that store them, once they are made
 
@@ -141,7 +141,7 @@ def resolve(request: FitRequest, command: str, on_event: Callable[[dict[str, Any
     recipe, notes = read_recipe(request.recipe or (PACKED_RECIPE if packed else None), params)
     formats, without = formats_of(recipe, formats, request.formats)
     notes += without
-    place, untaken = find_place(request.on, device, formats)
+    place, untaken = find_target(request.on, device, formats)
     notes += untaken
     dataset = load_data(request.data, task, encoding=request.encoding, columns=request.columns)
     source = find_teacher(request.teacher, allow_pickle=request.allow_pickle)

@@ -33,9 +33,9 @@ from edgebert.search.starts import Start
 from edgebert.tasks import Task
 from edgebert.teachers.fitting import fit_teacher, new_head
 from edgebert.training.answers import StoredAnswers
-from edgebert.training.context import Workshop
+from edgebert.training.context import MethodContext
 from edgebert.training.probe import fit_head
-from edgebert.training.run import judge, pad_id
+from edgebert.training.run import evaluate_splits, pad_id
 from edgebert.types import Artifact, Candidate, Outputs, Recipe, Student, TrainSettings
 from edgebert.verify.contents import file_failures
 from edgebert.verify.edges import edge_batches
@@ -54,7 +54,7 @@ from edgebert.workflows.recipe import answer_kinds
 from edgebert.workflows.records import artifacts_of
 from edgebert.workflows.request import Fit, data_key, teacher_train_settings, train_settings
 from edgebert.workflows.starts import alignment, task_tokenizer
-from edgebert.workflows.variants import TRIAL_ROWS, Judge, choose_trial
+from edgebert.workflows.variants import VARIANT_ROWS, VariantEvaluator, choose_variant
 
 THREE_LAYERS = 5_600_000  # parameters of MiniLM's, without the word table
 MOST_PASSES = 2.5  # times those of --effort
@@ -137,12 +137,12 @@ class RecipeRun:
             if new and METHODS.get(name).stage == "train":
                 fit_head(student, job.task, job.dataset.labels, splits["train"], self.settings)
                 new = False
-            workshop = Workshop(
+            context = MethodContext(
                 source.model, job.task, job.dataset.labels, splits["train"], splits["dev"], self.settings,
                 work, job.unlabelled.rows, source.tokenizer, log,
                 StoredAnswers(self.stored[name].path) if name in self.stored else None, scores_epochs, self.text_epochs,
             )  # fmt: skip
-            student = METHODS.get(name).apply(student, workshop, **params)
+            student = METHODS.get(name).apply(student, context, **params)
         for stage in {stage.key: stage for stage in self.stored.values()}.values():
             student.notes += tuple(stage.result["notes"])
         return student
@@ -156,7 +156,7 @@ def compress_stage(job: Fit, candidate: Candidate, teacher: Stage) -> Stage:
         student = run.student(folder / "work", job.run.log)
         save_checkpoint(folder, student, run.start.source.folder if run.start.source else teacher.path)
         facts = {"n_parameters": n_parameters(student.model), "notes": student.notes}
-        return plain({**judge(student, job.task, job.dataset, run.settings.max_length), **facts})
+        return plain({**evaluate_splits(student, job.task, job.dataset, run.settings.max_length), **facts})
 
     return job.run.stage(f"compress-{candidate.name}", run.inputs, make, resumable=True)
 
@@ -165,7 +165,7 @@ def passes_of_light(config: Any) -> float:
     """How many times the passes that --effort gives a student makes, by its parameters without the word table: a light one
     has more to gain from them, and makes them in the time of three layers of width 384.
 
-    One layer of all-MiniLM-L6-v2, taught banking77 by a BERT-base teacher (one seed): 91.2 % of the development rows after
+    One layer of all-MiniLM-L6-v2, with_teacher_labels banking77 by a BERT-base teacher (one seed): 91.2 % of the development rows after
     30,000 rows, 92.6 % after 60,000.
     """
     n_parameters = count_parameters(config, auto_model_of(config)) - config.vocab_size * embedding_width(config)
@@ -212,15 +212,15 @@ def convert_stage(job: Fit, name: str, model: Stage) -> Stage:
 
     def make(folder: Path) -> list[dict[str, Any]]:
         student, task = load_student(model.path), tuned_task(job, model)
-        rows = job.dataset.splits["dev"][:TRIAL_ROWS]
+        rows = job.dataset.splits["dev"][:VARIANT_ROWS]
         features = job.task.encode(rows, student.tokenizer, job.dataset.labels, job.max_length)
         source = _source(job, student, model.path)
         batches = row_batches(features, source.pad_id)
         reference = for_task(make_reference(TorchSession(student.model), batches, {}, job.dataset.labels), task)
         made = []
 
-        def judge_of(kind: str) -> Judge:
-            return Judge(
+        def evaluator_of(kind: str) -> VariantEvaluator:
+            return VariantEvaluator(
                 predict=lambda session: [session.run(batch) for batch in batches],
                 score=lambda found: task.score(rows, decoded(found), "dev").value,
                 same=lambda found, _: share_decided(reference, found, kind),
@@ -236,9 +236,9 @@ def convert_stage(job: Fit, name: str, model: Stage) -> Stage:
             exported = converter.export(source, place)
             made.append(_describe(exported, folder))
             for precision in (p for p in precisions if p in converter.precisions):
-                chosen, table = choose_trial(
+                chosen, table = choose_variant(
                     converter, source, exported, precision, folder,
-                    judge=judge_of(converter.precisions[precision].kind), log=job.run.log,
+                    evaluator=evaluator_of(converter.precisions[precision].kind), log=job.run.log,
                 )  # fmt: skip
                 made.append(_describe(chosen, folder) | {"trials": table})
         return made
@@ -247,8 +247,8 @@ def convert_stage(job: Fit, name: str, model: Stage) -> Stage:
         "model": model.key,
         "formats": formats,
         "precisions": precisions,
-        "trials": {name: {p: c.trials for p, c in CONVERTERS.get(name).precisions.items()} for name in formats},
-        "rows": (TRIAL_ROWS, CALIBRATION_ROWS),
+        "variants": {name: {p: c.variants for p, c in CONVERTERS.get(name).precisions.items()} for name in formats},
+        "rows": (VARIANT_ROWS, CALIBRATION_ROWS),
         "lengths": job.lengths,
     }
     return job.run.stage(f"convert-{name}", inputs, make, version=7)
@@ -308,11 +308,11 @@ def verify_stage(job: Fit, name: str, model: Stage, converted: Stage) -> Stage:
             results[artifact.name] = {
                 "parity": parity,
                 "dev": task.score(dev, predictions, "dev"),
-                "leaves_accelerator": dict(converter.leaves_accelerator(artifact.path)),
+                "accelerator_fallbacks": dict(converter.accelerator_fallbacks(artifact.path)),
             }
             outcome = "rejected" if parity.failures else "passed"
             job.run.log(event="parity", model=name, artifact=artifact.name, outcome=outcome, failures=parity.failures)
         return plain(results)
 
     inputs = {"model": model.key, "converted": converted.key, "data": data_key(job), "tolerances": plain(TOLERANCES)}
-    return job.run.stage(f"verify-{name}", inputs, make, version=5)
+    return job.run.stage(f"verify-{name}", inputs, make, version=6)

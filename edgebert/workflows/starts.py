@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from edgebert.errors import EdgebertError, RequestError
 from edgebert.methods import METHODS
 from edgebert.modeling.checkpoint import load_config, load_model, load_tokenizer, set_labels
-from edgebert.modeling.heads import HEADS, SEVERAL, parts_of
+from edgebert.modeling.heads import HEADS, MULTI_TASK, parts_of
 from edgebert.modeling.sentence import read_modules
 from edgebert.modeling.source import TeacherSource, find_teacher
 from edgebert.modeling.vocabulary import teacher_ids, token_counts
@@ -163,8 +163,8 @@ def task_config(task: Task, labels: tuple[str, ...], source: TeacherSource) -> A
     set_labels(config, labels)
     for name, value in (new_head(source.folder, task, labels)[1] | task.model_settings(labels)).items():
         setattr(config, name, value)
-    head = HEADS[SEVERAL if hasattr(config, "edgebert_heads") else task.head]
-    config.architectures = [head.auto_model if head.name == SEVERAL else f"Some{head.mark}"]
+    head = HEADS[MULTI_TASK if hasattr(config, "edgebert_heads") else task.head]
+    config.architectures = [head.auto_model if head.name == MULTI_TASK else f"Some{head.mark}"]
     return config
 
 

@@ -15,7 +15,7 @@ WITHOUT = f"--on {NOWHERE} predicts the latency on the device instead."
 
 
 @dataclass(frozen=True)
-class Place:
+class MeasurementTarget:
     """A target that answered."""
 
     on: str  # as --on takes it
@@ -30,7 +30,9 @@ class Place:
         return parse_address(self.on)[1]
 
 
-def find_place(on: str | None, device: DeviceProfile, formats: Sequence[str]) -> tuple[Place | None, list[str]]:
+def find_target(
+    on: str | None, device: DeviceProfile, formats: Sequence[str]
+) -> tuple[MeasurementTarget | None, list[str]]:
     """The place to measure on, and what a user should know of one that is not taken. `none` asks no device.
 
     Raises:
@@ -43,7 +45,7 @@ def find_place(on: str | None, device: DeviceProfile, formats: Sequence[str]) ->
     return None, []
 
 
-def _named(on: str, device: DeviceProfile, formats: Sequence[str]) -> Place:
+def _named(on: str, device: DeviceProfile, formats: Sequence[str]) -> MeasurementTarget:
     kind, address = parse_address(on)
     target = TARGETS.get(kind)
     if why := target.answers(address):
@@ -61,7 +63,9 @@ def _named(on: str, device: DeviceProfile, formats: Sequence[str]) -> Place:
         notes.append(
             f"{on} is not the {device.name}: its figures are shown, and the latency budget is judged by the prediction"
         )
-    return Place(on, target, tuple(name for name in wanted if name not in left), seen.called, is_device, tuple(notes))
+    return MeasurementTarget(
+        on, target, tuple(name for name in wanted if name not in left), seen.called, is_device, tuple(notes)
+    )
 
 
 def is_device_of(kind: str, device: DeviceProfile) -> bool:
@@ -72,7 +76,7 @@ def is_device_of(kind: str, device: DeviceProfile) -> bool:
     return device.target in ("", kind)
 
 
-def _own(device: DeviceProfile, formats: Sequence[str]) -> tuple[Place | None, list[str]]:
+def _own(device: DeviceProfile, formats: Sequence[str]) -> tuple[MeasurementTarget | None, list[str]]:
     """The device's own target, asked once. A target that tells what the device is called must call it by its title."""
     kind = device.target
     if kind not in TARGETS.all():
@@ -92,7 +96,7 @@ def _own(device: DeviceProfile, formats: Sequence[str]) -> tuple[Place | None, l
         return None, [f"{there}, but nothing is measured on it: {'; '.join(dict.fromkeys(seen.lacks.values()))}"]
     notes = [f"{name} files are not measured on {kind}: {why}" for name, why in seen.lacks.items()]
     ready = tuple(name for name in wanted if name not in seen.lacks)
-    return Place(
+    return MeasurementTarget(
         kind, target, ready, seen.called, is_device=True, notes=(f"{there}: files are measured there", *notes)
     ), []
 

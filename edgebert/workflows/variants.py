@@ -12,12 +12,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from edgebert.converters import Converter, Trial
+from edgebert.converters import Converter, QuantizationVariant
 from edgebert.runtime.session import Session, Source
 from edgebert.types import Artifact
 from edgebert.verify.parity import TOLERANCES
 
-TRIAL_ROWS = 300  # on which the variants of a precision are compared
+VARIANT_ROWS = 300  # on which the variants of a precision are compared
 # Of a score from 0 to 1: variants nearer than this to the best are equal, the first declared wins. A variant that scores
 # above the float file does so by chance, so its score counts as the float file's.
 SCORE_TIE = 0.0025
@@ -26,11 +26,11 @@ ROOM = 0.01
 
 
 @dataclass(frozen=True)
-class Judge:
+class VariantEvaluator:
     """What variants are chosen by.
 
     Attributes:
-        predict: of an opened file, on the rows of the trial.
+        predict: of an opened file, on the rows of the variant.
         score: of predictions, 0 to 1.
         same: the share, 0 to 1, of a file's predictions (first) that are those of the float file (second).
     """
@@ -42,20 +42,20 @@ class Judge:
 
 @dataclass(frozen=True)
 class _Tried:
-    trial: Trial
+    variant: QuantizationVariant
     artifact: Artifact
     score: float | None = None
     same: float | None = None
 
 
-def choose_trial(
+def choose_variant(
     converter: Converter,
     source: Source,
     exported: Artifact,
     precision: str,
     folder: Path,
     *,
-    judge: Judge,
+    evaluator: VariantEvaluator,
     log: Callable[..., None],
 ) -> tuple[Artifact, list[dict[str, Any]]]:
     """Writes every variant of a precision and keeps one at folder/FORMAT/PRECISION.
@@ -71,31 +71,31 @@ def choose_trial(
     declared = converter.precisions[precision]
     work = folder / "work" / f"{converter.name}-{precision}"
     enough = min(1.0, TOLERANCES[declared.kind].equal_predictions + ROOM)
-    aim = judge.predict(converter.open(exported.path, 1)) if len(declared.trials) > 1 else None
+    aim = evaluator.predict(converter.open(exported.path, 1)) if len(declared.variants) > 1 else None
 
     def attempt(spare: bool) -> list[_Tried]:
         made = []
-        for trial in (one for one in declared.trials if one.spare == spare):
-            log(event="trial", name=f"{converter.name} {precision} {trial.name}")
-            place = work / trial.name
+        for variant in (one for one in declared.variants if one.spare == spare):
+            log(event="variant", name=f"{converter.name} {precision} {variant.name}")
+            place = work / variant.name
             place.mkdir(parents=True)
-            one = _Tried(trial, converter.reduce(source, exported, precision, trial, place))
+            one = _Tried(variant, converter.reduce(source, exported, precision, variant, place))
             if aim is not None:
-                found = judge.predict(converter.open(one.artifact.path, 1))
-                one = replace(one, score=round(judge.score(found), 5), same=round(judge.same(found, aim), 5))
+                found = evaluator.predict(converter.open(one.artifact.path, 1))
+                one = replace(one, score=round(evaluator.score(found), 5), same=round(evaluator.same(found, aim), 5))
             made.append(one)
         return made
 
     tried = attempt(spare=False)
     if not any(_keeps(one, enough) for one in tried):
         tried += attempt(spare=True)
-    best = _best(tried, enough, judge.score(aim) if aim is not None else 0.0)
+    best = _best(tried, enough, evaluator.score(aim) if aim is not None else 0.0)
     place = folder / converter.name / precision
     place.mkdir(parents=True)
     target = place / best.artifact.path.name
     shutil.move(best.artifact.path, target)
     table = [
-        {"trial": one.trial.name, "dev_score": one.score, "equal": one.same,
+        {"variant": one.variant.name, "dev_score": one.score, "equal": one.same,
          "bytes": one.artifact.size_bytes, "chosen": one is best}
         for one in tried
     ]  # fmt: skip

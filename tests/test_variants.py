@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from edgebert.converters import Converter, Precision, Trial, describe
+from edgebert.converters import Converter, Precision, QuantizationVariant, describe
 from edgebert.runtime.session import Source
-from edgebert.workflows.variants import Judge, choose_trial
+from edgebert.workflows.variants import VariantEvaluator, choose_variant
 
 FLOAT = "float"
 
@@ -22,40 +22,42 @@ class Played:
         self.name = path.stem
 
 
-def played(trials: Sequence[Trial], kind: str = "int8") -> Converter:
-    def reduce(source: Any, exported: Any, precision: str, trial: Trial, folder: Path) -> Any:
-        path = folder / f"{trial.name}.bin"
-        path.write_text(trial.name)
-        return describe(path, "made-up", precision, trial.options)
+def played(variants: Sequence[QuantizationVariant], kind: str = "int8") -> Converter:
+    def reduce(source: Any, exported: Any, precision: str, variant: QuantizationVariant, folder: Path) -> Any:
+        path = folder / f"{variant.name}.bin"
+        path.write_text(variant.name)
+        return describe(path, "made-up", precision, variant.options)
 
     return Converter(
         name="made-up", title="", extra="", needs=(), runtime="", export=None, reduce=reduce, open=Played,  # type: ignore
-        precisions={"int8": Precision("", trials, kind=kind)}, leaves_accelerator=lambda path: {}, is_timed=lambda: False,
+        precisions={"int8": Precision("", variants, kind=kind)}, accelerator_fallbacks=lambda path: {}, is_timed=lambda: False,
     )  # fmt: skip
 
 
-def chosen(folder: Path, trials: Sequence[Trial], figures: dict[str, tuple[float, float]], kind: str = "int8") -> Any:
-    """The table of trials whose score and share of equal predictions are given."""
+def chosen(
+    folder: Path, variants: Sequence[QuantizationVariant], figures: dict[str, tuple[float, float]], kind: str = "int8"
+) -> Any:
+    """The table of variants whose score and share of equal predictions are given."""
     (folder / "float.bin").write_text("")
     exported = describe(folder / "float.bin", "made-up", "fp32")
-    judge = Judge(
+    evaluator = VariantEvaluator(
         predict=lambda session: session.name,  # type: ignore[attr-defined]
         score=lambda name: figures[name][0],
         same=lambda name, aim: figures[name][1] if aim == FLOAT else 0.0,
     )
     source: Source = None  # type: ignore[assignment]
-    artifact, table = choose_trial(
-        played(trials, kind), source, exported, "int8", folder, judge=judge, log=lambda **event: None
+    artifact, table = choose_variant(
+        played(variants, kind), source, exported, "int8", folder, evaluator=evaluator, log=lambda **event: None
     )
     assert artifact.path == folder / "made-up" / "int8" / artifact.path.name
     assert artifact.path.exists()
     assert not any((folder / "work").rglob("*.bin"))
-    [one] = [line["trial"] for line in table if line["chosen"]]
+    [one] = [line["variant"] for line in table if line["chosen"]]
     assert artifact.path.stem == one
-    return one, [line["trial"] for line in table]
+    return one, [line["variant"] for line in table]
 
 
-A, B, SPARE = Trial("a"), Trial("b"), Trial("spare", spare=True)
+A, B, SPARE = QuantizationVariant("a"), QuantizationVariant("b"), QuantizationVariant("spare", spare=True)
 
 
 @pytest.mark.parametrize(
