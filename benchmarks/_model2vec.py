@@ -52,8 +52,8 @@ class Classifier:
         texts, labels = _columns(train)
         dev_texts, dev_labels = _columns(dev)
         classifier.fit(texts, labels, X_val=dev_texts, y_val=dev_labels, random_seed=seed, device="cpu")
-        made = classifier.to_pipeline()
-        pipeline = StaticModelPipeline(quantize_model(made.model, quantize_to="int8"), made.head)
+        created = classifier.to_pipeline()
+        pipeline = StaticModelPipeline(quantize_model(created.model, quantize_to="int8"), created.head)
         with tempfile.TemporaryDirectory() as folder:
             pipeline.save_pretrained(folder)
             size = sum(path.stat().st_size for path in Path(folder).glob("*.safetensors"))
@@ -68,8 +68,8 @@ class Classifier:
 
     def accuracy(self, rows: Sequence[Row]) -> float:
         texts, labels = _columns(rows)
-        found = self.pipeline.predict(texts)
-        return sum(one == label for one, label in zip(found, labels, strict=True)) / len(labels)
+        result = self.pipeline.predict(texts)
+        return sum(item == label for item, label in zip(result, labels, strict=True)) / len(labels)
 
     def batch(self, text: str) -> dict[str, Any]:
         """What its ONNX file reads of a text."""

@@ -50,8 +50,8 @@ def inputs_of(model: Path, texts: Path, n_rows: int) -> Job:
     limit = min(limit_of(subject) or 512 for subject in subjects)
     reader = next(subject for subject in subjects if tokenizer_key(subject))  # convert puts it into the .tflite
     rows: list[Input] = [
-        {"input_ids": [list(one.input_ids)], "token_type_ids": [list(one.type_ids)]}
-        for one in encode(reader, read_texts(texts)[:n_rows], limit)
+        {"input_ids": [list(item.input_ids)], "token_type_ids": [list(item.type_ids)]}
+        for item in encode(reader, read_texts(texts)[:n_rows], limit)
     ]
     files = tuple(subject.file for subject in subjects)
     return Job(files, tuple(rows), min_runs=1, max_seconds=0, timeout_s=3600, n_outputs=len(rows))
@@ -65,8 +65,8 @@ def row_of(model: Path, file: File, job: Job, found: Found) -> str:
     here = [session.run(batch) for batch in make_batches({"inputs": job.inputs})]
     differences, sizes, equal, leads = [], [], [], [0.0]
     for name in here[0]:
-        ours = [one[name][0] for one in here]
-        theirs = [np.asarray(one[name])[0] for one in found.outputs]
+        ours = [item[name][0] for item in here]
+        theirs = [np.asarray(output[name])[0] for output in found.outputs]
         differences += [float(np.abs(a - b).max()) for a, b in zip(ours, theirs, strict=True)]
         sizes += [float(np.abs(a).max()) for a in ours]
         for a, b in zip(scores(name, ours), scores(name, theirs), strict=True):

@@ -46,13 +46,16 @@ class Line:
     texts: bool = False  # learns from unlabelled texts
 
 
-def _kd(name: str, *, texts: bool = False, hard: float = 0.5, **params: Any) -> Line:
-    return Line(name, "kd", {"replace": 0, "hard": hard, **params}, texts)
+def _kd(name: str, *, texts: bool = False, hard_label_weight: float = 0.5, **params: Any) -> Line:
+    return Line(name, "kd", {"replace": 0, "hard_label_weight": hard_label_weight, **params}, texts)
 
 
 LINES = (
     Line("finetune", "finetune", {}),
-    *(_kd(f"plain, labels {hard}", hard=hard) for hard in (0.1, 0.5, 0.9)),
+    *(
+        _kd(f"plain, labels {hard_label_weight}", hard_label_weight=hard_label_weight)
+        for hard_label_weight in (0.1, 0.5, 0.9)
+    ),
     _kd("plain, calibrated", calibrate=True),
     _kd("out-of-fold", answers="out-of-fold"),
     _kd("ensemble", answers="ensemble"),
@@ -97,14 +100,16 @@ def run_line(job: Fit, line: Line, texts: Sequence[Any], seed: int, teacher: Sta
     job.recipe, _ = read_recipe(f"drop-layers+{line.method}", params | (EVENLY if job.task.cuts else {}))
     plan = plan_stage(job, teacher)
     before = len(job.run.stages)
-    student = compress_stage(job, replace(next(one for one in plan.candidates if one.taken), name="student"), teacher)
-    made = job.run.stages[before:]
+    student = compress_stage(
+        job, replace(next(candidate for candidate in plan.candidates if candidate.taken), name="student"), teacher
+    )
+    created = job.run.stages[before:]
     return {
         "score": student.result["test"]["value"],
         "dev": student.result["dev"]["value"],
         "seconds": student.seconds,
-        "answers": sum(stage.seconds for stage in made if stage.name == "answers"),
-        "teachers": sum(stage.seconds for stage in made if stage.name == "fold-teacher"),
+        "answers": sum(stage.seconds for stage in created if stage.name == "answers"),
+        "teachers": sum(stage.seconds for stage in created if stage.name == "fold-teacher"),
     }
 
 
@@ -112,16 +117,16 @@ def run(corpus: str, n_rows: int, lines: Sequence[Line], seeds: int, runs: Path)
     job, texts = open_job(corpus, n_rows, runs)
     try:
         teacher = teacher_stage(job)
-        found = results()
-        cell = found.setdefault(f"{corpus}, {n_rows} rows", {"lines": {}})
+        result = results()
+        cell = result.setdefault(f"{corpus}, {n_rows} rows", {"lines": {}})
         cell |= {"teacher": teacher.result["test"], "teacher_seconds": teacher.seconds, "texts": len(texts)}
         for seed in range(seeds):
             for line in lines:
                 scores = cell["lines"].setdefault(line.name, {})
                 scores[str(seed)] = run_line(job, line, texts, seed, teacher)
                 print(f"{corpus} {n_rows} {line.name} seed {seed}: {scores[str(seed)]}", flush=True)
-                found["environment"], found["date"] = describe_environment(), f"{datetime.now(timezone.utc):%Y-%m-%d}"
-                write_atomic(FOUND, json.dumps(found, indent=1))
+                result["environment"], result["date"] = describe_environment(), f"{datetime.now(timezone.utc):%Y-%m-%d}"
+                write_atomic(FOUND, json.dumps(result, indent=1))
     finally:
         job.run.close()
 
@@ -134,18 +139,18 @@ def results() -> dict[str, Any]:
 
 
 def _row(name: str, seeds: dict[str, Any], control: float | None) -> str:
-    scores = [100 * one["score"] for one in seeds.values()]
+    scores = [100 * seed["score"] for seed in seeds.values()]
     mean = statistics.mean(scores)
     spread = f" ± {statistics.stdev(scores):.2f}" if len(scores) > 1 else ""
     gain = "" if control is None else f"{mean - control:+.2f}"
     costs = [
-        str(round(statistics.mean(one[key] for one in seeds.values()))) for key in ("seconds", "answers", "teachers")
+        str(round(statistics.mean(seed[key] for seed in seeds.values()))) for key in ("seconds", "answers", "teachers")
     ]
     return f"| {name} | {mean:.2f}{spread} | {gain} | {len(scores)} | {' | '.join(costs)} |"
 
 
 def write() -> None:
-    found = results()
+    result = results()
     text = [
         "# Which answers of a teacher are worth what they cost",
         "",
@@ -158,7 +163,7 @@ def write() -> None:
         "of asking the teachers, of training the teachers of folds; one core, also where other work ran beside it. Seeds are",
         "those of the student: the standard error of a share of 85 % of 700 rows is 1.3 points.",
     ]
-    for title, cell in found.items():
+    for title, cell in result.items():
         if title in ("environment", "date") or not cell["lines"]:
             continue
         teacher = cell["teacher"]
@@ -170,14 +175,14 @@ def write() -> None:
             "| --- | --- | --- | --- | --- | --- | --- |",
         ]
         control = cell["lines"].get("finetune")
-        mean = 100 * statistics.mean(one["score"] for one in control.values()) if control else None
+        mean = 100 * statistics.mean(item["score"] for item in control.values()) if control else None
         text += [_row(line.name, cell["lines"][line.name], mean) for line in LINES if line.name in cell["lines"]]
         if missing := [line.name for line in LINES if line.name not in cell["lines"]]:
             text += ["", f"Not run: {'; '.join(missing)}."]
-    environment = found["environment"]
+    environment = result["environment"]
     versions = ", ".join(f"{name} {environment['versions'][name]}" for name in ("edgebert", "torch", "transformers"))
     hardware = environment["hardware"]
-    text += ["", f"{found['date']}, {hardware['processor']}, {hardware['cores']} core(s), {versions}"]
+    text += ["", f"{result['date']}, {hardware['processor']}, {hardware['cores']} core(s), {versions}"]
     write_atomic(PAGE, "\n".join(text) + "\n")
 
 

@@ -44,27 +44,27 @@ def convert(model: Path, format: str, arguments: list[str]) -> tuple[dict[str, A
         seconds = time.monotonic() - started
     if done.returncode not in (0, 1):
         raise SystemExit(f"{format} of {model} failed: {done.stderr[-2000:]}")
-    found = json.loads(done.stdout)
-    peak = max(one["peak_memory_bytes"] for one in found["conversions"])
-    return found, seconds, peak
+    result = json.loads(done.stdout)
+    peak = max(item["peak_memory_bytes"] for item in result["conversions"])
+    return result, seconds, peak
 
 
 def rows_of(name: str, format: str, found: dict[str, Any]) -> list[str]:
-    made = [one for one in found["conversions"] if one["artifact"]]
+    created = [entry for entry in found["conversions"] if entry["artifact"]]
     lines = []
-    for one in made:
-        like = one["comparison"]
+    for item in created:
+        like = item["comparison"]
         worst = max([like["max_logit_difference"], *like["edges"].values()])
         score, aim = like.get("score"), like.get("reference_score")
         lines.append(
             "| "
             + " | ".join(
                 (
-                    name, format, one["precision"], one["trial"],
-                    f"{one['artifact']['size_bytes'] / 1e6:.2f}", f"{100 * one['size_share']:.1f} %",
+                    name, format, item["precision"], item["variant"],
+                    f"{item['artifact']['size_bytes'] / 1e6:.2f}", f"{100 * item['size_share']:.1f} %",
                     f"{worst:.1e}", f"{like['nrmse']:.4f}", f"{100 * like['equal_predictions']:.2f} %",
                     f"{100 * score['value']:.2f}" if score else "", f"{100 * (score['value'] - aim['value']):+.2f}" if score else "",
-                    f"{one['seconds']:.1f}", "rejected: " + like["failures"][0] if like["failures"] else "passed",
+                    f"{item['seconds']:.1f}", "rejected: " + like["failures"][0] if like["failures"] else "passed",
                 )
             )
             + " |"
@@ -96,9 +96,9 @@ def main() -> None:
     for name, model, arguments in models:
         for format, precisions in PRECISIONS.items():
             wanted = precisions if name == "atis" else "fp32,int8"
-            found, seconds, peak = convert(model, format, [*arguments, "--precision", wanted])
-            table += rows_of(name, format, found)
-            n[name] = found["n_rows"]
+            result, seconds, peak = convert(model, format, [*arguments, "--precision", wanted])
+            table += rows_of(name, format, result)
+            n[name] = result["n_rows"]
             costs.append(f"| {name} | {format} | {seconds:.0f} | {peak / 1e9:.2f} |")
             print(name, format, f"{seconds:.0f} s, {peak / 1e9:.2f} GB", flush=True)
             write(table, costs, n)  # after each: a killed benchmark keeps what it has

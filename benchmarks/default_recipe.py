@@ -73,7 +73,7 @@ def open_job(corpus: str, rows: str, runs: Path) -> tuple[Fit, Stage]:
 
 def int8_score(job: Fit, name: str, student: Stage) -> float:
     """Of the int8 file on the test rows."""
-    artifact = next(one for one in artifacts_of(convert_stage(job, name, student)) if one.precision == "int8")
+    artifact = next(item for item in artifacts_of(convert_stage(job, name, student)) if item.precision == "int8")
     model, task, rows = load_student(student.path), tuned_task(job, student), job.dataset.splits["test"]
     features = task.encode(rows, model.tokenizer, job.dataset.labels, job.max_length)
     session = CONVERTERS.get("onnx").open(artifact.path, 0)
@@ -100,10 +100,10 @@ def trained(job: Fit, students: dict[str, Candidate], teacher: Stage) -> dict[st
     """Each student, one that is trained as another once."""
     stages: dict[str, Stage] = {}
     by_recipe: dict[str, Stage] = {}
-    for name, one in students.items():
-        calls = [(call.method, METHODS.get(call.method).read_params(call.params)) for call in one.recipe.calls]
+    for name, student in students.items():
+        calls = [(call.method, METHODS.get(call.method).read_params(call.params)) for call in student.recipe.calls]
         key = json.dumps(calls)
-        stages[name] = by_recipe[key] = by_recipe.get(key) or compress_stage(job, one, teacher)
+        stages[name] = by_recipe[key] = by_recipe.get(key) or compress_stage(job, student, teacher)
     return stages
 
 
@@ -114,7 +114,7 @@ def run_cell(corpus: str, rows: str, seeds: int, runs: Path, found: dict[str, An
     job, teacher = open_job(corpus, rows, runs)
     try:
         test = job.dataset.splits["test"]
-        found["n"] = {split: len(one) for split, one in job.dataset.splits.items()}
+        found["n"] = {split: len(item) for split, item in job.dataset.splits.items()}
         model = load_student(teacher.path)
         score = evaluate(model, job.task, job.dataset.labels, test, "test", job.max_length)
         found |= {"metric": score.metric, "teacher": score.value}
@@ -157,16 +157,16 @@ def write_page(results: dict[str, Any]) -> None:
         if not seeds:
             continue
         plain, same, ours = (
-            100 * statistics.mean(one[key] for one in seeds) for key in ("plain", "same-layers", "default")
+            100 * statistics.mean(seed[key] for seed in seeds) for key in ("plain", "same-layers", "default")
         )
         gains.setdefault("all" if name.endswith(" all") else "1,600", []).append((ours - plain, ours - same))
-        recipes = ", ".join(dict.fromkeys(f"`{one['recipe'].partition('drop-layers')[2]}`" for one in seeds))
+        recipes = ", ".join(dict.fromkeys(f"`{seed['recipe'].partition('drop-layers')[2]}`" for seed in seeds))
         lines.append(
             f"| {name} | {cell['metric']}, {cell['n']['test']} | {100 * cell['teacher']:.2f} | {plain:.2f} | {same:.2f} "
             f"| {ours:.2f} | {ours - plain:+.2f} | {ours - same:+.2f} | {len(seeds)} | {recipes} |"
         )
     for rows, values in gains.items():
-        plain, same = (statistics.mean(one[k] for one in values) for k in (0, 1))
+        plain, same = (statistics.mean(value[k] for value in values) for k in (0, 1))
         lines += ["", f"Mean gain with {rows} rows, {len(values)} corpora: {plain:+.2f} points over plain, {same:+.2f} over "
                   "the same layers."]  # fmt: skip
     versions = results["environment"]["versions"]

@@ -47,7 +47,8 @@ def measure(family: str, head: str, format: str, precisions: list[str]) -> dict[
     from edgebert.errors import EdgebertError
     from edgebert.modeling.graph import TorchSession, make_source
     from edgebert.verify.edges import batch_of, edge_batches
-    from edgebert.verify.parity import compare, make_reference
+    from edgebert.verify.parity import compare
+    from edgebert.verify.reference import make_reference
 
     if head == "question-answering" and family in WITHOUT_SPANS:
         return {"fp32": {"reason": "transformers has no question-answering head for this family"}}
@@ -63,7 +64,7 @@ def measure(family: str, head: str, format: str, precisions: list[str]) -> dict[
     except EdgebertError as error:
         return {"fp32": {"reason": error.what}}
     converter = usable_converter(format)
-    found: dict[str, Any] = {}
+    results: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as folder:
         artifact = None
         for precision in precisions:
@@ -72,25 +73,25 @@ def measure(family: str, head: str, format: str, precisions: list[str]) -> dict[
             started = time.monotonic()
             try:
                 if precision == "fp32":
-                    made = artifact = converter.export(source, place)
+                    created = artifact = converter.export(source, place)
                 else:
                     assert artifact is not None
-                    trial = converter.precisions[precision].trials[0]
-                    made = converter.reduce(source, artifact, precision, trial, place)
+                    variant = converter.precisions[precision].variants[0]
+                    created = converter.reduce(source, artifact, precision, variant, place)
                 seconds = time.monotonic() - started
                 kind = find_precision(format, precision).kind
-                compared, _ = compare(converter.open(made.path, 1), reference, kind)
-                found[precision] = {
+                compared, _ = compare(converter.open(created.path, 1), reference, kind)
+                results[precision] = {
                     "difference": max([compared.max_logit_difference, *compared.edges.values()]),
                     "nrmse": compared.nrmse,
                     "failures": compared.failures,
                     "seconds": seconds,
                 }
             except EdgebertError as error:
-                found[precision] = {"reason": error.what}
-            if precision == "fp32" and ("reason" in found["fp32"] or found["fp32"]["failures"]):
+                results[precision] = {"reason": error.what}
+            if precision == "fp32" and ("reason" in results["fp32"] or results["fp32"]["failures"]):
                 break
-    return found
+    return results
 
 
 def in_processes(families: list[str], head: str, format: str, precisions: list[str]) -> Iterator[tuple[str, Any]]:
@@ -154,16 +155,16 @@ def write(cells: dict[str, Any], path: Path) -> None:
         lines += ["", f"## {converter.title}: token classification", "", _row(["family", *precisions])]
         lines.append(_row(["---"] * (len(precisions) + 1)))
         for family in FAMILIES:
-            found = cells.get(f"{family}/token-classification/{format}", {})
-            first = found.get("fp32")
-            lines.append(_row([family, *(cell(found.get(p), notes) if first else "" for p in precisions)]))
+            results = cells.get(f"{family}/token-classification/{format}", {})
+            first = results.get("fp32")
+            lines.append(_row([family, *(cell(results.get(p), notes) if first else "" for p in precisions)]))
     lines += ["", "## The other heads, in float32", ""]
     others = [head for head in HEADS if head != "token-classification"]
     lines.append(_row(["family", *(f"{head}, {format}" for head in others for format in FORMATS)]))
     lines.append(_row(["---"] * (1 + len(others) * len(FORMATS))))
     for family in FAMILIES:
-        found = [cells.get(f"{family}/{head}/{format}", {}).get("fp32") for head in others for format in FORMATS]
-        lines.append(_row([family, *(cell(one, notes) for one in found)]))
+        results = [cells.get(f"{family}/{head}/{format}", {}).get("fp32") for head in others for format in FORMATS]
+        lines.append(_row([family, *(cell(item, notes) for item in results)]))
     lines += ["", "## Notes", ""]
     lines += [f"- {mark} {text}" for text, mark in notes.items()]
     lines += ["", "## How", "", f"- date: {date.today()}; {platform.platform()}"]
@@ -195,10 +196,10 @@ def main() -> None:
         for format in options.formats.split(","):
             wanted = ["fp32", *CONVERTERS.get(format).precisions] if head == "token-classification" else ["fp32"]
             families = [name for name in options.only.split(",") if f"{name}/{head}/{format}" not in cells]
-            for family, found in in_processes(families, head, format, wanted):
-                cells[f"{family}/{head}/{format}"] = found
+            for family, process in in_processes(families, head, format, wanted):
+                cells[f"{family}/{head}/{format}"] = process
                 options.cache.write_text(json.dumps(cells, indent=1))
-                print(family, head, format, {p: c.get("difference", c) for p, c in found.items()}, flush=True)
+                print(family, head, format, {p: c.get("difference", c) for p, c in process.items()}, flush=True)
     write(cells, Path("docs/formats.md"))
 
 

@@ -65,8 +65,8 @@ def teacher_of(corpus: str, runs: Path) -> Path:
 def read(report: dict[str, Any]) -> dict[str, Any]:
     """The student's reduced file, also where parity rejected it, and the teacher's files: scores and bytes."""
     (student,) = report["students"]
-    files = {one["artifact"]["precision"]: one for one in report["teacher"]["artifacts"]}
-    own = next(one for one in student["artifacts"] if one["artifact"]["precision"] != "fp32")
+    files = {item["artifact"]["precision"]: item for item in report["teacher"]["artifacts"]}
+    own = next(item for item in student["artifacts"] if item["artifact"]["precision"] != "fp32")
     return {
         "metric": report["teacher"]["test"]["metric"],
         "n": report["teacher"]["test"]["n"],
@@ -97,8 +97,8 @@ def in_turns(job: Fit) -> dict[str, float]:
     asked = MeasuringJob(files=tuple(files), inputs=(), min_runs=200, max_seconds=10.0, n_outputs=0, instructions=False)
     outcome = target.measure("", asked, lambda **event: None)
     return {
-        file.name: as_latency(measured(file, found, outcome, "here", asked, own), "here").p50_ms
-        for file, found, own in zip(files, outcome.found, inputs, strict=True)
+        file.name: as_latency(measured(file, result, outcome, "here", asked, own), "here").p50_ms
+        for file, result, own in zip(files, outcome.found, inputs, strict=True)
     }
 
 
@@ -120,9 +120,10 @@ def write_page(results: dict[str, Any]) -> None:
         if not cells:
             continue
         first = cells[0]
-        theirs, ours = (statistics.mean(100 * one[key] for one in cells) for key in ("teacher", "student"))
+        theirs, ours = (statistics.mean(100 * cell[key] for cell in cells) for key in ("teacher", "student"))
         fp32, int8 = (
-            statistics.mean(one["p50_ms"][key] / one["p50_ms"]["student"] for one in cells) for key in ("fp32", "int8")
+            statistics.mean(cell["p50_ms"][key] / cell["p50_ms"]["student"] for cell in cells)
+            for key in ("fp32", "int8")
         )
         size = first["bytes"]
         lines.append(
@@ -132,14 +133,14 @@ def write_page(results: dict[str, Any]) -> None:
         )
         notes += [
             f"{name}, seed {seed}: the int8 file of the {whose} was rejected: {failures[0]}."
-            for seed, one in seeds.items()
-            for whose, failures in one["rejected"].items()
+            for seed, item in seeds.items()
+            for whose, failures in item["rejected"].items()
             if failures
         ]
     lines += ["", *notes]
     environment = results["environment"]
     versions = ", ".join(
-        f"{one} {environment['versions'][one]}" for one in ("edgebert", "torch", "transformers", "onnxruntime")
+        f"{item} {environment['versions'][item]}" for item in ("edgebert", "torch", "transformers", "onnxruntime")
     )
     lines += ["", f"{results['date']}, {environment['hardware']['processor']}, {versions}"]
     PAGE.write_text("\n".join(lines) + "\n", encoding="utf-8")

@@ -96,16 +96,16 @@ def held_out(seed: int = SEED) -> list[Case]:
     """The architectures, none of them a probe, each at a length from 16 to 256: four at the same."""
     rng = np.random.default_rng(seed)
     probes = {probe.name for probe in PROBES}
-    found: list[Shape] = []
+    results: list[Shape] = []
     for family, count in COUNTS.items():
-        while sum(one.family == family for one in found) < count:
-            one = _drawn(family, rng)
-            if one.name not in probes and one not in found:
-                found.append(one)
-    order = rng.permutation(len(found))
-    lengths = np.exp(rng.uniform(np.log(17), np.log(256), len(found) // GROUP - 2)).astype(int)
+        while sum(entry.family == family for entry in results) < count:
+            item = _drawn(family, rng)
+            if item.name not in probes and item not in results:
+                results.append(item)
+    order = rng.permutation(len(results))
+    lengths = np.exp(rng.uniform(np.log(17), np.log(256), len(results) // GROUP - 2)).astype(int)
     lengths = [16, *sorted(map(int, lengths)), 256]
-    return [Case(found[i], lengths[k // GROUP]) for k, i in enumerate(order)]
+    return [Case(results[i], lengths[k // GROUP]) for k, i in enumerate(order)]
 
 
 def _drawn(family: str, rng: np.random.Generator) -> Shape:
@@ -133,60 +133,60 @@ def calibrated(on: str, runs: Path) -> tuple[Calibration, ...]:
 
 def measured(on: str, cases: Sequence[Case], path: Path) -> dict[tuple[str, str], dict[str, Any]]:
     """Times of every case in both precisions, by name and precision; each is written down as it comes."""
-    found = {(one["name"], one["precision"]): one for one in _lines(path)}
+    results = {(entry["name"], entry["precision"]): entry for entry in _lines(path)}
     kind, address = parse_address(on)
     left = [
         (case.shape, precision, (case.length,))
         for case in cases
         for precision in PRECISIONS
-        if (case.shape.name, precision) not in found
+        if (case.shape.name, precision) not in results
     ]
     timed = time_shapes(
         TARGETS.get(kind), address, left, lambda **event: _tell(event), blocks=BLOCKS, max_seconds=MAX_SECONDS
     )
     with path.open("a", encoding="utf-8") as stream:
-        for one in timed:
-            line = {"name": one.shape.name, "precision": one.precision, "length": one.lengths[0], "p50_ms": one.p50_ms[0],
-                    "times_ms": [round(took, 4) for took in one.times_ms]}  # fmt: skip
+        for item in timed:
+            line = {"name": item.shape.name, "precision": item.precision, "length": item.lengths[0], "p50_ms": item.p50_ms[0],
+                    "times_ms": [round(took, 4) for took in item.times_ms]}  # fmt: skip
             stream.write(json.dumps(line) + "\n")
             stream.flush()
-            found[one.shape.name, one.precision] = line
-    return found
+            results[item.shape.name, item.precision] = line
+    return results
 
 
 def compared(on: str, cases: Sequence[Case], runs: Path) -> tuple[tuple[Calibration, ...], list[Result]]:
     fits = calibrated(on, runs)
-    by_precision = {one.precision: one for one in fits}
-    found = measured(on, cases, runs / f"{_safe(on)}-times.jsonl")
+    by_precision = {item.precision: item for item in fits}
+    result = measured(on, cases, runs / f"{_safe(on)}-times.jsonl")
     results = []
     for case in cases:
         for precision in PRECISIONS:
-            fit, ms = by_precision[precision], found[case.shape.name, precision]["p50_ms"]
-            said = fit.predict_ms(case.shape.config(), case.length)
-            inside = fit.low * said <= ms <= fit.high * said
-            results.append(Result(case.shape.name, case.shape.family, case.length, precision, ms, said, inside))
+            fit, ms = by_precision[precision], result[case.shape.name, precision]["p50_ms"]
+            description = fit.predict_ms(case.shape.config(), case.length)
+            inside = fit.low * description <= ms <= fit.high * description
+            results.append(Result(case.shape.name, case.shape.family, case.length, precision, ms, description, inside))
     return fits, results
 
 
 def profiled_twice(on: str, cases: Sequence[Case], path: Path) -> dict[str, list[float]]:
     """p50 of files in two runs of `edgebert profile`; the second begins when the first is through with all."""
-    found = {(one["run"], one["length"]): one["p50_ms"] for one in _lines(path)}
+    results = {(line["run"], line["length"]): line["p50_ms"] for line in _lines(path)}
     chosen = [cases[GROUP * at : GROUP * at + 2] for at in AGREE_ON]
     with path.open("a", encoding="utf-8") as stream:
         for run in (1, 2):
             for pair in filter(None, chosen):
                 length = pair[0].length
-                if (run, length) in found:
+                if (run, length) in results:
                     continue
                 files = [file for case in pair for file in files_of(case.shape, "onnx", PRECISIONS)]
                 print(f"{time.strftime('%T')}  {on}: profile, run {run}, {length} tokens", flush=True)
                 took = profile(ProfileRequest(tuple(str(file.path) for file in files), (on,), length=length))
-                p50 = {file.name: one.p50_ms for file, one in zip(files, took.results, strict=True)}
+                p50 = {file.name: result.p50_ms for file, result in zip(files, took.results, strict=True)}
                 stream.write(json.dumps({"run": run, "length": length, "p50_ms": p50}) + "\n")
                 stream.flush()
-                found[run, length] = p50
+                results[run, length] = p50
     twice: dict[str, list[float]] = {}
-    for (_, length), p50 in sorted(found.items()):
+    for (_, length), p50 in sorted(results.items()):
         for name, ms in p50.items():
             twice.setdefault(f"{name}, {length} tokens", []).append(ms)
     return twice
@@ -250,7 +250,7 @@ def ordered(results: Sequence[Result], *, same_length: bool = False) -> tuple[fl
 
 
 def within(results: Sequence[Result], share: float) -> float:
-    return sum(abs(one.ratio - 1) <= share for one in results) / len(results)
+    return sum(abs(result.ratio - 1) <= share for result in results) / len(results)
 
 
 def summary(found: Found) -> list[str]:
@@ -258,9 +258,9 @@ def summary(found: Found) -> list[str]:
     all_pairs, n_pairs = ordered(results)
     same, n_same = ordered(results, same_length=True)
     apart = {name: max(pair) / min(pair) - 1 for name, pair in twice.items()}
-    agree = sum(one <= 0.05 for one in apart.values()) / len(apart)
-    worst = max(results, key=lambda one: abs(one.ratio - 1))
-    n = len({one.name for one in results})
+    agree = sum(item <= 0.05 for item in apart.values()) / len(apart)
+    worst = max(results, key=lambda result: abs(result.ratio - 1))
+    n = len({item.name for item in results})
     rows = [
         ("held-out architectures (times)", "at least 40", f"{n} ({len(results)})"),
         ("p50 within 10 %", "90 %", f"{100 * within(results, 0.1):.1f} %"),
@@ -268,16 +268,16 @@ def summary(found: Found) -> list[str]:
         ("largest error", "", f"{100 * (worst.ratio - 1):+.0f} % ({worst.name} {worst.precision}, {worst.length} tokens)"),
         ("order of two that differ by more than 10 %", "97 %", f"{100 * all_pairs:.2f} % of {n_pairs:,} pairs"),
         ("the same, both of one length", "", f"{100 * same:.2f} % of {n_same:,} pairs"),
-        ("measured p50 inside the stated interval", "", f"{100 * sum(one.inside for one in results) / len(results):.1f} %"),
+        ("measured p50 inside the stated interval", "", f"{100 * sum(item.inside for item in results) / len(results):.1f} %"),
         ("two runs of `edgebert profile` within 5 % at p50", "100 %", f"{100 * agree:.1f} % of {len(apart)} files (worst {100 * max(apart.values()):.1f} %)"),
     ]  # fmt: skip
     for name in PRECISIONS:
-        its = [one for one in results if one.precision == name]
+        its = [item for item in results if item.precision == name]
         rows.append(
             (f"{name}: within 10 %, 20 %", "", f"{100 * within(its, 0.1):.1f} %, {100 * within(its, 0.2):.1f} %")
         )
     for name in COUNTS:
-        if its := [one for one in results if one.family == name]:
+        if its := [item for item in results if item.family == name]:
             rows.append(
                 (f"{name}: within 10 %, 20 %", "", f"{100 * within(its, 0.1):.1f} %, {100 * within(its, 0.2):.1f} %")
             )
@@ -312,7 +312,7 @@ NOTES = """
 
 
 def page(found: Sequence[Found]) -> str:
-    loop, told = overhead()
+    loop, message = overhead()
     lines = [
         "# Predicted against measured latency",
         "",
@@ -321,8 +321,8 @@ def page(found: Sequence[Found]) -> str:
         "p50 is that of the quietest blocks, as everywhere (edgebert.measure.runner).",
         "",
     ]
-    for one in found:
-        lines += summary(one)
+    for item in found:
+        lines += summary(item)
     about = describe()
     lines += [
         "## Beside",
@@ -334,14 +334,14 @@ def page(found: Sequence[Found]) -> str:
         f"| published points inside the uncalibrated interval (×/÷ {SPREAD:g}) | 80 % | "
         f"{100 * coverage(how=('published',)):.0f} % of the published, {100 * coverage():.0f} % with ours |",
         f"| the runner between runs of {BUSY_MS:g} ms | under 1 % | {100 * loop:.2f} % of their time |",
-        f"| p50 that it tells against the run's own clock | | {100 * told:+.2f} % |",
+        f"| p50 that it tells against the run's own clock | | {100 * message:+.2f} % |",
         f"| instructions | | {counters()} |",
         "",
     ]
     lines += [NOTES.strip(), ""]
-    for one in found:
-        lines += [f"## Every time, --on {one.on}, {one.day}", ""]
-        lines += [f"- {said}" for said in one.said]
+    for item in found:
+        lines += [f"## Every time, --on {item.on}, {item.day}", ""]
+        lines += [f"- {description}" for description in item.said]
         lines += [
             "",
             "| architecture | tokens | precision | measured ms | predicted ms | ratio |",
@@ -350,12 +350,12 @@ def page(found: Sequence[Found]) -> str:
         lines += [
             f"| {case.name} | {case.length} | {case.precision} | {case.measured_ms:.3f} | {case.predicted_ms:.3f} | "
             f"{case.ratio:.2f} |"
-            for case in one.results
+            for case in item.results
         ]
         lines += ["", "| profiled twice | first p50 ms | second | |", "|---|---|---|---|"]
-        lines += [f"| {name} | {a:.3f} | {b:.3f} | {100 * (b / a - 1):+.1f} % |" for name, (a, b) in one.twice.items()]
+        lines += [f"| {name} | {a:.3f} | {b:.3f} | {100 * (b / a - 1):+.1f} % |" for name, (a, b) in item.twice.items()]
         lines.append("")
-    if left := [on for on in ON.split(",") if on not in {one.on for one in found}]:
+    if left := [on for on in ON.split(",") if on not in {item.on for item in found}]:
         lines += [f"Not run: {', '.join(f'--on {on}' for on in left)}.", ""]
     names = ", ".join(f"{family}: {', '.join(sizes)}" for family, sizes in SIZES.items())
     return "\n".join([*lines, f"Sizes in the names are, for {names}.", ""])
@@ -373,7 +373,7 @@ def _made(on: str, day: str) -> str:
 
 def read_found(path: Path) -> Found:
     stored = json.loads(path.read_text(encoding="utf-8"))
-    return Found(**{**stored, "results": [Result(**one) for one in stored["results"]]})
+    return Found(**{**stored, "results": [Result(**item) for item in stored["results"]]})
 
 
 def main() -> None:
@@ -393,13 +393,13 @@ def main() -> None:
         twice = profiled_twice(on, cases, options.runs / f"{_safe(on)}-twice.jsonl")
         fits, results = compared(on, cases, options.runs)
         day = fits[0].created[:10]  # not that of a page written again
-        found = Found(on, day, SEED, _made(on, day), [one.said for one in fits], results, twice)
+        result = Found(on, day, SEED, _made(on, day), [fit.said for fit in fits], results, twice)
         kept.mkdir(exist_ok=True)
         (kept / f"latency-{_safe(on)}-{day}.json").write_text(
-            json.dumps(asdict(found), indent=1) + "\n", encoding="utf-8"
+            json.dumps(asdict(result), indent=1) + "\n", encoding="utf-8"
         )
     every = [read_found(path) for path in kept.glob("latency-*.json")]
-    output.write_text(page(sorted(every, key=lambda one: (one.day, one.on), reverse=True)), encoding="utf-8")
+    output.write_text(page(sorted(every, key=lambda item: (item.day, item.on), reverse=True)), encoding="utf-8")
     print(output)
 
 

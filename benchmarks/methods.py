@@ -87,7 +87,7 @@ class Line:
 
 
 EVENLY = {"drop-layers.strategy": "uniform"}
-ASIS, REPLACED = "predictions alone, rows as they are", "the training of fit's default: some pieces replaced"
+ASIS, REPLACED = "predictions alone, rows as they are", "the training of fit's default: some tokens replaced"
 OWN_TEXT = "first on the rows' own text"
 
 
@@ -175,7 +175,7 @@ def run_line(job: Fit, line: Line, seed: int, teacher: Stage) -> tuple[Stage, St
     check_methods(job.recipe, job.task.head)
     check_shapes(job.student_config, job.recipe, job.teacher_config)
     plan = plan_stage(job, teacher)
-    candidate = replace(next(one for one in plan.candidates if one.taken), name=line.name)
+    candidate = replace(next(item for item in plan.candidates if item.taken), name=line.name)
     student = compress_stage(job, candidate, teacher)
     converted = convert_stage(job, line.name, student)
     return student, converted, verify_stage(job, line.name, student, converted)
@@ -195,7 +195,7 @@ def measure(job: Fit, files: dict[str, Path], teacher: Stage) -> dict[str, dict[
 
 
 def int8_of(converted: Stage) -> Any:
-    return next(one for one in artifacts_of(converted) if one.precision == "int8")
+    return next(item for item in artifacts_of(converted) if item.precision == "int8")
 
 
 def corpus_rows(corpus: str, lines: Sequence[Line], seeds: int, runs: Path) -> None:
@@ -212,7 +212,7 @@ def corpus_rows(corpus: str, lines: Sequence[Line], seeds: int, runs: Path) -> N
         results["teacher"] = {"test": plain(score) | {"per_type": []}, "n_parameters": teacher.result["n_parameters"],
                               "bytes": int8_of(converted).size_bytes}  # fmt: skip
         for seed in range(seeds):
-            for line in (one for one in lines if one.runs_on(corpus)):
+            for line in (item for item in lines if item.runs_on(corpus)):
                 started = time.monotonic()
                 try:
                     student, converted, verified = run_line(job, line, seed, teacher)
@@ -222,9 +222,9 @@ def corpus_rows(corpus: str, lines: Sequence[Line], seeds: int, runs: Path) -> N
                     continue
                 artifact = int8_of(converted)
                 parity = verified.result[artifact.name]["parity"]
-                found = results.setdefault(line.name, {})
-                found |= {"n_parameters": student.result["n_parameters"], "bytes": artifact.size_bytes}
-                found.setdefault("seeds", {})[str(seed)] = {
+                result = results.setdefault(line.name, {})
+                result |= {"n_parameters": student.result["n_parameters"], "bytes": artifact.size_bytes}
+                result.setdefault("seeds", {})[str(seed)] = {
                     "float": student.result["test"]["value"],
                     "int8": parity["score"]["value"],
                     "failures": parity["failures"],
@@ -232,18 +232,18 @@ def corpus_rows(corpus: str, lines: Sequence[Line], seeds: int, runs: Path) -> N
                     "seconds": round(student.seconds),
                     "proof_seconds": round(converted.seconds + verified.seconds),
                 }
-                found["notes"] = student.result["notes"]
+                result["notes"] = student.result["notes"]
                 if seed == 0:
                     files[line.name] = artifact.path
-                print(f"{corpus} {line.name} seed {seed}: {found['seeds'][str(seed)]} "
+                print(f"{corpus} {line.name} seed {seed}: {result['seeds'][str(seed)]} "
                       f"({time.monotonic() - started:.0f} s)", flush=True)  # fmt: skip
                 write_atomic(place, json.dumps(results, indent=1))
         latencies = measure(job, files, teacher)
         results["environment"], results["date"] = describe_environment(), f"{datetime.now(timezone.utc):%Y-%m-%d}"
         for name, timed in latencies.items():
             ratio = latencies["teacher, torch"]["p50_ms"] / timed["p50_ms"]
-            found = {"latency": timed, "times_as_fast": round(ratio, 2), "processor": _processor(results)}
-            results.setdefault(name, {}).update(found)
+            result = {"latency": timed, "times_as_fast": round(ratio, 2), "processor": _processor(results)}
+            results.setdefault(name, {}).update(result)
         results["n"] = {split: len(rows) for split, rows in job.dataset.splits.items()}
         write_atomic(place, json.dumps(results, indent=1))
     finally:
@@ -261,7 +261,7 @@ Where there is one seed, gaps below two points are no finding; three seeds of th
 - The best 3-layer student keeps 98.8 % of its teacher on banking77 (mtdnn-kd), 99.1 % on snips (freelb, which learns
   from labels and is no distillation) and 98.9 % on btc (electra+kd). 97, 97 and 95 were asked for. The best of some
   twenty rows by their test scores flatters a little. Of those with three seeds: pkd 97.6 % on banking77 and the
-  control 98.3 %, theseus 98.3 % and kd-lowest 97.9 % on snips, kd with replaced pieces 98.7 % on btc.
+  control 98.3 %, theseus 98.3 % and kd-lowest 97.9 % on snips, kd with replaced tokens 98.7 % on btc.
 - Of all-mpnet-base-v2's twelve layers, three keep 93.1 % at best (kd-lowest; one seed), and every fourth one far less.
   1600 rows are little for students of 45 M parameters. Fit's own rates, 7.5e-5 at width 768, are for more steps: with
   them the teacher came to F1 53.8 in 200 steps, so this corpus has rates of its own, 1e-4 and 2e-4 for students.
@@ -270,10 +270,10 @@ Where there is one seed, gaps below two points are no finding; three seeds of th
   control leads: of three seeds by 0.7 points on banking77 (pkd; 0.9 kd) and 1.6 on snips (kd, pkd), of one by 5.0 or
   more with all-mpnet-base-v2, layers alike. The likely reason: teacher and students share the same 1600 rows, which the
   teacher knows by heart, so its answers there are the labels again, but softer, and softer ones are learnt more slowly.
-  Tried on snips with --set kd.hard and kd.temperature (kd-3, the model in torch, test rows, one seed): with the true labels weighing 0.1, as in the table, 84.4; 0.5, 85.4; 0.9, 86.3; the control
+  Tried on snips with --set kd.hard_label_weight and kd.temperature (kd-3, the model in torch, test rows, one seed): with the true labels weighing 0.1, as in the table, 84.4; 0.5, 85.4; 0.9, 86.3; the control
   86.4. Temperature 1 instead of 2: 85.0, and 85.8 with labels at 0.5. The 200 development rows say the same. The
-  teacher's answers at the first piece of each word alone, where labels are, changed nothing. mtdnn-kd, whose true
-  labels weigh more, lies near the control or above. Where the teacher's answers are new (pieces replaced) or the labels
+  teacher's answers at the first token of each word alone, where labels are, changed nothing. mtdnn-kd, whose true
+  labels weigh more, lies near the control or above. Where the teacher's answers are new (tokens replaced) or the labels
   are noisy (tweets) they are worth something. Rows without labels (--unlabelled) were not tried here.
 - tinybert, minilm and pkd were expected to beat kd. On btc tinybert does at 2 layers, by 2.9 points, and the others
   are level; on banking77 pkd and tinybert are level, on snips all lie under it or level. Perhaps because their first
@@ -315,7 +315,7 @@ def results_of(corpus: str) -> dict[str, Any]:
 
 
 def write(corpora: Iterable[str], path: Path) -> None:
-    known = {name: found for name in corpora if (found := results_of(name))}
+    known = {name: result for name in corpora if (result := results_of(name))}
     text = [
         "# Every method on the same teacher",
         "",
@@ -345,13 +345,15 @@ def write(corpora: Iterable[str], path: Path) -> None:
         "", "| row | recipe | parameters |", "| --- | --- | --- |",
     ]  # fmt: skip
     text += [
-        f"| {one.name} | `{one.recipe}` | {', '.join(f'{k}={v}' for k, v in one.params.items())} |" for one in LINES
+        f"| {line.name} | `{line.recipe}` | {', '.join(f'{k}={v}' for k, v in line.params.items())} |" for line in LINES
     ]
     path.write_text("\n".join(text) + "\n" + EXPECTED, encoding="utf-8")
 
 
 def _seeds(results: dict[str, Any]) -> list[dict[str, Any]]:
-    return [seed for one in results.values() if isinstance(one, dict) for seed in (one.get("seeds") or {}).values()]
+    return [
+        seed for result in results.values() if isinstance(result, dict) for seed in (result.get("seeds") or {}).values()
+    ]
 
 
 def _minutes(results: dict[str, Any]) -> float:
@@ -393,22 +395,22 @@ def _cells(line: Line, found: dict[str, Any], results: dict[str, Any]) -> str:
     seeds = list((found.get("seeds") or {}).values())
     if not seeds:
         return f"| {line.name} | {found.get('refused', 'not run yet')} | | | | | | | {line.why} |"
-    scores = [one["int8"] for one in seeds]
+    scores = [seed["int8"] for seed in seeds]
     spread = f" ± {100 * statistics.stdev(scores):.2f}" if len(scores) > 1 else ""
-    kept = statistics.mean(one["int8"] / one["teacher"] for one in seeds)
-    gate = "" if not any(one["failures"] for one in seeds) else "rejected by parity; "
+    kept = statistics.mean(seed["int8"] / seed["teacher"] for seed in seeds)
+    gate = "" if not any(seed["failures"] for seed in seeds) else "rejected by parity; "
     return (
         f"| {line.name} | {100 * statistics.mean(scores):.2f}{spread} | {100 * kept:.1f} % | {found['n_parameters'] / 1e6:.2f} M "
         f"| {found['bytes'] / 1e6:.2f} | {_speed(line.name, results)} | {len(seeds)} | "
-        f"{statistics.mean(one['seconds'] for one in seeds):.0f} | {gate}{line.why} |"
+        f"{statistics.mean(seed['seconds'] for seed in seeds):.0f} | {gate}{line.why} |"
     )
 
 
 def _speed(name: str, results: dict[str, Any]) -> str:
-    found = results.get(name, {})
-    if not (ratio := found.get("times_as_fast")):
+    result = results.get(name, {})
+    if not (ratio := result.get("times_as_fast")):
         return ""
-    return f"{ratio:.1f}" + ("" if found["processor"] == _processor(results) else " †")
+    return f"{ratio:.1f}" + ("" if result["processor"] == _processor(results) else " †")
 
 
 def main() -> None:
@@ -419,7 +421,7 @@ def main() -> None:
     parser.add_argument("--runs", type=Path, default=Path("runs"))
     parser.add_argument("--write", action="store_true", help="only write the table of what is done")
     options = parser.parse_args()
-    wanted = [one for one in LINES if not options.rows or one.name in options.rows.split(",")]
+    wanted = [line for line in LINES if not options.rows or line.name in options.rows.split(",")]
     if not options.write:
         for corpus in options.only.split(","):
             corpus_rows(corpus, wanted, options.seeds, options.runs)

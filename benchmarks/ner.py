@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import edgebert
-from edgebert.types import ArtifactResult, Latency, ModelResult, Report
+from edgebert.results import ArtifactResult, ModelResult, Report
+from edgebert.types import Latency
 
 DATA = Path("../shared/data")
 CORPORA: dict[str, dict[str, Any]] = {

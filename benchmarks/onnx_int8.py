@@ -96,15 +96,15 @@ def convert(world: World, work: Path) -> tuple[Path, Path, str, dict[str, float]
     seconds = time.perf_counter() - started
     judge = Judge(predict=world.predict, score=world.score_of, same=world.share_equal)
     chosen, table = choose_variant(converter, source, exported, "int8", work, judge=judge, log=lambda **_: None)
-    trial = next(row["trial"] for row in table if row["chosen"])
+    trial = next(row["variant"] for row in table if row["chosen"])
     return exported.path, chosen.path, trial, {"seconds": seconds}
 
 
 def ratio(slow: Entry, fast: Entry) -> tuple[float, float, float]:
     """Median, least and greatest of one entry's time over another's, by rounds of BLOCK runs."""
     rounds = [np.median(np.reshape(entry.times_ms, (-1, BLOCK)), axis=1) for entry in (slow, fast)]
-    found = rounds[0] / rounds[1]
-    return float(np.median(found)), float(found.min()), float(found.max())
+    result = rounds[0] / rounds[1]
+    return float(np.median(result)), float(result.min()), float(result.max())
 
 
 def main() -> None:
@@ -140,8 +140,8 @@ def write(
     took: dict[str, float],
     versions: str,
 ) -> None:
-    found = describe_environment()
-    hardware, own = found["hardware"], found["versions"]
+    result = describe_environment()
+    hardware, own = result["hardware"], result["versions"]
     table = [
         f"| {name} | {np.median(entry.times_ms):.2f} | {np.percentile(entry.times_ms, 90):.2f} "
         f"| {f'{sizes[name]:.1f}' if name in sizes else ''} | {scores[name]:.4f} |"

@@ -63,14 +63,14 @@ def open_job(corpus: str, runs: Path) -> tuple[Fit, Stage]:
 def ours(job: Fit, teacher: Stage, seed: int) -> tuple[dict[str, Any], Path, Path]:
     """The student's figures, its folder, and its int8 file."""
     job.request = replace(job.request, seed=seed)
-    candidate = replace(next(one for one in plan_stage(job, teacher).candidates if one.taken), name=f"static-{seed}")
+    candidate = replace(next(item for item in plan_stage(job, teacher).candidates if item.taken), name=f"static-{seed}")
     student = compress_stage(job, candidate, teacher)
     converted = convert_stage(job, candidate.name, student)
     verified = verify_stage(job, candidate.name, student, converted)
-    artifact = next(one for one in artifacts_of(converted) if one.precision == "int8")
-    found = verified.result[artifact.name]
+    artifact = next(item for item in artifacts_of(converted) if item.precision == "int8")
+    result = verified.result[artifact.name]
     facts = {
-        "dev": found["dev"]["value"], "test": found["parity"]["score"]["value"], "failures": found["parity"]["failures"],
+        "dev": result["dev"]["value"], "test": result["parity"]["score"]["value"], "failures": result["parity"]["failures"],
         "bytes": artifact.size_bytes, "seconds": round(student.seconds), "tokens": load_tokenizer(student.path).get_vocab_size(),
         "float": student.result["test"]["value"],
     }  # fmt: skip
@@ -85,11 +85,11 @@ def theirs(job: Fit, student: Path, teacher: Path, seed: int) -> tuple[dict[str,
         started = time.monotonic()
         model = Classifier.fitted(distilled(folder, student, WIDTH), rows["train"], rows["dev"], seed)
         tried[name] = model, model.accuracy(rows["dev"]), round(time.monotonic() - started)
-    name = max(tried, key=lambda one: tried[one][1])
+    name = max(tried, key=lambda item: tried[item][1])
     model, dev, seconds = tried[name]
     facts = {
         "dev": dev, "test": model.accuracy(rows["test"]), "bytes": model.size_bytes, "seconds": seconds, "of": name,
-        "tokens": model.n_tokens, "dev of each": {one: tried[one][1] for one in tried},
+        "tokens": model.n_tokens, "dev of each": {entry: tried[entry][1] for entry in tried},
     }  # fmt: skip
     return facts, model
 
@@ -119,7 +119,7 @@ def timed(job: Fit, student: Path, file: Path, other: Classifier) -> dict[str, f
     }
     times: dict[str, list[float]] = {name: [] for name in runs}
     take_turns([Turn(run, len(chosen), times[name]) for name, run in runs.items()], min_runs=4 * MIN_RUNS)
-    return {name: round(statistics.median(found), 4) for name, found in times.items()}
+    return {name: round(statistics.median(result), 4) for name, result in times.items()}
 
 
 def corpus_results(corpus: str, seeds: int, runs: Path) -> None:
@@ -129,20 +129,20 @@ def corpus_results(corpus: str, seeds: int, runs: Path) -> None:
     torch.set_num_threads(1)
     job, teacher = open_job(corpus, runs)
     try:
-        found: dict[str, Any] = {"ours": {}, "model2vec": {}}
+        results: dict[str, Any] = {"ours": {}, "model2vec": {}}
         for seed in range(seeds):
             facts, student, file = ours(job, teacher, seed)
             other, model = theirs(job, student, teacher.path, seed)
-            found["ours"][seed], found["model2vec"][seed] = facts, other
+            results["ours"][seed], results["model2vec"][seed] = facts, other
             print(f"{corpus} seed {seed}: {facts} {other}", flush=True)
             if seed == 0:
-                found["p50_ms"] = timed(job, student, file, model)
-        found |= {
+                results["p50_ms"] = timed(job, student, file, model)
+        results |= {
             "teacher": teacher.result["test"], "n": {split: len(rows) for split, rows in job.dataset.splits.items()},
             "labels": len(job.dataset.labels), "environment": describe_environment(),
             "date": f"{datetime.now(timezone.utc):%Y-%m-%d}", "epochs": job.level.epochs(job.level.visits, len(job.dataset.splits["train"])),
         }  # fmt: skip
-        write_atomic(RESULTS / f"static-{corpus}.json", json.dumps(found, indent=1))
+        write_atomic(RESULTS / f"static-{corpus}.json", json.dumps(results, indent=1))
     finally:
         job.run.close()
 
@@ -168,12 +168,12 @@ def page(results: dict[str, dict[str, Any]]) -> str:
     lines = [HEAD.format(version=version("model2vec"), tokens=f"{VOCABULARY:,}", width=WIDTH)]
     lines += ["| corpus | n | labels | teacher | ours | model2vec | ahead by | ours, MB | model2vec, MB | model2vec's teacher |",
               "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |"]  # fmt: skip
-    for corpus, found in results.items():
-        mine, other = ([one["test"] for one in found[side].values()] for side in ("ours", "model2vec"))
-        first = {side: found[side]["0"] for side in ("ours", "model2vec")}
-        kinds = ", ".join(sorted({one["of"] for one in found["model2vec"].values()}))
+    for corpus, result in results.items():
+        mine, other = ([item["test"] for item in result[side].values()] for side in ("ours", "model2vec"))
+        first = {side: result[side]["0"] for side in ("ours", "model2vec")}
+        kinds = ", ".join(sorted({item["of"] for item in result["model2vec"].values()}))
         cells = (
-            corpus, f"{found['teacher']['n']:,}", found["labels"], f"{100 * found['teacher']['value']:.2f}",
+            corpus, f"{result['teacher']['n']:,}", result["labels"], f"{100 * result['teacher']['value']:.2f}",
             _mean(mine), _mean(other), f"{100 * (statistics.mean(mine) - statistics.mean(other)):+.2f}",
             f"{first['ours']['bytes'] / 1e6:.2f}", f"{first['model2vec']['bytes'] / 1e6:.2f}", kinds,
         )  # fmt: skip
@@ -181,17 +181,17 @@ def page(results: dict[str, dict[str, Any]]) -> str:
     lines += ["", "Mean over seeds ± their standard deviation. p50 in microseconds, 1 thread, batch 1, the test rows' own lengths, all in",
               "turns in one process:", "", "| corpus | our file | model2vec's own ONNX export | ours, text to label | model2vec, text to label |",
               "| --- | --- | --- | --- | --- |"]  # fmt: skip
-    for corpus, found in results.items():
-        times = found["p50_ms"]
+    for corpus, result in results.items():
+        times = result["p50_ms"]
         order = ("ours", "model2vec", "ours, text", "model2vec, text")
         lines.append(f"| {corpus} | {' | '.join(f'{1000 * times[name]:.0f}' for name in order)} |")
     lines += ["", "Its export stores the vectors in half precision. From a text to its label: tokenizer, file, greatest logit, in Python;",
               "of model2vec `StaticModelPipeline.predict`.", ""]  # fmt: skip
-    for corpus, found in results.items():
-        versions, n = found["environment"], found["n"]
-        failed = [why for one in found["ours"].values() for why in one["failures"]]
-        told = f"- {corpus}, {found['date']}: {n['train']:,} rows to train on, {n['dev']:,} for development, {found['epochs']:g} epochs"
-        lines.append(f"{told}; {versions}" + (f"; rejected by the parity gate: {failed}" if failed else ""))
+    for corpus, result in results.items():
+        versions, n = result["environment"], result["n"]
+        failed = [why for item in result["ours"].values() for why in item["failures"]]
+        note = f"- {corpus}, {result['date']}: {n['train']:,} rows to train on, {n['dev']:,} for development, {result['epochs']:g} epochs"
+        lines.append(f"{note}; {versions}" + (f"; rejected by the parity gate: {failed}" if failed else ""))
     return "\n".join(lines) + "\n"
 
 

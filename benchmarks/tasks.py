@@ -20,7 +20,8 @@ from typing import Any
 import edgebert
 from benchmarks.methods import DATA, placed
 from edgebert.report import read_report
-from edgebert.types import ArtifactResult, Report, Score
+from edgebert.results import ArtifactResult, Report
+from edgebert.types import Score
 
 COMMON: dict[str, Any] = {
     "candidates": 1, "formats": ("onnx",), "max_drop": 30, "max_size_mb": 60, "mixed_precision": "bf16",
@@ -36,7 +37,7 @@ SNIPS = {"teacher_epochs": 1, "epochs": 2}
 SQUAD_TRAIN, SQUAD_OTHER = 7995, 800  # questions: of the articles to train on, all
 CORPORA: dict[str, dict[str, Any]] = {
     "banking77": {"task": "classify", "data": ("banking77",), "teacher_epochs": 4, "epochs": 5},
-    "stsb": {"task": "similarity", "data": ("stsb",), "epochs": 4, "params": {"kd.hard": 0.5}},  # people's scores count too
+    "stsb": {"task": "similarity", "data": ("stsb",), "epochs": 4, "params": {"kd.hard_label_weight": 0.5}},  # people's scores count too
     "clinc150": {"task": "classify", "data": ("clinc150",), "teacher_epochs": 2, "epochs": 3},
     "ud_en_ewt": {"task": "tag", "data": ("ud_en_ewt",), "teacher_epochs": 1, "epochs": 2},
     "snips-slots": {"task": "ner", "data": ("train=snips/train.conll", "test=snips/validate.conll"), **SNIPS},
@@ -79,14 +80,14 @@ def _some_of_squad(runs: Path) -> tuple[str, ...]:
     folder.mkdir(parents=True, exist_ok=True)
     cuts = {"train": articles[:36], "dev": articles[36:42], "test": articles[42:]}
     for split, own in cuts.items():
-        found = [
-            {"question": qa["question"], "context": part["context"], "answers": qa["answers"], "title": one["title"]}
-            for one in own
-            for part in one["paragraphs"]
+        results = [
+            {"question": qa["question"], "context": part["context"], "answers": qa["answers"], "title": item["title"]}
+            for item in own
+            for part in item["paragraphs"]
             for qa in part["qas"]
         ]
-        random.Random(0).shuffle(found)
-        lines = [json.dumps(row) for row in found[: SQUAD_TRAIN if split == "train" else SQUAD_OTHER]]
+        random.Random(0).shuffle(results)
+        lines = [json.dumps(row) for row in results[: SQUAD_TRAIN if split == "train" else SQUAD_OTHER]]
         (folder / f"{split}.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
     return tuple(f"{split}={folder / split}.jsonl" for split in cuts)
 
@@ -118,7 +119,7 @@ def _line(name: str, metric: str, teacher: Score, own: Score, theirs: float, our
     share = f"{100 * ours / theirs:.1f} %" if theirs else "-"
     size = int8(report).artifact.size_bytes / 1e6
     files = report.teacher.artifacts
-    whole = next(one.artifact.size_bytes for one in files if one.artifact.precision == "fp32") / 1e6
+    whole = next(file.artifact.size_bytes for file in files if file.artifact.precision == "fp32") / 1e6
     verdict = "rejected" if int8(report).parity.failures else "passed"
     cells = (
         name,

@@ -179,12 +179,12 @@ def usable_converter(name: str) -> Converter:
     Raises:
         RequestError: an unknown format, or the pip command that brings what is missing.
     """
-    found = CONVERTERS.get(name)
-    missing = [module for module in found.needs if importlib.util.find_spec(module) is None]
+    result = CONVERTERS.get(name)
+    missing = [module for module in result.needs if importlib.util.find_spec(module) is None]
     if missing:
         raise RequestError(
-            f"{found.title} needs {', '.join(missing)}, which {'is' if len(missing) == 1 else 'are'} not installed",
+            f"{result.title} needs {', '.join(missing)}, which {'is' if len(missing) == 1 else 'are'} not installed",
             where=f"--format {name}",
-            hint=f'Run: pip install "edgebert[{found.extra}]" - or choose other formats with --format.',
+            hint=f'Run: pip install "edgebert[{result.extra}]" - or choose other formats with --format.',
         )
-    return found
+    return result

@@ -40,12 +40,12 @@ def contents(path: Path) -> Contents:
     read, operators = set(), []
     shifted = {item.outputs[0].name for item in block.operations if _is_shifted(package, item, constants)}
     for item in block.operations:
-        names = {name: [one.name for one in value.arguments] for name, value in item.inputs.items()}
-        reads = tuple(one for found in names.values() for one in found if one)
+        names = {name: [argument.name for argument in value.arguments] for name, value in item.inputs.items()}
+        reads = tuple(entry for result in names.values() for entry in result if entry)
         if item.type != "const" and not item.type.startswith("constexpr"):
             read |= set(reads)
             kind = _kind(item.type, names, constants, shifted) if item.type in COMPARED else ""
-            operators.append(Operator(kind, reads, tuple(one.name for one in item.outputs)))
+            operators.append(Operator(kind, reads, tuple(output.name for output in item.outputs)))
     weights = {}
     for name in sorted(read & set(constants)):
         value, plain = constants[name], REDUCED.sub("", name)
@@ -60,11 +60,13 @@ def contents(path: Path) -> Contents:
 
 def _kind(operator: str, names: Mapping[str, list[str]], constants: Mapping[str, Any], shifted: set[str]) -> str:
     settings = {
-        name: [_setting(constants[one]) for one in found]
-        for name, found in names.items()
-        if name not in VALUES and all(one in constants for one in found)
+        name: [_setting(constants[item]) for item in result]
+        for name, result in names.items()
+        if name not in VALUES and all(item in constants for item in result)
     }
-    zero = ", a weight has zero points other than 0" if any(one in shifted for f in names.values() for one in f) else ""
+    zero = (
+        ", a weight has zero points other than 0" if any(item in shifted for f in names.values() for item in f) else ""
+    )
     return f"{operator} {sorted(settings.items())}{zero}"
 
 
@@ -82,12 +84,12 @@ def _is_shifted(package: Any, item: Any, constants: Mapping[str, Any]) -> bool:
 
     for name in ("offset", "zero_point") if item.type.startswith("constexpr") else ():
         if name in item.attributes:
-            found = read_value(package, item.attributes[name])
+            result = read_value(package, item.attributes[name])
         elif name in item.inputs:
-            one = item.inputs[name].arguments[0]
-            found = constants[one.name or f"{item.outputs[0].name}.{name}.0"]
+            entry = item.inputs[name].arguments[0]
+            result = constants[entry.name or f"{item.outputs[0].name}.{name}.0"]
         else:
             continue
-        if not isinstance(found, str) and bool((found != 0).any()):
+        if not isinstance(result, str) and bool((result != 0).any()):
             return True
     return False

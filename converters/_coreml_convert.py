@@ -104,9 +104,11 @@ def _coremltools() -> Any:
 
 def refusal(family: str, wanted: Plan, error: Exception) -> EdgebertError:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    said = next((line for line in lines if "not implemented" in line), lines[0] if lines else type(error).__name__)
+    description = next(
+        (line for line in lines if "not implemented" in line), lines[0] if lines else type(error).__name__
+    )
     shape = f"{wanted.shape} lengths" if wanted.shape != "fixed" else "a fixed length"
-    return EdgebertError(f"{family} cannot be written as Core ML with {shape}: {said}", where=family, hint=HINT)
+    return EdgebertError(f"{family} cannot be written as Core ML with {shape}: {description}", where=family, hint=HINT)
 
 
 def _shape(ct: Any, wanted: Plan) -> Any:

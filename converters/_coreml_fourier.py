@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 @contextmanager
 def real_fourier(graph: nn.Module) -> Iterator[None]:
     """Within it, the model's two-dimensional Fourier transforms are matrix products. Does nothing for models without."""
-    found: list[Any] = [module for module in graph.modules() if hasattr(module, "fourier_transform")]
-    real = [module.fourier_transform for module in found]
-    for module in found:
+    results: list[Any] = [module for module in graph.modules() if hasattr(module, "fourier_transform")]
+    real = [module.fourier_transform for module in results]
+    for module in results:
         module.fourier_transform = transform
     try:
         yield
     finally:
-        for module, function in zip(found, real, strict=True):
+        for module, function in zip(results, real, strict=True):
             module.fourier_transform = function
 
 

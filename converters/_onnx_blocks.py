@@ -31,11 +31,11 @@ def in_blocks(
                 nodes_to_exclude=list(leave),
             )
             quantizer.process()
-    made = quantizer.model.model
-    once = {item.name: item for item in made.graph.initializer}  # weights shared by layers were written for each
-    del made.graph.initializer[:]
-    made.graph.initializer.extend(once.values())
-    return made
+    created = quantizer.model.model
+    once = {item.name: item for item in created.graph.initializer}  # weights shared by layers were written for each
+    del created.graph.initializer[:]
+    created.graph.initializer.extend(once.values())
+    return created
 
 
 @contextmanager

@@ -39,23 +39,23 @@ def _kind(node: Any) -> str:
 def _weights(model: Any) -> Iterator[tuple[str, np.ndarray]]:
     from onnx import numpy_helper
 
-    found = {item.name: numpy_helper.to_array(item) for item in model.graph.initializer}
+    results = {item.name: numpy_helper.to_array(item) for item in model.graph.initializer}
     in_blocks = {node.input[1]: node for node in model.graph.node if node.op_type == "MatMulNBits"}
     dequantized = {node.input[0]: node for node in model.graph.node if node.op_type == "DequantizeLinear"}
-    for name, array in found.items():
+    for name, array in results.items():
         if name in in_blocks:
-            yield name, _blocks(in_blocks[name], found)
+            yield name, _blocks(in_blocks[name], results)
         elif name.endswith("_packed"):
-            yield name, _nibbles(array, name.removesuffix("_packed"), found)
+            yield name, _nibbles(array, name.removesuffix("_packed"), results)
         elif name.endswith("_int8"):
-            yield name, array * found[f"{name.removesuffix('_int8')}_scales"]
+            yield name, array * results[f"{name.removesuffix('_int8')}_scales"]
         elif name in dequantized:
             node = dequantized[name]
             axis = next((item.i for item in node.attribute if item.name == "axis"), 1)
-            yield name, _linear(array, *(found[one] for one in node.input[1:]), axis=axis)
+            yield name, _linear(array, *(results[entry] for entry in node.input[1:]), axis=axis)
         elif name.endswith("_quantized"):  # of a dynamic product
             stem = name.removesuffix("_quantized")
-            yield name, _linear(array, found[f"{stem}_scale"], found[f"{stem}_zero_point"], axis=-1)
+            yield name, _linear(array, results[f"{stem}_scale"], results[f"{stem}_zero_point"], axis=-1)
         elif array.dtype in (np.float32, np.float16) and array.size and array.ndim:
             yield name, array.astype(np.float32)
 
@@ -66,30 +66,30 @@ def _linear(array: np.ndarray, scale: np.ndarray, zero: np.ndarray | None = None
     if scale.size > 1:
         shape[axis if array.shape[axis] == scale.size else array.shape.index(scale.size)] = scale.size
     zero = np.zeros(1, np.float32) if zero is None else zero.astype(np.float32)
-    made: np.ndarray = (array.astype(np.float32) - zero.reshape(shape if zero.size > 1 else [1] * array.ndim)) * (
+    created: np.ndarray = (array.astype(np.float32) - zero.reshape(shape if zero.size > 1 else [1] * array.ndim)) * (
         scale.reshape(shape)
     )
-    return made
+    return created
 
 
-def _nibbles(array: np.ndarray, stem: str, found: Mapping[str, np.ndarray]) -> np.ndarray:
+def _nibbles(array: np.ndarray, stem: str, results: Mapping[str, np.ndarray]) -> np.ndarray:
     codes = np.concatenate([array & 15, array >> 4], axis=1)
-    made: np.ndarray = found[f"{stem}_least"] + found[f"{stem}_step"] * codes
-    return made
+    created: np.ndarray = results[f"{stem}_least"] + results[f"{stem}_step"] * codes
+    return created
 
 
-def _blocks(node: Any, found: Mapping[str, np.ndarray]) -> np.ndarray:
+def _blocks(node: Any, results: Mapping[str, np.ndarray]) -> np.ndarray:
     """(N, K) of MatMulNBits, whose weights are (N, blocks, bytes), scales (N, blocks)."""
     options = {item.name: item.i for item in node.attribute}
     n, k, bits = options["N"], options["K"], options["bits"]
-    codes, scales = found[node.input[1]], found[node.input[2]].reshape(n, -1, 1).astype(np.float32)
+    codes, scales = results[node.input[1]], results[node.input[2]].reshape(n, -1, 1).astype(np.float32)
     if bits == 4:
         codes = np.stack([codes & 15, codes >> 4], axis=-1).reshape(n, codes.shape[1], -1)
     zero = np.full(scales.shape, 1 << (bits - 1), np.float32)
     if len(node.input) > 3 and node.input[3]:
-        packed = found[node.input[3]].reshape(n, -1)
+        packed = results[node.input[3]].reshape(n, -1)
         if bits == 4:
             packed = np.stack([packed & 15, packed >> 4], axis=-1).reshape(n, -1)
         zero = packed[:, : scales.shape[1], None].astype(np.float32)
-    made: np.ndarray = ((codes.astype(np.float32) - zero) * scales).reshape(n, -1)[:, :k]
-    return made
+    created: np.ndarray = ((codes.astype(np.float32) - zero) * scales).reshape(n, -1)[:, :k]
+    return created

@@ -20,10 +20,10 @@ def tables(model: Any) -> dict[str, Any]:
 
     weights = {item.name: item for item in model.graph.initializer}
     gathered = [node.input[0] for node in model.graph.node if node.op_type == "Gather" and _axis(node) == 0]
-    found = {name: weights[name] for name in gathered if name in weights}
+    results = {name: weights[name] for name in gathered if name in weights}
     return {
         name: item
-        for name, item in found.items()
+        for name, item in results.items()
         if item.data_type == TensorProto.FLOAT
         and len(item.dims) == 2
         and item.dims[1] >= LEAST_WIDTH
@@ -39,15 +39,15 @@ def per_row(model: Any) -> int:
     """
     from onnx import helper, numpy_helper
 
-    found = tables(model)
-    for name, item in found.items():
+    result = tables(model)
+    for name, item in result.items():
         quantized, scales = quantize_rows(numpy_helper.to_array(item))
         model.graph.initializer.extend(
             [numpy_helper.from_array(quantized, f"{name}_int8"), numpy_helper.from_array(scales, f"{name}_scales")]
         )
     nodes = []
     for node in model.graph.node:
-        if node.op_type != "Gather" or node.input[0] not in found or _axis(node) != 0:
+        if node.op_type != "Gather" or node.input[0] not in result or _axis(node) != 0:
             nodes.append(node)
             continue
         (table, ids), out = node.input, node.output[0]
@@ -59,8 +59,8 @@ def per_row(model: Any) -> int:
         ]
     del model.graph.node[:]
     model.graph.node.extend(nodes)
-    _drop_unread(model, found)
-    return len(found)
+    _drop_unread(model, result)
+    return len(result)
 
 
 def quantize_rows(table: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

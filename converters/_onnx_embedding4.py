@@ -26,10 +26,10 @@ def pack_word_table(model: Any) -> None:
     """
     from onnx import helper, numpy_helper
 
-    found = tables(model)
-    if not found:
+    result = tables(model)
+    if not result:
         raise EdgebertError("the graph gathers rows of no table", hint="Use precision int8.")
-    name, item = max(found.items(), key=lambda pair: pair[1].dims[0])
+    name, item = max(result.items(), key=lambda pair: pair[1].dims[0])
     readers = [node for node in model.graph.node if name in node.input]
     if item.dims[1] % 2 or any(node.op_type != "Gather" for node in readers):
         raise EdgebertError(f"table {name} has an odd width or other readers", hint="Use precision int8.")
@@ -47,7 +47,7 @@ def pack_word_table(model: Any) -> None:
         nodes += _unpacked(helper, name, node.input[1], node.output[0]) if node in readers else [node]
     del model.graph.node[:]
     model.graph.node.extend(nodes)
-    kept = [one for one in model.graph.initializer if one.name != name]
+    kept = [entry for entry in model.graph.initializer if entry.name != name]
     del model.graph.initializer[:]
     model.graph.initializer.extend(kept)
 

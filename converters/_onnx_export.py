@@ -91,10 +91,10 @@ def check(source: Source, path: Path) -> float:
     worst = 0.0
     for batch in _batches(source):
         shape = "x".join(str(n) for n in batch["input_ids"].shape)
-        found, expected = session.run(batch), reference(source, batch)
+        results, expected = session.run(batch), reference(source, batch)
         mask = batch["attention_mask"].astype(bool)
         for name in source.outputs:
-            ours, torchs = found[name], expected[name]
+            ours, torchs = results[name], expected[name]
             if ours.shape != torchs.shape:
                 raise EdgebertError(f"{name} has shape {ours.shape} for a batch of {shape}, torch's has {torchs.shape}")
             if per_token(name, ours.ndim):

@@ -67,15 +67,15 @@ def save(
     """
     import onnx
 
-    with scratch(folder) as made:
+    with scratch(folder) as created:
         if model.ByteSize() < external_from:
-            onnx.save(model, str(made / NAME))
-            path, fresh = folder / NAME, made / NAME
+            onnx.save(model, str(created / NAME))
+            path, fresh = folder / NAME, created / NAME
         else:
-            onnx.save(model, str(made / NAME), save_as_external_data=True, location=WEIGHTS, size_threshold=1024)
-            path, fresh = folder / "model", made
+            onnx.save(model, str(created / NAME), save_as_external_data=True, location=WEIGHTS, size_threshold=1024)
+            path, fresh = folder / "model", created
         if prove:
-            prove(made / NAME)
+            prove(created / NAME)
         if path.is_dir():
             shutil.rmtree(path)
         fresh.replace(path)
@@ -85,12 +85,12 @@ def save(
 @contextmanager
 def scratch(folder: Path) -> Iterator[Path]:
     """A folder inside `folder`, on the same disk, that is gone afterwards unless it was renamed."""
-    made = Path(tempfile.mkdtemp(prefix=".onnx-", dir=folder))
-    made.chmod(0o755)
+    created = Path(tempfile.mkdtemp(prefix=".onnx-", dir=folder))
+    created.chmod(0o755)
     try:
-        yield made
+        yield created
     finally:
-        shutil.rmtree(made, ignore_errors=True)
+        shutil.rmtree(created, ignore_errors=True)
 
 
 def first_line(error: Exception) -> str:

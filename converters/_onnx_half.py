@@ -68,9 +68,9 @@ def int4(source: Source, model: Any, variant: QuantizationVariant) -> Any:
     """
     per_row(model)
     head = [node.name for node in products(model)[-1:]]  # small, and the most sensitive
-    made = in_blocks(model, bits=4, leave=head, **variant.options)
-    if not Counter(node.op_type for node in made.graph.node)["MatMulNBits"]:
+    created = in_blocks(model, bits=4, leave=head, **variant.options)
+    if not Counter(node.op_type for node in created.graph.node)["MatMulNBits"]:
         raise EdgebertError(
             f"{source.family} has no matrix product that ONNX Runtime takes in 4 bits", hint="Use precision int8."
         )
-    return made
+    return created

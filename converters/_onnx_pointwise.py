@@ -33,7 +33,7 @@ def pointwise_as_products() -> Iterator[None]:
         # Slices at fixed places: chunk asks the traced tensor for its width, in nodes that run each time.
         width, rows = self.in_channels // self.groups, x.transpose(1, 2)
         inputs = [rows[..., start : start + width] for start in range(0, self.in_channels, width)]
-        parts = [linear(*one) for one in zip(inputs, weights, biases, strict=True)]
+        parts = [linear(*item) for item in zip(inputs, weights, biases, strict=True)]
         return torch.cat(parts, dim=2).transpose(1, 2)
 
     with mock.patch.object(nn.Conv1d, "forward", forward):

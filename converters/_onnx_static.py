@@ -48,9 +48,9 @@ def static(source: Source, model: Any, variant: QuantizationVariant) -> Any:
         model = dynamic_nodes(model, left, reduce_range=variant.options["reduce_range"])
     fixed = products(model)
     inputs = {node.input[0] for node in fixed}
-    made = _quantize(model, [node.name for node in fixed], rows, variant.options["reduce_range"])
-    _prove(made, len(inputs))
-    return made
+    created = _quantize(model, [node.name for node in fixed], rows, variant.options["reduce_range"])
+    _prove(created, len(inputs))
+    return created
 
 
 def noisy(model: Any, nodes: Sequence[Any], rows: Iterable[Batch]) -> list[str]:

@@ -3,7 +3,7 @@
 onnxruntime-extensions has a BERT tokenizer in one operator, but its ids differ from Hugging Face's on Hangul, Cyrillic
 and Vietnamese accents and on unknown words, and its offsets count bytes of the text that it has cleaned. So only its
 dictionary search is used. The cleaning is done here a character at a time, by tables read from the tokenizer itself, which keeps the place of
-every character; the offsets follow from the lengths of the pieces. Every graph is held against the tokenizer before it
+every character; the offsets follow from the lengths of the tokens. Every graph is held against the tokenizer before it
 gets its name.
 
 Two limits, both of the operators: a NUL ends the text, and special tokens that are spelt out in a text ("[MASK]") are
@@ -73,8 +73,8 @@ def with_tokenizer(
         raise RequestError("the file has no input_ids input, so a tokenizer cannot be put before it", where=str(path))
     _join(model, text_nodes(rules), sorted(names), offsets=offsets)
 
-    def prove(made: Path) -> None:
-        check(TextSession(made, 1), tokenizer, (*TEXTS, *golden))
+    def prove(created: Path) -> None:
+        check(TextSession(created, 1), tokenizer, (*TEXTS, *golden))
 
     meta = {item.key: item.value for item in model.metadata_props}
     options = {"tokenizer": "wordpiece", "offsets": offsets}
@@ -119,9 +119,9 @@ class TextSession:
     def tokens(self, text: str) -> tuple[list[int], list[tuple[int, int]] | None]:
         """Ids and offsets of a text; None where the file has no offsets."""
         names = [name for name in ("input_ids", "offsets") if name in self._outputs]
-        found = self._run(text, names)
-        offsets = [(int(start), int(end)) for start, end in found["offsets"]] if "offsets" in found else None
-        return found["input_ids"][0].tolist(), offsets
+        result = self._run(text, names)
+        offsets = [(int(start), int(end)) for start, end in result["offsets"]] if "offsets" in result else None
+        return result["input_ids"][0].tolist(), offsets
 
     def _run(self, text: str, names: list[str]) -> dict[str, np.ndarray]:
         try:

@@ -1,7 +1,7 @@
 """BERT's WordPiece as operators of ONNX and onnxruntime-extensions: from a text to ids and offsets.
 
 The cleaning of BERT looks at one character at a time, so it can be read off the tokenizer as a table. In the graph every
-character becomes a string of its own, is mapped, and counted: the counts lead from the pieces back to the characters.
+character becomes a string of its own, is mapped, and counted: the counts lead from the tokens back to the characters.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ class Rules:
     """What the graph needs to know of a tokenizer.
 
     Attributes:
-        pieces: the vocabulary, with ids.
+        tokens: the vocabulary, with ids.
         longest: a word of more characters is unknown.
         mapped: what a character turns into where that is not itself; a space separates words.
         alone: characters that are words of their own: punctuation, CJK.
     """
 
-    pieces: dict[str, int]
+    tokens: dict[str, int]
     unknown: str
     first: int
     last: int
@@ -81,11 +81,11 @@ def _differs(spec: dict[str, Any]) -> str:
     if not cleaning.get("clean_text", True):
         return "it keeps control characters"
     if model.get("continuing_subword_prefix", "##") != "##":
-        return f"its pieces continue with {model['continuing_subword_prefix']!r}"
+        return f"its tokens continue with {model['continuing_subword_prefix']!r}"
     if model.get("unk_token") not in model["vocab"]:
         return "its unknown token is not in its vocabulary"
-    if any(not piece or set("\t\n") & set(piece) for piece in model["vocab"]):
-        return "a piece is empty or holds a tab or a line break"
+    if any(not subword or set("\t\n") & set(subword) for subword in model["vocab"]):
+        return "a token is empty or holds a tab or a line break"
     if extra := [token["content"] for token in spec.get("added_tokens", []) if token["content"] not in model["vocab"]]:
         return f"{extra[0]!r} was added to its vocabulary"
     return _frame(spec.get("post_processor") or {})
@@ -110,7 +110,7 @@ def _characters(tokenizer: Any) -> tuple[dict[str, str], tuple[str, ...]]:
     alone = {char for char in seen if len(words[char]) == 3 or cleaned[char] == f" {char} "}
     mapped = {}
     for char in seen:
-        text = "".join(f" {one} " if one in alone else one for one in cleaned[char].strip(" ")) or cleaned[char]
+        text = "".join(f" {item} " if item in alone else item for item in cleaned[char].strip(" ")) or cleaned[char]
         if len(words[char]) == 2 and cleaned[char] == char:  # white space that cleaning leaves alone
             text = " "
         if text != (f" {char} " if char in alone else char):
@@ -129,11 +129,11 @@ def text_nodes(rules: Rules) -> tuple[list[Any], list[Any]]:
     graph = _Graph()
     cleaned = _clean(graph, rules)
     words = graph.parts(graph.joined(cleaned, "whole"), "words", "( +)", "")
-    ids, word, is_unknown, sizes = _pieces(graph, words, rules)
+    ids, word, is_unknown, sizes = _tokens(graph, words, rules)
     frame = [graph.const("first", [rules.first]), ids, graph.const("last", [rules.last])]
     graph.node("Concat", frame, "ids", axis=0)
     size = graph.node("Where", [is_unknown, graph.node("Gather", [graph.length(words), word], "long"), sizes], "size")
-    # A piece lies where the cleaned characters before it end; those are counted back to the text's own.
+    # A token lies where the cleaned characters before it end; those are counted back to the text's own.
     end = graph.node("CumSum", [size, graph.const("zero", 0)], "end")
     begin = graph.node("Sub", [end, size], "begin")
     until = graph.node("CumSum", [graph.length(graph.replaced(cleaned, "plain", " ", "")), "text_zero"], "until")
@@ -154,34 +154,34 @@ def _clean(graph: _Graph, rules: Rules) -> str:
     return graph.replaced(graph.replaced(mapped, "kept", _GONE, ""), "split", f"([{_ranges(rules.alone)}])", r" \1 ")
 
 
-def _pieces(graph: _Graph, words: str, rules: Rules) -> tuple[str, str, str, str]:
-    """Of each piece: its id, the number of its word, whether it is unknown, its size in characters; all (pieces,).
+def _tokens(graph: _Graph, words: str, rules: Rules) -> tuple[str, str, str, str]:
+    """Of each token: its id, the number of its word, whether it is unknown, its size in characters; all (tokens,).
 
-    The operator that finds the pieces leaves those in that it had before it gave up on a word: only the mark counts.
+    The operator that finds the tokens leaves those in that it had before it gave up on a word: only the mark counts.
     """
-    found, rows, begins, limits = "text_found", "text_rows", "text_begins", "text_limits"
+    results, rows, begins, limits = "text_found", "text_rows", "text_begins", "text_limits"
     graph.node(
         "WordpieceTokenizer",
         [words, graph.const("no_rows", [])],
-        *(name.removeprefix("text_") for name in (found, rows, begins, limits)),
+        *(name.removeprefix("text_") for name in (results, rows, begins, limits)),
         domain=DOMAIN,
-        vocab=json.dumps(rules.pieces, ensure_ascii=False),
+        vocab=json.dumps(rules.tokens, ensure_ascii=False),
         suffix_indicator="##",
         unknown_token=rules.unknown,
         max_input_chars_per_word=rules.longest,
     )
-    table = "\n".join(f"{piece}\t{number}" for piece, number in rules.pieces.items())
-    column = graph.node("StringToVector", [found], "id_column", domain=DOMAIN, map=table, unk="0")
+    table = "\n".join(f"{token}\t{number}" for token, number in rules.tokens.items())
+    column = graph.node("StringToVector", [results], "id_column", domain=DOMAIN, map=table, unk="0")
     ids = graph.node("Reshape", [column, graph.const("flat", [-1])], "all_ids")
-    one, zero = graph.const("one", [1]), graph.const("start", 0)
-    unknown = graph.node("Equal", [ids, graph.const("unknown", [rules.pieces[rules.unknown]])], "all_unknown")
+    item, zero = graph.const("one", [1]), graph.const("start", 0)
+    unknown = graph.node("Equal", [ids, graph.const("unknown", [rules.tokens[rules.unknown]])], "all_unknown")
     order = graph.node("Range", [zero, graph.node("Size", [ids], "n_found"), graph.const("step", 1)], "order")
     nth = graph.node("Squeeze", [graph.count_until(begins, order), graph.const("column", [1])], "nth")
-    nth = graph.node("Sub", [nth, one], "all_words")
-    given_up = graph.node("Gather", [unknown, graph.node("Sub", [limits, one], "last_pieces")], "given_up")
+    nth = graph.node("Sub", [nth, item], "all_words")
+    given_up = graph.node("Gather", [unknown, graph.node("Sub", [limits, item], "last_tokens")], "given_up")
     whole = graph.node("Not", [graph.node("Gather", [given_up, nth], "in_given_up")], "in_whole")
-    kept = graph.node("Or", [unknown, whole], "kept_pieces")
-    sizes = graph.length(graph.replaced(found, "bare", "^##", ""))
+    kept = graph.node("Or", [unknown, whole], "kept_tokens")
+    sizes = graph.length(graph.replaced(results, "bare", "^##", ""))
     ids, nth, unknown, sizes = (
         graph.node("Compress", [name, kept], f"{name.removeprefix('text_')}_kept", axis=0)
         for name in (ids, nth, unknown, sizes)

@@ -25,16 +25,16 @@ def contents(path: Path) -> Contents:
     weights: dict[str, np.ndarray] = {}
     operators: list[Operator] = []
     outputs: list[str] = []
-    made: dict[tuple[Any, ...], np.ndarray] = {}
+    created: dict[tuple[Any, ...], np.ndarray] = {}
     for number, graph in enumerate(model.subgraphs):
         names = [f"{number}|{tensor.name.decode()}" for tensor in graph.tensors]
-        weights |= {names[i]: array for i, array in _weights(model, graph, made)}
+        weights |= {names[i]: array for i, array in _weights(model, graph, created)}
         outputs += [names[i] for i in graph.outputs]
         kinds = file.operator_names(model, graph)
-        for kind, one in zip(kinds, graph.operators, strict=True):
-            full = "" if kind in CHANGED else f"{kind} {_settings(one)}{_integers(model, graph, one)}"
-            read = tuple(names[i] for i in one.inputs if i >= 0)
-            operators.append(Operator(full, read, tuple(names[i] for i in one.outputs)))
+        for kind, operator in zip(kinds, graph.operators, strict=True):
+            full = "" if kind in CHANGED else f"{kind} {_settings(operator)}{_integers(model, graph, operator)}"
+            read = tuple(names[i] for i in operator.inputs if i >= 0)
+            operators.append(Operator(full, read, tuple(names[i] for i in operator.outputs)))
     return Contents(weights, operators, tuple(outputs))
 
 
@@ -45,7 +45,7 @@ def _settings(operator: Any) -> str:
 
 def _integers(model: Any, graph: Any, operator: Any) -> str:
     """Axes, shapes and places that an operator reads; and zero points of weights, which have none in a sound file."""
-    found = []
+    results = []
     for place, i in enumerate(operator.inputs):
         tensor = graph.tensors[i] if i >= 0 else None
         if tensor is None or model.buffers[tensor.buffer].data is None:
@@ -53,13 +53,13 @@ def _integers(model: Any, graph: Any, operator: Any) -> str:
         scales = tensor.quantization
         if scales is not None and scales.scale is not None:
             if np.any(scales.zeroPoint):
-                found.append(f"input {place} has zero points other than 0")
+                results.append(f"input {place} has zero points other than 0")
         elif (integers := _stored(model, tensor)) is not None and integers.dtype.kind in "iu":
-            found.append(f"input {place} {integers.ravel().tolist()}")
-    return "".join(f", {one}" for one in found)
+            results.append(f"input {place} {integers.ravel().tolist()}")
+    return "".join(f", {item}" for item in results)
 
 
-def _weights(model: Any, graph: Any, made: dict[tuple[Any, ...], np.ndarray]) -> Iterator[tuple[int, np.ndarray]]:
+def _weights(model: Any, graph: Any, created: dict[tuple[Any, ...], np.ndarray]) -> Iterator[tuple[int, np.ndarray]]:
     """Float arrays by the number of their tensor. Signatures share buffers: `made` has what others read already."""
     for i, tensor in enumerate(graph.tensors):
         scales = tensor.quantization
@@ -67,13 +67,13 @@ def _weights(model: Any, graph: Any, made: dict[tuple[Any, ...], np.ndarray]) ->
         key = (tensor.buffer, tensor.type, *tensor.shape) + (
             (np.asarray(scales.scale).tobytes(), np.asarray(scales.zeroPoint).tobytes()) if scaled else ()
         )
-        if key not in made:
+        if key not in created:
             array = _stored(model, tensor)
             if array is None or array.size == 0 or not (scaled or array.dtype.kind == "f"):
                 continue
-            made[key] = _linear(array, scales) if scaled else array.astype(np.float32)
-        if made[key].ndim or np.isfinite(made[key]):  # a number that masks scores may be infinite
-            yield i, made[key]
+            created[key] = _linear(array, scales) if scaled else array.astype(np.float32)
+        if created[key].ndim or np.isfinite(created[key]):  # a number that masks scores may be infinite
+            yield i, created[key]
 
 
 def _linear(codes: np.ndarray, scales: Any) -> np.ndarray:

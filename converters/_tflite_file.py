@@ -20,7 +20,7 @@ from edgebert.errors import EdgebertError
 
 INFO = "edgebert.json"  # family, precision, lengths, pad_id, inputs, outputs, title
 LABELS = "labels.txt"  # one a line, in the order of the outputs
-VOCABULARY = "vocab.txt"  # one piece a line, in the order of the ids
+VOCABULARY = "vocab.txt"  # one token a line, in the order of the ids
 TOKENIZER = "tokenizer.json"
 LIMIT = 2**31 - 1  # bytes that a flatbuffer can address
 ALIGNMENT = 16  # bytes, of weights
@@ -90,21 +90,21 @@ def associated_files(info: Mapping[str, Any], labels: tuple[str, ...], tokenizer
         files[LABELS] = "".join(f"{label}\n" for label in labels).encode()
     if tokenizer is not None:
         files |= {TOKENIZER: tokenizer.read_bytes()}
-        if vocabulary := _word_pieces(files[TOKENIZER]):
+        if vocabulary := _word_tokens(files[TOKENIZER]):
             files[VOCABULARY] = vocabulary
     return files
 
 
-def _word_pieces(tokenizer: bytes) -> bytes:
+def _word_tokens(tokenizer: bytes) -> bytes:
     """The vocabulary as lines, b"" where it is not WordPiece or its ids have gaps."""
     state = json.loads(tokenizer)
     if state["model"].get("type") != "WordPiece":
         return b""
-    pieces = {i: piece for piece, i in state["model"]["vocab"].items()}
-    pieces |= {token["id"]: token["content"] for token in state.get("added_tokens", ())}
-    if sorted(pieces) != list(range(len(pieces))) or any("\n" in piece for piece in pieces.values()):
+    tokens = {i: subword for subword, i in state["model"]["vocab"].items()}
+    tokens |= {token["id"]: token["content"] for token in state.get("added_tokens", ())}
+    if sorted(tokens) != list(range(len(tokens))) or any("\n" in subword for subword in tokens.values()):
         return b""
-    return "".join(f"{pieces[i]}\n" for i in range(len(pieces))).encode()
+    return "".join(f"{tokens[i]}\n" for i in range(len(tokens))).encode()
 
 
 # ---------------------------------------------------------------- flatbuffer
@@ -168,7 +168,7 @@ def _drop_unused(model: Any) -> None:
 
 
 def _as_arrays(model: Any) -> None:
-    """Buffers and quantization as arrays, which the packer takes in one piece each."""
+    """Buffers and quantization as arrays, which the packer takes in one token each."""
     for buffer in model.buffers:
         if buffer.data is not None:
             buffer.data = np.frombuffer(bytes(buffer.data), np.uint8)
@@ -190,12 +190,12 @@ def operator_names(model: Any, graph: Any) -> list[str]:
     from ai_edge_litert import schema_py_generated as schema
 
     names = {code: name for name, code in vars(schema.BuiltinOperator).items() if isinstance(code, int)}
-    found = []
+    results = []
     for operator in graph.operators:
         code = model.operatorCodes[operator.opcodeIndex]
         custom = code.customCode.decode() if code.customCode else ""
-        found.append(custom or names[max(code.builtinCode, code.deprecatedBuiltinCode)])
-    return found
+        results.append(custom or names[max(code.builtinCode, code.deprecatedBuiltinCode)])
+    return results
 
 
 def custom_operators(model: Any) -> list[str]:

@@ -84,10 +84,10 @@ def find_places(model: Any) -> Places:
         ]
 
     tables = weights(BuiltinOperator.EMBEDDING_LOOKUP)
-    largest = [max(tables, key=lambda found: found[0][0])[1]] if tables else []
+    largest = [max(tables, key=lambda result: result[0][0])[1]] if tables else []
     down = [name for shape, name in weights(BuiltinOperator.FULLY_CONNECTED) if shape[0] < shape[1]]
     return Places(_pattern(largest), _pattern(down))
 
 
-def _pattern(found: list[str]) -> str:
-    return rf"^\d+\|({'|'.join(map(re.escape, found))});" if found else NOTHING
+def _pattern(results: list[str]) -> str:
+    return rf"^\d+\|({'|'.join(map(re.escape, results))});" if results else NOTHING

@@ -21,7 +21,7 @@ class Said:
 @contextmanager
 def hushed() -> Iterator[Said]:
     """Nothing that runs within it reaches the terminal: log records, warnings, C++ messages on the two file handles."""
-    said = Said()
+    description = Said()
     level = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     with tempfile.TemporaryFile() as sink, warnings.catch_warnings():
@@ -30,7 +30,7 @@ def hushed() -> Iterator[Said]:
         text = io.TextIOWrapper(sink, encoding="utf-8", errors="replace", write_through=True)
         try:
             with redirect_stdout(text), redirect_stderr(text):
-                yield said
+                yield description
         finally:
             _flush()
             for handle, copy in saved.items():
@@ -39,7 +39,7 @@ def hushed() -> Iterator[Said]:
             logging.disable(level)
             text.flush()
             sink.seek(0)
-            said.text = sink.read().decode(errors="replace")
+            description.text = sink.read().decode(errors="replace")
             text.detach()
 
 

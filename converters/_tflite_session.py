@@ -58,11 +58,11 @@ class TfliteSession:
         for i in range(n_rows):
             fed = {name: self._padded(name, batch[name][i], length) for name in self.info["inputs"]}
             try:
-                found = runner(**fed)
+                result = runner(**fed)
             except (RuntimeError, ValueError) as error:
                 raise EdgebertError(f"LiteRT cannot run the row: {first_line(error)}", where=str(self.path)) from None
             for name in results:
-                results[name].append(found[name])
+                results[name].append(result[name])
         return {name: _cut(name, np.concatenate(rows), n_tokens) for name, rows in results.items()}
 
     def signature(self) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
@@ -71,8 +71,8 @@ class TfliteSession:
         inputs = [runner.get_input_details() for runner in runners]
         outputs = [runner.get_output_details() for runner in runners]
         return (
-            [_entry(name, [found[name] for found in inputs]) for name in self.info["inputs"]],
-            [_entry(name, [found[name] for found in outputs]) for name in self.info["outputs"]],
+            [_entry(name, [result[name] for result in inputs]) for name in self.info["inputs"]],
+            [_entry(name, [output[name] for output in outputs]) for name in self.info["outputs"]],
         )
 
     def _length_for(self, n_tokens: int) -> int:

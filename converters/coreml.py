@@ -102,7 +102,7 @@ def accelerator_fallbacks(path: Path) -> Mapping[str, int]:
     computing = [item for item in operations if item.type not in ("const", "cast") and "constexpr" not in item.type]
     kinds = {output.name: _dtype(output) for item in operations for output in item.outputs}
     kinds |= {item.name: _dtype(item) for item in function.inputs}
-    found = {
+    results = {
         "float32 ops": sum(any(_dtype(output) == "FLOAT32" for output in item.outputs) for item in computing),
         "inputs of ranged length": sum(
             item.type.multiArrayType.WhichOneof("ShapeFlexibility") == "shapeRange"
@@ -114,7 +114,7 @@ def accelerator_fallbacks(path: Path) -> Mapping[str, int]:
             if item.type.startswith("gather")
         ),
     }
-    return {name: count for name, count in found.items() if count}
+    return {name: count for name, count in results.items() if count}
 
 
 def _dtype(value: Any) -> str:
@@ -141,7 +141,7 @@ def _prove(source: Source, path: Path, wanted: Plan) -> None:
     for length in lengths:
         inputs = sample(source, length, length * 2 // 3)
         try:
-            found = session.program.run(dict(zip(source.inputs, inputs, strict=True)))
+            result = session.program.run(dict(zip(source.inputs, inputs, strict=True)))
         except EdgebertError as error:
             raise EdgebertError(
                 f"{source.family} cannot be written as Core ML with {wanted.shape} length: at {length}, {error.what}",
@@ -151,7 +151,7 @@ def _prove(source: Source, path: Path, wanted: Plan) -> None:
         with torch.inference_mode():
             expected = source.graph(*inputs)
         worst = max(
-            float((found[name] - tensor).abs().max()) if found[name].shape == tensor.shape else float("inf")
+            float((result[name] - tensor).abs().max()) if result[name].shape == tensor.shape else float("inf")
             for name, tensor in zip(source.outputs, expected, strict=True)
         )
         if not worst <= STRUCTURE:

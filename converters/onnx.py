@@ -49,7 +49,7 @@ def reduce(source: Source, artifact: Artifact, precision: str, variant: Quantiza
     if precision not in _MAKERS:
         raise unknown("ONNX precision", precision, _MAKERS)
     try:
-        made = _MAKERS[precision](source, load(artifact.path), variant)
+        created = _MAKERS[precision](source, load(artifact.path), variant)
     except EdgebertError:
         raise
     except Exception as error:
@@ -57,7 +57,7 @@ def reduce(source: Source, artifact: Artifact, precision: str, variant: Quantiza
             f"{source.family} cannot be written as ONNX {precision} ({variant.name}): {first_line(error)}",
             where=str(artifact.path),
         ) from error
-    return write(made, source, precision, folder, variant.options, prove=lambda path: check_finite(source, path))
+    return write(created, source, precision, folder, variant.options, prove=lambda path: check_finite(source, path))
 
 
 class OnnxSession:
@@ -131,9 +131,9 @@ def accelerator_fallbacks(path: Path) -> dict[str, int]:
 
     graph = onnx.load(str(graph_file(path)), load_external_data=False).graph
     kinds = Counter(f"{node.domain}:{node.op_type}".lstrip(":") for node in graph.node if node.op_type != "Constant")
-    found = {f"operator {kind}": count for kind, count in sorted(kinds.items()) if kind not in NNAPI}
+    results = {f"operator {kind}": count for kind, count in sorted(kinds.items()) if kind not in NNAPI}
     dynamic = sum(any(size.dim_param for size in item.type.tensor_type.shape.dim) for item in graph.input)
-    return found | ({"input of dynamic shape": dynamic} if dynamic else {})
+    return results | ({"input of dynamic shape": dynamic} if dynamic else {})
 
 
 def _port(item: Any) -> dict[str, Any]:

@@ -83,10 +83,10 @@ def _check_padding(source: Source, length: int) -> None:
     with torch.inference_mode():
         alone = source.graph(*(row[None] for row in inputs))
         padded = source.graph(*(torch.cat(pair)[None] for pair in zip(inputs, tails, strict=True)))
-    for name, one, other in zip(source.outputs, alone, padded, strict=True):
+    for name, item, other in zip(source.outputs, alone, padded, strict=True):
         own = other[:, :n] if per_token(name, other.dim()) else other
-        change = float((own - one).abs().max())
-        if not change <= UNCHANGED * max(1.0, float(one.abs().max())):
+        change = float((own - item).abs().max())
+        if not change <= UNCHANGED * max(1.0, float(item.abs().max())):
             raise _refusal(
                 source.family,
                 f"padding changes its answers (by {change:.2g}), and a file of fixed lengths pads its rows",
@@ -114,7 +114,7 @@ def _converted(source: Source, lengths: tuple[int, ...]) -> Any:
     """The flatbuffer object that litert-torch makes, one trace a length."""
     import torch
 
-    with hushed() as said:
+    with hushed() as description:
         import litert_torch
         from litert_torch._config import config
 
@@ -133,7 +133,7 @@ def _converted(source: Source, lengths: tuple[int, ...]) -> Any:
         finally:
             config.show_progress = shown
     if error is not None:
-        raise _refusal(source.family, _reason(error, said.text)) from None
+        raise _refusal(source.family, _reason(error, description.text)) from None
     return file.parse(content)
 
 
@@ -153,12 +153,12 @@ def _named(source: Source) -> Any:
     return Named().eval()
 
 
-def _reason(error: Exception, said: str) -> str:
+def _reason(error: Exception, description: str) -> str:
     """The operator that could not be lowered where the libraries name one, else the first line of what they raised."""
-    text = f"{error}\n{said}"
+    text = f"{error}\n{description}"
     for pattern in (r"[Ll]owering not found: (\S+)", r"failed to legalize operation '([^']+)'", r"'(\w+\.\w+)' op"):
-        if found := re.search(pattern, text):
-            return f"LiteRT has no form of its operator {found[1]}"
+        if result := re.search(pattern, text):
+            return f"LiteRT has no form of its operator {result[1]}"
     first = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
     return f"litert-torch gives up: {first[:200]}"
 

@@ -10,7 +10,8 @@ from edgebert.bundle.predictor import Predictor
 from edgebert.devices.machine import wait_passively
 from edgebert.measure.targets import TARGETS
 from edgebert.methods import METHODS
-from edgebert.types import CompressResult, ConvertResult, DeviceProfile, FitRequest, FitResult
+from edgebert.results import CompressResult, ConvertResult, FitResult
+from edgebert.types import DeviceProfile, FitRequest
 
 if TYPE_CHECKING:
     from edgebert.bundle import BundleCheck
@@ -230,10 +231,10 @@ def prepare_device(on: str, *, on_event: Callable[[dict[str, Any]], None] | None
     from edgebert.measure.targets import parse_address
 
     kind, address = parse_address(on)
-    found = TARGETS.get(kind)
-    if found.prepare is None:
-        raise RequestError(f"there is nothing to install for {found.title}", where=on)
-    return found.prepare(address, lambda **event: on_event(event) if on_event else None)
+    result = TARGETS.get(kind)
+    if result.prepare is None:
+        raise RequestError(f"there is nothing to install for {result.title}", where=on)
+    return result.prepare(address, lambda **event: on_event(event) if on_event else None)
 
 
 def list_devices() -> Mapping[str, DeviceProfile]:

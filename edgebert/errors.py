@@ -55,6 +55,15 @@ class BudgetError(EdgebertError):
     exit_code = 1
 
 
+class WorkerFinished(EdgebertError):
+    """Of several processes, the main one goes on with the work: this one was there to train, and is done. Exit code 0."""
+
+    exit_code = 0
+
+    def __init__(self) -> None:
+        super().__init__("this process has trained its part; the main one writes the results")
+
+
 class ParityError(EdgebertError):
     """A converted file does not compute what the student computes."""
 
@@ -65,7 +74,7 @@ def unknown(kind: str, name: str, known: Iterable[str], *, where: str | None = N
     """The error for a name that is not in `known`, with the nearest names offered."""
     names = sorted(known)
     near = get_close_matches(name[:200], names, n=3, cutoff=0.4)
-    offer = f"Did you mean {' or '.join(shown(one) for one in near)}?" if near else f"Known: {name_list(names, 60)}."
+    offer = f"Did you mean {' or '.join(shown(item) for item in near)}?" if near else f"Known: {name_list(names, 60)}."
     return RequestError(f"unknown {kind} '{shown(name)}'", where=where, hint=f"{offer} {more}".strip())
 
 

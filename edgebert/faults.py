@@ -59,12 +59,12 @@ def fault_of(error: BaseException, place: Path | None = None, needs_bytes: int =
     """The message for an error that the system, or a library on its behalf, raised; None for every other error."""
     if isinstance(error, EdgebertError):
         return None
-    for one in _chain(error):
-        number = _number(one, place)
+    for item in _chain(error):
+        number = _number(item, place)
         if number is None:
             continue
         what, hint = FAULTS[number]
-        named = getattr(one, "filename", None)
+        named = getattr(item, "filename", None)
         where = os.fsdecode(named) if isinstance(named, (str, bytes, os.PathLike)) else str(place) if place else None
         if number in FULL_DISK:
             hint = f"{_space(Path(where) if where else Path(), needs_bytes)} {hint}"
@@ -98,8 +98,8 @@ def _number(error: BaseException, place: Path | None) -> int | None:
 
 def _space(place: Path, needs_bytes: int) -> str:
     free = free_bytes(place)
-    said = f"{free / 1e6:.1f} MB are free there" if free is not None else "How much is free cannot be told"
-    return f"{said}, about {needs_bytes / 1e6:.0f} MB are needed in all." if needs_bytes else f"{said}."
+    description = f"{free / 1e6:.1f} MB are free there" if free is not None else "How much is free cannot be told"
+    return f"{description}, about {needs_bytes / 1e6:.0f} MB are needed in all." if needs_bytes else f"{description}."
 
 
 def free_bytes(place: Path) -> int | None:
@@ -126,7 +126,7 @@ def check_writable(place: Path, option: str) -> None:
         existing = next(folder for folder in (place.absolute(), *place.absolute().parents) if _exists(folder))
         # A folder is written in, and replaced in its parent; what does not exist is made in the first that does.
         folders = [place, place.absolute().parent] if existing == place.absolute() else [existing]
-        for folder in (one for one in folders if one != place or place.is_dir()):
+        for folder in (item for item in folders if item != place or place.is_dir()):
             with tempfile.NamedTemporaryFile(dir=folder, prefix=".edgebert-") as stream:
                 stream.write(b"-")
                 stream.flush()

@@ -166,10 +166,10 @@ def now() -> str:
 def to_toml(value: Any) -> str:
     """A value of a request in TOML: a JSON string, number or boolean is one already."""
     if isinstance(value, Mapping):
-        pairs = [f"{to_toml(str(name))} = {to_toml(one)}" for name, one in value.items() if one is not None]
+        pairs = [f"{to_toml(str(name))} = {to_toml(item)}" for name, item in value.items() if item is not None]
         return f"{{{', '.join(pairs)}}}"
     if isinstance(value, list):
-        return "[" + ", ".join(to_toml(one) for one in value) + "]"
+        return "[" + ", ".join(to_toml(item) for item in value) + "]"
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -82,7 +82,7 @@ class Registry(Generic[T]):
 
     def read(self, modules: Iterable[ModuleType]) -> dict[str, T]:
         """The declarations of modules, by name. Raises PluginError."""
-        found: dict[str, T] = {}
+        results: dict[str, T] = {}
         for module in modules:
             place, what = module.__file__ or module.__name__, f"the {self.kind}"
             declared = getattr(module, self.attribute, None)
@@ -93,7 +93,7 @@ class Registry(Generic[T]):
             name = getattr(declared, "name", None)
             if not isinstance(name, str) or not name:
                 raise PluginError(f"{what} has no name", where=f"{place}, {self.attribute}.name")
-            if name in found:
+            if name in results:
                 raise PluginError(
                     f"there is another {self.kind} named '{name}'", where=f"{place}, {self.attribute}.name"
                 )
@@ -101,8 +101,8 @@ class Registry(Generic[T]):
                 self.check(declared)
             except (TypeError, ValueError, RequestError) as error:
                 raise PluginError(f"{what} '{name}' breaks its contract: {error}", where=place) from None
-            found[name] = declared
-        return dict(sorted(found.items()))
+            results[name] = declared
+        return dict(sorted(results.items()))
 
     def _modules(self) -> list[ModuleType]:
         package = importlib.import_module(self.package)

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     import numpy as np
     from tokenizers import Tokenizer
 
+    from edgebert.quantization import QuantSpec
+
 Outputs = Mapping[str, "np.ndarray"]  # a model's outputs by name
 How = Literal["measured", "emulated", "predicted", "published"]
 Effort = Literal["quick", "standard", "thorough"]
@@ -63,12 +65,12 @@ class Feature:
     """One window of a row, as a model reads it. Every word of a row is owned by exactly one of its windows."""
 
     row: int
-    input_ids: tuple[int, ...]  # (n_pieces,)
-    type_ids: tuple[int, ...]  # (n_pieces,)
-    words: tuple[int, ...] = ()  # (n_pieces,): the word whose first piece this is and which this window owns, or -1
-    labels: tuple[int, ...] = ()  # (n_pieces,): label id where words >= 0, else -100
+    input_ids: tuple[int, ...]  # (n_tokens,)
+    type_ids: tuple[int, ...]  # (n_tokens,)
+    words: tuple[int, ...] = ()  # (n_tokens,): the word whose first token this is and which this window owns, or -1
+    labels: tuple[int, ...] = ()  # (n_tokens,): label id where words >= 0, else -100
     targets: Mapping[str, Any] = field(default_factory=dict)  # of the row: `labels`, `start_positions`, `score`, …
-    spans: tuple[tuple[int, int], ...] = ()  # (n_pieces,): (start, end) characters in the context, (-1, -1) elsewhere
+    spans: tuple[tuple[int, int], ...] = ()  # (n_tokens,): (start, end) characters in the context, (-1, -1) elsewhere
     head: str = ""  # see Row.head
 
 
@@ -297,124 +299,6 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class ArtifactResult:
-    artifact: Artifact
-    parity: Parity
-    latencies: tuple[Latency, ...] = ()
-    footprint: Footprint | None = None  # on this machine
-    dev: Score | None = None  # of the file itself, on the development rows that chose it
-    accelerator_fallbacks: Mapping[str, int] = field(default_factory=dict)  # what keeps it off an accelerator -> count
-    device_footprint: Footprint | None = None  # on the device, where its target was measured and tells its memory
-
-
-@dataclass(frozen=True)
-class Conversion:
-    """One file that `edgebert convert` wrote, or was asked for."""
-
-    format: str
-    precision: str
-    artifact: Artifact | None = None  # None: this format does not offer the precision, see `note`
-    comparison: OutputComparison | None = None  # with the metric (Parity) where labelled rows were given
-    size_share: float = 1.0  # of the float32 file of the same format
-    seconds: float = 0.0  # of writing, verification aside
-    peak_memory_bytes: int = 0  # of the whole process so far
-    runtime: str = ""  # what ran the file for the comparison
-    trial: str = ""
-    accelerator_fallbacks: Mapping[str, int] = field(default_factory=dict)
-    with_tokenizer: Artifact | None = None  # a second file, that reads text itself
-    note: str = ""
-
-
-@dataclass(frozen=True)
-class ConvertResult:
-    folder: Path
-    head: str
-    family: str
-    n_rows: int
-    rows_from: str
-    conversions: tuple[Conversion, ...]
-    exit_code: int  # 0, or 1 when a file was rejected
-    notes: tuple[str, ...] = ()  # what of the checkpoint was left out or guessed, and from what
-
-
-@dataclass(frozen=True)
-class CompressResult:
-    folder: Path
-    name: str  # of the student's shape
-    recipe: str
-    teacher: Score  # in torch, float, on test; so are the student's
-    dev: Score
-    test: Score
-    teacher_parameters: int
-    n_parameters: int
-    notes: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class ModelResult:
-    """The teacher, or one student, with its files. `candidate` is None for the teacher."""
-
-    name: str
-    n_layers: int
-    vocab_size: int
-    n_parameters: int
-    dev: Score  # in torch, float
-    test: Score
-    artifacts: tuple[ArtifactResult, ...]
-    torch_latencies: tuple[Latency, ...] = ()
-    candidate: Candidate | None = None
-    notes: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class SingleTaskBaseline:
-    """One head of several, fitted alone with the same request."""
-
-    file: str  # model/artifact
-    score: Score
-    size_bytes: int
-
-
-@dataclass(frozen=True)
-class MeasuredOn:
-    """The target on which a fit's files were measured, beside this machine."""
-
-    on: str  # as `edgebert profile --on` takes it
-    called: str  # what it calls itself; "" where it never came to measuring
-    is_device: bool  # it counts as the device of the fit, so that the budget is judged by what was measured there
-    notes: tuple[str, ...] = ()  # what was left out, and what went wrong
-    facts: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Report:
-    """Everything that the terminal, the HTML page, report.json and report.png show."""
-
-    run: str
-    command: str
-    device: DeviceProfile
-    task: str
-    data: DataSource
-    n_rows: Mapping[str, int]  # a split
-    teacher: ModelResult
-    students: tuple[ModelResult, ...]
-    plan: Plan
-    winner: str | None  # the packaged file, as model/artifact
-    verdict: str  # why it won, or why nothing did
-    failures: tuple[str, ...]  # what was rejected or out of budget
-    environment: Mapping[str, Any]  # versions, hardware, seed, times
-    created: str  # ISO 8601, UTC
-    baselines: Mapping[str, SingleTaskBaseline] = field(
-        default_factory=dict
-    )  # of each head, where there are several and it was asked for
-    measured_on: MeasuredOn | None = None
-    padding: tuple[Padding, ...] = ()  # of every file that was timed, on one thread here and on the target
-    notes: tuple[str, ...] = ()  # on what was measured here: what is missing, and whether others used the machine
-    recipe_trials: tuple[Mapping[str, Any], ...] = ()  # recipes that competed: recipe, rows seen, dev score, chosen
-    changes: tuple[str, ...] = ()  # where nothing was packaged: single changes of the budget that would have helped
-
-
-@dataclass(frozen=True)
 class FitRequest:
     """What `edgebert fit` was asked for. None leaves the choice to the device, the task or the effort."""
 
@@ -452,14 +336,6 @@ class FitRequest:
     on: str | None = None  # a target that the files are measured on; None is the device's own, where one answers
 
 
-@dataclass(frozen=True)
-class FitResult:
-    run: Path
-    report: Report
-    bundle: Path | None
-    exit_code: int  # 0, or 1 when a budget or parity failed
-
-
 # ---------------------------------------------------------------- models in memory
 
 
@@ -472,6 +348,7 @@ class Student:
     teacher_ids: tuple[int, ...] | None = None  # student token id -> teacher token id; None where they are equal
     own_tokenizer: bool = False  # it splits text in ways of its own: no id of it has one of the teacher's
     notes: tuple[str, ...] = ()
+    quantization: QuantSpec | None = None  # ranges that its training found, which files must use
 
 
 @dataclass(frozen=True)

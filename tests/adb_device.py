@@ -92,10 +92,10 @@ class Device:
         (self.sandbox / "properties" / name).write_text(f"{value}\n")
 
     def close(self) -> None:
-        for one in (self.listener, *self.connections):
+        for connection in (self.listener, *self.connections):
             with contextlib.suppress(OSError):
-                one.shutdown(socket.SHUT_RDWR)
-            one.close()
+                connection.shutdown(socket.SHUT_RDWR)
+            connection.close()
 
     def local(self, path: str) -> Path:
         """Where a file of the phone lies here. Nothing outside /data/local/tmp exists."""
@@ -222,8 +222,8 @@ class _Transport:
     def _request(self, stream: _Stream, name: bytes, body: bytes) -> None:
         if name == b"STAT":
             local = self.device.local(body.decode())
-            found = local.stat() if local.exists() else None
-            self._answer(stream, b"STAT" + struct.pack("<III", found.st_mode if found else 0, 0, 0))
+            result = local.stat() if local.exists() else None
+            self._answer(stream, b"STAT" + struct.pack("<III", result.st_mode if result else 0, 0, 0))
         elif name == b"SEND":
             path, _, mode = body.decode().rpartition(",")
             stream.sending = (path, int(mode), bytearray())
@@ -280,12 +280,12 @@ class _Transport:
         return command, first, second, payload
 
     def _exactly(self, size: int) -> bytes:
-        found = b""
-        while len(found) < size:
-            if not (part := self.connection.recv(size - len(found))):
+        result = b""
+        while len(result) < size:
+            if not (part := self.connection.recv(size - len(result))):
                 raise EOFError
-            found += part
-        return found
+            result += part
+        return result
 
 
 def _program(path: Path, text: str) -> None:

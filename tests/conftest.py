@@ -69,10 +69,10 @@ def all_cores() -> Iterator[None]:
     if not CORES:
         yield
         return
-    one = os.sched_getaffinity(0)
+    item = os.sched_getaffinity(0)
     os.sched_setaffinity(0, CORES)
     yield
-    os.sched_setaffinity(0, one)
+    os.sched_setaffinity(0, item)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -119,7 +119,7 @@ def toy_labels(toy_rows: list[Row]) -> tuple[str, ...]:
 
 @pytest.fixture(scope="session")
 def toy_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A BERT encoder without a head: 4 layers, width 32, with a tokenizer of 120 pieces, random weights."""
+    """A BERT encoder without a head: 4 layers, width 32, with a tokenizer of 120 tokens, random weights."""
     return make_checkpoint(tmp_path_factory.mktemp("toy"))
 
 
@@ -128,8 +128,8 @@ def pooled_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The toy checkpoint as one of sentence-transformers, whose vectors are the mean of its states."""
     folder = make_checkpoint(tmp_path_factory.mktemp("pooled"))
     (folder / "1_Pooling").mkdir()
-    said = {"word_embedding_dimension": 32, "pooling_mode_mean_tokens": True}
-    (folder / "1_Pooling" / "config.json").write_text(json.dumps(said), encoding="utf-8")
+    description = {"word_embedding_dimension": 32, "pooling_mode_mean_tokens": True}
+    (folder / "1_Pooling" / "config.json").write_text(json.dumps(description), encoding="utf-8")
     listed = [
         {"idx": i, "name": str(i), "path": path, "type": f"sentence_transformers.models.{kind}"}
         for i, (path, kind) in enumerate((("", "Transformer"), ("1_Pooling", "Pooling")))
@@ -191,15 +191,15 @@ def make_checkpoint(folder: Path, *, n_layers: int = 4) -> Path:
 
 
 def make_tokenizer():
-    """WordPiece with every word of the toy world, single letters, and a few pieces that nothing uses."""
+    """WordPiece with every word of the toy world, single letters, and a few tokens that nothing uses."""
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
     letters = [chr(c) for c in range(ord("a"), ord("z") + 1)]
     words = sorted({word for pattern in PATTERNS for word in pattern.split() if "{" not in word})
     rare = ["zebra", "quartz", "##ing", "##ed"]
-    pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *letters, *(f"##{c}" for c in letters)]
-    pieces += [w for w in [*words, *CITIES, *DAYS, "new", *rare] if w not in pieces]
-    tokenizer = Tokenizer(models.WordPiece({p: i for i, p in enumerate(pieces)}, unk_token="[UNK]"))
+    tokens = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *letters, *(f"##{c}" for c in letters)]
+    tokens += [w for w in [*words, *CITIES, *DAYS, "new", *rare] if w not in tokens]
+    tokenizer = Tokenizer(models.WordPiece({p: i for i, p in enumerate(tokens)}, unk_token="[UNK]"))
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     tokenizer.post_processor = processors.TemplateProcessing(

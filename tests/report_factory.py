@@ -7,9 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from edgebert.results import ArtifactResult, ModelResult, Report
 from edgebert.types import (
     Artifact,
-    ArtifactResult,
     Budget,
     Candidate,
     Cores,
@@ -18,11 +18,9 @@ from edgebert.types import (
     Footprint,
     Latency,
     MethodCall,
-    ModelResult,
     Parity,
     Plan,
     Recipe,
-    Report,
     Score,
     TypeScore,
 )
@@ -92,7 +90,7 @@ def file(
     precision: str, size: int, p50: float, device_ms: float, value: float, reference: float, **parity: Any
 ) -> ArtifactResult:
     path = Path("/somewhere/private/model.onnx")
-    options = {"trial": "u8-per-channel"} if precision == "int8" else {}
+    options = {"variant": "u8-per-channel"} if precision == "int8" else {}
     artifact = Artifact(f"onnx-{precision}", "onnx", precision, path, size, "ab" * 32, options)
     facts = {"max_logit_difference": 3.1e-06 if precision == "fp32" else 0.4127, "equal_predictions": 0.9983}
     facts |= {"nrmse": 0.0412, "edges": {"one token": 2e-6, "full length": 0.0125}} | parity

@@ -44,10 +44,10 @@ class Board:
     def left_behind(self) -> list[str]:
         """What of ours is still there, once the sessions are over."""
         for _ in range(100):
-            if not (found := sorted(path.name for path in self.temporary.iterdir())):
+            if not (results := sorted(path.name for path in self.temporary.iterdir())):
                 return []
             time.sleep(0.05)
-        return found
+        return results
 
     def sessions(self) -> list[int]:
         """Processes of sshd that serve a connection."""
@@ -72,9 +72,9 @@ def make_key(path: Path) -> str:
 
 
 def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
+    with socket.socket() as item:
+        item.bind(("127.0.0.1", 0))
+        return int(item.getsockname()[1])
 
 
 @contextmanager
@@ -91,17 +91,17 @@ def board(folder: Path, environment: Mapping[str, str] | None = None) -> Iterato
     write_program(folder / "bin" / "python3", script)
     given = {"HOME": str(folder / "home"), "TMPDIR": str(folder / "far tmp; it's")}
     given |= {"PATH": f"{folder}/bin:/usr/bin:/bin", **(environment or {})}
-    said = " ".join(f'"{name}={value}"' for name, value in given.items())
+    description = " ".join(f'"{name}={value}"' for name, value in given.items())
     (folder / "sshd.conf").write_text(
         f"Port {port}\nListenAddress 127.0.0.1\nHostKey {folder}/host\nAuthorizedKeysFile {folder}/authorized\n"
-        f"PidFile none\nUsePAM no\nStrictModes no\nPasswordAuthentication no\nPermitRootLogin yes\nSetEnv {said}\n",
+        f"PidFile none\nUsePAM no\nStrictModes no\nPasswordAuthentication no\nPermitRootLogin yes\nSetEnv {description}\n",
         encoding="utf-8",
     )
     write_config(folder, port)
-    made = False
+    created = False
     if os.geteuid() == 0 and not SEPARATION.exists():
         SEPARATION.mkdir(mode=0o755)
-        made = True
+        created = True
     assert PROGRAM is not None
     with (folder / "sshd.log").open("wb") as log:
         process = subprocess.Popen([PROGRAM, "-D", "-e", "-f", str(folder / "sshd.conf")], stderr=log)
@@ -111,7 +111,7 @@ def board(folder: Path, environment: Mapping[str, str] | None = None) -> Iterato
     finally:
         process.terminate()
         process.wait()
-        if made:
+        if created:
             SEPARATION.rmdir()
 
 

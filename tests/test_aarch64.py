@@ -36,23 +36,27 @@ def python() -> Path:
 @pytest.fixture
 def far(python: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Board]:
     (tmp_path / "far").mkdir()
-    with board(tmp_path / "far") as one:
-        (one.folder / "bin" / "python3").unlink()
-        (one.folder / "bin" / "python3").symlink_to(python)
-        monkeypatch.setenv("EDGEBERT_SSH_CONFIG", str(one.config))
-        yield one
+    with board(tmp_path / "far") as item:
+        (item.folder / "bin" / "python3").unlink()
+        (item.folder / "bin" / "python3").symlink_to(python)
+        monkeypatch.setenv("EDGEBERT_SSH_CONFIG", str(item.config))
+        yield item
 
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
     """int8 ONNX and TFLite of a tagger of random weights, three labels."""
     folder = tmp_path_factory.mktemp("files")
-    made = edgebert.convert(
+    created = edgebert.convert(
         str(save(folder / "model", "token-classification")), ("onnx", "tflite"), precisions=("int8",),
         output=str(folder / "out"), lengths=(32,),
     )  # fmt: skip
     shutil.copy(folder / "model" / "tokenizer.json", folder / "out")
-    paths = {one.format: str(one.artifact.path) for one in made.conversions if one.artifact and one.precision == "int8"}
+    paths = {
+        conversion.format: str(conversion.artifact.path)
+        for conversion in created.conversions
+        if conversion.artifact and conversion.precision == "int8"
+    }
     return paths["onnx"], paths["tflite"]
 
 
@@ -65,15 +69,15 @@ def test_int8_files_predict_on_arm_what_they_predict_here(
     (tmp_path / "texts").write_text("\n".join(lines), encoding="utf-8")
     monkeypatch.setattr(inputs, "N_INPUTS", N)
     monkeypatch.setattr(Job, "n_outputs", N)
-    found = measure(Request(files, ("ssh:board",), texts=str(tmp_path / "texts"), max_seconds=0))
-    assert found.exit_code == 0 and not found.notes
-    facts = found.facts["ssh:board"]
+    result = measure(Request(files, ("ssh:board",), texts=str(tmp_path / "texts"), max_seconds=0))
+    assert result.exit_code == 0 and not result.notes
+    facts = result.facts["ssh:board"]
     assert (facts["machine"], facts["bits"]) == ("aarch64", 64)
-    assert {one.how for one in found.results} == {pad.how for pad in found.padding} == {"emulated"}
-    assert all(one.device == "aarch64" and one.instructions is None for one in found.results)
-    compared = [one for one in found.results if one.lengths == "data"]
-    assert [one.runtime for one in compared] == ["onnxruntime", "ai_edge_litert"]
-    for one in compared:
-        assert (one.compared, one.equal_predictions) == (N, 1.0)
-        assert one.max_difference is not None and one.max_difference < 0.05
+    assert {entry.how for entry in result.results} == {pad.how for pad in result.padding} == {"emulated"}
+    assert all(entry.device == "aarch64" and entry.instructions is None for entry in result.results)
+    compared = [entry for entry in result.results if entry.lengths == "data"]
+    assert [entry.runtime for entry in compared] == ["onnxruntime", "ai_edge_litert"]
+    for item in compared:
+        assert (item.compared, item.equal_predictions) == (N, 1.0)
+        assert item.max_difference is not None and item.max_difference < 0.05
     assert far.left_behind() == []

@@ -61,10 +61,10 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def device(server: None, tmp_path: Path) -> Iterator[Device]:
     """A phone that is connected and authorised."""
     programs = {tools.LITERT.name: adb_programs.LITERT, tools.ONNX.name: adb_programs.ONNX}
-    one = Device(tmp_path / "phone", programs=programs)
-    connect(one)
-    yield one
-    one.close()
+    item = Device(tmp_path / "phone", programs=programs)
+    connect(item)
+    yield item
+    item.close()
 
 
 @pytest.fixture
@@ -72,12 +72,12 @@ def binaries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Path]
     """Two programs for Android by their headers, in a folder with a name that a shell would stumble over."""
     folder = tmp_path / "my tools; touch gone 'x'"
     folder.mkdir()
-    made = {}
+    created = {}
     for tool in (tools.LITERT, tools.ONNX):
-        made[tool.name] = folder / tool.name
-        made[tool.name].write_bytes(elf(183))
-        monkeypatch.setenv(tool.variable, str(made[tool.name]))
-    return made
+        created[tool.name] = folder / tool.name
+        created[tool.name].write_bytes(elf(183))
+        monkeypatch.setenv(tool.variable, str(created[tool.name]))
+    return created
 
 
 def connect(one: Device) -> None:
@@ -143,15 +143,15 @@ def test_an_onnx_file_byte_for_byte(device: Device, binaries: dict[str, Path], o
     from onnx import TensorProto, numpy_helper
 
     outcome = run(device, job(File("onnx", "onnx", onnx_file), cores=(4, 6, 7)))
-    [found] = outcome.found
-    assert (found.failure, found.runtime) == ("", "ONNX Runtime")
+    [result] = outcome.found
+    assert (result.failure, result.runtime) == ("", "ONNX Runtime")
     [folder] = {path.split("/")[4] for path in device.pushed}
     assert folder.startswith("edgebert-")
     assert len(folder) == len("edgebert-") + 16
     at = f"{PLACE}/{folder}"
     assert device.pushed[f"{at}/onnxruntime_perf_test"].content == binaries["onnxruntime_perf_test"].read_bytes()
     assert device.pushed[f"{at}/0/model.onnx"].content == onnx_file.read_bytes()
-    assert {oct(one.mode) for one in device.pushed.values()} == {"0o100644"}
+    assert {oct(item.mode) for item in device.pushed.values()} == {"0o100644"}
     assert (device.sandbox / "chmod").read_text().split()[0] == "755"
     assert set(device.pushed) == {
         f"{at}/onnxruntime_perf_test", f"{at}/0/model.onnx",
@@ -171,23 +171,23 @@ def test_an_onnx_file_byte_for_byte(device: Device, binaries: dict[str, Path], o
         parts = [device.pushed[f"{at}/0/inputs/{k}/input_{i}.pb"].content for i in range(2)]
         tensors = [TensorProto.FromString(part) for part in parts]
         assert [tensor.name for tensor in tensors] == ["input_ids", "attention_mask"]
-        assert [numpy_helper.to_array(one).tolist() for one in tensors] == [[row], [[1] * len(row)]]
+        assert [numpy_helper.to_array(item).tolist() for item in tensors] == [[row], [[1] * len(row)]]
         assert {tensor.data_type for tensor in tensors} == {TensorProto.INT64}
         fed.append(hashlib.sha256(b"".join(parts)).hexdigest())
     assert (device.sandbox / "fed").read_text().split() == fed, "an input a round, in order"
     assert left_over(device) == []
     assert device.commands[-1].startswith(f"rm -rf {at}\n")
-    assert found.times_ms == pytest.approx([4.00] * 3 + [4.01] * 3 + [4.02] * 3)
-    assert len(found.times_ms) == 9
-    assert (found.load_ms, found.first_run_ms, found.peak_memory_bytes) == (pytest.approx(45.5992), 12, 31457280)
-    assert "onnxruntime_perf_test, sha256 " in found.runtime_version
+    assert result.times_ms == pytest.approx([4.00] * 3 + [4.01] * 3 + [4.02] * 3)
+    assert len(result.times_ms) == 9
+    assert (result.load_ms, result.first_run_ms, result.peak_memory_bytes) == (pytest.approx(45.5992), 12, 31457280)
+    assert "onnxruntime_perf_test, sha256 " in result.runtime_version
 
 
 def test_a_tflite_file_with_its_outputs(device: Device, binaries: dict[str, Path], tflite_file: Path) -> None:
     """Inputs are padded to the signature, and what comes back is what LiteRT computes here."""
     outcome = run(device, job(File("tflite", "tflite", tflite_file), n_outputs=2))
-    [found] = outcome.found
-    assert found.failure == ""
+    [result] = outcome.found
+    assert result.failure == ""
     [folder] = {path.split("/")[4] for path in device.pushed}
     at = f"{PLACE}/{folder}"
     for name, fill in (("input_ids", 0), ("attention_mask", 0), ("token_type_ids", 0)):
@@ -210,15 +210,15 @@ def test_a_tflite_file_with_its_outputs(device: Device, binaries: dict[str, Path
     ]  # fmt: skip
     assert "output_filepath" not in starts(device)[2]
     session = CONVERTERS.get("tflite").open(tflite_file, 1)
-    assert len(found.outputs) == 2
-    for row, outputs in zip(INPUTS, found.outputs, strict=False):
+    assert len(result.outputs) == 2
+    for row, outputs in zip(INPUTS, result.outputs, strict=False):
         wanted = session.run({name: np.asarray(value) for name, value in row.items()})
         assert set(outputs) == set(wanted)
         for name, value in wanted.items():
             np.testing.assert_allclose(np.asarray(outputs[name]), value, atol=1e-5)
-    assert found.times_ms[:6] == (5.0, 5.01, 5.02, 5.3, 5.301, 5.302), "the first run of each input, the second"
-    assert (found.load_ms, found.first_run_ms) == (12.345, 9.0)
-    assert found.peak_memory_bytes == round(20.25 * 2**20)
+    assert result.times_ms[:6] == (5.0, 5.01, 5.02, 5.3, 5.301, 5.302), "the first run of each input, the second"
+    assert (result.load_ms, result.first_run_ms) == (12.345, 9.0)
+    assert result.peak_memory_bytes == round(20.25 * 2**20)
     assert left_over(device) == []
 
 
@@ -226,13 +226,13 @@ def test_files_take_turns(device: Device, binaries: dict[str, Path], onnx_file: 
     outcome = run(device, job(File("a; b", "onnx", onnx_file), File("c", "onnx", onnx_file)))
     order = [Path(line.split()[-1]).parts[-4:-1] for line in starts(device)]
     assert [part[0] + part[2] for part in order[:4]] == ["00", "10", "01", "11"]
-    assert [found.name for found in outcome.found] == ["a; b", "c"]
-    assert {len(found.times_ms) for found in outcome.found} == {9}
+    assert [result.name for result in outcome.found] == ["a; b", "c"]
+    assert {len(result.times_ms) for result in outcome.found} == {9}
 
 
 def test_measuring_goes_on_until_p50_is_stable(device: Device, binaries: dict[str, Path], onnx_file: Path) -> None:
-    [found] = run(device, job(File("onnx", "onnx", onnx_file), max_seconds=60)).found
-    assert len(found.times_ms) == 36, "six blocks of five are the fewest that are called stable; a pass has nine runs"
+    [result] = run(device, job(File("onnx", "onnx", onnx_file), max_seconds=60)).found
+    assert len(result.times_ms) == 36, "six blocks of five are the fewest that are called stable; a pass has nine runs"
 
 
 def test_what_the_phone_tells_of_itself(device: Device, binaries: dict[str, Path], onnx_file: Path) -> None:
@@ -296,8 +296,8 @@ def test_several_phones(device: Device, tmp_path: Path) -> None:
     try:
         with pytest.raises(RequestError, match="2 phones are connected") as caught:
             client.select(client.find(), "")
-        for one in (device, other):
-            assert f"--on adb:{one.serial} (device)" in str(caught.value.hint)
+        for item in (device, other):
+            assert f"--on adb:{item.serial} (device)" in str(caught.value.hint)
         assert client.select(client.find(), other.serial).serial == other.serial
         assert adb.answers(other.serial) == ""
     finally:
@@ -407,8 +407,8 @@ def test_a_refused_file_does_not_stop_the_others(
 
 def test_an_input_that_the_file_cannot_take(device: Device, binaries: dict[str, Path], onnx_file: Path) -> None:
     rows = ({"input_ids": [[2, 3]]},)
-    [found] = run(device, job(File("onnx", "onnx", onnx_file), inputs=rows)).found
-    assert found.failure == "the file reads attention_mask, which the inputs do not have"
+    [result] = run(device, job(File("onnx", "onnx", onnx_file), inputs=rows)).found
+    assert result.failure == "the file reads attention_mask, which the inputs do not have"
     assert left_over(device) == []
 
 
@@ -423,17 +423,17 @@ def test_a_round_that_fails_keeps_those_before(
     device: Device, binaries: dict[str, Path], onnx_file: Path, mode: str, what: str
 ) -> None:
     (device.sandbox / "mode").write_text(mode)
-    [found] = run(device, job(File("onnx", "onnx", onnx_file))).found
-    assert found.failure.startswith(what)
-    assert found.times_ms == pytest.approx([4.02]), "of a pass that was not finished, the last run of each round"
+    [result] = run(device, job(File("onnx", "onnx", onnx_file))).found
+    assert result.failure.startswith(what)
+    assert result.times_ms == pytest.approx([4.02]), "of a pass that was not finished, the last run of each round"
     assert left_over(device) == []
 
 
 def test_a_benchmark_that_hangs_is_ended(device: Device, binaries: dict[str, Path], onnx_file: Path) -> None:
     (device.sandbox / "mode").write_text("hang 1")
-    [found] = run(device, job(File("onnx", "onnx", onnx_file), timeout_s=4)).found
-    assert found.failure.startswith("stopped in round 2: the phone did not answer within")
-    assert len(found.times_ms) == 1
+    [result] = run(device, job(File("onnx", "onnx", onnx_file), timeout_s=4)).found
+    assert result.failure.startswith("stopped in round 2: the phone did not answer within")
+    assert len(result.times_ms) == 1
     [folder] = {path.split("/")[4] for path in device.pushed}
     assert (device.sandbox / "killed").read_text().split() == [str(device.local(f"{PLACE}/[e]{folder[1:]}"))]
     for pid in (device.sandbox / "pids").read_text().split():
@@ -444,9 +444,9 @@ def test_a_benchmark_that_hangs_is_ended(device: Device, binaries: dict[str, Pat
 def test_a_phone_that_dies_in_the_middle(device: Device, binaries: dict[str, Path], onnx_file: Path) -> None:
     device.dies_at = "inputs/1/times.csv"
     outcome = run(device, job(File("onnx", "onnx", onnx_file)))
-    [found] = outcome.found
-    assert found.failure.startswith("stopped in round 2: the phone went away")
-    assert len(found.times_ms) == 1
+    [result] = outcome.found
+    assert result.failure.startswith("stopped in round 2: the phone went away")
+    assert len(result.times_ms) == 1
     [folder] = {path.split("/")[4] for path in device.pushed}
     assert outcome.facts["left_behind"] == [f"{PLACE}/{folder}"], "it is gone, so the folder is named instead"
 

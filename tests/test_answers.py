@@ -43,7 +43,7 @@ def member(answer: dict[int, list[float]], **options: Any) -> Member:
 
 
 def say(student: Student, features: Any, dropout: bool) -> list[dict[str, np.ndarray]]:
-    return [{"logits": np.array(student.model[one.input_ids[0]], np.float32)} for one in features]
+    return [{"logits": np.array(student.model[feature.input_ids[0]], np.float32)} for feature in features]
 
 
 def stored(teacher: Student, context: MethodContext, rows: list[Row], folder: Path) -> StoredAnswers:
@@ -61,12 +61,12 @@ def stored(teacher: Student, context: MethodContext, rows: list[Row], folder: Pa
 def test_answers_are_found_by_what_the_teacher_reads(tmp_path: Path) -> None:
     first = {1: [0.0, 1.0, 2.0], 2: [3.0, 4.0, 5.0]}
     result = write_answers(tmp_path, [window(2, 7), window(1, 7), window(2, 7)], [member(first)], [LABELS], say)
-    found = StoredAnswers(tmp_path)
-    assert result == {"windows": 2, "not_finite": 0, "temperatures": [1.0]} and len(found) == 2
-    assert found.find(window(1, 7))["logits"].tolist() == [0.0, 1.0, 2.0]
-    assert found.find(window(2, 7))["logits"].tolist() == [3.0, 4.0, 5.0]
-    assert found.find(window(1, 8)) is None
-    assert found.find(replace(window(1, 7), type_ids=(0, 1))) is None
+    results = StoredAnswers(tmp_path)
+    assert result == {"windows": 2, "not_finite": 0, "temperatures": [1.0]} and len(results) == 2
+    assert results.find(window(1, 7))["logits"].tolist() == [0.0, 1.0, 2.0]
+    assert results.find(window(2, 7))["logits"].tolist() == [3.0, 4.0, 5.0]
+    assert results.find(window(1, 8)) is None
+    assert results.find(replace(window(1, 7), type_ids=(0, 1))) is None
 
 
 def test_answers_of_each_token_keep_their_window(
@@ -76,12 +76,12 @@ def test_answers_of_each_token_keep_their_window(
     answers = stored(teacher, context, toy_rows[:9], tmp_path / "answers")
     windows = context.task.encode(toy_rows[:9], teacher.tokenizer, toy_labels, 32)
     live = ask_teacher(teacher, windows, context.settings)
-    for one, answer in zip(windows, live, strict=True):
-        assert np.allclose(answers.find(one)["logits"], answer["logits"], atol=1e-6)
+    for item, answer in zip(windows, live, strict=True):
+        assert np.allclose(answers.find(item)["logits"], answer["logits"], atol=1e-6)
     before = (tmp_path / "answers" / "output-0.npy").read_bytes()
-    found = answers.find(windows[0])["logits"]
-    assert isinstance(found.base, np.memmap) or isinstance(found.base.base, np.memmap)
-    found[:] = 0
+    result = answers.find(windows[0])["logits"]
+    assert isinstance(result.base, np.memmap) or isinstance(result.base.base, np.memmap)
+    result[:] = 0
     assert (tmp_path / "answers" / "output-0.npy").read_bytes() == before
 
 
@@ -99,7 +99,7 @@ def test_training_with_stored_answers_is_training_with_the_teacher(
         student = copy_student(teacher.model, teacher.tokenizer)
         with torch.no_grad():
             student.model.classifier.weight.neg_()
-        kd.apply(student, context, **kd.read_params({"epochs": 2, "replace": replaced, "hard": 0.3}))
+        kd.apply(student, context, **kd.read_params({"epochs": 2, "replace": replaced, "hard_label_weight": 0.3}))
         weights.append(student.model.state_dict())
     before = teacher.model.state_dict()
     moved = max((weights[0][key] - before[key]).abs().max().item() for key in before)
@@ -117,11 +117,11 @@ def test_what_is_not_stored_is_asked_now_and_told(
     rows = [Row(("leave", "bton")), Row(("fly", "to", "aville"))]
     context = replace(context, answers=stored(teacher, context, rows[:1], tmp_path / "answers"))
     windows = context.task.encode(rows, teacher.tokenizer, toy_labels, 32)
-    found = answered(windows, rows, teacher, context)
+    result = answered(windows, rows, teacher, context)
     live = ask_teacher(teacher, windows, context.settings)
     assert all(
-        np.allclose(one.targets["teacher_logits"], answer["logits"], atol=1e-6)
-        for one, answer in zip(found, live, strict=True)
+        np.allclose(item.targets["teacher_logits"], answer["logits"], atol=1e-6)
+        for item, answer in zip(result, live, strict=True)
     )
     assert notes == ["the teacher is asked about 1 of 2 windows, whose answers are not stored"]
 
@@ -130,8 +130,8 @@ def test_what_is_not_stored_is_asked_now_and_told(
 
 
 def test_a_mean_is_one_of_probabilities_and_is_stored_as_their_logarithms(tmp_path: Path) -> None:
-    one, two = {1: [np.log(0.8), np.log(0.1), np.log(0.1)]}, {1: [5 + np.log(0.2), 5 + np.log(0.5), 5 + np.log(0.3)]}
-    write_answers(tmp_path, [window(1, 7)], [member(one), member(two)], [LABELS], say)
+    item, two = {1: [np.log(0.8), np.log(0.1), np.log(0.1)]}, {1: [5 + np.log(0.2), 5 + np.log(0.5), 5 + np.log(0.3)]}
+    write_answers(tmp_path, [window(1, 7)], [member(item), member(two)], [LABELS], say)
     assert np.allclose(np.exp(StoredAnswers(tmp_path).find(window(1, 7))["logits"]), [0.5, 0.3, 0.2], atol=1e-6)
 
 
@@ -157,8 +157,8 @@ def test_a_window_of_a_fold_is_answered_by_its_own_teacher_and_others_by_the_mea
 
     members = [member(share, answers=asks(fold)) for fold, share in enumerate(shares)]
     write_answers(tmp_path, [window(1, 7), window(2, 7), window(3, 7)], members, [LABELS], say)
-    found = [np.exp(StoredAnswers(tmp_path).find(window(i, 7))["logits"]) for i in (1, 2, 3)]
-    assert np.allclose(found, [[0.6, 0.3, 0.1], [0.2, 0.3, 0.5], [0.4, 0.3, 0.3]], atol=1e-6)
+    results = [np.exp(StoredAnswers(tmp_path).find(window(i, 7))["logits"]) for i in (1, 2, 3)]
+    assert np.allclose(results, [[0.6, 0.3, 0.1], [0.2, 0.3, 0.5], [0.4, 0.3, 0.3]], atol=1e-6)
 
 
 def test_passes_with_dropout_differ_and_their_mean_is_stored(
@@ -175,9 +175,9 @@ def test_passes_with_dropout_differ_and_their_mean_is_stored(
 
     torch.manual_seed(0)
     write_answers(tmp_path, windows, [Member(lambda: teacher, passes=3)], parts, ask)
-    logits = [np.stack([one[0]["logits"] for one in passes])]
+    logits = [np.stack([item[0]["logits"] for item in passes])]
     assert len(passes) == 3 and np.abs(logits[0][0] - logits[0][1]).max() > 1e-3
-    shortest = min(windows, key=lambda one: len(one.input_ids))
+    shortest = min(windows, key=lambda item: len(item.input_ids))
     mean = np.exp(logits[0]) / np.exp(logits[0]).sum(-1, keepdims=True)
     assert np.allclose(np.exp(StoredAnswers(tmp_path).find(shortest)["logits"]), mean.mean(0), atol=1e-5)
     assert not teacher.model.training
@@ -241,8 +241,8 @@ def test_rows_of_several_labels_leave_each_label_to_every_teacher() -> None:
         assert max(folds) > 0
         for fold in range(n):
             kept = [row for row, own in zip(some, folds, strict=True) if own != fold]
-            found = {label[2:] if label[1:2] == "-" else label for row in kept for label in (*row.labels, *row.tags)}
-            assert found == {label[2:] if label[1:2] == "-" else label for label in every}
+            results = {label[2:] if label[1:2] == "-" else label for row in kept for label in (*row.labels, *row.tags)}
+            assert results == {label[2:] if label[1:2] == "-" else label for label in every}
 
 
 def test_rows_of_one_text_or_group_are_in_one_fold() -> None:
@@ -272,7 +272,7 @@ def test_each_row_learns_from_what_is_known_of_it(
     windows = answered(context.task.encode(rows, student.tokenizer, toy_labels, 32), rows, student, context)
     windows[1].targets["teacher_logits"][0, 0] = np.nan
     batch = collate(windows)
-    objective = prediction_objective(student, context, 2.0, hard=0.3).eval()
+    objective = prediction_objective(student, context, 2.0, hard_label_weight=0.3).eval()
     with torch.no_grad():
         ours = objective.answer(batch)
         theirs = objective.ask_teacher(batch)
@@ -284,11 +284,15 @@ def test_each_row_learns_from_what_is_known_of_it(
             own, other, part = alone(*chosen)
             return soft_loss(student.model, own, other, part, 2.0)
 
-        def hard(*chosen: int) -> Any:
+        def hard_label_weight(*chosen: int) -> Any:
             own, _, part = alone(*chosen)
             return hard_loss(student.model, own, part)
 
-        expected = 2 / 5 * (0.7 * soft(0, 2) + 0.3 * hard(0, 2)) + 2 / 5 * soft(3, 4) + 1 / 5 * hard(1)
+        expected = (
+            2 / 5 * (0.7 * soft(0, 2) + 0.3 * hard_label_weight(0, 2))
+            + 2 / 5 * soft(3, 4)
+            + 1 / 5 * hard_label_weight(1)
+        )
         assert objective(**batch)["loss"].item() == pytest.approx(expected.item(), rel=1e-5)
 
 
@@ -345,14 +349,14 @@ def test_kinds_share_their_teachers_and_a_second_student_shares_the_answers(
     toy_checkpoint: Path, toy_data: Path, here: Path
 ) -> None:
     (here / "t.txt").write_text("fly to aville\nleave bton on friday\n")
-    made: list[str] = []
+    created: list[str] = []
 
     def note(event: dict[str, Any]) -> None:
         if event["event"] in ("begin", "kept"):
-            made.append(f"{event['event']} {event['stage']}")
+            created.append(f"{event['event']} {event['stage']}")
 
     def compress(**params: str) -> Any:
-        made.clear()
+        created.clear()
         return edgebert.compress(
             str(toy_checkpoint), "drop-layers+kd", data=str(toy_data), output="small", force=True,
             params={"drop-layers.n_layers": "1", "kd.folds": "2", **{f"kd.{k}": v for k, v in params.items()}},
@@ -360,17 +364,29 @@ def test_kinds_share_their_teachers_and_a_second_student_shares_the_answers(
         )  # fmt: skip
 
     compress(answers="out-of-fold")
-    assert made == [
+    assert created == [
         "begin teacher",
         "begin fold-teacher",
         "begin fold-teacher",
         "begin answers",
         "begin compress-L1-v82",
     ]
-    compress(answers="out-of-fold", hard="0.5")
-    assert made == ["kept teacher", "kept fold-teacher", "kept fold-teacher", "kept answers", "begin compress-L1-v82"]
+    compress(answers="out-of-fold", hard_label_weight="0.5")
+    assert created == [
+        "kept teacher",
+        "kept fold-teacher",
+        "kept fold-teacher",
+        "kept answers",
+        "begin compress-L1-v82",
+    ]
     compress(answers="ensemble", calibrate="true")
-    assert made == ["kept teacher", "kept fold-teacher", "kept fold-teacher", "begin answers", "begin compress-L1-v82"]
+    assert created == [
+        "kept teacher",
+        "kept fold-teacher",
+        "kept fold-teacher",
+        "begin answers",
+        "begin compress-L1-v82",
+    ]
 
 
 def test_ten_rows_are_enough_for_folds_and_text(toy_checkpoint: Path, toy_data: Path, here: Path) -> None:
@@ -386,8 +402,8 @@ def test_ten_rows_are_enough_for_folds_and_text(toy_checkpoint: Path, toy_data: 
     )  # fmt: skip
     n_folds = len({fold for fold in fold_of_rows(conll_rows(data[0]), 20) if fold != HELD_BY_NONE})
     assert 1 < n_folds <= 10
-    told = f"{n_folds} folds in place of 20: the training rows allow no more"
-    assert told in notes and told in result.notes and result.test.n == 40
+    note = f"{n_folds} folds in place of 20: the training rows allow no more"
+    assert note in notes and note in result.notes and result.test.n == 40
 
 
 def conll_rows(spec: str) -> list[Row]:
@@ -410,8 +426,8 @@ def test_kinds_that_this_teacher_cannot_give_are_refused_before_training(
         params={"drop-layers.n_layers": "2"}, **QUICK,
     )  # fmt: skip
     events: list[Any] = []
-    for kind, told in (("ensemble", "is trained for this task already"), ("out-of-fold", "trained anew")):
-        with pytest.raises(RequestError, match=told):
+    for kind, message in (("ensemble", "is trained for this task already"), ("out-of-fold", "trained anew")):
+        with pytest.raises(RequestError, match=message):
             edgebert.compress(
                 "trained", "kd", data=str(toy_data), params={"kd.answers": kind}, on_event=events.append, **QUICK
             )

@@ -17,10 +17,10 @@ def failed(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, st
     """Exit code and message of a command that must fail without a traceback."""
     with pytest.raises(SystemExit) as ended:
         main(list(arguments))
-    told = capsys.readouterr().err
-    assert "Traceback" not in told
-    assert told.startswith(("error: ", "Usage: "))
-    return int(ended.value.code or 0), told
+    message = capsys.readouterr().err
+    assert "Traceback" not in message
+    assert message.startswith(("error: ", "Usage: "))
+    return int(ended.value.code or 0), message
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def request_(toy_checkpoint: Path, toy_data: Path, tmp_path: Path, monkeypatch: 
         ("--device", "board.toml", "no such file"),
         ("--task", "nre", "Did you mean ner"),
         ("--recipe", "drop-layer", "Did you mean drop-layers"),
-        ("--set", "kd.hart=1", "Did you mean hard"),
+        ("--set", "kd.hard_label_weigt=1", "Did you mean hard_label_weight"),
         ("--set", "kd", "is not NAME.PARAM=VALUE"),
         ("--data", "nowhere.conll", "nowhere.conll"),
         ("--data", "train=nowhere.conll", "nowhere.conll"),

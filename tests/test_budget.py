@@ -22,9 +22,9 @@ def failures(budget: Budget, **changes: Any) -> list[str]:
     """What is said of the int8 file, as `choose` says it."""
     int8 = replace(SMALL.artifacts[1], **changes)
     model = replace(SMALL, artifacts=(SMALL.artifacts[0], int8))
-    winner, _, told = choose(teacher(), [model], budget, device(budget), 23)
-    assert (winner is None) == bool(told)
-    return told
+    winner, _, message = choose(teacher(), [model], budget, device(budget), 23)
+    assert (winner is None) == bool(message)
+    return message
 
 
 def weighing(size_bytes: int, called: str = "") -> Footprint:
@@ -32,27 +32,27 @@ def weighing(size_bytes: int, called: str = "") -> Footprint:
 
 
 def test_measured_memory_is_judged() -> None:
-    (told,) = failures(Budget(memory_mb=1), footprint=weighing(10_000_000_000))
-    assert told == (
+    (message,) = failures(Budget(memory_mb=1), footprint=weighing(10_000_000_000))
+    assert message == (
         "3-layers/onnx-int8: measured 10000.0 MB of memory on this machine (growth of the process on loading the runtime "
         "and the file, and on the first run) is over the budget of 1 MB"
     )
     assert failures(Budget(memory_mb=50), footprint=weighing(50_000_000)) == [], "what meets a limit is within"
-    (told,) = failures(Budget(memory_mb=50), footprint=weighing(50_004_000))
-    assert "measured 50.004 MB of memory" in told, "as many decimals as tell it from the limit"
+    (message,) = failures(Budget(memory_mb=50), footprint=weighing(50_004_000))
+    assert "measured 50.004 MB of memory" in message, "as many decimals as tell it from the limit"
 
 
 def test_memory_of_the_device_counts_before_this_machines() -> None:
     heavy, light = weighing(900_000_000), weighing(40_000_000, "Board X")
     assert failures(Budget(memory_mb=50), footprint=heavy, device_footprint=light) == []
-    (told,) = failures(Budget(memory_mb=30), footprint=heavy, device_footprint=light)
-    assert "measured 40.0 MB of memory on Board X (" in told
+    (message,) = failures(Budget(memory_mb=30), footprint=heavy, device_footprint=light)
+    assert "measured 40.0 MB of memory on Board X (" in message
 
 
 def test_memory_that_nobody_measured_is_predicted() -> None:
     """33 MB and 1.6 times 7.13 MB."""
-    (told,) = failures(Budget(memory_mb=44), footprint=None)
-    assert told.endswith("predicted 44.4 MB of memory is over the budget of 44 MB")
+    (message,) = failures(Budget(memory_mb=44), footprint=None)
+    assert message.endswith("predicted 44.4 MB of memory is over the budget of 44 MB")
     assert failures(Budget(memory_mb=45), footprint=None) == []
 
 
@@ -72,20 +72,20 @@ def test_every_limit_is_told_with_its_number(budget: Budget, expected: str) -> N
 
 
 def test_a_measured_latency_is_told_with_its_statistic() -> None:
-    found = Latency("measured", "pixel6", "rt", "7", 2, 23, 1, 9.0, n_runs=60, called="Pixel", statistic=QUIETEST)
-    (told,) = failures(Budget(latency_ms=8), latencies=(*SMALL.artifacts[1].latencies, found))
-    assert told.endswith("measured 9.0 ms (p50, quietest tenth of blocks) is over the budget of 8 ms")
+    result = Latency("measured", "pixel6", "rt", "7", 2, 23, 1, 9.0, n_runs=60, called="Pixel", statistic=QUIETEST)
+    (message,) = failures(Budget(latency_ms=8), latencies=(*SMALL.artifacts[1].latencies, result))
+    assert message.endswith("measured 9.0 ms (p50, quietest tenth of blocks) is over the budget of 8 ms")
 
 
 def test_predicted_and_measured_figures_are_held_by_the_same_limits() -> None:
     tight = Budget(latency_ms=0.1, size_mb=0.1, memory_mb=0.1, drop_points=0.1)
-    assert [one.limit.name for one in broken(tight, of_candidate(CANDIDATES[0]))] == [
+    assert [item.limit.name for item in broken(tight, of_candidate(CANDIDATES[0]))] == [
         "latency_ms",
         "size_mb",
         "memory_mb",
     ]
     of_one = of_file(teacher(), SMALL.artifacts[1], device(tight), predicted(5.4))
-    assert [one.limit for one in broken(tight, of_one)] == list(LIMITS)
+    assert [item.limit for item in broken(tight, of_one)] == list(LIMITS)
     assert broken(OPEN, of_one) == []
 
 

@@ -45,7 +45,7 @@ WHITESPACE = " \t\n"
 
 
 def weights() -> np.ndarray:
-    """(vocabulary, labels): a city is B-city by 2, every other piece is O by 1."""
+    """(vocabulary, labels): a city is B-city by 2, every other token is O by 1."""
     table = np.tile(np.array([1.0, 0.25, -0.5], np.float32), (len(VOCABULARY), 1))
     for city in CITIES:
         table[VOCABULARY.index(city)] = [0.5, 2.5, 0.125]
@@ -71,7 +71,7 @@ def make_model(path: Path, table: np.ndarray) -> Artifact:
 def make_student(folder: Path) -> Path:
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
-    tokenizer = Tokenizer(models.WordPiece({piece: i for i, piece in enumerate(VOCABULARY)}, unk_token="[UNK]"))
+    tokenizer = Tokenizer(models.WordPiece({token: i for i, token in enumerate(VOCABULARY)}, unk_token="[UNK]"))
     tokenizer.normalizer = normalizers.BertNormalizer()
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     tokenizer.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
@@ -173,7 +173,7 @@ def test_every_fourth_line_is_also_run_padded(bundle: Path) -> None:
     n_tokens = {i: len(window["input_ids"]) for i, window in firsts.items() if i % 4 == 0}
     assert n_tokens[0] == 7 and padded[0]["length"] == MAX_LENGTH
     wanted = {i: MAX_LENGTH if i % 8 == 0 else (n + MAX_LENGTH) // 2 for i, n in n_tokens.items() if n < MAX_LENGTH}
-    assert {i: one["length"] for i, one in padded.items()} == wanted and len(wanted) > 4
+    assert {i: item["length"] for i, item in padded.items()} == wanted and len(wanted) > 4
     assert padded[0]["outputs"] == lines[0]["windows"][0]["outputs"], "this model reads each token alone"
 
 
@@ -190,10 +190,10 @@ def test_logits_are_rounded_to_six_decimals_and_still_reproduce(tmp_path: Path, 
 
 
 def test_check_accepts_a_whole_bundle(bundle: Path) -> None:
-    found = check_bundle(bundle)
+    result = check_bundle(bundle)
     n_padded = sum("padded" in window for line in golden(bundle) for window in line["windows"])
-    assert (found.n_texts, found.n_padded, found.notes) == (len(golden(bundle)), n_padded, ())
-    assert (bundle / "README.md").read_text(encoding="utf-8").endswith(f"`manifest.json` says: `{found.digest}`\n")
+    assert (result.n_texts, result.n_padded, result.notes) == (len(golden(bundle)), n_padded, ())
+    assert (bundle / "README.md").read_text(encoding="utf-8").endswith(f"`manifest.json` says: `{result.digest}`\n")
 
 
 def make_old(bundle: Path) -> None:
@@ -215,9 +215,9 @@ def make_old(bundle: Path) -> None:
 
 def test_a_bundle_of_schema_2_still_opens(bundle: Path) -> None:
     make_old(bundle)
-    found = check_bundle(bundle)
-    assert (found.n_texts, found.n_padded, found.digest) == (7, 0, "")
-    assert found.notes[0].startswith("the bundle has schema 2: it holds fewer texts, and none that is padded")
+    result = check_bundle(bundle)
+    assert (result.n_texts, result.n_padded, result.digest) == (7, 0, "")
+    assert result.notes[0].startswith("the bundle has schema 2: it holds fewer texts, and none that is padded")
     assert Predictor(bundle).predict(["to denver"])[0][0]["text"] == "denver"
     lines = golden(bundle)
     rewrite_golden(bundle, lines[:3] + lines[4:])
@@ -255,7 +255,7 @@ def test_other_ids_are_named(bundle: Path) -> None:
     lines = golden(bundle)
     lines[0]["windows"][0]["input_ids"][3] = 7
     rewrite_golden(bundle, lines)
-    with pytest.raises(ParityError, match=r"golden.jsonl:1: window 0: input_ids differ at piece 3: 6 here, 7 in"):
+    with pytest.raises(ParityError, match=r"golden.jsonl:1: window 0: input_ids differ at token 3: 6 here, 7 in"):
         check_bundle(bundle)
 
 
@@ -299,8 +299,8 @@ def test_another_answer_is_caught(bundle: Path) -> None:
 
 def test_predictor_gives_entities_in_the_order_of_the_texts(bundle: Path) -> None:
     for path in (bundle, bundle.parent):
-        found = Predictor(path).predict(["from boston to denver", "", "show me", WHITESPACE, "Denver."])
-        assert found == [
+        result = Predictor(path).predict(["from boston to denver", "", "show me", WHITESPACE, "Denver."])
+        assert result == [
             [
                 {"text": "boston", "type": "city", "start": 5, "end": 11},
                 {"text": "denver", "type": "city", "start": 15, "end": 21},

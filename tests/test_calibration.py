@@ -65,30 +65,30 @@ def made(**changes: Any) -> Calibration:
 
 def test_terms_of_one_layer_by_hand() -> None:
     """Width 32, 2 heads, inner 64, 3 tokens, 9 labels: a head, four square products, two of the feed-forward."""
-    found = terms(shape("bert", 1, 32, 2, 64).config(), 3, "fp32")
+    result = terms(shape("bert", 1, 32, 2, 64).config(), 3, "fp32")
     dense = 3 * 32 * 9 + 4 * 3 * 32 * 32 + 2 * 3 * 32 * 64
-    assert found["one pass"] == 1 and found["dense multiply-adds"] == dense
-    assert found["dense multiply-adds, whole rows"] == dense * 16 / 3
-    assert found["dense multiply-adds, whole columns"] == dense + 3 * 32 * 7  # the head's 9 columns are 16
-    assert found["dense runs"] == 7
-    assert found["dense right side"] == dense / 3
-    assert found["inner multiply-adds"] == 2 * (3 * 16 * 3) * 2  # of two heads, twice
-    assert (found["inner runs"], found["inner products"]) == (2, 4)
-    assert found["softmax elements"] == 2 * 3 * 3 and found["softmax rows"] == 2 * 3
-    assert found["gelu elements"] == 3 * 64
-    assert "weights beyond 0.5 MB" not in found
+    assert result["one pass"] == 1 and result["dense multiply-adds"] == dense
+    assert result["dense multiply-adds, whole rows"] == dense * 16 / 3
+    assert result["dense multiply-adds, whole columns"] == dense + 3 * 32 * 7  # the head's 9 columns are 16
+    assert result["dense runs"] == 7
+    assert result["dense right side"] == dense / 3
+    assert result["inner multiply-adds"] == 2 * (3 * 16 * 3) * 2  # of two heads, twice
+    assert (result["inner runs"], result["inner products"]) == (2, 4)
+    assert result["softmax elements"] == 2 * 3 * 3 and result["softmax rows"] == 2 * 3
+    assert result["gelu elements"] == 3 * 64
+    assert "weights beyond 0.5 MB" not in result
 
 
 def test_weights_beyond_a_cache_by_hand() -> None:
     """Width 512, inner 2048: 3.15 M weights, 12.6 MB in fp32: all beyond 8 MB, none beyond 16."""
     config = shape("bert", 1, 512, 8, 2048).config()
     weights = 4 * 512 * 512 + 2 * 512 * 2048 + 512 * 9
-    found = terms(config, 4, "fp32")
+    result = terms(config, 4, "fp32")
     megabytes = weights * 4 / 1e6
-    assert found["weights beyond 4 MB"] == pytest.approx(megabytes)
-    assert found["weights beyond 8 MB"] == pytest.approx(megabytes)
-    assert found["weights beyond 4 MB, under 16 rows"] == pytest.approx(megabytes * (1 - 4 / 16))
-    assert "weights beyond 16 MB" not in found
+    assert result["weights beyond 4 MB"] == pytest.approx(megabytes)
+    assert result["weights beyond 8 MB"] == pytest.approx(megabytes)
+    assert result["weights beyond 4 MB, under 16 rows"] == pytest.approx(megabytes * (1 - 4 / 16))
+    assert "weights beyond 16 MB" not in result
     assert "weights beyond 4 MB" not in terms(config, 4, "int8")
     once, twice = (terms(shape("albert", n, 512, 8, 2048, 128).config(), 4, "fp32") for n in (1, 2))
     assert once["weights beyond 4 MB"] < twice["weights beyond 4 MB"], "read again in each layer"
@@ -97,13 +97,13 @@ def test_weights_beyond_a_cache_by_hand() -> None:
 
 def test_steps_of_an_lstm_by_hand() -> None:
     """Width 256 is 128 a direction: 4 x 128 x 128 weights a step, two directions, 5 tokens."""
-    found = terms(shape("bilstm", 1, 256, 64).config(), 5, "fp32")
-    assert found["steps"] == 10
-    assert found["steps, weights"] == pytest.approx(10 * 4 * 128 * 128 * 4 / 1e6)
-    assert found["steps, weights beyond 0.25 MB"] == pytest.approx(10 * 0.262144 * (0.262144 / 0.25 - 1) / 0.25)
-    assert found["steps, weights of aliased rows"] == found["steps, weights"]
+    result = terms(shape("bilstm", 1, 256, 64).config(), 5, "fp32")
+    assert result["steps"] == 10
+    assert result["steps, weights"] == pytest.approx(10 * 4 * 128 * 128 * 4 / 1e6)
+    assert result["steps, weights beyond 0.25 MB"] == pytest.approx(10 * 0.262144 * (0.262144 / 0.25 - 1) / 0.25)
+    assert result["steps, weights of aliased rows"] == result["steps, weights"]
     assert "steps, weights of aliased rows" not in terms(shape("bilstm", 1, 384, 64).config(), 5, "fp32")
-    assert found["lstm multiply-adds"] == 2 * 5 * 64 * 512
+    assert result["lstm multiply-adds"] == 2 * 5 * 64 * 512
 
 
 @pytest.mark.parametrize(("act", "kind"), [("gelu", "gelu"), ("relu", "relu"), ("gelu_new", "tanh"), ("silu", "tanh")])
@@ -125,23 +125,23 @@ def test_known_prices_are_found_again() -> None:
             amounts = terms(config, length, "int8")
             time = sum(price * amounts.get(name, 0.0) for name, price in prices.items())
             points.append(Point(probe.name, config, length, time))
-    found = fit(points, "int8")
-    assert found.error_p90 < 0.02 and found.n_points == len(points) and found.n_architectures == len(PROBES[::2])
-    assert found.low == pytest.approx(1, abs=0.05) and found.high == pytest.approx(1, abs=0.05)
-    one = made(prices=found.prices)
+    result = fit(points, "int8")
+    assert result.error_p90 < 0.02 and result.n_points == len(points) and result.n_architectures == len(PROBES[::2])
+    assert result.low == pytest.approx(1, abs=0.05) and result.high == pytest.approx(1, abs=0.05)
+    item = made(prices=result.prices)
     for other in PROBES[1::2]:
         config = other.config()
         amounts = terms(config, 100, "int8")
         known = sum(price * amounts.get(name, 0.0) for name, price in prices.items())
-        assert one.predict_ms(config, 100) == pytest.approx(known, rel=0.1), other.name
+        assert item.predict_ms(config, 100) == pytest.approx(known, rel=0.1), other.name
 
 
 def test_errors_and_interval_are_of_what_was_left_out() -> None:
     """Two architectures of one cost; one ran in twice the time: left out, each is predicted by the other."""
     config = shape("bert", 1, 32, 2, 64).config()
-    found = fit([Point("a", config, 8, 1.0), Point("b", config, 8, 2.0)], "fp32")
-    assert (found.low, found.high) == (pytest.approx(0.5), pytest.approx(2))
-    assert found.error_p50 == pytest.approx(0.75)  # of 1/2 too little and as much too much
+    result = fit([Point("a", config, 8, 1.0), Point("b", config, 8, 2.0)], "fp32")
+    assert (result.low, result.high) == (pytest.approx(0.5), pytest.approx(2))
+    assert result.error_p50 == pytest.approx(0.75)  # of 1/2 too little and as much too much
     with pytest.raises(ValueError, match="two architectures"):
         fit([Point("a", config, 8, 1.0)], "fp32")
 
@@ -160,9 +160,9 @@ def test_a_calibration_is_kept_and_found_again(tmp_path: Path) -> None:
     assert calibrations_of(device) == () and find_calibration(device, precision="int8", threads=2) is None
     path = calibration_file(device)
     assert path == tmp_path / "data/edgebert/calibrations/pixel6.json"
-    one, other = made(probes=({"name": "bert", "lengths": [8], "p50_ms": [1.5]},)), made(threads=1)
-    write_calibrations(path, [one, other])
-    assert calibrations_of(device) == (one, other)
+    item, other = made(probes=({"name": "bert", "lengths": [8], "p50_ms": [1.5]},)), made(threads=1)
+    write_calibrations(path, [item, other])
+    assert calibrations_of(device) == (item, other)
     assert find_calibration(device, precision="int8", threads=1, format="tflite") == other
     assert find_calibration(device, precision="int8", threads=1, format="onnx") is None
     assert find_calibration(device, precision="fp32", threads=1) is None
@@ -211,10 +211,10 @@ def test_predictions_use_the_calibration_that_fits() -> None:
     assert before.high_ms == pytest.approx(before.p50_ms * SPREAD)
     assert "not calibrated for int8 with 2 thread" in basis(device, precision="int8", threads=2)
     write_calibrations(calibration_file(device), [made()])
-    found = predict_latency(config, device, precision="int8", seq_len=3, threads=2)
-    assert found.p50_ms == pytest.approx(1 + 1e-6 * (3 * 32 * 9 + 4 * 3 * 32 * 32 + 2 * 3 * 32 * 64))
-    assert (found.low_ms, found.high_ms) == (pytest.approx(0.9 * found.p50_ms), pytest.approx(1.2 * found.p50_ms))
-    assert (found.how, found.runtime, found.runtime_version) == ("predicted", "ai_edge_litert", "2.3")
+    result = predict_latency(config, device, precision="int8", seq_len=3, threads=2)
+    assert result.p50_ms == pytest.approx(1 + 1e-6 * (3 * 32 * 9 + 4 * 3 * 32 * 32 + 2 * 3 * 32 * 64))
+    assert (result.low_ms, result.high_ms) == (pytest.approx(0.9 * result.p50_ms), pytest.approx(1.2 * result.p50_ms))
+    assert (result.how, result.runtime, result.runtime_version) == ("predicted", "ai_edge_litert", "2.3")
     assert "calibrated on 2026-11-25" in basis(device, precision="int8", threads=2)
     for other in ({"threads": 1}, {"precision": "fp32", "threads": 2}, {"format": "onnx", "threads": 2}):
         plain = predict_latency(config, device, **{"precision": "int8", "seq_len": 3, **other})
@@ -246,15 +246,15 @@ def scripted(how: str = "measured", failure: str = "", profile: str = "") -> tup
 
     def measure(address: str, job: Job, log: Any) -> Outcome:
         jobs.append(job)
-        found = []
+        results = []
         for file in job.files:
             probe = next(probe for probe in TINY if file.name.startswith(f"{probe.name}-"))
             config = probe.config()
-            lengths = [len(one["input_ids"][0]) for one in job.inputs]
+            lengths = [len(item["input_ids"][0]) for item in job.inputs]
             once = [0.01 + 1e-6 * terms(config, n, "fp32").get("dense multiply-adds", 0.0) for n in lengths]
             times = tuple((once * job.min_runs)[: max(job.min_runs, len(once))])
-            found.append(Found(file.name, "script", "1.0", times_ms=times, failure=failure))
-        return Outcome("Scripted board", how, tuple(found))  # type: ignore[arg-type]
+            results.append(Found(file.name, "script", "1.0", times_ms=times, failure=failure))
+        return Outcome("Scripted board", how, tuple(results))  # type: ignore[arg-type]
 
     return Target("script", "a script", ("onnx",), "script", measure, lambda _: "", profile=profile), jobs
 
@@ -271,14 +271,14 @@ def test_calibrate_on_a_scripted_target(monkeypatch: pytest.MonkeyPatch) -> None
     give(monkeypatch, target)
     request = Request("script", device="rpi5", threads=(1, 4), lengths=LENGTHS)
     events: list[dict[str, Any]] = []
-    found = calibrate(request, events.append, TINY)
-    assert found.device == "rpi5" and found.path == calibration_file(load_device("rpi5"))
-    assert [(one.precision, one.threads) for one in found.calibrations] == [
+    result = calibrate(request, events.append, TINY)
+    assert result.device == "rpi5" and result.path == calibration_file(load_device("rpi5"))
+    assert [(entry.precision, entry.threads) for entry in result.calibrations] == [
         (precision, n) for n in (1, 4) for precision in ("fp32", "int8")
     ]
-    one = find_calibration(load_device("rpi5"), precision="fp32", threads=4, format="onnx")
-    assert one is not None and one.measured_on == "Scripted board" and one.runtime == "script" and one.n_points == 6
-    assert [len(probe["lengths"]) for probe in one.probes] == [2, 2, 2] and one.probes[0]["name"] == "bert-1-32-2-64"
+    item = find_calibration(load_device("rpi5"), precision="fp32", threads=4, format="onnx")
+    assert item is not None and item.measured_on == "Scripted board" and item.runtime == "script" and item.n_points == 6
+    assert [len(probe["lengths"]) for probe in item.probes] == [2, 2, 2] and item.probes[0]["name"] == "bert-1-32-2-64"
     assert {job.threads for job in jobs} == {1, 4}
     inputs = [len(row["input_ids"][0]) for row in jobs[0].inputs]
     assert inputs == [4] * 5 + [9] * 5, "a block of runs has one length"
@@ -315,8 +315,8 @@ def test_the_command(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: py
     text = " ".join(capsys.readouterr().out.split())
     assert ended.value.code == 0 and "script 1.0" in text and str(output) in text
     assert calibrations_of(load_device("rpi5")) == (), "--output stands by itself"
-    (one,) = read_calibrations(output)
-    assert (one.threads, one.precision, one.n_points) == (2, "fp32", 3)
+    (item,) = read_calibrations(output)
+    assert (item.threads, item.precision, item.n_points) == (2, "fp32", 3)
     with pytest.raises(SystemExit):
         main([*arguments, "--json"])
     assert json.loads(capsys.readouterr().out)["calibrations"][0]["device"] == "rpi5"
@@ -381,11 +381,11 @@ def test_files_are_written_once(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_small_calibration_of_this_machine() -> None:
     """Real files, a real runtime, real times; how near the fit comes is the benchmark's to say."""
     request = Request("here", lengths=LENGTHS, precisions=("fp32",), threads=(1,), max_seconds=0.1)
-    found = calibrate(request, None, TINY)
-    (one,) = found.calibrations
-    assert found.device == "this-machine" and one.runtime == "onnxruntime" and one.runtime_version
-    assert all(np.isfinite(list(one.prices.values()))) and one.low <= 1 <= one.high
-    said = predict_latency(TINY[0].config(), load_device("this-machine"), precision="fp32", seq_len=9, threads=1)
-    assert 0.001 < said.p50_ms < 1000 and said.runtime == "onnxruntime" and said.low_ms is not None
-    assert said.low_ms <= said.p50_ms <= (said.high_ms or 0)
-    assert api.get_device("this-machine").name == one.device and one.terms == calibration.TERMS
+    result = calibrate(request, None, TINY)
+    (item,) = result.calibrations
+    assert result.device == "this-machine" and item.runtime == "onnxruntime" and item.runtime_version
+    assert all(np.isfinite(list(item.prices.values()))) and item.low <= 1 <= item.high
+    description = predict_latency(TINY[0].config(), load_device("this-machine"), precision="fp32", seq_len=9, threads=1)
+    assert 0.001 < description.p50_ms < 1000 and description.runtime == "onnxruntime" and description.low_ms is not None
+    assert description.low_ms <= description.p50_ms <= (description.high_ms or 0)
+    assert api.get_device("this-machine").name == item.device and item.terms == calibration.TERMS

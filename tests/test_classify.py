@@ -199,11 +199,11 @@ def test_encoding_by_hand() -> None:
     ]
     tokenizer = make_tokenizer()
     features = TASK.encode(rows, tokenizer, ("ask", "book"), 16)
-    pieces = [[tokenizer.id_to_token(i) for i in one.input_ids] for one in features]
-    assert pieces == [["[CLS]", "is", "dham", "far", "[SEP]"], *[["[CLS]", "far", "[SEP]"]] * 3]
-    assert [one.type_ids for one in features] == [(0,) * 5, *[(0,) * 3] * 3]
-    assert [one.targets for one in features] == [{"labels": 1}, {}, {}, {}]
-    assert [one.row for one in features] == [0, 1, 2, 3]
+    tokens = [[tokenizer.id_to_token(i) for i in feature.input_ids] for feature in features]
+    assert tokens == [["[CLS]", "is", "dham", "far", "[SEP]"], *[["[CLS]", "far", "[SEP]"]] * 3]
+    assert [feature.type_ids for feature in features] == [(0,) * 5, *[(0,) * 3] * 3]
+    assert [feature.targets for feature in features] == [{"labels": 1}, {}, {}, {}]
+    assert [feature.row for feature in features] == [0, 1, 2, 3]
 
 
 def test_a_text_is_cut_to_its_window() -> None:
@@ -214,7 +214,7 @@ def test_a_text_is_cut_to_its_window() -> None:
 def test_several_labels_give_a_number_each() -> None:
     rows = [Row(text="far", labels=("c", "a")), Row(text="far", labels=())]
     features = MULTI.encode(rows, make_tokenizer(), ("a", "b", "c"), 16)
-    assert [one.targets for one in features] == [{"labels": (1.0, 0.0, 1.0)}, {"labels": (0.0, 0.0, 0.0)}]
+    assert [feature.targets for feature in features] == [{"labels": (1.0, 0.0, 1.0)}, {"labels": (0.0, 0.0, 0.0)}]
     assert MULTI.model_settings(("a", "b")) == {"problem_type": "multi_label_classification"}
     assert TASK.model_settings(("a", "b")) == {"problem_type": "single_label_classification"}
 
@@ -278,7 +278,7 @@ def test_of_several_labels_those_that_reach_the_threshold() -> None:
     ]
     assert MULTI.answer(Row(), none) == []
     strict = replace(MULTI, threshold=0.8).decode([Row()] * 2, [], outputs, NAMES)
-    assert [one.labels for one in strict] == [("call",), ()]
+    assert [item.labels for item in strict] == [("call",), ()]
     assert len(strict[0].ranked) == 3
 
 
@@ -320,11 +320,11 @@ def test_no_threshold_makes_more_rows_right(gains: list[tuple[float, int]]) -> N
     def gain(threshold: float) -> int:
         return sum(value for confidence, value in gains if confidence < threshold)
 
-    found = rejection_threshold(gains)
+    result = rejection_threshold(gains)
     tried = [i / 128 for i in range(129)]
     best = max(map(gain, tried))
-    assert gain(found) == best
-    assert all(gain(lower) < best for lower in tried if lower <= max((c for c, _ in gains if c < found), default=-1))
+    assert gain(result) == best
+    assert all(gain(lower) < best for lower in tried if lower <= max((c for c, _ in gains if c < result), default=-1))
 
 
 def tune(task: Classify, rows: list[Row], outputs: list[dict[str, np.ndarray]], labels: tuple[str, ...]) -> Classify:
@@ -339,7 +339,7 @@ def test_tuning_finds_threshold_and_name() -> None:
     # 0.6 and 0.65 are wrong anyway: rejecting them costs nothing, 0.8 gains a row, and 0.9 would lose one
     assert tuned.options() == {"out_of_scope": "oos", "threshold": pytest.approx(0.85)}
     predictions = TASK.configured(tuned.options()).decode(rows, [], outputs, ("ask", "book"))
-    assert [one.labels for one in predictions] == [("ask",), (), (), ()]
+    assert [prediction.labels for prediction in predictions] == [("ask",), (), (), ()]
 
 
 def test_tuning_leaves_alone_what_it_should() -> None:
@@ -380,19 +380,19 @@ PAIRS = st.lists(st.tuples(st.sampled_from(NAMES), st.sampled_from(NAMES)), min_
 
 @given(PAIRS)
 def test_scores_are_scikit_learns(pairs: list[tuple[str, str]]) -> None:
-    gold, found = map(list, zip(*pairs, strict=True))
-    score = TASK.score(labelled(*gold), [answered(label) for label in found], "test")
+    gold, result = map(list, zip(*pairs, strict=True))
+    score = TASK.score(labelled(*gold), [answered(label) for label in result], "test")
     assert (score.metric, score.split, score.n) == ("accuracy", "test", len(pairs))
-    assert score.value == pytest.approx(accuracy_score(gold, found))
-    assert score.more == {"macro F1": pytest.approx(f1_score(gold, found, average="macro", zero_division=0))}
-    names = sorted({*gold, *found})
-    assert by_name(score) == dict(zip(names, expected(gold, found, names), strict=True))
-    supports = [one.support for one in score.per_type]
+    assert score.value == pytest.approx(accuracy_score(gold, result))
+    assert score.more == {"macro F1": pytest.approx(f1_score(gold, result, average="macro", zero_division=0))}
+    names = sorted({*gold, *result})
+    assert by_name(score) == dict(zip(names, expected(gold, result, names), strict=True))
+    supports = [item.support for item in score.per_type]
     assert supports == sorted(supports, reverse=True)
 
 
 def by_name(score: Score) -> dict[str, tuple[float, float, float, int]]:
-    return {one.name: (one.precision, one.recall, one.f1, one.support) for one in score.per_type}
+    return {item.name: (item.precision, item.recall, item.f1, item.support) for item in score.per_type}
 
 
 def expected(gold: object, found: object, labels: list[Any]) -> list[object]:
@@ -407,10 +407,10 @@ def test_rejected_rows_in_scope_are_wrong_as_scikit_learn_counts_them(
     pairs: list[tuple[str, str]], data: st.DataObject
 ) -> None:
     gold = [label for label, _ in pairs]
-    found = [data.draw(st.sampled_from([label, None])) for _, label in pairs]
-    score = TASK.score(labelled(*gold), [answered(label) for label in found], "test")
-    known = sorted({*gold, *(label for label in found if label)})
-    filled = [label or "rejected" for label in found]
+    results = [data.draw(st.sampled_from([label, None])) for _, label in pairs]
+    score = TASK.score(labelled(*gold), [answered(label) for label in results], "test")
+    known = sorted({*gold, *(label for label in results if label)})
+    filled = [label or "rejected" for label in results]
     assert score.value == pytest.approx(accuracy_score(gold, filled))
     assert score.more["macro F1"] == pytest.approx(
         f1_score(gold, filled, labels=known, average="macro", zero_division=0)
@@ -464,14 +464,14 @@ SETS = st.lists(st.sets(st.sampled_from(NAMES)), min_size=1, max_size=20)
 
 @given(SETS, st.data())
 def test_scores_of_several_labels_are_scikit_learns(gold: list[set[str]], data: st.DataObject) -> None:
-    found = [data.draw(st.sets(st.sampled_from(NAMES))) for _ in gold]
-    rows = [Row(text="t", labels=tuple(one)) for one in gold]
-    score = MULTI.score(rows, [Prediction(tuple(one), ()) for one in found], "test")
-    known = sorted(set().union(*gold, *found))
+    results = [data.draw(st.sets(st.sampled_from(NAMES))) for _ in gold]
+    rows = [Row(text="t", labels=tuple(item)) for item in gold]
+    score = MULTI.score(rows, [Prediction(tuple(item), ()) for item in results], "test")
+    known = sorted(set().union(*gold, *results))
     assume(known)
     there = [NAMES.index(name) for name in known]
     binarizer = MultiLabelBinarizer(classes=NAMES).fit(gold)
-    a, b = binarizer.transform(gold), binarizer.transform(found)
+    a, b = binarizer.transform(gold), binarizer.transform(results)
     assert (score.metric, score.n) == ("micro F1", len(gold))
     assert score.value == pytest.approx(f1_score(a, b, average="micro", zero_division=0))
     assert score.more["macro F1"] == pytest.approx(f1_score(a, b, average="macro", labels=there, zero_division=0))

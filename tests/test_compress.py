@@ -66,13 +66,13 @@ def test_a_student_of_its_own_reads_the_teachers_pieces(toy_checkpoint: Path, to
 
 
 def _shuffled(folder: Path) -> Path:
-    """A checkpoint of 2 layers whose word pieces have other ids than the toy teacher's."""
+    """A checkpoint of 2 layers whose tokens have other ids than the toy teacher's."""
     from tokenizers import Tokenizer
 
     make_checkpoint(folder, n_layers=2)
     state = json.loads((folder / "tokenizer.json").read_text())
-    pieces = list(state["model"]["vocab"])
-    state["model"]["vocab"] = {piece: i for i, piece in enumerate([*pieces[:5], *reversed(pieces[5:])])}
+    tokens = list(state["model"]["vocab"])
+    state["model"]["vocab"] = {token: i for i, token in enumerate([*tokens[:5], *reversed(tokens[5:])])}
     Tokenizer.from_str(json.dumps(state)).save(str(folder / "tokenizer.json"))
     return folder
 
@@ -111,7 +111,7 @@ def _split_otherwise(folder: Path) -> Path:
         ("drop-layers+kd", {"drop-layers.n_layers": "9"}, "9 layers cannot be kept of 4"),
         ("drop-layers+kd", {"drop-layers.layers": "0,7"}, "not increasing numbers from 0 to 3"),
         ("drop-layers+kd", {"kd.temprature": "1"}, "Did you mean temperature"),
-        ("kd", {"kd.hard": "2"}, "2.0 is above 1"),
+        ("kd", {"kd.hard_label_weight": "2"}, "2.0 is above 1"),
     ],
 )
 def test_refused_before_training(
@@ -141,7 +141,7 @@ def test_the_command_line(toy_checkpoint: Path, toy_data: Path, here: Path, caps
               "--data", str(toy_data), "--unlabelled", "t.txt", "--epochs", "2", "--teacher-epochs", "2",
               "--learning-rate", "3e-3", "-o", "small", "--json"])  # fmt: skip
     assert ended.value.code == 0
-    told = capsys.readouterr()
-    assert "2 unlabelled texts, 1 lines left out that stood there before" in told.err
-    result = json.loads(told.out)
+    message = capsys.readouterr()
+    assert "2 unlabelled texts, 1 lines left out that stood there before" in message.err
+    result = json.loads(message.out)
     assert result["recipe"] == "drop-layers(n_layers=1)+mini-seq" and result["test"]["n"] == 40

@@ -50,9 +50,9 @@ class Files:
 
     def of(self, precision: str) -> Artifact:
         if precision not in self.made:
-            trial = self.converter.precisions[precision].trials[0]
+            variant = self.converter.precisions[precision].variants[0]
             folder = self._folder(precision)
-            self.made[precision] = self.converter.reduce(self.source, self.made["fp32"], precision, trial, folder)
+            self.made[precision] = self.converter.reduce(self.source, self.made["fp32"], precision, variant, folder)
         return self.made[precision]
 
     def failures(self, artifact: Artifact) -> list[str]:
@@ -101,9 +101,9 @@ def operators(model: Any, kind: str) -> list[tuple[Any, Any]]:
 def weights_of(model: Any, kind: str, shape: tuple[int, int]) -> list[Any]:
     """The tensor of the first such operator with a weight of this shape in each signature, whose buffer is one."""
     place = 0 if kind == "DEQUANTIZE" else 1
-    found = [graph.tensors[one.inputs[place]] for graph, one in operators(model, kind)]
-    found = [tensor for tensor in found if tuple(tensor.shape) == shape]
-    return [tensor for tensor in found if tensor.buffer == found[0].buffer]
+    results = [graph.tensors[operator.inputs[place]] for graph, operator in operators(model, kind)]
+    results = [tensor for tensor in results if tuple(tensor.shape) == shape]
+    return [tensor for tensor in results if tensor.buffer == results[0].buffer]
 
 
 WORDS, LAYER = ("EMBEDDING_LOOKUP", (100, 64)), ("FULLY_CONNECTED", (128, 64))
@@ -189,12 +189,12 @@ def test_a_doctored_tflite_file_is_refused(
 ) -> None:
     from edgebert.converters import _tflite_file as file
 
-    sound = tflite.of(precision)
-    model = file.read_model(sound.path)
+    valid = tflite.of(precision)
+    model = file.read_model(valid.path)
     change(model)
-    file.write(tmp_path / "model.tflite", model, file.read_files(sound.path))
-    found = tflite.failures(replace(sound, path=tmp_path / "model.tflite"))
-    assert any(reason in failure for failure in found), found
+    file.write(tmp_path / "model.tflite", model, file.read_files(valid.path))
+    result = tflite.failures(replace(valid, path=tmp_path / "model.tflite"))
+    assert any(reason in failure for failure in result), result
 
 
 # ---------------------------------------------------------------- Core ML
@@ -238,8 +238,8 @@ def argument(kind: str, name: str, field: str, value: Any) -> Any:
     def set_to(package: Any) -> None:
         function = package.spec.mlProgram.functions["main"]
         operations = function.block_specializations[function.opset].operations
-        one = next(item for item in operations if item.type == kind)
-        constant = operation(package, one.inputs[name].arguments[0].name)
+        entry = next(item for item in operations if item.type == kind)
+        constant = operation(package, entry.inputs[name].arguments[0].name)
         getattr(constant.attributes["val"].immediateValue.tensor, field).values[0] = value
 
     return set_to
@@ -266,13 +266,13 @@ def test_a_doctored_coreml_file_is_refused(
 ) -> None:
     from edgebert.runtime.mil.package import open_package
 
-    sound = coreml.of(precision)
-    shutil.copytree(sound.path, tmp_path / "model.mlpackage")
+    valid = coreml.of(precision)
+    shutil.copytree(valid.path, tmp_path / "model.mlpackage")
     package = open_package(tmp_path / "model.mlpackage")
     change(package)
     package.model.write_bytes(package.spec.SerializeToString())
-    found = coreml.failures(replace(sound, path=package.path))
-    assert any(reason in failure for failure in found), found
+    result = coreml.failures(replace(valid, path=package.path))
+    assert any(reason in failure for failure in result), result
 
 
 def test_what_half_precision_cannot_store_is_no_difference() -> None:
@@ -280,8 +280,8 @@ def test_what_half_precision_cannot_store_is_no_difference() -> None:
     drawn = np.random.default_rng(0).normal(size=64).astype(np.float32)
 
     def failures(ours: np.ndarray, theirs: np.ndarray) -> list[str]:
-        made, origin = (Contents({"key.bias": one}) for one in (ours, theirs))
-        return contents_failures(made, Precision("int8"), origin=origin, tables={})
+        created, origin = (Contents({"key.bias": item}) for item in (ours, theirs))
+        return contents_failures(created, Precision("int8"), origin=origin, tables={})
 
     for size in (1e-7, 1e-3):
         half = (size * drawn).astype(np.float16).astype(np.float32)

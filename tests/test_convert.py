@@ -20,7 +20,8 @@ from edgebert.converters import CONVERTERS
 from edgebert.errors import EdgebertError, RequestError
 from edgebert.measure.artifacts import find_subjects
 from edgebert.measure.inputs import tokenizer_of
-from edgebert.types import ConvertResult, Parity
+from edgebert.results import ConvertResult
+from edgebert.types import Parity
 from tests.conftest import make_tokenizer
 from tests.families import tiny
 
@@ -48,14 +49,14 @@ def converted(tagger: Path, tmp_path_factory: pytest.TempPathFactory) -> Convert
 def test_every_file_is_written_and_proven(converted: ConvertResult) -> None:
     assert converted.exit_code == 0
     assert (converted.head, converted.family) == ("token-classification", "bert")
-    names = [(one.format, one.precision) for one in converted.conversions]
+    names = [(item.format, item.precision) for item in converted.conversions]
     assert names == [("onnx", "fp32"), ("onnx", "int8"), ("onnx", "fp16")]
-    for one in converted.conversions:
-        assert one.artifact is not None and one.comparison is not None
-        assert one.artifact.path == converted.folder / "onnx" / one.precision / "model.onnx"
-        assert one.artifact.path.stat().st_size == one.artifact.size_bytes
-        assert one.comparison.failures == ()
-    fp32, int8, fp16 = (one.comparison for one in converted.conversions)
+    for conversion in converted.conversions:
+        assert conversion.artifact is not None and conversion.comparison is not None
+        assert conversion.artifact.path == converted.folder / "onnx" / conversion.precision / "model.onnx"
+        assert conversion.artifact.path.stat().st_size == conversion.artifact.size_bytes
+        assert conversion.comparison.failures == ()
+    fp32, int8, fp16 = (item.comparison for item in converted.conversions)
     assert fp32 and int8 and fp16
     assert fp32.max_logit_difference < 1e-5 < fp16.max_logit_difference < int8.max_logit_difference
     assert set(fp32.edges) >= {"one token", "full length", "all padding but one", "unknown words", "emoji"}
@@ -105,8 +106,8 @@ def test_the_head_is_told_from_the_checkpoint(head: str, outputs: dict[str, Any]
     assert result.conversions[0].artifact is not None
     session = CONVERTERS.get("onnx").open(result.conversions[0].artifact.path, 1)
     ids = np.arange(5, 11)[None].astype(np.int64)
-    found = session.run({"input_ids": ids, "attention_mask": np.ones_like(ids), "token_type_ids": ids * 0})
-    assert {name: value.shape for name, value in found.items()} == outputs
+    results = session.run({"input_ids": ids, "attention_mask": np.ones_like(ids), "token_type_ids": ids * 0})
+    assert {name: value.shape for name, value in results.items()} == outputs
 
 
 def test_sentence_vectors_are_pooled_inside_and_of_length_one(tmp_path: Path) -> None:
@@ -162,7 +163,9 @@ def test_a_file_that_differs_is_put_aside(tagger: Path, tmp_path: Path, monkeypa
     monkeypatch.setattr(CONVERTERS, "all", lambda: {"onnx": lying})
     result = edgebert.convert(str(tagger), "onnx", output=str(tmp_path / "o"))
     assert result.exit_code == 1
-    assert [one.precision for one in result.conversions] == ["fp32"]  # nothing is reduced from a wrong file
+    assert [conversion.precision for conversion in result.conversions] == [
+        "fp32"
+    ]  # nothing is reduced from a wrong file
     assert "same for every row" in (tmp_path / "o" / "rejected" / "onnx" / "fp32" / "reason.txt").read_text()
     assert not (tmp_path / "o" / "onnx").exists()
 
@@ -325,7 +328,7 @@ def test_a_sentence_encoder_is_scored_by_its_task(task: str, metric: str, toy_ch
         str(toy_checkpoint), "onnx", precisions=("fp32",), output=str(tmp_path / "o"), head="sentence-embedding",
         task=task, data=(str(tmp_path),), lengths=(16, 32),
     )  # fmt: skip
-    (one,) = result.conversions
-    assert isinstance(one.comparison, Parity) and one.comparison.failures == ()
-    assert (one.comparison.score.metric, one.comparison.score.n) == (metric, 16)
-    assert one.comparison.score.value == pytest.approx(one.comparison.reference_score.value, abs=1e-3)
+    (item,) = result.conversions
+    assert isinstance(item.comparison, Parity) and item.comparison.failures == ()
+    assert (item.comparison.score.metric, item.comparison.score.n) == (metric, 16)
+    assert item.comparison.score.value == pytest.approx(item.comparison.reference_score.value, abs=1e-3)

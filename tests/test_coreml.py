@@ -14,7 +14,7 @@ import pytest
 import torch
 from torch import nn
 
-from edgebert.converters import Trial
+from edgebert.converters import QuantizationVariant
 from edgebert.errors import EdgebertError, RequestError
 from edgebert.runtime.session import Source
 from tests.families import tiny
@@ -53,11 +53,11 @@ def difference(session: Any, source: Source, rows: dict[str, np.ndarray], graph:
     """Largest difference from torch where the mask is 1."""
     with torch.inference_mode():
         expected = (graph or source.graph)(*(torch.from_numpy(rows[name]) for name in source.inputs))
-    found = session.run(rows)
+    result = session.run(rows)
     worst = 0.0
     for name, tensor in zip(source.outputs, expected, strict=True):
-        assert found[name].shape == tuple(tensor.shape)
-        delta = np.abs(found[name] - tensor.numpy())
+        assert result[name].shape == tuple(tensor.shape)
+        delta = np.abs(result[name] - tensor.numpy())
         by_token = delta.ndim > 1 and delta.shape[1] == rows["input_ids"].shape[1]
         worst = max(worst, float((delta[rows["attention_mask"].astype(bool)] if by_token else delta).max()))
     return worst
@@ -77,14 +77,14 @@ def exported(source: Source, tmp_path_factory: pytest.TempPathFactory) -> Artifa
 def reduced(
     source: Source, exported: Artifact, tmp_path_factory: pytest.TempPathFactory
 ) -> Callable[[str], tuple[Artifact, MilSession]]:
-    made: dict[str, tuple[Artifact, MilSession]] = {}
+    created: dict[str, tuple[Artifact, MilSession]] = {}
 
     def make(precision: str) -> tuple[Artifact, MilSession]:
-        if precision not in made:
-            trial = CONVERTER.precisions[precision].trials[0]
-            artifact = CONVERTER.reduce(source, exported, precision, trial, tmp_path_factory.mktemp(precision))
-            made[precision] = (artifact, MilSession(artifact.path, 1))
-        return made[precision]
+        if precision not in created:
+            variant = CONVERTER.precisions[precision].variants[0]
+            artifact = CONVERTER.reduce(source, exported, precision, variant, tmp_path_factory.mktemp(precision))
+            created[precision] = (artifact, MilSession(artifact.path, 1))
+        return created[precision]
 
     return make
 
@@ -183,7 +183,7 @@ def test_constants_that_ops_share(tmp_path: Path) -> None:
             if isinstance(module, nn.Linear | nn.LayerNorm):
                 module.bias.zero_()
     exported = export(source, tmp_path)
-    artifact = CONVERTER.reduce(source, exported, "int8", Trial("w8"), tmp_path)
+    artifact = CONVERTER.reduce(source, exported, "int8", QuantizationVariant("w8"), tmp_path)
     session = MilSession(artifact.path)
     assert session.program.counts["constexpr_affine_dequantize"] == 7  # six layers, tokens; positions are folded
     assert difference(session, source, batch(12, 7), rounded_by_row(source.graph)) < 0.02
@@ -229,8 +229,8 @@ def test_palette_by_hand() -> None:
     np.testing.assert_allclose(table, [0.05, 1.05], rtol=1e-6)
     assert places.tolist() == [0, 0, 1, 1, 0, 0]
     exact = np.linspace(-1, 1, 16, dtype=np.float32)
-    found, where = palette(np.repeat(exact, 50), 4)
-    np.testing.assert_allclose(found[where], np.repeat(exact, 50), atol=1e-6)
+    result, where = palette(np.repeat(exact, 50), 4)
+    np.testing.assert_allclose(result[where], np.repeat(exact, 50), atol=1e-6)
 
 
 def test_padded_vocabulary_is_put_back(source: Source) -> None:
@@ -277,7 +277,7 @@ def test_best_range_cuts_what_is_rare() -> None:
 def test_static_needs_rows(rows: tuple, source: Source, exported: Artifact, tmp_path: Path) -> None:
     bare = replace(source, calibration=rows)
     with pytest.raises(RequestError, match="calibration row"):
-        CONVERTER.reduce(bare, exported, "int8-static", Trial("t", {"range": "greatest"}), tmp_path)
+        CONVERTER.reduce(bare, exported, "int8-static", QuantizationVariant("t", {"range": "greatest"}), tmp_path)
     assert not list(tmp_path.iterdir())
 
 
@@ -294,8 +294,8 @@ def test_fixed_and_ranged(tmp_path: Path) -> None:
     session = MilSession(ranged.path)
     assert session.padded(5) == 5 and session.limit == 80
     assert max(difference(session, source, batch(n, n)) for n in (1, 5, 80)) < 1e-5
-    found = CONVERTER.accelerator_fallbacks(ranged.path)
-    assert found["inputs of ranged length"] == 2 and found["float32 ops"] > 20
+    result = CONVERTER.accelerator_fallbacks(ranged.path)
+    assert result["inputs of ranged length"] == 2 and result["float32 ops"] > 20
 
 
 def test_family_that_reads_padding_is_ranged(tmp_path: Path) -> None:

@@ -53,8 +53,8 @@ def test_operators_of_one_layer_by_hand() -> None:
     config = bert(
         hidden_size=4, num_hidden_layers=1, num_attention_heads=2, intermediate_size=8, vocab_size=10, num_labels=5
     )
-    found = {operator.name: operator for operator in operators(config, 3)}
-    shapes = {name: (op.count, op.shape, op.flops, op.weights) for name, op in found.items() if op.shape}
+    results = {operator.name: operator for operator in operators(config, 3)}
+    shapes = {name: (op.count, op.shape, op.flops, op.weights) for name, op in results.items() if op.shape}
     assert shapes == {
         "head": (1, (3, 4, 5), 120, 20),
         "query": (1, (3, 4, 4), 96, 16),
@@ -66,10 +66,10 @@ def test_operators_of_one_layer_by_hand() -> None:
         "feed-forward in": (1, (3, 4, 8), 192, 32),
         "feed-forward out": (1, (3, 8, 4), 192, 32),
     }
-    assert found["attention scores"].activations == 2 * (3 * 2 + 2 * 3 + 3 * 3)
-    assert found["softmax"].activations == 2 * (2 * 3 * 3)
-    assert (found["gelu"].count, found["gelu"].activations) == (1, 2 * 3 * 8)
-    assert sum(operator.count for operator in found.values() if operator.name == "layer norm") == 2
+    assert results["attention scores"].activations == 2 * (3 * 2 + 2 * 3 + 3 * 3)
+    assert results["softmax"].activations == 2 * (2 * 3 * 3)
+    assert (results["gelu"].count, results["gelu"].activations) == (1, 2 * 3 * 8)
+    assert sum(operator.count for operator in results.values() if operator.name == "layer norm") == 2
 
 
 def test_grouped_products_by_hand() -> None:
@@ -79,8 +79,8 @@ def test_grouped_products_by_hand() -> None:
         hidden_size=4, embedding_size=4, num_hidden_layers=1, num_attention_heads=2, intermediate_size=8,
         **dict.fromkeys(names, 2),
     )  # fmt: skip
-    found = {operator.name: operator for operator in operators(config, 3)}
-    shapes = {name: (op.count, op.shape, op.flops, op.weights) for name, op in found.items() if op.weights}
+    results = {operator.name: operator for operator in operators(config, 3)}
+    shapes = {name: (op.count, op.shape, op.flops, op.weights) for name, op in results.items() if op.weights}
     del shapes["head"]
     assert shapes == {
         "query": (2, (3, 2, 2), 24, 4),
@@ -92,7 +92,7 @@ def test_grouped_products_by_hand() -> None:
     }
     moved = [(op.name[:5], op.activations // 2) for op in operators(config, 3) if op.name.endswith("groups")]
     assert moved == [("split", 12), ("join ", 12)] * 3 + [("split", 12), ("join ", 24), ("split", 24), ("join ", 12)]
-    assert found["attention scores"].flops == 72
+    assert results["attention scores"].flops == 72
 
 
 def test_albert_of_one_layer_by_hand() -> None:
@@ -110,8 +110,8 @@ def test_mobilebert_by_hand() -> None:
         hidden_size=8, intra_bottleneck_size=4, embedding_size=2, intermediate_size=16, num_attention_heads=2,
         num_hidden_layers=1, num_feedforward_networks=2,
     )  # fmt: skip
-    found = operators(config, 3)
-    shapes = {(op.name, op.count, op.shape) for op in found if op.weights and op.name != "head"}
+    result = operators(config, 3)
+    shapes = {(op.name, op.count, op.shape) for op in result if op.weights and op.name != "head"}
     assert shapes == {
         ("embedding projection", 1, (3, 6, 8)),
         ("bottleneck in", 2, (3, 8, 4)),  # one for query and key, one for what is added to
@@ -123,15 +123,15 @@ def test_mobilebert_by_hand() -> None:
         ("feed-forward out", 2, (3, 16, 4)),
         ("bottleneck out", 1, (3, 4, 8)),
     }
-    plain = [(op.name, op.count, op.activations // 2) for op in found if op.name in ("norm", "residual")]
+    plain = [(op.name, op.count, op.activations // 2) for op in result if op.name in ("norm", "residual")]
     assert plain == [
         ("norm", 1, 24), ("residual", 3, 12), ("residual", 1, 24), ("norm", 5, 12), ("norm", 1, 24),
     ]  # fmt: skip
 
 
 def test_layers_multiply_the_counts() -> None:
-    one, three = operators(bert(num_hidden_layers=1), 12), operators(bert(num_hidden_layers=3), 12)
-    for a, b in zip(one, three, strict=True):
+    item, three = operators(bert(num_hidden_layers=1), 12), operators(bert(num_hidden_layers=3), 12)
+    for a, b in zip(item, three, strict=True):
         once = a.name in ("embedding gather", "embedding sum", "head") or a == b
         assert b.count == a.count * (1 if once else 3), a.name
     assert sum(operator.flops * operator.count for operator in three if operator.name == "query") == 3 * 2 * 12 * 384**2
@@ -230,8 +230,8 @@ def test_time_of_a_memory_bound_model_by_hand() -> None:
     weights = sum(operator.count * operator.weights for operator in operators(config, 1))
     moved = sum(operator.count * operator.activations for operator in operators(config, 1))
     for precision, weight_bytes, element_bytes in [("fp32", 4, 4), ("fp16", 2, 2), ("int8", 1, 4)]:
-        found = predict_latency(config, device, precision=precision, seq_len=1).p50_ms
-        assert found == pytest.approx((weights * weight_bytes + moved * element_bytes) / (10e6 * 0.5))
+        result = predict_latency(config, device, precision=precision, seq_len=1).p50_ms
+        assert result == pytest.approx((weights * weight_bytes + moved * element_bytes) / (10e6 * 0.5))
 
 
 def test_dispatch_is_paid_by_every_operator() -> None:
@@ -247,11 +247,11 @@ def test_dispatch_is_paid_by_every_operator() -> None:
 
 
 def test_a_prediction_says_what_it_is() -> None:
-    found = predict_latency(bert(), DEVICE, precision="int8", seq_len=12, threads=1)
-    assert (found.how, found.device, found.runtime, found.threads) == ("predicted", "toy", "ONNX Runtime", 1)
-    assert (found.seq_len, found.batch, found.n_runs, found.lengths) == (12, 1, 0, "fixed")
-    assert found.low_ms == pytest.approx(found.p50_ms / cost.SPREAD)
-    assert found.high_ms == pytest.approx(found.p50_ms * cost.SPREAD)
+    result = predict_latency(bert(), DEVICE, precision="int8", seq_len=12, threads=1)
+    assert (result.how, result.device, result.runtime, result.threads) == ("predicted", "toy", "ONNX Runtime", 1)
+    assert (result.seq_len, result.batch, result.n_runs, result.lengths) == (12, 1, 0, "fixed")
+    assert result.low_ms == pytest.approx(result.p50_ms / cost.SPREAD)
+    assert result.high_ms == pytest.approx(result.p50_ms * cost.SPREAD)
     assert predict_latency(bert(), DEVICE, precision="int8", seq_len=12, threads=0).threads == 4
     assert predict_latency(bert(), DEVICE, precision="int8", seq_len=12, runtime="LiteRT").runtime == "LiteRT"
 

@@ -82,10 +82,10 @@ def test_spacy_pairs_from_files(tmp_path: Path) -> None:
         "c.json": json.dumps({"classes": ["PER", "LOC"], "annotations": [pair, None, pair]}),
     }.items():
         (tmp_path / name).write_text(content)
-        (found,) = find_all([str(tmp_path / name)], TASK, "utf-8")
-        rows, _ = read_rows(found.parts, TASK, {})
+        (result,) = find_all([str(tmp_path / name)], TASK, "utf-8")
+        rows, _ = read_rows(result.parts, TASK, {})
         assert [row.tags for row in rows["train"]] == [TAGS, TAGS]
-        assert found.notes == (("c.json: 1 annotations that are null left out",) if name == "c.json" else ())
+        assert result.notes == (("c.json: 1 annotations that are null left out",) if name == "c.json" else ())
         assert inspect([str(tmp_path / name)]).task == "ner"
 
 
@@ -138,10 +138,10 @@ def test_a_column_of_spans_is_one_in_every_row() -> None:
 )  # fmt: skip
 def test_rows_that_nobody_accepted_are_left_out_and_counted(marks: list[dict[str, Any]], notes: list[str]) -> None:
     texts = ("no one", TEXT, "none")
-    rows, told = rows_of(
+    rows, message = rows_of(
         *({"text": t, "spans": SPANS if t == TEXT else [], **m} for t, m in zip(texts, marks, strict=True))
     )
-    assert ([row.text for row in rows], told) == ([TEXT], notes)
+    assert ([row.text for row in rows], message) == ([TEXT], notes)
 
 
 def test_a_status_of_the_text_is_no_mark() -> None:
@@ -181,8 +181,8 @@ def test_label_studio_tasks_that_are_not_done(tmp_path: Path) -> None:
     ],
 )  # fmt: skip
 def test_labels_of_texts(columns: list[dict[str, Any]], labels: list[Any], notes: list[str]) -> None:
-    records, told = plain_records([Record({"text": "x", **own}, "f") for own in columns])
-    assert ([record.columns["label"] for record in records], told) == (labels, notes)
+    records, message = plain_records([Record({"text": "x", **own}, "f") for own in columns])
+    assert ([record.columns["label"] for record in records], message) == (labels, notes)
 
 
 # ---------------------------------------------------------------- one word a row
@@ -217,8 +217,8 @@ def test_rows_of_one_word_are_joined(names: tuple[str, str, str], ids: str) -> N
 def test_a_table_of_words_is_guessed_to_be_of_entities_or_tags(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_text("Sentence #,Word,POS,Tag\nSentence: 1,in,IN,O\n,Riga,NNP,B-geo\nSentence: 2,Bob,NNP,B-per\n")
-    found = inspect([str(path)])
-    assert (found.task, found.splits["train"].lengths) == ("ner", (1, 2))
+    result = inspect([str(path)])
+    assert (result.task, result.splits["train"].lengths) == ("ner", (1, 2))
     path.write_text("sent_id,word,pos\n1,in,IN\n1,Riga,NNP\n2,Bob,NNP\n")
     assert inspect([str(path)]).task == "tag"
 
@@ -255,12 +255,12 @@ def test_a_folder_of_brat(tmp_path: Path) -> None:
             "E1\tRun:T1\nA1\tSure T1\nN1\tReference T1 Wiki:1\tx\n#1\tAnnotatorNotes T1\tok\n*\tEquiv T1 T2\n"
         )
     (tmp_path / "train" / "open.txt").write_text("Nobody looked.\n")
-    (found,) = find_all([str(tmp_path)], TASK, "utf-8")
-    rows, _ = read_rows(found.parts, TASK, {})
+    (result,) = find_all([str(tmp_path)], TASK, "utf-8")
+    rows, _ = read_rows(result.parts, TASK, {})
     wanted = ["Anna|B-PER Berg|I-PER ran|O to|O", "New|B-LOC York|I-LOC .|O She|O won|O .|O", "Bye|O Bob|O"]
     assert [tagged(row) for row in rows["train"]] == [tagged(row) for row in rows["dev"]] == wanted
     assert [row.where.rpartition("/")[2] for row in rows["train"]] == ["a.txt:1", "a.txt:2", "a.txt:5"]
-    assert found.notes == (
+    assert result.notes == (
         "2 documents of brat are read as 6 rows: a line is one, unless a span goes on in the next",
         "1 texts without a file of annotations left out", "2 spans of several parts left aside", "2 relations left aside",
         "2 events (their triggers are read as entities) left aside", "2 attributes left aside",
@@ -311,13 +311,13 @@ WEBANNO = """#FORMAT=WebAnno TSV 3.3
 def test_webanno_and_inception(tmp_path: Path) -> None:
     path = tmp_path / "a.tsv"
     path.write_text(WEBANNO)
-    (found,) = find_all([str(path)], TASK, "utf-8")
-    rows, notes = read_rows(found.parts, TASK, {})
+    (result,) = find_all([str(path)], TASK, "utf-8")
+    rows, notes = read_rows(result.parts, TASK, {})
     assert [tagged(row) for row in rows["train"]] == [
         "Anna|B-PER Berg|I-PER in|O Riga|B-PLACE_NAME", "Wien|B-LOC Graz|B-LOC",
     ]  # fmt: skip
     assert rows["train"][1].where == f"{path}:14"
-    assert found.notes == (
+    assert result.notes == (
         "a.tsv: tags are read from the layer NamedEntity; layers left aside: Lemma",
         "a.tsv: 1 annotations left aside that stand on one token with another",
         "a.tsv: 1 annotations of parts of tokens left aside",

@@ -61,9 +61,9 @@ def short(example: Example) -> tuple[str, str, tuple[str, ...]]:
     ],
 )  # fmt: skip
 def test_corpora_of_texts(tmp_path: Path, name: str, content: str, task: str, first: tuple) -> None:
-    found = told(tmp_path / name, content)
-    assert (found.task, short(found.examples[0])) == (task, first)
-    assert found.splits["train"].n_rows == 12
+    result = told(tmp_path / name, content)
+    assert (result.task, short(result.examples[0])) == (task, first)
+    assert result.splits["train"].n_rows == 12
 
 
 def test_whole_numbers_under_label_are_classes_and_others_scores(tmp_path: Path) -> None:
@@ -82,14 +82,14 @@ def test_one_guess_serves_all_splits_and_texts_are_phrases(tmp_path: Path) -> No
         "train": [[f"go {i}", "translate" if i % 2 else "definition"] for i in range(12)],
         "val": [[f"please say this again {i}", "translate"] for i in range(12)],
     }
-    found = told(tmp_path / "clinc.json", json.dumps(content))
-    assert found.splits["train"].labels == {"definition": 6, "translate": 6}
-    assert found.splits["dev"].labels == {"translate": 12}
+    result = told(tmp_path / "clinc.json", json.dumps(content))
+    assert result.splits["train"].labels == {"definition": 6, "translate": 6}
+    assert result.splits["dev"].labels == {"translate": 12}
 
 
 def test_columns_that_play_no_part_are_told(tmp_path: Path) -> None:
-    found = told(tmp_path / "a.csv", "id,text,title,label\n" + rows("{i},a text {i},a title,{yes}\n"))
-    assert found.notes == ("columns that are not read: title",)
+    result = told(tmp_path / "a.csv", "id,text,title,label\n" + rows("{i},a text {i},a title,{yes}\n"))
+    assert result.notes == ("columns that are not read: title",)
 
 
 def test_what_differs_in_every_row_and_ids_are_no_labels(tmp_path: Path) -> None:
@@ -104,14 +104,14 @@ def test_what_differs_in_every_row_and_ids_are_no_labels(tmp_path: Path) -> None
 @pytest.mark.parametrize("column", ["split", "partition", "Set"])
 def test_a_column_of_splits_parts_the_rows(tmp_path: Path, column: str) -> None:
     lines = [f"a text {i},{'pos' if i % 3 else 'neg'},{('train', 'valid', 'test')[i % 3]}\n" for i in range(12)]
-    found = told(tmp_path / "a.csv", f"text,label,{column}\n" + "".join(lines))
-    assert {split: view.n_rows for split, view in found.splits.items()} == {"train": 4, "dev": 4, "test": 4}
-    assert f"a.csv: the column '{column}' tells the split of each row: 4 train, 4 dev, 4 test" in found.notes
+    result = told(tmp_path / "a.csv", f"text,label,{column}\n" + "".join(lines))
+    assert {split: view.n_rows for split, view in result.splits.items()} == {"train": 4, "dev": 4, "test": 4}
+    assert f"a.csv: the column '{column}' tells the split of each row: 4 train, 4 dev, 4 test" in result.notes
 
 
 def test_a_column_of_other_sets_parts_nothing(tmp_path: Path) -> None:
-    found = told(tmp_path / "a.csv", "text,label,set\n" + rows("a text {i},{yes},set {b}\n"))
-    assert {split: view.n_rows for split, view in found.splits.items()} == {"train": 12}
+    result = told(tmp_path / "a.csv", "text,label,set\n" + rows("a text {i},{yes},set {b}\n"))
+    assert {split: view.n_rows for split, view in result.splits.items()} == {"train": 12}
 
 
 def test_questions_of_paragraphs_and_answers_of_tables(tmp_path: Path) -> None:
@@ -120,8 +120,8 @@ def test_questions_of_paragraphs_and_answers_of_tables(tmp_path: Path) -> None:
         "context": "Riga lies in Latvia.",
         "qas": [{"question": "in?", "answers": [{"text": "Latvia", "answer_start": 13}]}],
     }
-    found = told(tmp_path / "a.json", json.dumps([paragraph, answered]))
-    assert [(e.text, e.second, e.answers) for e in found.examples] == [
+    result = told(tmp_path / "a.json", json.dumps([paragraph, answered]))
+    assert [(e.text, e.second, e.answers) for e in result.examples] == [
         ("where?", "Riga lies in Latvia.", ()),
         ("in?", "Riga lies in Latvia.", ("Latvia",)),
     ]
@@ -154,8 +154,8 @@ def test_other_files_under_the_name_of_a_table_are_named(tmp_path: Path, content
 
 
 def test_labels_that_say_nothing_are_problems(tmp_path: Path) -> None:
-    one = told(tmp_path / "a.jsonl", objects({"text": "a {i}", "label": -1}))
-    assert "train: all 12 rows have the label '-1': there is nothing to tell apart" in one.problems
+    item = told(tmp_path / "a.jsonl", objects({"text": "a {i}", "label": -1}))
+    assert "train: all 12 rows have the label '-1': there is nothing to tell apart" in item.problems
     gaps = told(tmp_path / "b.csv", "text,label\n" + rows("a {i},{yes}\n") + "b 1,NaN\nb 2,NaN\n")
     assert "train: the label of 2 rows is 'NaN': remove them if this says that they have none" in gaps.problems
     (tmp_path / "c").mkdir()
@@ -169,9 +169,9 @@ def test_labels_that_say_nothing_are_problems(tmp_path: Path) -> None:
 def test_more_spellings_of_hidden_labels(tmp_path: Path, label: str) -> None:
     (tmp_path / "train.csv").write_text("text,label\n" + rows("a {i},{yes}\n"))
     (tmp_path / "test.csv").write_text("text,label\n" + rows("b {i}," + label + "\n"))
-    found = inspect([str(tmp_path)])
-    assert set(found.splits) == {"train"}
-    assert any("labels of its 12 rows are hidden" in note for note in found.notes)
+    result = inspect([str(tmp_path)])
+    assert set(result.splits) == {"train"}
+    assert any("labels of its 12 rows are hidden" in note for note in result.notes)
 
 
 @pytest.mark.parametrize("joint", [",", ";", "|", "#"])
@@ -183,9 +183,9 @@ def test_labels_joined_in_one_cell_are_told_and_taken_apart(tmp_path: Path, join
 
 
 def test_a_header_of_unusual_names_is_told(tmp_path: Path) -> None:
-    found = told(tmp_path / "a.csv", "v1,v2\n" + rows("{yes},a text {i}\n"))
-    assert "a.csv: line 1 is read as the header: v1, v2" in found.notes
-    assert short(found.examples[0]) == ("a text 0", "", ("no",))
+    result = told(tmp_path / "a.csv", "v1,v2\n" + rows("{yes},a text {i}\n"))
+    assert "a.csv: line 1 is read as the header: v1, v2" in result.notes
+    assert short(result.examples[0]) == ("a text 0", "", ("no",))
 
 
 def test_folders_of_labels_hold_a_text_a_file(tmp_path: Path) -> None:
@@ -196,13 +196,13 @@ def test_folders_of_labels_hold_a_text_a_file(tmp_path: Path) -> None:
             for i in range(3):
                 (folder / f"{i}_7.txt").write_text(f"{label} review {i}\nof two lines\n")
     (tmp_path / "imdb" / "imdbEr.txt").write_text("0.1\n0.2\n")
-    found = inspect([str(tmp_path / "imdb")])
-    assert {split: dict(view.labels) for split, view in found.splits.items()} == {
+    result = inspect([str(tmp_path / "imdb")])
+    assert {split: dict(view.labels) for split, view in result.splits.items()} == {
         "train": {"neg": 3, "pos": 3},
         "test": {"neg": 3, "pos": 3},
     }
-    assert short(found.examples[0]) == ("neg review 0\nof two lines", "", ("neg",))
-    assert "folders left aside: unsup" in found.notes
+    assert short(result.examples[0]) == ("neg review 0\nof two lines", "", ("neg",))
+    assert "folders left aside: unsup" in result.notes
     alone = inspect([str(tmp_path / "imdb" / "test")])
     assert {split: dict(view.labels) for split, view in alone.splits.items()} == {"train": {"neg": 3, "pos": 3}}
     with pytest.raises(DataError, match="no data file"):
@@ -227,10 +227,10 @@ NEW_YORK = ("New/B-LOC", "York/I-LOC")
     ],
 )  # fmt: skip
 def test_more_ways_to_write_tagged_words(tmp_path: Path, name: str, content: str, note: str) -> None:
-    found = told(tmp_path / name, content)
-    assert found.task == "ner"
-    assert [(e.text, e.tagged) for e in found.examples] == [("in New York", NEW_YORK), ("no", ())]
-    assert any(note in one for one in found.notes)
+    result = told(tmp_path / name, content)
+    assert result.task == "ner"
+    assert [(e.text, e.tagged) for e in result.examples] == [("in New York", NEW_YORK), ("no", ())]
+    assert any(note in item for item in result.notes)
 
 
 def test_words_alone_with_tags_are_no_texts_with_labels(tmp_path: Path) -> None:
@@ -239,10 +239,10 @@ def test_words_alone_with_tags_are_no_texts_with_labels(tmp_path: Path) -> None:
 
 
 def test_labels_in_several_spellings_and_broken_numbers_are_problems(tmp_path: Path) -> None:
-    found = told(
+    result = told(
         tmp_path / "a.csv", "text,label\n" + rows("a {i},Yes\n", 3) + rows("b {i},yes\n", 3) + rows("c {i},no\n", 3)
     )
-    assert "train: the labels Yes, yes differ in capitals alone, and are labels of their own" in found.problems
+    assert "train: the labels Yes, yes differ in capitals alone, and are labels of their own" in result.problems
     numbers = told(tmp_path / "b.csv", "text,label\n" + rows("a {i},{b}.5\n"))
     assert any("not whole" in problem for problem in numbers.problems)
 
@@ -259,8 +259,8 @@ def test_columns_that_may_be_meant_are_named_as_in_the_file(tmp_path: Path) -> N
 
 
 def test_codes_that_look_like_tags_are_labels(tmp_path: Path) -> None:
-    found = told(tmp_path / "a.csv", "text,label\n" + rows("which visa {i},B-{b}\n"))
-    assert (found.task, short(found.examples[0])) == ("classify", ("which visa 0", "", ("B-0",)))
+    result = told(tmp_path / "a.csv", "text,label\n" + rows("which visa {i},B-{b}\n"))
+    assert (result.task, short(result.examples[0])) == ("classify", ("which visa 0", "", ("B-0",)))
 
 
 def test_scores_up_to_one_are_told(tmp_path: Path) -> None:
@@ -271,5 +271,5 @@ def test_scores_up_to_one_are_told(tmp_path: Path) -> None:
 
 
 def test_questions_without_any_answer_are_a_problem(tmp_path: Path) -> None:
-    found = told(tmp_path / "a.csv", "question,context\nwhere?,Riga lies in Latvia.\n", task="qa")
-    assert found.problems[-1].startswith("no question has an answer")
+    result = told(tmp_path / "a.csv", "question,context\nwhere?,Riga lies in Latvia.\n", task="qa")
+    assert result.problems[-1].startswith("no question has an answer")

@@ -468,9 +468,9 @@ def test_utf_16_is_told_and_read(tmp_path: Path) -> None:
     for encoding in ("utf-16", "utf-16-le", "utf-16-be"):
         with pytest.raises(DataError) as caught:
             loaded(tmp_path / "a.csv", CSV.encode(encoding))
-        told = str(caught.value.hint).rpartition("--encoding ")[2]
-        assert told == encoding
-        assert pairs(load([str(tmp_path / "a.csv")], CLASSIFY, encoding=told)) == {
+        message = str(caught.value.hint).rpartition("--encoding ")[2]
+        assert message == encoding
+        assert pairs(load([str(tmp_path / "a.csv")], CLASSIFY, encoding=message)) == {
             (f"row {i}", (f"{i % 2}",)) for i in range(20)
         }
     tagged = "".join(f"word{i}\tB-X\nends\tO\n\n" for i in range(20))

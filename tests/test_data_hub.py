@@ -54,7 +54,7 @@ def test_splits_names_and_licence(monkeypatch: pytest.MonkeyPatch) -> None:
     calls = hub(monkeypatch, INFO, loaded)
     data = load(["owner/name:english"], TASK)
     assert calls == [("owner/name", "english", {}, False)]  # trust_remote_code is never passed
-    assert {split: len(found) for split, found in data.splits.items()} == {"train": 10, "dev": 2, "test": 1}
+    assert {split: len(result) for split, result in data.splits.items()} == {"train": 10, "dev": 2, "test": 1}
     assert data.splits["dev"][1].words == ("w11", "x")
     assert data.splits["dev"][1].tags == ("B-X", "I-X")
     assert data.splits["dev"][1].where == "owner/name:english/validation:row 2"

@@ -61,7 +61,7 @@ def test_one_file_is_carved_the_same_way_in_any_order(tmp_path: Path) -> None:
     write(path, conll(0, 40) + conll(0, 3))  # three sentences come twice
     data = load([str(path)], TASK)
     texts = {split: set(first_words(rows)) for split, rows in data.splits.items()}
-    assert {split: len(found) for split, found in texts.items()} == {"train": 32, "dev": 4, "test": 4}
+    assert {split: len(text) for split, text in texts.items()} == {"train": 32, "dev": 4, "test": 4}
     ranked = sorted((f"word{i}" for i in range(40)), key=lambda w: hashlib.sha256(f"{w} ends".encode()).digest())
     assert (texts["test"], texts["dev"]) == (set(ranked[:4]), set(ranked[4:8]))
     assert sum(len(rows) for rows in data.splits.values()) == 43
@@ -81,8 +81,8 @@ def test_carving_loses_nothing_and_never_parts_equal_texts(numbers: list[int], d
             complete({"train": rows}, {"dev": dev, "test": test})
         return
     whole, _ = complete({"train": rows}, {"dev": dev, "test": test})
-    texts = {split: {row.words for row in found} for split, found in whole.items()}
-    assert sorted(row.words for found in whole.values() for row in found) == sorted(row.words for row in rows)
+    texts = {split: {row.words for row in result} for split, result in whole.items()}
+    assert sorted(row.words for result in whole.values() for row in result) == sorted(row.words for row in rows)
     assert (len(texts["dev"]), len(texts["test"])) == (int(n * dev + 1e-9), int(n * test + 1e-9))
     assert sum(map(len, texts.values())) == n
 

@@ -19,8 +19,8 @@ from edgebert.types import Record, Row
 def rows_of(*columns: dict[str, Any]) -> tuple[list[Row], list[str]]:
     """Rows of the task ner, and the notes of the tool's format and of the task."""
     records, notes = plain_records([Record(own, f"f:{i}") for i, own in enumerate(columns, 1)])
-    rows, told = TASK.rows(records)
-    return rows, [*notes, *told]
+    rows, message = TASK.rows(records)
+    return rows, [*notes, *message]
 
 
 def tagged(row: Row) -> str:
@@ -66,8 +66,8 @@ def test_spans_come_back_from_their_tags(given_text: tuple[str, list[Span]]) -> 
     counts: Counter[str] = Counter()
     words, tags = tag_words(text, spans, counts)
     row = Row(tuple(text[a:b] for a, b in words), tuple(tags), text=text, offsets=tuple(words))
-    found = [(one["start"], one["end"], one["type"]) for one in TASK.answer(row, row.tags)]
-    assert found == [(span.start, span.end, span.label) for span in spans]
+    results = [(item["start"], item["end"], item["type"]) for item in TASK.answer(row, row.tags)]
+    assert results == [(span.start, span.end, span.label) for span in spans]
     assert "".join(row.words) == "".join(text.split())
     cut = {edge for span in spans for edge in (span.start, span.end)}
     rule = find_words(text)
@@ -124,7 +124,7 @@ def test_how_offsets_count_is_seen(count: Any, note: str, says: bool) -> None:
         span = {"start": count(text, start, False), "end": count(text, end, True), "label": "PER"}
         columns.append({"text": text, "entities": [{**span, "text": text[start:end]} if says else span]})
     rows, notes = rows_of(*columns)
-    assert [[one["text"] for one in TASK.answer(row, row.tags)] for row in rows] == [["Anna"], ["Bertil"], ["Carla"]]
+    assert [[item["text"] for item in TASK.answer(row, row.tags)] for row in rows] == [["Anna"], ["Bertil"], ["Carla"]]
     wanted = f"offsets of spans count {note}: all 3 spans fit so, and not as characters"
     assert notes == ([wanted] if note else [])
 

@@ -22,7 +22,7 @@ DATA = Path("../shared/data")
 
 
 def records(*columns: dict) -> list[Record]:
-    return [Record(one, f"f:{i}") for i, one in enumerate(columns, 1)]
+    return [Record(column, f"f:{i}") for i, column in enumerate(columns, 1)]
 
 
 def test_a_first_line_with_a_number_is_no_header() -> None:
@@ -39,26 +39,26 @@ def test_a_first_line_with_a_number_is_no_header() -> None:
 def test_usual_names_need_no_word() -> None:
     task = find_task("pair")
     given_rows = records({"Premise": "a", "hypothesis": "b", "gold_label": "yes", "id": 3})
-    found, notes = assign(given_rows, task.columns, {})
-    assert found[0].columns == {"id": 3, "text": "a", "second": "b", "label": "yes"} and notes == []
+    result, notes = assign(given_rows, task.columns, {})
+    assert result[0].columns == {"id": 3, "text": "a", "second": "b", "label": "yes"} and notes == []
 
 
 def test_what_no_name_tells_is_guessed_and_told() -> None:
     rows = records(*({"x": f"a text of some length {i}", "y": f"kind{i % 2}", "n": i} for i in range(9)))
-    found, notes = assign(rows, find_task("classify").columns, {})
-    assert (found[1].columns["text"], found[1].columns["label"]) == ("a text of some length 1", "kind1")
+    result, notes = assign(rows, find_task("classify").columns, {})
+    assert (result[1].columns["text"], result[1].columns["label"]) == ("a text of some length 1", "kind1")
     guessed = ["text: read from the column 'x'", "label: read from the column 'y'"]
     assert notes == [*guessed, "columns that are not read: n"]
-    found, notes = assign(
+    result, notes = assign(
         records(*({"a": "one one", "b": "two", "c": 0.5} for _ in range(3))), find_task("similarity").columns, {}
     )
-    assert found[0].columns == {"text": "one one", "second": "two", "score": 0.5}
+    assert result[0].columns == {"text": "one one", "second": "two", "score": 0.5}
 
 
 def test_the_user_has_the_last_word() -> None:
     rows = records({"text": "old", "body": "new", "label": "x", "topic": "y"})
-    found, _ = assign(rows, find_task("classify").columns, {"text": "body", "label": "topic"})
-    assert (found[0].columns["text"], found[0].columns["label"]) == ("new", "y")
+    result, _ = assign(rows, find_task("classify").columns, {"text": "body", "label": "topic"})
+    assert (result[0].columns["text"], result[0].columns["label"]) == ("new", "y")
     with pytest.raises(RequestError, match=r"unknown column 'boby'.*\n.*body") as caught:
         assign(rows, find_task("classify").columns, {"text": "boby"})
     assert caught.value.where == "--text-column"
@@ -71,8 +71,8 @@ def test_csv_round_trip(cells: list[list[str]]) -> None:
 
     stream = io.StringIO(newline="")
     csv.writer(stream).writerows([["text", "label"], *cells])
-    found = read_csv(stream.getvalue().encode(), "f")
-    assert [list(row.columns.values()) for row in found] == cells
+    result = read_csv(stream.getvalue().encode(), "f")
+    assert [list(row.columns.values()) for row in result] == cells
 
 
 CONLLU = b"""# text = dort zum Ort
@@ -150,8 +150,8 @@ def test_problems_are_counted() -> None:
     def rows(*pairs: tuple[str, str]) -> list[Row]:
         return [Row(text=text, labels=(label,)) for text, label in pairs]
 
-    told = problems({"train": rows(("a", "x"), ("a", "y"), *((f"b{i}", "x") for i in range(30)))})
-    assert told == [
+    message = problems({"train": rows(("a", "x"), ("a", "y"), *((f"b{i}", "x") for i in range(30)))})
+    assert message == [
         "train: 1 texts stand there more than once, with different labels",
         "train: 1 labels have a single row: y",
         "train: labels are uneven, from 31 rows of 'x' to 1 of 'y'",

@@ -178,23 +178,23 @@ def test_every_spelling_is_read_as_the_same_tags(rows: list[list[str]], form: st
         letter, _, kind = tag.partition("-")
         return form.format(letter=letter, low=letter.lower(), kind=kind) if kind else "O"
 
-    found, notes = normalise([[spelled(tag) for tag in row] for row in rows], in_place)
-    assert found == [tuple(row) for row in rows]
+    result, notes = normalise([[spelled(tag) for tag in row] for row in rows], in_place)
+    assert result == [tuple(row) for row in rows]
     first = next(tag for row in rows for tag in row if tag != "O")
     assert notes == [f"tags are written as '{spelled(first)}', which is read as '{first}'"]
 
 
 @given(bio_rows())
 def test_letters_alone_are_entities_of_one_type(rows: list[list[str]]) -> None:
-    found, notes = normalise([[tag[0] for tag in row] for row in rows], in_place)
-    assert found == [tuple(tag if tag == "O" else f"{tag[0]}-{UNTYPED}" for tag in row) for row in rows]
+    result, notes = normalise([[tag[0] for tag in row] for row in rows], in_place)
+    assert result == [tuple(tag if tag == "O" else f"{tag[0]}-{UNTYPED}" for tag in row) for row in rows]
     assert notes == ["tags have no type: entities are read as of the type ENTITY"]
 
 
 @given(bio_rows())
 def test_types_alone_lose_only_the_borders_between_like_neighbours(rows: list[list[str]]) -> None:
-    found, (note,) = normalise([[tag.partition("-")[2] or "O" for tag in row] for row in rows], in_place)
-    for row, tags in zip(rows, found, strict=True):
+    result, (note,) = normalise([[tag.partition("-")[2] or "O" for tag in row] for row in rows], in_place)
+    for row, tags in zip(rows, result, strict=True):
         assert [tag[2:] for tag in tags] == [tag[2:] for tag in row]
         pairs = zip(["O", *row], tags, row, strict=False)
         assert all((tag[0] == "I") == (tag != "O" and before[2:] == tag[2:]) for before, tag, _ in pairs)

@@ -120,16 +120,16 @@ def test_published_points_fall_within_what_is_said_of_their_device(record_proper
         device = load_device(name)
         for point in (point for point in published_points() if point.device.name == called):
             config = model_config(point.model)
-            said = predict_latency(
+            description = predict_latency(
                 config, device, precision=point.precision, seq_len=point.seq_len, threads=point.threads
             )
-            assert said.how == "predicted"
-            assert said.low_ms is not None
-            assert said.high_ms is not None
-            inside.setdefault(name, []).append(said.low_ms <= point.latency_ms <= said.high_ms)
-    for name, found in inside.items():
-        record_property(name, f"{sum(found)} of {len(found)}")
-    everything = [one for found in inside.values() for one in found]
+            assert description.how == "predicted"
+            assert description.low_ms is not None
+            assert description.high_ms is not None
+            inside.setdefault(name, []).append(description.low_ms <= point.latency_ms <= description.high_ms)
+    for name, result in inside.items():
+        record_property(name, f"{sum(result)} of {len(result)}")
+    everything = [item for results in inside.values() for item in results]
     assert len(everything) == 10
     assert sum(everything) / len(everything) >= 0.8, inside
 
@@ -247,9 +247,9 @@ def test_no_cores(tmp_path: Path) -> None:
     ],
 )
 def test_lanes_from_cpu_flags(flags: set[str], fp32: float, int8: float) -> None:
-    found = lanes(frozenset(flags))
-    assert found[:2] == (fp32, pytest.approx(int8))
-    assert found[2].startswith("ours: ")
+    result = lanes(frozenset(flags))
+    assert result[:2] == (fp32, pytest.approx(int8))
+    assert result[2].startswith("ours: ")
 
 
 def test_instruction_sets_in_the_names_of_the_profiles() -> None:

@@ -188,11 +188,11 @@ def ended(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, e
 def test_exit_codes(
     error: BaseException, code: int, told: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    found, said = ended(capsys, monkeypatch, error)
-    assert found == code
-    assert told in said
+    result, description = ended(capsys, monkeypatch, error)
+    assert result == code
+    assert told in description
     if code == 70:
-        assert "--debug" in said and "report" in said
+        assert "--debug" in description and "report" in description
 
 
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
@@ -231,7 +231,7 @@ def test_children_and_theirs_are_gone_also_those_that_do_not_listen(monkeypatch:
     parent = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {deaf!r}])"
     child = subprocess.Popen([sys.executable, "-c", parent], stdout=subprocess.PIPE, text=True, start_new_session=True)
     assert child.stdout is not None and child.stdout.readline() == "ready\n"
-    pids = [child.pid, *(one.pid for one in psutil.Process(child.pid).children())]
+    pids = [child.pid, *(item.pid for item in psutil.Process(child.pid).children())]
     assert len(pids) == 2
     end_children()
     child.wait()
@@ -340,7 +340,11 @@ def test_outputs_are_named_after_the_folder_also_from_within(tmp_path: Path, mon
 
 
 def a_run(folder: Path, events: list[dict[str, Any]] | None = None) -> Run:
-    return Run(folder, {"device": "pixel6", "params": {"kd.hard": "1"}}, events.append if events is not None else None)
+    return Run(
+        folder,
+        {"device": "pixel6", "params": {"kd.hard_label_weight": "1"}},
+        events.append if events is not None else None,
+    )
 
 
 def made(run: Run, name: str = "teacher", text: str = "weights", **options: Any) -> Any:
@@ -580,10 +584,14 @@ def test_a_sibling_that_cannot_be_read_is_passed_over(tmp_path: Path, monkeypatc
 def test_a_request_of_any_kind_is_toml(tmp_path: Path) -> None:
     from edgebert.files import read_toml
 
-    params = {"kd.hard": "1", "a b": None, "odd \x7f\n": [1.5, float("inf")]}
+    params = {"kd.hard_label_weight": "1", "a b": None, "odd \x7f\n": [1.5, float("inf")]}
     Run(tmp_path / "r", {"params": params, "data": ("caf\udce9.conll",), "seed": 0}).close()
-    found = read_toml(tmp_path / "r" / "request.toml")
-    assert found == {"params": {"kd.hard": "1", "odd \x7f\n": [1.5, float("inf")]}, "data": ["caf?.conll"], "seed": 0}
+    result = read_toml(tmp_path / "r" / "request.toml")
+    assert result == {
+        "params": {"kd.hard_label_weight": "1", "odd \x7f\n": [1.5, float("inf")]},
+        "data": ["caf?.conll"],
+        "seed": 0,
+    }
 
 
 @pytest.mark.parametrize("fails", ["first", "second"])

@@ -30,11 +30,11 @@ def test_values_and_attention_make_the_context(family: str) -> None:
     for module in last:
         module.register_forward_pre_hook(lambda _m, inputs: seen.append(inputs[0]))
     trace_hidden_states(model, BATCH)
-    seen = [one for one in seen if one.dim() == 3]
-    shaped = [one.transpose(1, 2) if one.shape[1:] == (context.shape[2], 10) else one for one in seen]
+    seen = [item for item in seen if item.dim() == 3]
+    shaped = [item.transpose(1, 2) if item.shape[1:] == (context.shape[2], 10) else item for item in seen]
     if family == "convbert":  # whose output projection also reads a convolution
-        shaped = [one[..., : context.shape[2]] for one in shaped]
-    alike = [one for one in shaped if one.shape == context.shape and torch.allclose(one, context, atol=1e-5)]
+        shaped = [item[..., : context.shape[2]] for item in shaped]
+    alike = [item for item in shaped if item.shape == context.shape and torch.allclose(item, context, atol=1e-5)]
     assert alike, "no projection reads what attention and values make"
 
 

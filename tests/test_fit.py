@@ -16,8 +16,8 @@ import pytest
 
 import edgebert
 from edgebert.converters import CONVERTERS
+from edgebert.results import FitResult
 from edgebert.runs.store import Run
-from edgebert.types import FitResult
 from edgebert.workflows.request import planned
 
 QUICK = {
@@ -79,11 +79,11 @@ def test_every_format_ends_in_a_bundle(
     assert [event["stage"] for event in events if event["event"] == "linked"][:1] == ["teacher"]
     assert result.exit_code == 0 and result.bundle is not None
     (student,) = result.report.students
-    assert [one.artifact.name for one in student.artifacts] == [f"{format}-fp32", f"{format}-int8"]
-    for one in student.artifacts:
-        assert one.parity.failures == ()
-        assert one.parity.edges["full length"] < (1e-4 if one.artifact.precision == "fp32" else 1)
-        measured = [latency for latency in one.latencies if latency.how == "measured"]
+    assert [item.artifact.name for item in student.artifacts] == [f"{format}-fp32", f"{format}-int8"]
+    for artifact in student.artifacts:
+        assert artifact.parity.failures == ()
+        assert artifact.parity.edges["full length"] < (1e-4 if artifact.artifact.precision == "fp32" else 1)
+        measured = [latency for latency in artifact.latencies if latency.how == "measured"]
         assert bool(measured) == (format == "tflite")  # our interpreter's time says nothing of a phone
     assert (result.bundle / name).exists()
     edgebert.check(result.run)
@@ -243,10 +243,10 @@ def test_a_signal_is_one_sentence_and_its_exit_code(
     )
     _wait_for(run / "events.jsonl", "teacher", process)  # type: ignore[arg-type]
     process.send_signal(getattr(signal, name))
-    _, told = process.communicate(timeout=120)
+    _, message = process.communicate(timeout=120)
     assert process.returncode == code
-    assert told.splitlines()[-1] == f"stopped by {name} at stage teacher; the same command goes on where it was"
-    assert "Traceback" not in told
+    assert message.splitlines()[-1] == f"stopped by {name} at stage teacher; the same command goes on where it was"
+    assert "Traceback" not in message
     Run(run, {}).close()  # its lock is free
 
 

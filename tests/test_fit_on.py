@@ -21,8 +21,9 @@ from edgebert.measure.targets import TARGETS, Found, Job, Outcome, Seen, Target,
 from edgebert.report import read_report, view
 from edgebert.report.html import render
 from edgebert.report.terminal import print_report
+from edgebert.results import FitResult, Report
 from edgebert.runs.store import Stage
-from edgebert.types import Artifact, FitResult, Latency, Report
+from edgebert.types import Artifact, Latency
 from edgebert.workflows.profiling import by_tokenizer
 from edgebert.workflows.target import find_target
 from tests.report_factory import CANDIDATES, make_report, student, teacher
@@ -45,7 +46,7 @@ def scripted(act: Act, **changes: Any) -> Target:
 
 
 def know(monkeypatch: pytest.MonkeyPatch, *targets: Target) -> None:
-    known = {one.name: one for one in (*targets, here.TARGET)}
+    known = {target.name: target for target in (*targets, here.TARGET)}
     monkeypatch.setattr(TARGETS, "all", lambda: known)
 
 
@@ -54,8 +55,8 @@ def took(ms: float, how: Any = "measured", n: int = 60, failure: str = "") -> Ac
 
     def act(address: str, job: Job, log: Any) -> Outcome:
         times = (ms * (8 if len(job.inputs[0]["input_ids"][0]) == 64 else 1),) * n
-        found = tuple(Found(file.name, "rt", "7", 1.0, 1.0, times, failure=failure) for file in job.files)
-        return Outcome("Board X", how, found, {"system": "Linux 9", "serial": "secret"})
+        results = tuple(Found(file.name, "rt", "7", 1.0, 1.0, times, failure=failure) for file in job.files)
+        return Outcome("Board X", how, results, {"system": "Linux 9", "serial": "secret"})
 
     return act
 
@@ -113,10 +114,10 @@ def test_a_measured_time_that_meets_the_budget(plain: FitResult, fit: Fit, monke
     assert (judged.how, judged.device, judged.called, judged.p50_ms) == ("measured", "rpi5", "Board X", 3.0)
     assert (judged.runtime, judged.runtime_version, judged.threads) == ("rt", "7", load_device("rpi5").threads)
     assert judged.seq_len == result.report.plan.length_p95 and judged.n_runs == 60
-    there = [(one.lengths, one.seq_len) for one in of_winner(result) if one.called]
+    there = [(item.lengths, item.seq_len) for item in of_winner(result) if item.called]
     assert [name for name, _ in there] == ["data", "fixed", "fixed"] and there[2][1] == 64
     for model in (result.report.teacher, *result.report.students):
-        assert all(any(one.called for one in file.latencies) for file in model.artifacts)
+        assert all(any(latency.called for latency in file.latencies) for file in model.artifacts)
     assert len(calls) == 3 and all(len(job.files) == 4 and job.threads == judged.threads for job in calls)
 
     again = fit("met", on="far:x")
@@ -137,10 +138,10 @@ def test_a_measured_time_is_shown_with_its_label_everywhere(
     assert "Nothing was run on the device" not in page and "secret" not in page
     written = read_report(runs / "met" / "report" / "report.json")
     assert written.measured_on is not None and written.measured_on.is_device
-    assert [one for one in written.students[0].artifacts[1].latencies if one.called]
+    assert [latency for latency in written.students[0].artifacts[1].latencies if latency.called]
     facts = json.loads((runs / "met" / "bundle" / "manifest.json").read_text())["facts"]
-    assert {"Board X"} == {one["called"] for one in facts["latencies"] if one["called"]}
-    assert facts["measured_on"]["on"] == "far:x" and {one["called"] for one in facts["padding"]} == {"", "Board X"}
+    assert {"Board X"} == {fact["called"] for fact in facts["latencies"] if fact["called"]}
+    assert facts["measured_on"]["on"] == "far:x" and {fact["called"] for fact in facts["padding"]} == {"", "Board X"}
 
 
 def test_a_measured_time_over_the_budget_ends_with_1(
@@ -177,7 +178,7 @@ def test_the_fastest_of_equals_is_the_one_measured_as_clearly_faster() -> None:
 
     def with_time(model: Any, p50: float, how: Any = "measured") -> Any:
         measured = Latency(how, "pixel6", "rt", "7", 2, 23, 1, p50, n_runs=60, called="Pixel")
-        files = [replace(one, latencies=(*one.latencies, measured)) for one in model.artifacts]
+        files = [replace(artifact, latencies=(*artifact.latencies, measured)) for artifact in model.artifacts]
         return replace(model, artifacts=tuple(files))
 
     def chosen(*models: Any) -> tuple[str, str]:
@@ -199,13 +200,13 @@ def test_the_fastest_of_equals_is_the_one_measured_as_clearly_faster() -> None:
 
 
 def test_only_files_that_read_the_same_pieces_take_turns(tmp_path: Path) -> None:
-    models, sound = {}, {}
+    models, valid = {}, {}
     for name, tokenizer in (("teacher", "a"), ("big", "a"), ("small", "b")):
         (tmp_path / name).mkdir()
         (tmp_path / name / "tokenizer.json").write_text(tokenizer)
         models[name] = Stage(name, "", tmp_path / name, {}, 0.0, False)
-        sound |= {f"{name}/{file}": (name, Artifact(file, "onnx", "int8", tmp_path, 1, "")) for file in ("x", "y")}
-    assert by_tokenizer(models, sound) == [["teacher/x", "teacher/y", "big/x", "big/y"], ["small/x", "small/y"]]
+        valid |= {f"{name}/{file}": (name, Artifact(file, "onnx", "int8", tmp_path, 1, "")) for file in ("x", "y")}
+    assert by_tokenizer(models, valid) == [["teacher/x", "teacher/y", "big/x", "big/y"], ["small/x", "small/y"]]
 
 
 # ---------------------------------------------------------------- what goes wrong
@@ -218,8 +219,8 @@ def test_a_target_that_does_not_answer_is_an_error_before_any_training(
     arguments = ["fit", "--device", "rpi5", "--teacher", str(toy_checkpoint), "--data", str(toy_data)]
     with pytest.raises(SystemExit) as ended:
         main([*arguments, "--format", "onnx", "--run", str(tmp_path / "r"), "--on", "far:x"])
-    told = capsys.readouterr().err
-    assert ended.value.code == 2 and "--on far:x: nobody is at x" in told and "--on none predicts" in told
+    message = capsys.readouterr().err
+    assert ended.value.code == 2 and "--on far:x: nobody is at x" in message and "--on none predicts" in message
     assert not (tmp_path / "r").exists()
 
 
@@ -243,8 +244,8 @@ def test_a_target_that_dies_costs_no_training_and_is_measured_again(
     assert result.report.measured_on.notes[0] == "far:x: the cable is out"
     assert "measures again" in result.report.measured_on.notes[1]
     assert "note: far:x: the cable is out" in printed(result.report)
-    kept = [one for file in result.report.teacher.artifacts for one in file.latencies if one.called]
-    assert {one.lengths for one in kept} == {"data"}, "what was measured stays"
+    kept = [latency for file in result.report.teacher.artifacts for latency in file.latencies if latency.called]
+    assert {item.lengths for item in kept} == {"data"}, "what was measured stays"
     best = view.winner(result.report)
     assert best is not None
     judged = view.on_device(best, result.report)
@@ -258,7 +259,7 @@ def test_a_target_that_dies_costs_no_training_and_is_measured_again(
 def test_a_file_that_was_cut_short_has_no_figure(plain: FitResult, fit: Fit, monkeypatch: pytest.MonkeyPatch) -> None:
     know(monkeypatch, scripted(took(300.0, n=20, failure="the phone went away")))
     result = fit("short", on="far:x")
-    assert result.exit_code == 0 and not [one for one in of_winner(result) if one.called]
+    assert result.exit_code == 0 and not [item for item in of_winner(result) if item.called]
     assert result.report.measured_on is not None
     assert "L2-v82/onnx-int8 on far:x: the phone went away" in result.report.measured_on.notes
 
@@ -338,9 +339,9 @@ def test_on_here_is_measured_and_does_not_count_as_another_device(
 ) -> None:
     monkeypatch.setattr("edgebert.workflows.profiling.MAX_SECONDS", 0.1)
     result = fit("here", on="here")
-    there = [one for one in of_winner(result) if one.called]
-    assert {one.device for one in there} == {"this-machine"} and {one.how for one in there} == {"measured"}
-    assert all(one.n_runs >= 50 and one.runtime == "onnxruntime" for one in there)
+    there = [item for item in of_winner(result) if item.called]
+    assert {item.device for item in there} == {"this-machine"} and {item.how for item in there} == {"measured"}
+    assert all(item.n_runs >= 50 and item.runtime == "onnxruntime" for item in there)
     best = view.winner(result.report)
     assert best is not None
     judged, main_one = view.on_device(best, result.report), view.main_latency(best, result.report)
@@ -364,9 +365,11 @@ def test_this_machine_is_judged_by_what_was_measured(plain: FitResult, fit: Fit)
 
 
 def test_the_report_says_what_padding_costs(plain: FitResult, runs: Path) -> None:
-    (own,) = [one for one in of_winner(plain) if one.how == "measured" and one.lengths == "data" and one.threads == 1]
-    (at,) = [one for one in of_winner(plain) if one.how == "measured" and one.seq_len == 64 and one.threads == 1]
-    (pad,) = [one for one in plain.report.padding if one.file == plain.report.winner]
+    (own,) = [
+        item for item in of_winner(plain) if item.how == "measured" and item.lengths == "data" and item.threads == 1
+    ]
+    (at,) = [item for item in of_winner(plain) if item.how == "measured" and item.seq_len == 64 and item.threads == 1]
+    (pad,) = [item for item in plain.report.padding if item.file == plain.report.winner]
     assert (pad.own_ms, pad.fixed_ms, pad.own_tokens, pad.fixed_tokens) == (own.p50_ms, at.p50_ms, own.seq_len, 64)
     assert pad.factor == pytest.approx(at.p50_ms / own.p50_ms, abs=1e-3) and pad.factor > 1
     assert len(plain.report.padding) == 4, "every file"
@@ -376,4 +379,4 @@ def test_the_report_says_what_padding_costs(plain: FitResult, runs: Path) -> Non
         assert sentence in text and basis in text
     assert "padded to 64 tokens against own lengths" in render(plain.report)
     written = json.loads((runs / "plain" / "report" / "report.json").read_text())["padding"]
-    assert {one["how"] for one in written} == {"measured"} and written[0]["runtime"] == "onnxruntime"
+    assert {item["how"] for item in written} == {"measured"} and written[0]["runtime"] == "onnxruntime"

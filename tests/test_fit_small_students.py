@@ -54,9 +54,11 @@ def test_a_recipe_goes_all_the_way(
     assert result.bundle is not None, result.report.failures
     (student,) = result.report.students
     assert student.name.startswith("L0-v" if method == "static" else "L3-v")
-    assert [one.artifact.precision for one in student.artifacts] == ["fp32", "int8"]
-    assert all(one.parity.failures == () for one in student.artifacts)
-    assert all(one.parity.score.value > 0.6 for one in student.artifacts)  # half of the texts, or no entity, by chance
+    assert [artifact.artifact.precision for artifact in student.artifacts] == ["fp32", "int8"]
+    assert all(artifact.parity.failures == () for artifact in student.artifacts)
+    assert all(
+        artifact.parity.score.value > 0.6 for artifact in student.artifacts
+    )  # half of the texts, or no entity, by chance
     edgebert.check(result.run)
     (answer,) = edgebert.predict(result.run, ["fly from aville to new bton"])
     assert answer[0]["label" if task == "classify" else "type"] == ("go" if task == "classify" else "CITY")

@@ -12,7 +12,7 @@ import pytest
 
 import edgebert
 from edgebert.bundle import check_bundle
-from edgebert.types import FitResult
+from edgebert.results import FitResult
 from tests.conftest import CITIES, conll, sentence
 
 QUICK: dict[str, Any] = {
@@ -43,9 +43,9 @@ def several_labels(n: int, seed: int) -> list[dict[str, Any]]:
 
 
 def pair(n: int, seed: int) -> list[dict[str, Any]]:
-    one, other = list(texts(n, seed)), list(texts(n, seed + 50))
+    item, other = list(texts(n, seed)), list(texts(n, seed + 50))
     return [
-        {"premise": a, "hypothesis": b, "label": str(la == lb)} for (a, la), (b, lb) in zip(one, other, strict=True)
+        {"premise": a, "hypothesis": b, "label": str(la == lb)} for (a, la), (b, lb) in zip(item, other, strict=True)
     ]
 
 
@@ -117,15 +117,15 @@ def test_a_task_goes_all_the_way(kind: str, toy_checkpoint: Path, pooled_checkpo
 
 
 def _is_labels(answer: Any, score: Any) -> None:
-    assert {one["label"] for one in answer} >= {"go", "tell"} and "out-of-scope AUROC" in score.more
+    assert {item["label"] for item in answer} >= {"go", "tell"} and "out-of-scope AUROC" in score.more
 
 
 def _is_some_labels(answer: Any, score: Any) -> None:
-    assert {one["label"] for one in answer} <= {"go", "tell", "short"} and score.metric == "micro F1"
+    assert {item["label"] for item in answer} <= {"go", "tell", "short"} and score.metric == "micro F1"
 
 
 def _is_pair(answer: Any, score: Any) -> None:
-    assert sum(one["score"] for one in answer) == pytest.approx(1, abs=1e-3)
+    assert sum(item["score"] for item in answer) == pytest.approx(1, abs=1e-3)
     assert {"macro F1", "Matthews correlation", "F1 of True"} == score.more.keys()
 
 

@@ -17,13 +17,13 @@ def tried(rungs: list[Rung], always: str = "") -> tuple[str, list[Tried]]:
 def test_the_better_half_goes_on_and_ties_keep_their_order() -> None:
     best, table = tried([Rung(4, 1), Rung(2, 2)])
     assert best == "early"
-    assert [(one.name, one.score) for one in table if one.rung == 1] == [("early", 0.7), ("even", 0.7)]
+    assert [(item.name, item.score) for item in table if item.rung == 1] == [("early", 0.7), ("even", 0.7)]
     assert len(table) == 6
 
 
 def test_one_candidate_is_kept_whatever_its_score() -> None:
     best, table = tried([Rung(4, 1), Rung(2, 2)], always="plain")
-    assert [one.name for one in table if one.rung == 1] == ["early", "plain"]
+    assert [item.name for item in table if item.rung == 1] == ["early", "plain"]
     assert best == "early"
 
 

@@ -28,25 +28,25 @@ FILES = {
 def test_the_task_is_guessed_from_the_columns(name: str, tmp_path: Path) -> None:
     task, content = FILES[name]
     (tmp_path / name).write_text(content)
-    found = inspect([str(tmp_path / name)])
-    assert (found.task, found.guessed) == (task, True)
+    result = inspect([str(tmp_path / name)])
+    assert (result.task, result.guessed) == (task, True)
 
 
 def test_counts_lengths_labels_and_problems(tmp_path: Path) -> None:
     path = tmp_path / "rows.csv"
     path.write_text(FILES["rows.csv"][1])
-    found = inspect([str(path)], "classify")
-    view = found.splits["train"]
+    result = inspect([str(path)], "classify")
+    view = result.splits["train"]
     assert (view.n_rows, view.words_p50, view.words_max, view.lengths) == (3, 3, 3, (3, 3, 3))
-    assert view.labels == {"ask": 2, "go": 1} and found.columns == ("text", "label")
-    assert found.problems == (
+    assert view.labels == {"ask": 2, "go": 1} and result.columns == ("text", "label")
+    assert result.problems == (
         "train: 1 texts stand there more than once, with different labels",
         "train: 1 labels have a single row: go",
     )
-    draw(found, tmp_path / "x.png")
+    draw(result, tmp_path / "x.png")
     assert (tmp_path / "x.png").read_bytes().startswith(b"\x89PNG")
     with pytest.raises(RequestError, match="--picture"):
-        draw(found, tmp_path / "x.nothing")
+        draw(result, tmp_path / "x.nothing")
 
 
 def test_the_command_prints_and_gives_json(tmp_path: Path) -> None:
@@ -67,13 +67,13 @@ def test_the_command_prints_and_gives_json(tmp_path: Path) -> None:
 def test_three_rows_are_shown_as_they_were_understood(tmp_path: Path) -> None:
     path = tmp_path / "rows.csv"
     path.write_text("a,b\nfly to dham,go\nfly to bton,go\nis it far,ask\nstay here,rest\n")
-    found = inspect([str(path)])
-    assert [(e.split, e.text, e.labels) for e in found.examples] == [
+    result = inspect([str(path)])
+    assert [(e.split, e.text, e.labels) for e in result.examples] == [
         ("train", "fly to dham", ("go",)),
         ("train", "is it far", ("ask",)),
         ("train", "stay here", ("rest",)),
     ]
-    assert [e.where for e in found.examples] == [f"{path}:2", f"{path}:4", f"{path}:5"]
+    assert [e.where for e in result.examples] == [f"{path}:2", f"{path}:4", f"{path}:5"]
     (tmp_path / "a.conll").write_text("fly O\nnew B-CITY\ndham I-CITY\n")
     (example,) = inspect([str(tmp_path / "a.conll")]).examples
     assert (example.text, example.tagged) == ("fly new dham", ("new/B-CITY", "dham/I-CITY"))
@@ -82,9 +82,9 @@ def test_three_rows_are_shown_as_they_were_understood(tmp_path: Path) -> None:
 def test_several_labels_are_seen_where_no_task_is_named(tmp_path: Path) -> None:
     path = tmp_path / "rows.csv"
     path.write_text("text,labels\nfly to dham,\"['go', 'air']\"\nis it far,['ask']\n")
-    found = inspect([str(path)])
-    assert [e.labels for e in found.examples] == [("go", "air"), ("ask",)]
-    assert any("--set classify.multi_label=true" in note for note in found.notes)
+    result = inspect([str(path)])
+    assert [e.labels for e in result.examples] == [("go", "air"), ("ask",)]
+    assert any("--set classify.multi_label=true" in note for note in result.notes)
     with pytest.raises(DataError, match="the label is a list"):
         inspect([str(path)], "classify")
     assert inspect([str(path)], "classify", options={"multi_label": "true"}).splits["train"].labels["air"] == 1
@@ -107,9 +107,9 @@ def test_hints_of_the_command_name_its_own_arguments(tmp_path: Path) -> None:
 
     for name in ("one.csv", "two.csv"):
         (tmp_path / name).write_text("text,label\na,b\n")
-    found = CliRunner().invoke(command, ["inspect", str(tmp_path)])
-    assert isinstance(found.exception, DataError) and "train=" in str(found.exception.hint)
-    assert "--data" not in str(found.exception.hint)
+    result = CliRunner().invoke(command, ["inspect", str(tmp_path)])
+    assert isinstance(result.exception, DataError) and "train=" in str(result.exception.hint)
+    assert "--data" not in str(result.exception.hint)
     (tmp_path / "two.csv").unlink()
     shown = CliRunner().invoke(command, ["inspect", str(tmp_path), "--set", "classify.multi_label=true"])
     assert "rows as they were read:" in shown.output and "    label   b" in shown.output

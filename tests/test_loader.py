@@ -51,8 +51,8 @@ def save(folder: Path, kind: str = "BertForTokenClassification", **changes: Any)
 def configure(folder: Path, **changes: Any) -> Path:
     """Fields of config.json; None takes one out."""
     path = folder / "config.json"
-    said = {**json.loads(path.read_text()), **changes}
-    path.write_text(json.dumps({name: value for name, value in said.items() if value is not None}))
+    description = {**json.loads(path.read_text()), **changes}
+    path.write_text(json.dumps({name: value for name, value in description.items() if value is not None}))
     return folder
 
 
@@ -179,8 +179,8 @@ def test_a_bfloat16_teacher_with_several_heads(tagger: Path, tmp_path: Path) -> 
     heads = [{"name": "a", "kind": "token-classification", "n_labels": 2}, {"name": "b", "kind": "question-answering"}]
     model, _ = load_model(tagger, "HeadedEncoder", (), settings={"edgebert_heads": heads})
     save_checkpoint(tmp_path / "s", Student(model, load_tokenizer(tagger)), tagger)
-    for one in (model, load_student(tmp_path / "s").model, build_model(model.config, "HeadedEncoder")):
-        assert {parameter.dtype for parameter in one.parameters()} == {torch.float32}
+    for item in (model, load_student(tmp_path / "s").model, build_model(model.config, "HeadedEncoder")):
+        assert {parameter.dtype for parameter in item.parameters()} == {torch.float32}
 
 
 # ---------------------------------------------------------------- weights
@@ -409,11 +409,11 @@ def test_labels_are_matched(head: tuple[str, ...], data: tuple[str, ...], order:
 
 def test_a_numbered_head_serves_numbers(tmp_path: Path) -> None:
     task, folder = find_task("classify"), classifier(tmp_path / "m", "LABEL_0", "LABEL_1")
-    found = fitting_head(folder, task, ("1", "0"))
+    result = fitting_head(folder, task, ("1", "0"))
     own, _ = load_model(folder, "AutoModelForSequenceClassification")
-    assert torch.allclose(logits(found.model)[:, [1, 0]], logits(own))
-    assert labels_of(found.model.config) == ("1", "0")
-    assert found.note == "the checkpoint's own head, its outputs in the data's order, LABEL_1 called 1 and so on"
+    assert torch.allclose(logits(result.model)[:, [1, 0]], logits(own))
+    assert labels_of(result.model.config) == ("1", "0")
+    assert result.note == "the checkpoint's own head, its outputs in the data's order, LABEL_1 called 1 and so on"
 
 
 def test_why_a_head_is_thrown_away(tmp_path: Path) -> None:
@@ -612,7 +612,7 @@ def vectors(folder: Path) -> np.ndarray:
     model, _ = opened(folder, "AutoModel")
     tokenizer = load_tokenizer(folder, vectors=True)
     features = task.encode([Row(text=text) for text in TEXTS], tokenizer, (), source.reads("sentence-embedding"))
-    return np.stack([one["sentence_embedding"] for one in run_features(TorchSession(model), features)])
+    return np.stack([feature["sentence_embedding"] for feature in run_features(TorchSession(model), features)])
 
 
 def states_of(folder: Path, max_length: int = 64) -> list[torch.Tensor]:
@@ -685,8 +685,8 @@ def test_dense_and_normalize_by_their_formula(tmp_path: Path) -> None:
     folder = sentence(tmp_path / "m", after={"Dense": dense(32, 16), "Normalize": {}}, bert={"max_seq_length": 12})
     weights = load_file(folder / "2_Dense" / "model.safetensors")
     pooled = torch.stack([states.mean(0) for states in states_of(folder, 12)])
-    made = torch.tanh(pooled @ weights["linear.weight"].T + weights["linear.bias"])
-    assert np.abs(vectors(folder) - (made / made.norm(dim=1, keepdim=True)).numpy()).max() < 1e-5
+    created = torch.tanh(pooled @ weights["linear.weight"].T + weights["linear.bias"])
+    assert np.abs(vectors(folder) - (created / created.norm(dim=1, keepdim=True)).numpy()).max() < 1e-5
 
 
 def test_lower_case_before_the_tokenizer(tmp_path: Path) -> None:
@@ -740,8 +740,12 @@ def test_modules_matter_to_vectors_alone(tmp_path: Path) -> None:
 
 
 def test_prompts_and_other_similarities_are_told(tmp_path: Path) -> None:
-    said = {"prompts": {"query": "q: ", "document": ""}, "default_prompt_name": None, "similarity_fn_name": "dot"}
-    _, notes = opened(sentence(tmp_path / "m", said=said), "AutoModel")
+    description = {
+        "prompts": {"query": "q: ", "document": ""},
+        "default_prompt_name": None,
+        "similarity_fn_name": "dot",
+    }
+    _, notes = opened(sentence(tmp_path / "m", said=description), "AutoModel")
     assert notes == [
         "the prompts query are not put before texts: encode() does so only where asked",
         "similarity is measured by the cosine, where the checkpoint says dot",
@@ -779,17 +783,17 @@ def test_a_student_of_a_dense_teacher(tmp_path: Path, monkeypatch: pytest.Monkey
     lines = [f"{verb} to {city} on {day}" for verb in ("fly", "show") for city in ("aville", "bton", "cburg", "dham", "efield")
              for day in ("monday", "friday", "sunday")]  # fmt: skip
     (tmp_path / "texts.txt").write_text("\n".join(lines))
-    made = edgebert.compress(
+    created = edgebert.compress(
         str(folder), "drop-layers+kd", task="embed", data=(str(tmp_path / "texts.txt"),), output=str(tmp_path / "s"),
         params={"drop-layers.n_layers": 1}, epochs=1,
     )  # fmt: skip
-    student = load_student(made.folder)
+    student = load_student(created.folder)
     assert type(student.model).__name__ == "HeadedEncoder" and student.model.config.num_hidden_layers == 1
-    result = edgebert.convert(str(made.folder), "onnx", precisions=("fp32",), output=str(tmp_path / "o"))
+    result = edgebert.convert(str(created.folder), "onnx", precisions=("fp32",), output=str(tmp_path / "o"))
     assert result.exit_code == 0
     session = CONVERTERS.get("onnx").open(result.conversions[0].artifact.path, 1)
     features = find_task("embed").encode([Row(text=text) for text in TEXTS], student.tokenizer, (), 64)
-    ours, file = (run_features(one, features) for one in (TorchSession(student.model), session))
+    ours, file = (run_features(item, features) for item in (TorchSession(student.model), session))
     for a, b in zip(ours, file, strict=True):
         assert (
             a["sentence_embedding"].shape == (16,)

@@ -118,15 +118,15 @@ def folder_of(
 def ids_of(tokenizer: Any) -> list[Any]:
     """Of texts, of a pair, of words: by transformers, or by tokenizers alone."""
     if isinstance(tokenizer, Tokenizer):
-        found = [tokenizer.encode(text).ids for text in TEXTS]
+        results = [tokenizer.encode(text).ids for text in TEXTS]
         return [
-            *found,
+            *results,
             tokenizer.encode(*TEXTS[:2]).ids,
             *(tokenizer.encode(w, is_pretokenized=True).ids for w in WORDS),
         ]
-    found = [tokenizer(text)["input_ids"] for text in TEXTS]
+    results = [tokenizer(text)["input_ids"] for text in TEXTS]
     return [
-        *found,
+        *results,
         tokenizer(*TEXTS[:2])["input_ids"],
         *(tokenizer(w, is_split_into_words=True)["input_ids"] for w in WORDS),
     ]
@@ -214,9 +214,9 @@ def test_a_split_before_the_bytes_gets_one_space_a_word(tmp_path: Path) -> None:
 
 def test_only_a_vocabulary(tmp_path: Path) -> None:
     given = wordpiece(lower=True)
-    pieces = sorted(given.get_vocab(), key=given.token_to_id)
+    tokens = sorted(given.get_vocab(), key=given.token_to_id)
     folder = folder_of(tmp_path / "m", "bert", None, None)
-    (folder / "vocab.txt").write_text("".join(f"{piece}\n" for piece in pieces), encoding="utf-8")
+    (folder / "vocab.txt").write_text("".join(f"{token}\n" for token in tokens), encoding="utf-8")
     assert ids_of(check(folder, tmp_path / "s")) == ids_of(given)
 
 

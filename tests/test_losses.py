@@ -53,9 +53,9 @@ def test_attention_scores_recover_the_scores_up_to_the_rows_mean() -> None:
     scores = torch.tensor([[[[1.0, 3.0, 0.0], [2.0, -2.0, 0.0], [0.0, 0.0, 0.0]]]])
     mask = torch.tensor([[True, True, False]])
     masked = scores.masked_fill(~mask[:, None, None, :], -math.inf)
-    found = attention_scores(masked.softmax(-1), mask)
-    assert torch.allclose(found[0, 0, :2, :2], torch.tensor([[-1.0, 1.0], [2.0, -2.0]]), atol=1e-6)
-    assert found[0, 0, :, 2].abs().max() == 0
+    result = attention_scores(masked.softmax(-1), mask)
+    assert torch.allclose(result[0, 0, :2, :2], torch.tensor([[-1.0, 1.0], [2.0, -2.0]]), atol=1e-6)
+    assert result[0, 0, :, 2].abs().max() == 0
 
 
 def test_attention_mse_by_hand() -> None:

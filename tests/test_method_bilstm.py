@@ -107,16 +107,18 @@ def test_every_head_gets_a_student_that_nears_its_teacher(
     batch = collate(task.encode(rows, teacher.tokenizer, labels, 32))
 
     spans = head == "question-answering"  # their loss has the teacher's own entropy as its least
-    hard, enough = (0.0, 1.0) if spans else (0.2, 0.9)
+    hard_label_weight, enough = (0.0, 1.0) if spans else (0.2, 0.9)
 
     def trained(epochs: float, **changes: Any) -> float:
         torch.manual_seed(0)
         student = replace(copy_student(teacher.model, teacher.tokenizer), **changes)
         work = replace(context, work=tmp_path / f"{epochs}{len(changes)}")
-        made = METHOD.apply(student, work, **METHOD.read_params(METHOD.toy | {"hard": hard, "epochs": epochs}))
-        assert made.model.config.model_type == "bilstm" and made.notes[-1].startswith("bilstm of")
+        created = METHOD.apply(
+            student, work, **METHOD.read_params(METHOD.toy | {"hard_label_weight": hard_label_weight, "epochs": epochs})
+        )
+        assert created.model.config.model_type == "bilstm" and created.notes[-1].startswith("bilstm of")
         with torch.no_grad():
-            return logit_objective(replace(made, own_tokenizer=False), work, 0.0).eval()(**batch)["loss"].item()
+            return logit_objective(replace(created, own_tokenizer=False), work, 0.0).eval()(**batch)["loss"].item()
 
     assert trained(10) < enough * trained(0.01)
     if head in ("sequence-classification", "sentence-embedding"):
@@ -132,17 +134,17 @@ def test_the_word_table_is_the_students_narrowed(
     assert torch.allclose(table @ table.T, old @ old.T, atol=1e-5)
     context = method_context(teacher, toy_rows, toy_labels, tmp_path)
     params = METHOD.read_params(METHOD.toy | {"embedding_width": 32, "epochs": 0.01, "rate": 0.01})
-    made = METHOD.apply(copy_student(teacher.model, teacher.tokenizer), context, **params)
-    assert torch.allclose(made.model.get_input_embeddings().weight, table, atol=1e-3)
+    created = METHOD.apply(copy_student(teacher.model, teacher.tokenizer), context, **params)
+    assert torch.allclose(created.model.get_input_embeddings().weight, table, atol=1e-3)
 
 
 def test_samples_are_masked_with_a_token_of_the_students(
     teacher: Student, toy_rows: list[Row], toy_labels: tuple[str, ...], tmp_path: Path
 ) -> None:
-    found = samples(teacher, method_context(teacher, toy_rows, toy_labels, tmp_path), 3)
-    assert 64 < len(found) <= 192
-    assert any("[MASK]" in row.words for row in found)
-    assert all(len(row.words) == len(row.tags) for row in found)
+    result = samples(teacher, method_context(teacher, toy_rows, toy_labels, tmp_path), 3)
+    assert 64 < len(result) <= 192
+    assert any("[MASK]" in row.words for row in result)
+    assert all(len(row.words) == len(row.tags) for row in result)
 
 
 @pytest.mark.parametrize(
@@ -160,11 +162,11 @@ def test_what_cannot_be_is_refused(given: dict[str, int], message: str, teacher:
 
 def test_operators_by_hand() -> None:
     config = small(num_hidden_layers=2).config  # table 16, states 32, so 16 a direction and 64 numbers of gates
-    found = {(one.name, one.weights): one for one in operators(config, 10)}
-    assert found["lstm input", 16 * 64].flops == 2 * 10 * 16 * 64
-    assert found["lstm input", 32 * 64].flops == 2 * 10 * 32 * 64  # the second layer reads both directions
-    assert found["lstm step", 16 * 64].flops == 2 * 10 * 16 * 64
-    weights = sum(one.count * one.weights for one in operators(config, 10))
+    results = {(operator.name, operator.weights): operator for operator in operators(config, 10)}
+    assert results["lstm input", 16 * 64].flops == 2 * 10 * 16 * 64
+    assert results["lstm input", 32 * 64].flops == 2 * 10 * 32 * 64  # the second layer reads both directions
+    assert results["lstm step", 16 * 64].flops == 2 * 10 * 16 * 64
+    weights = sum(operator.count * operator.weights for operator in operators(config, 10))
     matrices = sum(p.numel() for n, p in small(num_hidden_layers=2).named_parameters() if p.dim() > 1)
     assert weights == matrices - 100 * 16  # the word table is gathered from
     assert "bilstm" in families()
@@ -180,15 +182,15 @@ def source(model: Any, **options: Any) -> Source:
 
 def worst(model: Any, session: Any, longest: int) -> float:
     """Largest difference from torch on the edge rows, over the largest output."""
-    found = 0.0
+    result = 0.0
     for rows in edge_batches(100, longest, 0, None).values():
         expected, got = TorchSession(model, 1).run(rows), session.run(rows)
         real = rows["attention_mask"].astype(bool)
         for name, value in expected.items():
             gap = np.abs(value - got[name])
             gap = gap[real] if value.shape[:2] == real.shape else gap
-            found = max(found, float(gap.max() / np.abs(value).max()))
-    return found
+            result = max(result, float(gap.max() / np.abs(value).max()))
+    return result
 
 
 @pytest.mark.parametrize("head", HEADS)
@@ -197,15 +199,15 @@ def test_onnx_files_equal_torch_and_hold_the_lstm_in_8_bits(head: str, tmp_path:
 
     model = small(head, embedding_size=64, hidden_size=128, num_hidden_layers=2)
     ours, converter = source(model), CONVERTERS.get("onnx")
-    made = converter.export(ours, tmp_path)
-    assert worst(model, converter.open(made.path, 1), 80) < 1e-5
-    for trial in converter.precisions["int8"].trials:
-        (tmp_path / trial.name).mkdir()
-        int8 = converter.reduce(ours, made, "int8", trial, tmp_path / trial.name)
+    created = converter.export(ours, tmp_path)
+    assert worst(model, converter.open(created.path, 1), 80) < 1e-5
+    for variant in converter.precisions["int8"].variants:
+        (tmp_path / variant.name).mkdir()
+        int8 = converter.reduce(ours, created, "int8", variant, tmp_path / variant.name)
         kinds = [node.op_type for node in onnx.load(int8.path).graph.node]
         assert kinds.count("DynamicQuantizeLSTM") == 4 and "LSTM" not in kinds
         assert worst(model, converter.open(int8.path, 1), 80) < 0.1
-        assert int8.size_bytes < 0.4 * made.size_bytes
+        assert int8.size_bytes < 0.4 * created.size_bytes
         predicted = predict_bytes(model.config, "HeadedEncoder", converter.precisions["int8"])
         assert int8.size_bytes == pytest.approx(predicted, rel=0.35)
 
@@ -215,9 +217,11 @@ def test_static_int8_leaves_the_lstm_dynamic(tmp_path: Path) -> None:
 
     model = small(hidden_size=64)
     ours, converter = source(model), CONVERTERS.get("onnx")
-    made = converter.export(ours, tmp_path)
+    created = converter.export(ours, tmp_path)
     (tmp_path / "s").mkdir()
-    static = converter.reduce(ours, made, "int8-static", converter.precisions["int8-static"].trials[0], tmp_path / "s")
+    static = converter.reduce(
+        ours, created, "int8-static", converter.precisions["int8-static"].variants[0], tmp_path / "s"
+    )
     kinds = [node.op_type for node in onnx.load(static.path).graph.node]
     assert kinds.count("DynamicQuantizeLSTM") == 2 and "QuantizeLinear" in kinds
     assert worst(model, converter.open(static.path, 1), 80) < 0.1
@@ -228,10 +232,10 @@ def test_other_formats_equal_torch(fmt: str, extra: str, tmp_path: Path) -> None
     pytest.importorskip(extra)
     model = small(embedding_size=32, hidden_size=64)
     ours, converter = source(model, lengths=(8,)), CONVERTERS.get(fmt)
-    made = converter.export(ours, tmp_path)
-    assert worst(model, converter.open(made.path, 1), 8) < 1e-5
+    created = converter.export(ours, tmp_path)
+    assert worst(model, converter.open(created.path, 1), 8) < 1e-5
     (tmp_path / "8").mkdir()
-    int8 = converter.reduce(ours, made, "int8", converter.precisions["int8"].trials[0], tmp_path / "8")
+    int8 = converter.reduce(ours, created, "int8", converter.precisions["int8"].variants[0], tmp_path / "8")
     assert worst(model, converter.open(int8.path, 1), 8) < 0.05
     assert set(METHOD.formats) >= {fmt, "onnx"}
 
@@ -258,13 +262,13 @@ def test_a_teacher_that_is_asked_beforehand_says_what_it_would_say_in_the_batch(
 ) -> None:
     context = replace(method_context(teacher, toy_rows, toy_labels, tmp_path), teacher_tokenizer=teacher.tokenizer)
     student = copy_student(teacher.model, teacher.tokenizer)
-    if trimmed:  # the student's piece i is the teacher's n - 1 - i
+    if trimmed:  # the student's token i is the teacher's n - 1 - i
         student.teacher_ids = tuple(reversed(range(teacher.tokenizer.get_vocab_size())))
     windows = context.task.encode(toy_rows[:5], student.tokenizer, context.labels, 32)
     objective = logit_objective(student, context, 0.0).eval()
     batch = collate(windows)
-    told = collate(answered(windows, toy_rows[:5], student, context))
-    asked, given = objective.ask_teacher(batch), objective.ask_teacher(told)
+    message = collate(answered(windows, toy_rows[:5], student, context))
+    asked, given = objective.ask_teacher(batch), objective.ask_teacher(message)
     real = batch["attention_mask"].bool()
     assert torch.allclose(given["logits"][real], asked["logits"][real], atol=1e-5)
-    assert torch.allclose(objective(**told)["loss"], objective(**batch)["loss"], atol=1e-5)
+    assert torch.allclose(objective(**message)["loss"], objective(**batch)["loss"], atol=1e-5)

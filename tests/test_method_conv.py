@@ -123,10 +123,10 @@ def test_every_head_gets_a_student_that_nears_its_teacher(
         torch.manual_seed(0)
         work = replace(context, work=tmp_path / f"{epochs}")
         params = METHOD.read_params(METHOD.toy | {"epochs": epochs})
-        made = METHOD.apply(copy_student(teacher.model, teacher.tokenizer), work, **params)
-        assert isinstance(made.model, HeadedEncoder) and made.notes[-1].startswith("conv of")
+        created = METHOD.apply(copy_student(teacher.model, teacher.tokenizer), work, **params)
+        assert isinstance(created.model, HeadedEncoder) and created.notes[-1].startswith("conv of")
         with torch.no_grad():
-            return logit_objective(made, work, 0.0).eval()(**batch)["loss"].item()
+            return logit_objective(created, work, 0.0).eval()(**batch)["loss"].item()
 
     assert trained(10) < (1.0 if head == "question-answering" else 0.9) * trained(0.01)
 
@@ -149,10 +149,10 @@ def test_heads_of_the_teachers_config_stay_as_they_are() -> None:
         {"name": "a", "kind": "sequence-classification", "n_labels": 3},
         {"name": "b", "kind": "sentence-embedding", "pooling": "cls"},
     ]
-    made = read_pooled(config_like(base, "conv"), "max")
-    assert [head.get("reads") for head in made.edgebert_heads] == ["max", None]
-    assert made.edgebert_heads[1]["pooling"] == "mean" and base.edgebert_heads[1]["pooling"] == "cls"
-    assert "reads" not in base.edgebert_heads[0] and KINDS["several"].auto_model in made.architectures
+    created = read_pooled(config_like(base, "conv"), "max")
+    assert [head.get("reads") for head in created.edgebert_heads] == ["max", None]
+    assert created.edgebert_heads[1]["pooling"] == "mean" and base.edgebert_heads[1]["pooling"] == "cls"
+    assert "reads" not in base.edgebert_heads[0] and KINDS["several"].auto_model in created.architectures
 
 
 # ---------------------------------------------------------------- cost
@@ -160,11 +160,11 @@ def test_heads_of_the_teachers_config_stay_as_they_are() -> None:
 
 def test_operators_by_hand() -> None:
     model = small(num_hidden_layers=2, kernel_size=5)
-    found = {one.name: one for one in operators(model.config, 10)}
-    assert found["convolution"].count == 2 and found["convolution"].flops == 2 * 10 * (5 * 32) * 32
-    assert found["embedding projection"].flops == 2 * 10 * 16 * 32
-    assert found["layer norm"].count == 3
-    weights = sum(one.count * one.weights for one in found.values())
+    results = {operator.name: operator for operator in operators(model.config, 10)}
+    assert results["convolution"].count == 2 and results["convolution"].flops == 2 * 10 * (5 * 32) * 32
+    assert results["embedding projection"].flops == 2 * 10 * 16 * 32
+    assert results["layer norm"].count == 3
+    weights = sum(item.count * item.weights for item in results.values())
     assert weights == sum(p.numel() for p in model.parameters() if p.dim() > 1) - 100 * 16
 
 
@@ -173,15 +173,15 @@ def test_operators_by_hand() -> None:
 
 def worst(model: Any, session: Any, longest: int) -> float:
     """Largest difference from torch on the edge rows, over the largest output."""
-    found = 0.0
+    result = 0.0
     for rows in edge_batches(100, longest, 0, None).values():
         expected, got = TorchSession(model, 1).run(rows), session.run(rows)
         real = rows["attention_mask"].astype(bool)
         for name, value in expected.items():
             gap = np.abs(value - got[name])
             gap = gap[real] if value.shape[:2] == real.shape else gap
-            found = max(found, float(gap.max() / np.abs(value).max()))
-    return found
+            result = max(result, float(gap.max() / np.abs(value).max()))
+    return result
 
 
 @pytest.mark.parametrize("head", ["token-classification", "sequence-classification"])
@@ -192,11 +192,11 @@ def test_files_equal_torch_in_each_format(head: str, fmt: str, extra: str, tmp_p
     length = 80 if fmt == "onnx" else 8
     rows = [edge_batches(100, 5 + i, 0, None)["full length"] for i in range(4)]
     source = make_source(model, labels=LABELS, lengths=(8,), calibration=rows)
-    made = converter.export(source, tmp_path)
-    assert worst(model, converter.open(made.path, 1), length) < 1e-5
+    created = converter.export(source, tmp_path)
+    assert worst(model, converter.open(created.path, 1), length) < 1e-5
     (tmp_path / "8").mkdir()
     precision = converter.precisions["int8"]
-    int8 = converter.reduce(source, made, "int8", precision.trials[0], tmp_path / "8")
+    int8 = converter.reduce(source, created, "int8", precision.variants[0], tmp_path / "8")
     assert worst(model, converter.open(int8.path, 1), length) < 0.15
     if fmt == "onnx":
         import onnx

@@ -31,7 +31,7 @@ def test_half_of_the_layers_unless_told_otherwise(teacher: Student) -> None:
     assert depth_of(config, 0) == 1
     method = METHODS.get("distilbert")
     assert method.read_params({}) == {
-        "n_layers": 0, "epochs": 0.0, "inner": 0.4, "ce": 5.0, "mlm": 2.0, "cos": 1.0, "temperature": 2.0, "hard": 0.1,
+        "n_layers": 0, "epochs": 0.0, "inner": 0.4, "ce": 5.0, "mlm": 2.0, "cos": 1.0, "temperature": 2.0, "hard_label_weight": 0.1,
     }  # fmt: skip
 
 
@@ -57,8 +57,8 @@ def test_cosine_distance_by_hand() -> None:
     """(1, 0) and (3, 4) have the cosine 0.6, opposite vectors -1; padding does not count."""
     ours = torch.tensor([[[1.0, 0.0], [0.0, 2.0], [1.0, 1.0]]])
     theirs = torch.tensor([[[3.0, 4.0], [0.0, -5.0], [9.0, 0.0]]])
-    found = cosine_distance(ours, theirs, torch.tensor([[True, True, False]])).item()
-    assert math.isclose(found, (0.4 + 2.0) / 2, rel_tol=1e-6)
+    result = cosine_distance(ours, theirs, torch.tensor([[True, True, False]])).item()
+    assert math.isclose(result, (0.4 + 2.0) / 2, rel_tol=1e-6)
 
 
 @pytest.fixture
@@ -72,7 +72,7 @@ def shallow(teacher: Student) -> Student:
 def test_the_triple_loss_is_the_weighted_sum_of_its_terms(
     teacher: Student, shallow: Student, toy_rows: list[Row], toy_labels: tuple[str, ...], tmp_path: Path
 ) -> None:
-    """Only the hidden pieces read masked text: the other two terms are those of the text as it is."""
+    """Only the hidden tokens read masked text: the other two terms are those of the text as it is."""
     context = method_context(teacher, toy_rows, toy_labels, tmp_path)
     batch = collate(find_task("ner").encode(toy_rows[:8], shallow.tokenizer, toy_labels, 32))
     triple: Any = triple_objective(shallow, context, ce=5.0, mlm=2.0, cos=1.0, temperature=2.0).eval()
@@ -86,9 +86,9 @@ def test_the_triple_loss_is_the_weighted_sum_of_its_terms(
         torch.manual_seed(3)
         mlm = words.loss(batch).item()
         torch.manual_seed(3)
-        found = triple(**batch)["loss"].item()
+        result = triple(**batch)["loss"].item()
     assert ce > 0 and mlm > 3 and cos > 0
-    assert math.isclose(found, 5 * ce + 2 * mlm + cos, rel_tol=1e-5)
+    assert math.isclose(result, 5 * ce + 2 * mlm + cos, rel_tol=1e-5)
 
 
 def test_the_head_for_hidden_pieces_is_trained_and_left_behind(

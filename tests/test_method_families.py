@@ -317,24 +317,24 @@ def bert(**changes: Any) -> Any:
 
 
 def test_albert_base_has_12_million_parameters_whatever_its_depth() -> None:
-    found = [size_of("albert", bert(vocab_size=30000, num_hidden_layers=n), embedding_width=128) for n in (12, 6)]
+    results = [size_of("albert", bert(vocab_size=30000, num_hidden_layers=n), embedding_width=128) for n in (12, 6)]
     embedding = (30000 + 512 + 2) * 128 + 2 * 128 + 128 * 768 + 768
     layer = 4 * (768 * 768 + 768) + 2 * 768 * 3072 + 3072 + 768 + 4 * 768
-    assert found == [embedding + layer + 768 * 768 + 768] * 2
-    assert round(found[0] / 1e6) == 12
+    assert results == [embedding + layer + 768 * 768 + 768] * 2
+    assert round(results[0] / 1e6) == 12
 
 
 def test_albert_groups_have_a_layer_each() -> None:
-    one, two = (size_of("albert", bert(), embedding_width=128, groups=n) for n in (1, 2))
-    assert two - one == 4 * (768 * 768 + 768) + 2 * 768 * 3072 + 3072 + 768 + 4 * 768
+    item, two = (size_of("albert", bert(), embedding_width=128, groups=n) for n in (1, 2))
+    assert two - item == 4 * (768 * 768 + 768) + 2 * 768 * 3072 + 3072 + 768 + 4 * 768
 
 
 def test_squeezebert_has_the_papers_51_1_million_parameters() -> None:
-    found = size_of("squeezebert", bert(vocab_size=30528))
+    result = size_of("squeezebert", bert(vocab_size=30528))
     grouped = 3 * (768 * 768 // 4 + 768) + 2 * (768 * 3072 // 4) + 3072 + 768
     layer = grouped + 768 * 768 + 768 + 4 * 768
-    assert found == (30528 + 512 + 2) * 768 + 2 * 768 + 12 * layer + 768 * 768 + 768
-    assert round(found / 1e6, 1) == 51.1
+    assert result == (30528 + 512 + 2) * 768 + 2 * 768 + 12 * layer + 768 * 768 + 768
+    assert round(result / 1e6, 1) == 51.1
 
 
 def test_mobilebert_has_nearly_the_papers_25_3_million_parameters() -> None:
@@ -343,9 +343,9 @@ def test_mobilebert_has_nearly_the_papers_25_3_million_parameters() -> None:
     from transformers import MobileBertConfig
 
     teacher = bert(hidden_size=512, num_hidden_layers=24, num_attention_heads=4)
-    found = size_of("mobilebert", teacher, embedding_width=128)
-    assert found == count_parameters(MobileBertConfig(), "AutoModel")
-    assert found == pytest.approx(25.3e6, rel=0.02)
+    result = size_of("mobilebert", teacher, embedding_width=128)
+    assert result == count_parameters(MobileBertConfig(), "AutoModel")
+    assert result == pytest.approx(25.3e6, rel=0.02)
     with_heads = count_parameters(MobileBertConfig(), "AutoModelForPreTraining") - 30522 * (512 - 128)
     assert with_heads == pytest.approx(25.3e6, rel=0.01)
 

@@ -16,7 +16,8 @@ from edgebert.runtime.session import Session
 from edgebert.tasks import find_task
 from edgebert.types import Row, Student
 from edgebert.verify.edges import edge_batches
-from edgebert.verify.parity import compare, make_reference, row_batches
+from edgebert.verify.parity import compare
+from edgebert.verify.reference import make_reference, row_batches
 from tests.toy_methods import applied
 
 LENGTH = 32
@@ -26,7 +27,7 @@ UNCHANGED = next(field.default for field in dataclasses.fields(Method) if field.
 
 def cases() -> list[object]:
     """(method, format) of every method that changes the architecture."""
-    found = [
+    results = [
         (format, name)
         for name, method in sorted(METHODS.all().items())
         for format in method.formats
@@ -34,7 +35,7 @@ def cases() -> list[object]:
     ]
     return [
         pytest.param(name, format, marks=() if format == "onnx" or (format, name) in QUICK else pytest.mark.slow)
-        for format, name in found
+        for format, name in results
     ]
 
 
@@ -71,6 +72,6 @@ def test_students_convert_to_each_declared_format(
         (tmp_path / folder).mkdir()
     exported = converter.export(source, tmp_path / "fp32")
     assert failures(converter.open(exported.path, 1), "fp32") == []
-    trial = converter.precisions["int8"].trials[0]
-    reduced = converter.reduce(source, exported, "int8", trial, tmp_path / "int8")
+    variant = converter.precisions["int8"].variants[0]
+    reduced = converter.reduce(source, exported, "int8", variant, tmp_path / "int8")
     assert failures(converter.open(reduced.path, 1), "int8") == []

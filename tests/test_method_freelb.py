@@ -39,9 +39,9 @@ def test_draws_repeat_within_and_go_on_outside() -> None:
     expected = torch.rand(2)
     torch.manual_seed(0)
     with same_draws(5, None):
-        one = torch.rand(3)
+        item = torch.rand(3)
     with same_draws(5, None):
-        assert torch.equal(torch.rand(3), one)
+        assert torch.equal(torch.rand(3), item)
     assert torch.equal(torch.rand(2), expected)
 
 
@@ -82,7 +82,7 @@ def test_the_gradient_is_the_mean_over_the_steps(parts: tuple) -> None:
     torch.manual_seed(3)
     freelb_objective(student, context, 2, 0.05, 0.04, 0.02, 1.0, 2.0).eval()(**batch)["loss"].backward()
     weight = student.model.classifier.weight
-    found = weight.grad.clone()
+    result = weight.grad.clone()
     table, plain = student.model.get_input_embeddings(), Objective(student.model).eval()
     torch.manual_seed(3)
     delta, expected, losses = start_of(batch["attention_mask"].bool(), 32, 0.02), torch.zeros_like(weight), []
@@ -94,7 +94,7 @@ def test_the_gradient_is_the_mean_over_the_steps(parts: tuple) -> None:
         expected += of_weight / 2
         losses.append(loss.item())
         delta = ascend(delta.detach(), gradient, 0.05, 0.04)
-    assert torch.allclose(found, expected, atol=1e-7)
+    assert torch.allclose(result, expected, atol=1e-7)
     assert losses[1] > losses[0]
     assert delta.flatten(1).norm(dim=1).max().item() <= 0.04 + 1e-6
 
@@ -103,16 +103,16 @@ def test_all_steps_drop_the_same_neurons(parts: tuple) -> None:
     """With no disturbance every one of K losses is the same, dropout and all."""
     student, batch, context = parts
     torch.manual_seed(0)
-    one = freelb_objective(student, context, 1, 0.0, 0.0, 0.0, 1.0, 2.0).train()(**batch)["loss"].item()
+    item = freelb_objective(student, context, 1, 0.0, 0.0, 0.0, 1.0, 2.0).train()(**batch)["loss"].item()
     torch.manual_seed(0)
     three = freelb_objective(student, context, 3, 0.0, 0.0, 0.0, 1.0, 2.0).train()(**batch)["loss"].item()
-    assert three == pytest.approx(one, rel=1e-6)
+    assert three == pytest.approx(item, rel=1e-6)
 
 
 def test_the_teacher_has_the_rest(parts: tuple) -> None:
     student, batch, context = parts
     losses = [
-        freelb_objective(student, context, 1, 0.0, 0.0, 0.0, hard, 2.0).eval()(**batch)["loss"].item()
-        for hard in (0.0, 0.25, 1.0)
+        freelb_objective(student, context, 1, 0.0, 0.0, 0.0, hard_label_weight, 2.0).eval()(**batch)["loss"].item()
+        for hard_label_weight in (0.0, 0.25, 1.0)
     ]
     assert losses[1] == pytest.approx(0.75 * losses[0] + 0.25 * losses[2], rel=1e-5)

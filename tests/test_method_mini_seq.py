@@ -21,13 +21,13 @@ from tests.toy_methods import method_context
 
 
 def test_the_loss_by_hand() -> None:
-    """At T = 3 the teacher says (1/4, 3/4) and the student (1/2, 1/2) at one piece, both (1/3, 2/3) at the next."""
+    """At T = 3 the teacher says (1/4, 3/4) and the student (1/2, 1/2) at one token, both (1/3, 2/3) at the next."""
     theirs = torch.tensor([[[0.0, 3 * math.log(3)], [0.0, 3 * math.log(2)], [50.0, 0.0]]])
     ours = torch.tensor([[[1.0, 1.0], [1.0, 1.0 + 3 * math.log(2)], [0.0, 50.0]]])
     mask = torch.tensor([[True, True, False]])
     entropy = -(math.log(1 / 3) / 3 + math.log(2 / 3) * 2 / 3)
-    found = soft_cross_entropy(ours, theirs, mask, 3.0).item()
-    assert math.isclose(found, 9 * (math.log(2) + entropy) / 2, rel_tol=1e-5)
+    result = soft_cross_entropy(ours, theirs, mask, 3.0).item()
+    assert math.isclose(result, 9 * (math.log(2) + entropy) / 2, rel_tol=1e-5)
 
 
 def test_the_temperature_is_the_papers_and_no_label_counts() -> None:
@@ -40,7 +40,7 @@ def test_true_labels_change_nothing_while_the_teacher_speaks(
 ) -> None:
     student = copy_student(teacher.model, teacher.tokenizer)
     context = method_context(teacher, toy_rows, toy_labels, tmp_path)
-    objective = prediction_objective(student, context, temperature=3.0, hard=0.0).eval()
+    objective = prediction_objective(student, context, temperature=3.0, hard_label_weight=0.0).eval()
     batch = collate(context.task.encode(toy_rows[:4], student.tokenizer, toy_labels, 32))
     other = {**batch, "labels": batch["labels"].where(batch["labels"] < 0, 1)}
     assert objective(**batch)["loss"] == objective(**other)["loss"]
@@ -85,7 +85,7 @@ def test_a_student_learns_from_text_without_any_label(
     student = copy_student(teacher.model, teacher.tokenizer)
     with torch.no_grad():
         student.model.classifier.weight.neg_()
-    objective = prediction_objective(student, context, temperature=3.0, hard=0.0).eval()
+    objective = prediction_objective(student, context, temperature=3.0, hard_label_weight=0.0).eval()
     batch = collate(context.task.encode(bare[:16], student.tokenizer, toy_labels, 32))
     before = objective(**batch)["loss"].item()
     method = METHODS.get("mini-seq")

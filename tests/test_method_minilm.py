@@ -41,9 +41,9 @@ def test_relation_by_hand() -> None:
     values = torch.zeros(1, 1, 3, 4)
     values[0, 0, 0, 0] = values[0, 0, 1, 1] = 2.0
     values[0, 0, 2] = 9.0  # padding
-    found = relation(values, torch.tensor([[True, True, False]]))[0, 0, :2]
+    result = relation(values, torch.tensor([[True, True, False]]))[0, 0, :2]
     p = math.exp(2) / (math.exp(2) + 1)
-    assert torch.allclose(found, torch.tensor([[p, 1 - p, 0.0], [1 - p, p, 0.0]]), atol=1e-6)
+    assert torch.allclose(result, torch.tensor([[p, 1 - p, 0.0], [1 - p, p, 0.0]]), atol=1e-6)
 
 
 def test_relations_compare_across_widths_and_with_the_chosen_layer() -> None:

@@ -155,8 +155,8 @@ def test_a_projection_keeps_lengths_and_means() -> None:
     assert torch.allclose(narrow_states.sum(1), torch.zeros(4), atol=1e-5)
     assert torch.allclose(narrow_states.norm(dim=1), torch.full((4,), 20**0.5), atol=1e-5)
     assert torch.allclose(narrow_states @ to.decode.T + to.offset, states, atol=1e-2)  # but for the ridge of the fit
-    one = projection_of(seen, torch.ones(4), 2)
-    assert torch.allclose((states @ one.encode.T).norm(dim=1), torch.full((4,), 18**0.5), atol=1e-5)
+    item = projection_of(seen, torch.ones(4), 2)
+    assert torch.allclose((states @ item.encode.T).norm(dim=1), torch.full((4,), 18**0.5), atol=1e-5)
 
 
 def test_a_projection_turns_so_that_the_norms_scale_is_diagonal() -> None:
@@ -219,13 +219,13 @@ def weights_of(heads: int, width: int, n: int, rank: int) -> dict[str, torch.Ten
     for i in range(heads):
         down[i * width : i * width + rank] = torch.randn(rank, n)
     turn = torch.block_diag(*[torch.linalg.qr(torch.randn(width, width)).Q for _ in range(heads)])
-    found = {}
+    results = {}
     for name in ("query", "key", "value"):
-        found[f"attention.self.{name}.weight"] = turn @ (down + 0.0) * {"query": 1.0, "key": 0.7, "value": 1.3}[name]
-        found[f"attention.self.{name}.bias"] = turn @ (torch.randn(heads * width) * (down.abs().sum(1) > 0))
-    found["attention.output.dense.weight"] = torch.randn(n, heads * width)
-    found["attention.output.dense.bias"] = torch.randn(n)
-    return found
+        results[f"attention.self.{name}.weight"] = turn @ (down + 0.0) * {"query": 1.0, "key": 0.7, "value": 1.3}[name]
+        results[f"attention.self.{name}.bias"] = turn @ (torch.randn(heads * width) * (down.abs().sum(1) > 0))
+    results["attention.output.dense.weight"] = torch.randn(n, heads * width)
+    results["attention.output.dense.bias"] = torch.randn(n)
+    return results
 
 
 def attend(heads: Any, states: torch.Tensor) -> torch.Tensor:
@@ -306,9 +306,9 @@ def test_every_teacher_and_head_gives_the_predicted_student(
 
 
 def test_what_is_lost_of_mpnet_is_told(toy_rows: list[Row], toy_labels: tuple[str, ...], tmp_path: Path) -> None:
-    told = [made(teacher_of(f), toy_rows, toy_labels, tmp_path).notes[-1] for f in ("mpnet", "bert")]
-    assert "mpnet adds to attention by the distance of two tokens is left out" in told[0]
-    assert "distance" not in told[1] and "2 of 4 heads" in told[1] and "64 of 64 neurons" in told[1]
+    notes = [made(teacher_of(f), toy_rows, toy_labels, tmp_path).notes[-1] for f in ("mpnet", "bert")]
+    assert "mpnet adds to attention by the distance of two tokens is left out" in notes[0]
+    assert "distance" not in notes[1] and "2 of 4 heads" in notes[1] and "64 of 64 neurons" in notes[1]
 
 
 def test_an_alignment_comes_nearer_to_the_wide_states(
@@ -363,11 +363,11 @@ def test_the_planner_tries_widths_and_depths() -> None:
     config = teacher_of("bert", hidden_size=192, num_attention_heads=6).model.config
     recipe = Recipe((MethodCall("narrow"), MethodCall("kd")))
     shapes = possible_shapes(config, recipe, METHODS.all(), config)
-    assert {(one.hidden_size, one.num_hidden_layers) for _, _, one in shapes} == {
+    assert {(shape.hidden_size, shape.num_hidden_layers) for _, _, shape in shapes} == {
         (width, depth) for width in (128, 192) for depth in (1, 2)
     }
     small = teacher_of("bert").model.config
-    assert {one.hidden_size for _, _, one in possible_shapes(small, recipe, METHODS.all(), small)} == {32}
+    assert {shape.hidden_size for _, _, shape in possible_shapes(small, recipe, METHODS.all(), small)} == {32}
 
 
 @pytest.mark.parametrize(

@@ -36,12 +36,12 @@ def test_a_vector_is_the_mean_of_the_last_states_over_real_tokens(
     teacher: Student, toy_rows: list[Row], toy_labels: tuple[str, ...]
 ) -> None:
     batch = batch_of(teacher, toy_rows, toy_labels)
-    found = vectors(teacher.model, batch)
+    result = vectors(teacher.model, batch)
     with torch.no_grad():
         states = teacher.model.bert(batch["input_ids"], batch["attention_mask"]).last_hidden_state
     for i, n in enumerate(batch["attention_mask"].sum(1).tolist()):
         mean = states[i, :n].mean(0)
-        assert torch.allclose(found[i], mean / mean.norm(), atol=1e-5)
+        assert torch.allclose(result[i], mean / mean.norm(), atol=1e-5)
 
 
 def test_a_bare_encoder_and_a_headed_one_give_the_same_vectors(
@@ -83,11 +83,11 @@ def test_a_narrower_student_learns_through_a_projection(
 
 
 def letters() -> Any:
-    """A tokenizer that spells every word: none of its pieces is a whole word of the teacher's."""
+    """A tokenizer that spells every word: none of its tokens is a whole word of the teacher's."""
     from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
-    pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"] + [mark + chr(c) for mark in ("", "##") for c in range(97, 123)]
-    tokenizer = Tokenizer(models.WordPiece({piece: i for i, piece in enumerate(pieces)}, unk_token="[UNK]"))
+    tokens = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"] + [mark + chr(c) for mark in ("", "##") for c in range(97, 123)]
+    tokenizer = Tokenizer(models.WordPiece({token: i for i, token in enumerate(tokens)}, unk_token="[UNK]"))
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     tokenizer.post_processor = processors.TemplateProcessing(
         single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]

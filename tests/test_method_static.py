@@ -54,8 +54,8 @@ def test_principal_axes_of_a_small_matrix() -> None:
     """Around (1, 1): ±5 along (3, 4) / 5, and ±1 across it along (4, -3) / 5. The longer axis comes first."""
     along, across = torch.tensor([3.0, 4.0]), torch.tensor([0.8, -0.6])
     vectors = 1.0 + torch.stack([along, -along, across, -across])
-    (one,) = principal(vectors, 1).T
-    assert torch.allclose(one * one[0].sign(), torch.tensor([5.0, -5.0, 0.0, 0.0]), atol=1e-5)
+    (item,) = principal(vectors, 1).T
+    assert torch.allclose(item * item[0].sign(), torch.tensor([5.0, -5.0, 0.0, 0.0]), atol=1e-5)
     both = principal(vectors, 2)
     assert torch.allclose(both.abs(), torch.tensor([[5.0, 0.0], [5.0, 0.0], [0.0, 1.0], [0.0, 1.0]]), atol=1e-5)
 
@@ -174,13 +174,15 @@ def test_every_task_of_texts_gets_a_student_that_nears_its_teacher(
     def far(epochs: float, **changes: Any) -> float:
         torch.manual_seed(0)
         student = replace(copy_student(teacher.model, teacher.tokenizer), **changes)
-        params = METHOD.read_params(METHOD.toy | {"epochs": epochs, "hard": 0.0, "augment": 0, "rate": 5e-3})
-        made = METHOD.apply(student, replace(context, work=tmp_path / f"{epochs}{len(changes)}"), **params)
-        assert made.model.config.model_type == "static" and made.notes[-1].startswith("vectors:")
-        assert ("its own word table" in made.notes[-1]) == bool(changes)
+        params = METHOD.read_params(
+            METHOD.toy | {"epochs": epochs, "hard_label_weight": 0.0, "augment": 0, "rate": 5e-3}
+        )
+        created = METHOD.apply(student, replace(context, work=tmp_path / f"{epochs}{len(changes)}"), **params)
+        assert created.model.config.model_type == "static" and created.notes[-1].startswith("vectors:")
+        assert ("its own word table" in created.notes[-1]) == bool(changes)
         with torch.no_grad():
             return (
-                prediction_objective(replace(made, own_tokenizer=False), context, hard=0.0)
+                prediction_objective(replace(created, own_tokenizer=False), context, hard_label_weight=0.0)
                 .eval()(**batch)["loss"]
                 .item()
             )
@@ -201,10 +203,10 @@ def test_a_trimmed_vocabulary_reads_the_teachers_states_of_its_own_tokens(
     n = plain.tokenizer.get_vocab_size()
     windows = context.task.encode(context.train, plain.tokenizer, context.labels, 32)
     turned = replace(plain, teacher_ids=tuple(reversed(range(n))))
-    theirs = [replace(one, input_ids=tuple(n - 1 - i for i in one.input_ids)) for one in windows]
+    theirs = [replace(item, input_ids=tuple(n - 1 - i for i in item.input_ids)) for item in windows]
     sums, counts, _ = _states(plain, context, windows)
     other_sums, other_counts, _ = _states(turned, context, theirs)
-    assert torch.equal(counts, other_counts.flip(0)) and counts.sum() == sum(len(one.input_ids) for one in windows)
+    assert torch.equal(counts, other_counts.flip(0)) and counts.sum() == sum(len(item.input_ids) for item in windows)
     assert torch.allclose(sums, other_sums.flip(0), atol=1e-4)
     table, note = token_table(plain, context, context.train, 8)
     assert table.shape == (n, 8) and f"{int((counts > 0).sum())} tokens in 48 rows and of {n} alone" in note
@@ -256,10 +258,10 @@ def test_it_is_refused_where_a_state_must_have_read_its_neighbours(head: str) ->
 def test_operators_by_hand() -> None:
     """Ten tokens of 16 numbers, one dense layer and 5 labels for the text; no layer, so nothing else."""
     model = model_of("sequence-classification", torch.randn(100, 16))
-    found = {one.name: one for one in operators(model.config, 10)}
-    assert found["embedding gather"].activations == 2 * 160 and found["mean"].flops == 160
-    assert found["pooled dense"].flops == 2 * 16 * 16 and found["head"].flops == 2 * 16 * 5
-    weights = sum(one.count * one.weights for one in found.values())
+    results = {operator.name: operator for operator in operators(model.config, 10)}
+    assert results["embedding gather"].activations == 2 * 160 and results["mean"].flops == 160
+    assert results["pooled dense"].flops == 2 * 16 * 16 and results["head"].flops == 2 * 16 * 5
+    weights = sum(item.count * item.weights for item in results.values())
     assert weights == sum(p.numel() for p in model.parameters() if p.dim() > 1) - 100 * 16
     counted = terms(model.config, 10, "int8")
     assert counted["dense multiply-adds"] == 16 * 16 + 16 * 5 and counted["dense runs"] == 2
@@ -286,11 +288,11 @@ def test_files_equal_torch_in_each_format(head: str, fmt: str, extra: str, tmp_p
             gaps += [float(np.abs(value - got[name]).max() / np.abs(value).max()) for name, value in expected.items()]
         return max(gaps)
 
-    made = converter.export(source, tmp_path)
-    assert worst(converter.open(made.path, 1)) < 1e-5
+    created = converter.export(source, tmp_path)
+    assert worst(converter.open(created.path, 1)) < 1e-5
     (tmp_path / "int8").mkdir()
     precision = converter.precisions["int8"]
-    int8 = converter.reduce(source, made, "int8", precision.trials[0], tmp_path / "int8")
+    int8 = converter.reduce(source, created, "int8", precision.variants[0], tmp_path / "int8")
     assert worst(converter.open(int8.path, 1)) < 0.1
     if fmt == "onnx":
         big = model_of(head, torch.randn(8000, 128))

@@ -55,29 +55,29 @@ def other(teacher: Student, seed: int) -> Student:
 def test_the_mean_is_of_probabilities() -> None:
     part = Part("", "sequence-classification", ("logits",), 2)
     logits = [torch.tensor([[p, 1 - p]]).log() + shift for p, shift in ((0.9, 0.0), (0.3, 5.0))]
-    found = ensemble([part], [{"logits": one} for one in logits], torch.ones(1, 1).bool())
-    assert torch.allclose(found["logits"].exp(), torch.tensor([[0.6, 0.4]]))
+    result = ensemble([part], [{"logits": logit} for logit in logits], torch.ones(1, 1).bool())
+    assert torch.allclose(result["logits"].exp(), torch.tensor([[0.6, 0.4]]))
 
 
 def test_the_mean_of_labels_that_do_not_exclude_each_other() -> None:
     part = Part("", "sequence-classification", ("logits",), 2, "multi_label_classification")
     given = [{"logits": torch.logit(torch.tensor([[0.9, 0.5]]))}, {"logits": torch.logit(torch.tensor([[0.1, 0.7]]))}]
-    found = ensemble([part], given, torch.ones(1, 1).bool())
-    assert torch.allclose(found["logits"].sigmoid(), torch.tensor([[0.5, 0.6]]))
+    result = ensemble([part], given, torch.ones(1, 1).bool())
+    assert torch.allclose(result["logits"].sigmoid(), torch.tensor([[0.5, 0.6]]))
 
 
 def test_the_mean_of_places_leaves_padding_out() -> None:
     part = Part("qa", "question-answering", ("qa_start_logits", "qa_end_logits"))
     given = [{name: torch.tensor([[0.0, 0.0, 9.0]]) for name in part.outputs}] * 2
-    found = ensemble([part], given, torch.tensor([[True, True, False]]))
-    assert torch.allclose(found["qa_end_logits"].exp(), torch.tensor([[0.5, 0.5, 0.0]]), atol=1e-6)
+    result = ensemble([part], given, torch.tensor([[True, True, False]]))
+    assert torch.allclose(result["qa_end_logits"].exp(), torch.tensor([[0.5, 0.5, 0.0]]), atol=1e-6)
 
 
 def test_the_mean_of_vectors_has_length_one() -> None:
     part = Part("", "sentence-embedding", ("sentence_embedding",))
     given = [{"sentence_embedding": torch.tensor([vector])} for vector in ([1.0, 0.0], [0.0, 1.0])]
-    found = ensemble([part], given, torch.ones(1, 1).bool())
-    assert torch.allclose(found["sentence_embedding"], torch.full((1, 2), 0.5**0.5))
+    result = ensemble([part], given, torch.ones(1, 1).bool())
+    assert torch.allclose(result["sentence_embedding"], torch.full((1, 2), 0.5**0.5))
 
 
 def test_mtdnn_is_the_mean_of_hard_and_soft(
@@ -86,14 +86,14 @@ def test_mtdnn_is_the_mean_of_hard_and_soft(
     student, second = copy_student(teacher.model, teacher.tokenizer), other(teacher, 1)
     student.model.eval()
     teachers = [Teacher(teacher.model, None), Teacher(second.model, None)]
-    found = ensemble_objective(student, context, teachers, 0.5).eval()(**batch)["loss"]
+    result = ensemble_objective(student, context, teachers, 0.5).eval()(**batch)["loss"]
     inputs = {name: batch[name] for name in ("input_ids", "attention_mask", "token_type_ids")}
     ours = student.model(**inputs).logits
     mean = (teacher.model(**inputs).logits.softmax(-1) + second.model(**inputs).logits.softmax(-1)) / 2
     mask = batch["attention_mask"].bool()
     soft = -(mean * ours.log_softmax(-1)).sum(-1)[mask].mean()
-    hard = F.cross_entropy(ours.flatten(0, 1), batch["labels"].flatten())
-    assert torch.isclose(found, (hard + soft) / 2, rtol=1e-5)
+    hard_label_weight = F.cross_entropy(ours.flatten(0, 1), batch["labels"].flatten())
+    assert torch.isclose(result, (hard_label_weight + soft) / 2, rtol=1e-5)
 
 
 def headed(teacher: Student) -> Student:
@@ -115,11 +115,11 @@ def test_mtdnn_sums_its_tasks(teacher: Student, context: MethodContext, batch: d
         boss.heads["intent"].classifier.bias.add_(torch.tensor([1.0, -1.0]))
     batch = {name: batch[name] for name in ("input_ids", "attention_mask", "token_type_ids")}
     batch["intent_labels"] = torch.tensor([0, 1, 0, 1, -100, -100, -100, -100])
-    found = ensemble_objective(student, context, [Teacher(boss, None)] * 2, 0.5).eval()(**batch)["loss"]
+    result = ensemble_objective(student, context, [Teacher(boss, None)] * 2, 0.5).eval()(**batch)["loss"]
     plain = Objective(student.model).eval()
     ours, theirs = plain.answer(batch), Objective(boss).eval().answer(batch)
     expected = (hard_loss(student.model, ours, batch) + soft_loss(student.model, ours, theirs, batch, 1.0)) / 2
-    assert torch.isclose(found, expected, rtol=1e-5)
+    assert torch.isclose(result, expected, rtol=1e-5)
     assert len(outlets(student.model)) == 2
 
 
@@ -129,9 +129,9 @@ def test_mtdnn_sums_its_tasks(teacher: Student, context: MethodContext, batch: d
 def test_the_mean_of_heads_is_a_head() -> None:
     torch.manual_seed(0)
     fan = fan_of(nn.Linear(3, 2), 3)
-    for one in fan.copies:
-        nn.init.normal_(one.weight)
-        nn.init.normal_(one.bias)
+    for item in fan.copies:
+        nn.init.normal_(item.weight)
+        nn.init.normal_(item.bias)
     states = torch.randn(4, 3)
     answer = fan(states)
     assert torch.allclose(answer, sum(fan.last) / 3) and len(fan.last) == 3
@@ -157,11 +157,11 @@ def test_the_last_layer_of_every_family_is_found(family: str, head: str) -> None
     mask = torch.ones_like(ids)
     mask[1, 4:] = 0
     result = model(input_ids=ids, attention_mask=mask)
-    found = [answers_of(parts_of(model.config, type(model).__name__), [fan], k, mask) for k in range(2)]
-    for name in found[0]:  # of eurobert's whole texts the mean over tokens
+    results = [answers_of(parts_of(model.config, type(model).__name__), [fan], k, mask) for k in range(2)]
+    for name in results[0]:  # of eurobert's whole texts the mean over tokens
         logits = getattr(result, name)
         real = mask.bool() if logits.shape[:2] == ids.shape else slice(None)
-        assert torch.allclose(((found[0][name] + found[1][name]) / 2)[real], logits[real], atol=1e-6)
+        assert torch.allclose(((results[0][name] + results[1][name]) / 2)[real], logits[real], atol=1e-6)
 
 
 def test_each_head_learns_from_its_teacher(
@@ -175,16 +175,16 @@ def test_each_head_learns_from_its_teacher(
     objective = fans_objective(
         student, context, [Teacher(teacher.model, None), Teacher(second.model, None)], [fan], 0.3, 2.0
     )
-    found = objective.eval()(**batch)["loss"]
+    result = objective.eval()(**batch)["loss"]
     expected = 0.0
     inputs = {name: batch[name] for name in ("input_ids", "attention_mask", "token_type_ids")}
     mask = batch["attention_mask"].bool()
     for ours, boss in zip(fan.last, (teacher.model, second.model), strict=True):
         theirs = boss(**inputs).logits
         soft = -4 * ((theirs / 2).softmax(-1) * (ours / 2).log_softmax(-1)).sum(-1)[mask].mean()
-        hard = F.cross_entropy(ours.flatten(0, 1), batch["labels"].flatten())
-        expected = expected + (0.7 * soft + 0.3 * hard) / 2
-    assert torch.isclose(found, torch.as_tensor(expected), rtol=1e-5)
+        hard_label_weight = F.cross_entropy(ours.flatten(0, 1), batch["labels"].flatten())
+        expected = expected + (0.7 * soft + 0.3 * hard_label_weight) / 2
+    assert torch.isclose(result, torch.as_tensor(expected), rtol=1e-5)
 
 
 def test_the_student_is_as_large_as_before(teacher: Student, context: MethodContext) -> None:
@@ -202,23 +202,23 @@ def test_the_student_is_as_large_as_before(teacher: Student, context: MethodCont
 def test_made_teachers_differ_and_leave_the_first_alone(teacher: Student, context: MethodContext) -> None:
     student = copy_student(teacher.model, teacher.tokenizer)
     before = copy.deepcopy(teacher.model.state_dict())
-    found = find_teachers(student, context, "x", "", 3, 1.0)
-    assert found[0].model is teacher.model and len(found) == 3
+    result = find_teachers(student, context, "x", "", 3, 1.0)
+    assert result[0].model is teacher.model and len(result) == 3
     assert all(torch.equal(before[key], value) for key, value in teacher.model.state_dict().items())
-    heads = [one.model.classifier.weight for one in found]
+    heads = [item.model.classifier.weight for item in result]
     assert not torch.equal(heads[0], heads[1]) and not torch.equal(heads[1], heads[2])
-    assert not any(parameter.requires_grad for one in found[1:] for parameter in one.model.parameters())
+    assert not any(parameter.requires_grad for item in result[1:] for parameter in item.model.parameters())
 
 
 def test_a_made_teacher_reads_the_students_pieces(teacher: Student, context: MethodContext) -> None:
     """A student whose ids are shuffled: its teacher learns on its own ids and gives what it would give on them."""
     order = torch.randperm(82, generator=torch.Generator().manual_seed(0))
     ids = tuple(order.tolist())
-    one = made_teacher(Student(teacher.model, teacher.tokenizer, ids), context, "x", 1, 1.0)
-    table, old = one.model.get_input_embeddings().weight, teacher.model.get_input_embeddings().weight
+    item = made_teacher(Student(teacher.model, teacher.tokenizer, ids), context, "x", 1, 1.0)
+    table, old = item.model.get_input_embeddings().weight, teacher.model.get_input_embeddings().weight
     used = {i for row in context.train for i in teacher.tokenizer.encode(" ".join(row.words)).ids}
     moved = (table - old).abs().sum(1) > 1e-4
-    assert one.ids == ids and set(moved.nonzero()[:, 0].tolist()) <= {ids[i] for i in used}
+    assert item.ids == ids and set(moved.nonzero()[:, 0].tolist()) <= {ids[i] for i in used}
 
 
 def test_folders_are_read(teacher: Student, context: MethodContext, toy_checkpoint: Path, tmp_path: Path) -> None:
@@ -227,12 +227,12 @@ def test_folders_are_read(teacher: Student, context: MethodContext, toy_checkpoi
     assert folders_of("a, b:c,") == [Path("a"), Path("b"), Path("c")]
     student = copy_student(teacher.model, teacher.tokenizer)
     METHODS.get("mtdnn-kd").check(student.model.config, teacher.model.config, teachers=str(tmp_path / "one"))
-    found = find_teachers(student, context, "mtdnn-kd", str(tmp_path / "one"), 3, 1.0)
-    assert len(found) == 2 and found[1].ids is None
-    assert torch.equal(found[1].model.classifier.weight, second.model.classifier.weight)
+    result = find_teachers(student, context, "mtdnn-kd", str(tmp_path / "one"), 3, 1.0)
+    assert len(result) == 2 and result[1].ids is None
+    assert torch.equal(result[1].model.classifier.weight, second.model.classifier.weight)
     trimmed = METHODS.get("trim-vocab").apply(student, context, size=60, floor=0)
-    (_, one) = find_teachers(trimmed, context, "mtdnn-kd", str(tmp_path / "one"), 3, 1.0)
-    assert one.ids == trimmed.teacher_ids
+    (_, item) = find_teachers(trimmed, context, "mtdnn-kd", str(tmp_path / "one"), 3, 1.0)
+    assert item.ids == trimmed.teacher_ids
 
 
 @pytest.mark.parametrize("name", ["mtdnn-kd", "multi-teacher"])
@@ -248,9 +248,9 @@ def test_checkpoints_that_cannot_serve_are_refused(
     save_checkpoint(tmp_path / "labels", second, toy_checkpoint)
     with pytest.raises(RequestError, match="other heads or labels"):
         check(config, config, teachers=str(tmp_path / "labels"))
-    save_checkpoint(tmp_path / "pieces", other(teacher, 1), toy_checkpoint)
-    file = tmp_path / "pieces" / "tokenizer.json"
+    save_checkpoint(tmp_path / "tokens", other(teacher, 1), toy_checkpoint)
+    file = tmp_path / "tokens" / "tokenizer.json"
     file.write_text(file.read_text().replace('"zebra"', '"hippo"'))
     student = copy_student(teacher.model, teacher.tokenizer)
-    with pytest.raises(RequestError, match=r"cannot read the student's pieces.*zebra"):
-        find_teachers(student, replace(context), name, str(tmp_path / "pieces"), 3, 1.0)
+    with pytest.raises(RequestError, match=r"cannot read the student's tokens.*zebra"):
+        find_teachers(student, replace(context), name, str(tmp_path / "tokens"), 3, 1.0)

@@ -106,8 +106,8 @@ def test_windows_are_full_and_hold_all_text(teacher: Student) -> None:
     texts = ["fly from aville", "show trains", "zebra", "leave aville on monday", "is dham far"]
     windows = full_windows(texts, teacher.tokenizer, 8)
     assert [len(window.input_ids) for window in windows] == [8, 8, 3]
-    pieces = [teacher.tokenizer.id_to_token(i) for window in windows for i in window.input_ids[1:-1]]
-    assert pieces == " ".join(texts).split()
+    tokens = [teacher.tokenizer.id_to_token(i) for window in windows for i in window.input_ids[1:-1]]
+    assert tokens == " ".join(texts).split()
     assert {(w.input_ids[0], w.input_ids[-1]) for w in windows} == {(2, 3)}
     assert [window.row for window in windows] == [0, 1, 2]
 
@@ -116,7 +116,7 @@ def test_windows_are_full_and_hold_all_text(teacher: Student) -> None:
 
 
 def test_the_discriminators_loss_by_hand() -> None:
-    """Of two real pieces one is replaced, D = 1 - sigmoid(z): -(log 0.8 + log 0.6) / 2, with padding left out."""
+    """Of two real tokens one is replaced, D = 1 - sigmoid(z): -(log 0.8 + log 0.6) / 2, with padding left out."""
     logits = torch.logit(torch.tensor([[0.2, 0.6, 0.9]]))
     replaced, mask = torch.tensor([[False, True, True]]), torch.tensor([[True, True, False]])
     expected = -(torch.tensor(0.8).log() + torch.tensor(0.6).log()) / 2
@@ -128,9 +128,9 @@ def test_pieces_are_drawn_from_the_softmax_where_they_are_hidden() -> None:
     ids = torch.zeros(2000, 3, dtype=torch.long)
     chosen = torch.tensor([[False, True, True]] * 2000)
     scores = torch.tensor([[0.2, 0.7, 0.1], [1e-9, 1e-9, 1.0]]).log().repeat(2000, 1).requires_grad_(True)
-    found = drawn(ids, chosen, scores)
-    assert not found[:, 0].any() and (found[:, 2] == 2).all()
-    assert (found[:, 1].bincount() / 2000).tolist() == pytest.approx([0.2, 0.7, 0.1], abs=0.03)
+    result = drawn(ids, chosen, scores)
+    assert not result[:, 0].any() and (result[:, 2] == 2).all()
+    assert (result[:, 1].bincount() / 2000).tolist() == pytest.approx([0.2, 0.7, 0.1], abs=0.03)
     assert torch.equal(drawn(ids, chosen & False, scores[:0]), ids)
 
 

@@ -77,9 +77,9 @@ def test_every_family_of_equal_layers_runs_in_groups(family: str) -> None:
     short = copy.deepcopy(model)
     keep_layers(short, (0,))
     with torch.no_grad():
-        whole, one = model(**batch).logits, short(**batch).logits
+        whole, item = model(**batch).logits, short(**batch).logits
         groups = put_groups(model, old, copy.deepcopy(old[:1]), kinds_of(model.config))
-        assert torch.equal(model(**batch).logits, one)
+        assert torch.equal(model(**batch).logits, item)
         groups[0].training, groups[0].rate = True, 0.0  # the group alone, so that no dropout is drawn
         assert torch.equal(model(**batch).logits, whole)
 

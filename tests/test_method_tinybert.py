@@ -109,8 +109,8 @@ def test_a_narrower_student_of_other_heads_learns_without_attention(
     METHOD.check(config, teacher.model.config, **params | {"attention": True, "inner": 0.0, "general": 0.0})
     model = AutoModelForTokenClassification.from_config(config, attn_implementation="eager")
     context = method_context(teacher, toy_rows, toy_labels, tmp_path)
-    made = METHOD.apply(Student(model, teacher.tokenizer), context, **params)
-    assert made.model.config.hidden_size == 16
+    created = METHOD.apply(Student(model, teacher.tokenizer), context, **params)
+    assert created.model.config.hidden_size == 16
 
 
 @pytest.mark.parametrize(
@@ -139,9 +139,9 @@ def test_samples_hold_words_of_the_students_pieces(
 ) -> None:
     context = method_context(teacher, toy_rows, toy_labels, tmp_path)
     known = {token for token in teacher.tokenizer.get_vocab() if not token.startswith(("##", "["))}
-    found = samples(teacher, context, 2)
-    assert 64 < len(found) <= 128
-    assert {word for row in found for word in row.words} <= known
+    result = samples(teacher, context, 2)
+    assert 64 < len(result) <= 128
+    assert {word for row in result for word in row.words} <= known
     assert samples(teacher, context, 0) == []
     half = replace(teacher, teacher_ids=tuple(reversed(range(teacher.tokenizer.get_vocab_size()))))
-    assert samples(half, context, 2) != found  # the teacher's row of each of the student's pieces
+    assert samples(half, context, 2) != result  # the teacher's row of each of the student's tokens

@@ -34,18 +34,18 @@ def bert_base() -> Any:
     [("tiny", 2, 128, 2, 4.4), ("mini", 4, 256, 4, 11.3), ("small", 4, 512, 8, 29.1), ("medium", 8, 512, 8, 41.7)],
 )
 def test_the_sizes_of_the_paper(size: str, n_layers: int, width: int, n_heads: int, millions: float) -> None:
-    """Its counts are of the model as it is pre-trained: with BERT's pooler and its head for hidden pieces."""
-    made = reshape(bert_base(), size=size, n_layers=0, width=0)
-    assert (made.num_hidden_layers, made.hidden_size, made.num_attention_heads) == (n_layers, width, n_heads)
-    assert made.intermediate_size == 4 * width and made.vocab_size == 30522
-    assert round(count_parameters(made, "AutoModelForPreTraining") / 1e6, 1) == millions
+    """Its counts are of the model as it is pre-trained: with BERT's pooler and its head for hidden tokens."""
+    created = reshape(bert_base(), size=size, n_layers=0, width=0)
+    assert (created.num_hidden_layers, created.hidden_size, created.num_attention_heads) == (n_layers, width, n_heads)
+    assert created.intermediate_size == 4 * width and created.vocab_size == 30522
+    assert round(count_parameters(created, "AutoModelForPreTraining") / 1e6, 1) == millions
     of_head = 9 * width + 9 - (width * width + width)  # the task's head in place of the pooler
-    assert count_parameters(made, auto_model_of(made)) == count_parameters(made, "AutoModel") + of_head
+    assert count_parameters(created, auto_model_of(created)) == count_parameters(created, "AutoModel") + of_head
 
 
 def test_layers_and_width_stand_in_for_the_sizes() -> None:
-    made = reshape(bert_base(), size="mini", n_layers=3, width=192)
-    assert (made.num_hidden_layers, made.hidden_size, made.num_attention_heads) == (3, 192, 3)
+    created = reshape(bert_base(), size="mini", n_layers=3, width=192)
+    assert (created.num_hidden_layers, created.hidden_size, created.num_attention_heads) == (3, 192, 3)
     assert reshape(bert_base(), size="mini", n_layers=0, width=32).num_attention_heads == 1
 
 
@@ -109,7 +109,7 @@ def test_the_student_starts_as_it_was_told(teacher: Student, init: str) -> None:
     config = reshape(copy.deepcopy(teacher.model.config), size="mini", n_layers=2, width=16)
     torch.manual_seed(0)
     student = built(teacher, config, init)
-    ours, theirs = (one.model.get_input_embeddings().weight.detach() for one in (student, teacher))
+    ours, theirs = (item.model.get_input_embeddings().weight.detach() for item in (student, teacher))
     near = torch.dist(ours @ ours.T, theirs @ theirs.T) / (theirs @ theirs.T).norm()
     assert (near < 0.5) == (init == "teacher")
     expected = "from the teacher's tables" if init == "teacher" else "all random"
@@ -136,8 +136,8 @@ def test_a_bert_learns_from_a_teacher_of_another_family(
     context = method_context(Student(model, teacher.tokenizer), toy_rows, toy_labels, tmp_path)
     method = METHODS.get("well-read")
     params = method.read_params({"n_layers": 2, "width": 16, "epochs": 0.5})
-    made = method.apply(Student(copy.deepcopy(model), teacher.tokenizer), context, **params)
-    assert made.model.config.model_type == "bert" and model.config.model_type == "mpnet"
+    created = method.apply(Student(copy.deepcopy(model), teacher.tokenizer), context, **params)
+    assert created.model.config.model_type == "bert" and model.config.model_type == "mpnet"
 
 
 def test_the_phases_share_the_epochs(

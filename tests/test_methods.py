@@ -15,7 +15,7 @@ import torch
 from edgebert.cost.analytic import count_parameters
 from edgebert.errors import RequestError
 from edgebert.methods import METHODS, STAGES, trim_vocab
-from edgebert.methods._prediction import replace_pieces
+from edgebert.methods._prediction import replace_tokens
 from edgebert.methods.drop_layers import kept_layers, least_similar
 from edgebert.methods.round_embedding import round_rows
 from edgebert.methods.tinybert import inner_objective
@@ -78,9 +78,9 @@ def test_the_teacher_is_not_touched(
 def test_the_same_seed_gives_the_same_weights(
     name: str, teacher: Student, toy_rows: list[Row], toy_labels: tuple[str, ...], tmp_path: Path
 ) -> None:
-    one = applied(name, teacher, toy_rows, toy_labels, tmp_path / "1").model.state_dict()
+    item = applied(name, teacher, toy_rows, toy_labels, tmp_path / "1").model.state_dict()
     two = applied(name, teacher, toy_rows, toy_labels, tmp_path / "2").model.state_dict()
-    assert all(torch.equal(one[key], two[key]) for key in one)
+    assert all(torch.equal(item[key], two[key]) for key in item)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -227,7 +227,7 @@ def test_replaced_pieces_are_of_chosen_rows_and_never_special() -> None:
     ids = torch.tensor([[2, 7, 8, 9, 3, 0]] * 400)
     mask = ids != 0
     special = torch.tensor([0, 1, 2, 3])
-    new, rows = replace_pieces(ids, mask, special, 0.3, 50)
+    new, rows = replace_tokens(ids, mask, special, 0.3, 50)
     assert torch.equal(new[~rows[:, 0]], ids[~rows[:, 0]])
     assert torch.equal(new[:, [0, 4, 5]], ids[:, [0, 4, 5]])
     assert not torch.isin(new[:, 1:4], special).any()
@@ -277,7 +277,7 @@ def test_a_narrower_student_learns_through_projections(
 def test_trimmed_text_reads_the_same_pieces_and_the_student_gives_the_same_logits(
     teacher: Student, toy_rows: list[Row], toy_labels: tuple[str, ...], tmp_path: Path
 ) -> None:
-    """Pieces that the text uses stay, so before any training nothing changes on that text."""
+    """Tokens that the text uses stay, so before any training nothing changes on that text."""
     student = applied("trim-vocab", teacher, toy_rows, toy_labels, tmp_path)
     assert student.tokenizer.get_vocab_size() == 80
     words = [list(row.words) for row in toy_rows]
@@ -305,8 +305,8 @@ def test_of_few_pieces_foreign_characters_are_not_kept_before_words(
     from tokenizers import Tokenizer, models, pre_tokenizers
 
     monkeypatch.setattr("edgebert.methods.trim_vocab.USUAL", usual)
-    pieces = ["[UNK]", *"漢字éabcfloty", *(f"##{c}" for c in "漢字éabcfloty"), "boat", "café", "fly", "to"]
-    tokenizer = Tokenizer(models.WordPiece({piece: i for i, piece in enumerate(pieces)}, unk_token="[UNK]"))
+    tokens = ["[UNK]", *"漢字éabcfloty", *(f"##{c}" for c in "漢字éabcfloty"), "boat", "café", "fly", "to"]
+    tokenizer = Tokenizer(models.WordPiece({token: i for i, token in enumerate(tokens)}, unk_token="[UNK]"))
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
     counts = Counter({"café": 3, "fly": 2, "to": 1})
     trimmed, _ = trim(tokenizer, counts, size)  # [UNK], 18 characters and three words; or 22 characters and one word
@@ -342,9 +342,9 @@ def _bpe() -> object:
 def _unigram() -> object:
     from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
-    pieces = [("<unk>", 0.0), ("<s>", 0.0), ("</s>", 0.0), ("▁low", -2.0), ("▁new", -2.5), ("est", -3.0), ("er", -3.1)]
-    pieces += [(c, -8.0) for c in "▁abcdefghijklmnopqrstuvwxyz"]
-    tokenizer = Tokenizer(models.Unigram(pieces, unk_id=0))
+    tokens = [("<unk>", 0.0), ("<s>", 0.0), ("</s>", 0.0), ("▁low", -2.0), ("▁new", -2.5), ("est", -3.0), ("er", -3.1)]
+    tokens += [(c, -8.0) for c in "▁abcdefghijklmnopqrstuvwxyz"]
+    tokenizer = Tokenizer(models.Unigram(tokens, unk_id=0))
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
     tokenizer.post_processor = processors.TemplateProcessing(
         single="<s> $A </s>", special_tokens=[("<s>", 1), ("</s>", 2)]
@@ -427,6 +427,6 @@ def test_a_trial_is_not_told_what_the_smaller_vocabulary_alone_costs(
     quick = replace(context, scores_epochs=False)
     trim = METHODS.get("trim-vocab").apply
     silent = trim(copy_student(teacher.model, teacher.tokenizer), quick, size=size, floor=0)
-    told = trim(copy_student(teacher.model, teacher.tokenizer), context, size=size, floor=0)
+    message = trim(copy_student(teacher.model, teacher.tokenizer), context, size=size, floor=0)
     assert not any("costs" in note for note in silent.notes)
-    assert told.notes[-1] == "the smaller vocabulary alone costs the untrained student 20.0 points on dev"
+    assert message.notes[-1] == "the smaller vocabulary alone costs the untrained student 20.0 points on dev"

@@ -150,10 +150,10 @@ def without(model: Any, kept: tuple[int, ...]) -> torch.Tensor:
         for i, layer in enumerate(encoder_layers(model))
         if i not in kept
     ]
-    found = read(model)
+    result = read(model)
     for hook in hooks:
         hook.remove()
-    return found
+    return result
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -170,11 +170,11 @@ def test_a_student_of_some_layers_is_its_teacher_with_the_others_left_out(
     for strategy, kept in choices.items():
         student = copy_student(teacher.model, teacher.tokenizer)
         student = drop.apply(student, context, n_layers=2, strategy=strategy, layers=())
-        told = tuple(int(word) - 1 for word in student.notes[-1].split(" of ")[0].split("layers ")[1].split(", "))
-        assert told == (kept or told)
-        assert torch.allclose(read(read_again(student, tmp_path / strategy)), without(teacher.model, told), atol=1e-5)
+        notes = tuple(int(word) - 1 for word in student.notes[-1].split(" of ")[0].split("layers ")[1].split(", "))
+        assert notes == (kept or notes)
+        assert torch.allclose(read(read_again(student, tmp_path / strategy)), without(teacher.model, notes), atol=1e-5)
         if first:
-            assert student.model.config.layer_types == [KINDS[i] for i in told]
+            assert student.model.config.layer_types == [KINDS[i] for i in notes]
 
 
 @pytest.mark.parametrize("layers", [(0, 1), (0, 1, 3), (0, 2), (0, 3), (0,)])
@@ -214,10 +214,10 @@ def test_the_older_name_of_the_kinds_stays_true_or_goes() -> None:
     """transformers 4 reads global_attn_every_n_layers alone."""
     config = transformers.ModernBertConfig(num_hidden_layers=6, global_attn_every_n_layers=3)
     for kept, period in (((0, 3), 1), ((0, 1, 3, 4), 2), ((0, 1, 2), 3), ((0, 1, 2, 4), 4), ((0, 1, 3), 2)):
-        one = copy.deepcopy(config)
-        keep_settings(one, kept)
-        assert (one.num_hidden_layers, len(one.layer_types)) == (len(kept), len(kept))
-        assert one.global_attn_every_n_layers == period
+        item = copy.deepcopy(config)
+        keep_settings(item, kept)
+        assert (item.num_hidden_layers, len(item.layer_types)) == (len(kept), len(kept))
+        assert item.global_attn_every_n_layers == period
     keep_settings(config, (0, 3, 4, 5))
     assert not hasattr(config, "global_attn_every_n_layers")
 
@@ -326,9 +326,9 @@ def test_heads_that_share_their_values_each_have_them(toy_labels: tuple[str, ...
     model = teacher_of("eurobert", toy_labels).model
     layer = encoder_layers(model)[0]
     with torch.no_grad():
-        found = trace_hidden_states(model, batch(), ("hidden states", "attentions", "values"))
-        projected = layer.self_attn.v_proj(layer.input_layernorm(found.hidden[0]))
-    values = found.values[0]
+        result = trace_hidden_states(model, batch(), ("hidden states", "attentions", "values"))
+        projected = layer.self_attn.v_proj(layer.input_layernorm(result.hidden[0]))
+    values = result.values[0]
     assert values.shape == (2, 4, 20, 8)
     for head, shared in enumerate((0, 0, 1, 1)):
         assert torch.allclose(values[:, head], projected[:, :, 8 * shared : 8 * shared + 8], atol=1e-6)
@@ -337,7 +337,7 @@ def test_heads_that_share_their_values_each_have_them(toy_labels: tuple[str, ...
 def test_robertas_positions_follow_its_padding_id(
     toy_rows: list[Row], toy_labels: tuple[str, ...], tmp_path: Path
 ) -> None:
-    """Padding is a late piece here; some before it go, so its id is another's afterwards, and positions count from it."""
+    """Padding is a late token here; some before it go, so its id is another's afterwards, and positions count from it."""
     old_pad = make_tokenizer().token_to_id("zebra")
     teacher = teacher_of("roberta", toy_labels, pad_token_id=old_pad, max_position_embeddings=old_pad + 33)
     student = copy_student(teacher.model, teacher.tokenizer)
@@ -359,7 +359,7 @@ def test_robertas_positions_follow_its_padding_id(
 def test_a_padding_id_beyond_the_smaller_vocabulary_moves_into_it(
     family: str, toy_rows: list[Row], toy_labels: tuple[str, ...], tmp_path: Path
 ) -> None:
-    """ModernBERT pads with piece 50,283 of 50,368, EuroBERT with 128,001 of 128,256."""
+    """ModernBERT pads with token 50,283 of 50,368, EuroBERT with 128,001 of 128,256."""
     teacher = teacher_of(family, toy_labels, pad_token_id=make_tokenizer().token_to_id("##ed"))
     config, recipe = teacher.model.config, Recipe((MethodCall("trim-vocab", {"size": 70, "floor": 10}),))
     ((_, _, predicted),) = possible_shapes(config, recipe, METHODS.all(), config)
@@ -376,8 +376,8 @@ def test_special_tokens_may_be_several(toy_labels: tuple[str, ...], tmp_path: Pa
     teacher = teacher_of("eurobert", toy_labels, eos_token_id=[3, 60], pad_token_id=3)
     trim, context = METHODS.get("trim-vocab"), method_context(teacher, toy_rows, toy_labels, tmp_path)
     student = trim.apply(copy_student(teacher.model, teacher.tokenizer), context, size=70, floor=10)
-    config, piece = student.model.config, teacher.tokenizer.id_to_token
-    assert [student.tokenizer.id_to_token(i) for i in config.eos_token_id] == [piece(3), piece(60)]
+    config, token = student.model.config, teacher.tokenizer.id_to_token
+    assert [student.tokenizer.id_to_token(i) for i in config.eos_token_id] == [token(3), token(60)]
     assert student.tokenizer.id_to_token(config.mask_token_id) == "[MASK]"
     assert config.pad_token_id == 3
 
@@ -406,7 +406,7 @@ def test_a_new_table_of_positions_is_not_as_long_as_a_rotary_model_reads(toy_lab
     config.vocab_size = 50_000  # so that the student is the smaller one
     recipe = Recipe((MethodCall("albert", {"embedding_width": 16}), MethodCall("kd")))
     shapes = possible_shapes(config, recipe, METHODS.all(), config)
-    assert {one.max_position_embeddings for _, _, one in shapes} == {512}
+    assert {shape.max_position_embeddings for _, _, shape in shapes} == {512}
     check_shapes(config, recipe, config, 512)
     with pytest.raises(
         RequestError, match="of the family albert reads 512 tokens at most, and windows of 600 are asked for"
@@ -428,10 +428,10 @@ def test_the_cost_of_a_gated_layer_by_hand() -> None:
     from edgebert.modeling.operators import operators
 
     config = transformers.EuroBertConfig(**FAMILIES["eurobert"], vocab_size=100, pad_token_id=0)
-    found = {operator.name: operator for operator in operators(config, 10)}
-    assert found["query"].shape == (10, 32, 32) and found["key"].shape == found["value"].shape == (10, 32, 16)
-    assert found["feed-forward in"].shape == (10, 32, 128) and found["feed-forward out"].shape == (10, 64, 32)
-    assert found["embedding gather"].count == 1  # no table of positions, none of types
+    results = {operator.name: operator for operator in operators(config, 10)}
+    assert results["query"].shape == (10, 32, 32) and results["key"].shape == results["value"].shape == (10, 32, 16)
+    assert results["feed-forward in"].shape == (10, 32, 128) and results["feed-forward out"].shape == (10, 64, 32)
+    assert results["embedding gather"].count == 1  # no table of positions, none of types
     in_layers = sum(op.count * op.weights for op in operators(config, 10) if op.name != "head")
     with torch.device("meta"):
         layers = transformers.EuroBertModel(config).layers
@@ -470,9 +470,9 @@ def test_the_graph_has_the_window_whatever_its_width(toy_labels: tuple[str, ...]
     mask = torch.ones_like(ids)
     mask[1, 30:] = 0
     with torch.inference_mode():
-        (found,) = graph(ids, mask)
+        (result,) = graph(ids, mask)
         real = mask.bool()
-        assert torch.allclose(found[real], model(input_ids=ids, attention_mask=mask).logits[real], atol=1e-5)
+        assert torch.allclose(result[real], model(input_ids=ids, attention_mask=mask).logits[real], atol=1e-5)
     assert graph.masks == "clamped" and make_graph(shortened("nomic_bert", toy_labels)).masks == "additive"
 
 
@@ -492,7 +492,8 @@ def test_students_of_rotary_families_convert(
 
     from edgebert.modeling.graph import TorchSession, make_source
     from edgebert.verify.edges import batch_of, edge_batches
-    from edgebert.verify.parity import compare, make_reference
+    from edgebert.verify.parity import compare
+    from edgebert.verify.reference import make_reference
 
     model, drawn = shortened(family, toy_labels), np.random.default_rng(0)
     vocab = model.config.vocab_size
@@ -501,9 +502,9 @@ def test_students_of_rotary_families_convert(
     reference = make_reference(TorchSession(model), rows, edge_batches(vocab, 40, 0, None), toy_labels)
     converter = usable_converter(format)
     exported = converter.export(source, tmp_path)
-    found, _ = compare(converter.open(exported.path, 1), reference, "fp32")
-    assert found.failures == ()
-    assert found.max_logit_difference < 1e-4 and max(found.edges.values()) < 1e-4
+    result, _ = compare(converter.open(exported.path, 1), reference, "fp32")
+    assert result.failures == ()
+    assert result.max_logit_difference < 1e-4 and max(result.edges.values()) < 1e-4
 
 
 def test_a_family_that_a_format_cannot_hold_is_refused_before_training() -> None:

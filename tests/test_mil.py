@@ -149,8 +149,8 @@ CASES = [
     ("name", "arguments", "expected"), CASES, ids=[f"{case[0]}-{i}" for i, case in enumerate(CASES)]
 )
 def test_op(name: str, arguments: dict, expected: object) -> None:
-    found = OPS[name].run(**arguments)
-    results = found if isinstance(found, tuple) else (found,)
+    outcome = OPS[name].run(**arguments)
+    results = outcome if isinstance(outcome, tuple) else (outcome,)
     wanted = expected if isinstance(expected, tuple) else (expected,)
     assert len(results) == len(wanted)
     for result, values in zip(results, wanted, strict=True):

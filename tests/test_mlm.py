@@ -13,20 +13,20 @@ from edgebert.types import Student
 
 
 def wordpiece() -> Tokenizer:
-    pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "low", "##er", "##est", ",", "中", "国"]
-    tokenizer = Tokenizer(models.WordPiece({piece: i for i, piece in enumerate(pieces)}, unk_token="[UNK]"))
+    tokens = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "low", "##er", "##est", ",", "中", "国"]
+    tokenizer = Tokenizer(models.WordPiece({token: i for i, token in enumerate(tokens)}, unk_token="[UNK]"))
     tokenizer.normalizer = normalizers.BertNormalizer()
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    tokenizer.add_special_tokens(pieces[:5])
+    tokenizer.add_special_tokens(tokens[:5])
     return tokenizer
 
 
 def bpe() -> Tokenizer:
-    pieces = ["<s>", "</s>", "<mask>", "Ġ", "l", "o", "w", "e", "r", ",", "lo", "low", "er", "Ġlow"]
+    tokens = ["<s>", "</s>", "<mask>", "Ġ", "l", "o", "w", "e", "r", ",", "lo", "low", "er", "Ġlow"]
     merges = [("l", "o"), ("lo", "w"), ("e", "r"), ("Ġ", "low")]
-    tokenizer = Tokenizer(models.BPE({piece: i for i, piece in enumerate(pieces)}, merges))
+    tokenizer = Tokenizer(models.BPE({token: i for i, token in enumerate(tokens)}, merges))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
-    tokenizer.add_special_tokens(pieces[:3])
+    tokenizer.add_special_tokens(tokens[:3])
     return tokenizer
 
 

@@ -31,12 +31,12 @@ def test_the_nearest_to_any_text_in_their_old_order_whatever_the_chunks(monkeypa
 def test_of_too_many_texts_the_seed_draws_those_that_are_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(nearest_texts, "LOOKED_AT", 2)
     texts = ["pay a bill", "zzz", "qqq", "book a table"]
-    found = {tuple(most_alike(texts, ["pay a bill"], 1, seed)) for seed in range(20)}
-    assert {(0,)} < found, "where it is not looked at, another is the nearest"
+    results = {tuple(most_alike(texts, ["pay a bill"], 1, seed)) for seed in range(20)}
+    assert {(0,)} < results, "where it is not looked at, another is the nearest"
     assert most_alike(texts, ["pay a bill"], 4) == [0, 1, 2, 3], "as many as are asked for are always looked at"
 
 
 def test_of_many_own_texts_the_seed_draws(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(nearest_texts, "HELD_AGAINST", 1)
-    found = {tuple(most_alike(["aaaa", "bbbb"], ["aaaa", "bbbb"], 1, seed)) for seed in range(8)}
-    assert found == {(0,), (1,)}
+    results = {tuple(most_alike(["aaaa", "bbbb"], ["aaaa", "bbbb"], 1, seed)) for seed in range(8)}
+    assert results == {(0,), (1,)}

@@ -21,10 +21,10 @@ LABELS = ("O", "B-X", "I-X")
 
 
 def toy_tokenizer() -> Tokenizer:
-    """WordPiece over the letters a, b and c: a piece a letter; words above 40 letters are unknown, as in BERT."""
-    pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "a", "b", "c", "##a", "##b", "##c", "."]
+    """WordPiece over the letters a, b and c: a token a letter; words above 40 letters are unknown, as in BERT."""
+    tokens = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "a", "b", "c", "##a", "##b", "##c", "."]
     model = models.WordPiece(
-        {piece: i for i, piece in enumerate(pieces)}, unk_token="[UNK]", max_input_chars_per_word=40
+        {token: i for i, token in enumerate(tokens)}, unk_token="[UNK]", max_input_chars_per_word=40
     )
     tokenizer = Tokenizer(model)
     tokenizer.normalizer = normalizers.BertNormalizer()
@@ -51,8 +51,8 @@ def test_the_registry_finds_it() -> None:
 def test_rows_are_bio_whatever_was_written() -> None:
     records = read_conll(b"Anna I-PER\nBerg I-PER\nRiga I-LOC\n\nBen I-PER\nZoe B-PER\n", "f")
     rows, notes = TASK.rows([*records, Record({"words": [], "tags": []}, "f:9")])
-    assert [one.tags for one in rows] == [("B-PER", "I-PER", "B-LOC"), ("B-PER", "B-PER")]
-    assert [one.where for one in rows] == ["f:1", "f:5"]
+    assert [item.tags for item in rows] == [("B-PER", "I-PER", "B-LOC"), ("B-PER", "B-PER")]
+    assert [item.where for item in rows] == ["f:1", "f:5"]
     assert notes == ["tags are IOB1, read as BIO", "1 row without words left out"]
 
 
@@ -101,7 +101,7 @@ def test_one_window_by_hand() -> None:
             row=0,
             input_ids=(2, 4, 8, 6, 10, 6, 7, 8, 3),  # [CLS] a ##b c . c ##a ##b [SEP]
             type_ids=(0,) * 9,
-            words=(-1, 0, -1, 1, -1, 3, -1, -1, -1),  # the zero-width word gives no piece
+            words=(-1, 0, -1, 1, -1, 3, -1, -1, -1),  # the zero-width word gives no token
             labels=(-100, 0, -100, 1, -100, -100, -100, -100, -100),  # B-new is no label of the model
         )
     ]
@@ -112,7 +112,7 @@ def test_rows_without_tags_have_no_label_ids() -> None:
 
 
 def test_windows_by_hand() -> None:
-    # room 6, overlap 2: windows begin at pieces 0, 4 and 8 of the row
+    # room 6, overlap 2: windows begin at tokens 0, 4 and 8 of the row
     features = TASK.encode([row(*"abcabcabcab")], TOY, LABELS, 8)
     assert [len(feature.input_ids) for feature in features] == [8, 8, 5]
     assert [[word for word in feature.words if word >= 0] for feature in features] == [
@@ -141,12 +141,12 @@ words = st.lists(st.one_of(st.text("abc.", min_size=1, max_size=50), st.sampled_
 @settings(deadline=None)
 @given(words, st.integers(8, 64))
 def test_every_word_is_owned_once_and_nothing_is_cut(sentence: list[str], max_length: int) -> None:
-    sound = ["?" if word == "\ud800" else word for word in sentence]
-    whole = TOY.encode(sound, is_pretokenized=True)
-    first = {word: piece for piece, word in reversed(list(enumerate(whole.word_ids))) if word is not None}
+    valid = ["?" if word == "\ud800" else word for word in sentence]
+    whole = TOY.encode(valid, is_pretokenized=True)
+    first = {word: token for token, word in reversed(list(enumerate(whole.word_ids))) if word is not None}
     features = TASK.encode([Row(tuple(sentence))], TOY, LABELS, max_length)
     owned = [(word, feature.input_ids[i]) for feature in features for i, word in enumerate(feature.words) if word >= 0]
-    assert sorted(owned) == [(word, whole.ids[piece]) for word, piece in sorted(first.items())]
+    assert sorted(owned) == [(word, whole.ids[token]) for word, token in sorted(first.items())]
     assert all(len(feature.input_ids) <= max_length for feature in features)
     assert all((feature.input_ids[0], feature.input_ids[-1]) == (2, 3) for feature in features)
     assert all(len(feature.words) == len(feature.input_ids) == len(feature.type_ids) for feature in features)
@@ -171,9 +171,9 @@ def test_a_word_is_where_its_poorer_side_is_richest(sentence: list[str], max_len
                 left = place if k else n
                 right = room - 1 - place if k < len(windows) - 1 else n
                 context[k] = min(left, right)
-        window, piece = owners[word]
+        window, token = owners[word]
         assert context[window] == max(context.values())
-        assert piece == start - window * step + 1  # after [CLS]
+        assert token == start - window * step + 1  # after [CLS]
         start += len(text)
 
 
@@ -206,7 +206,7 @@ def test_windows_without_room() -> None:
 
 
 def named(logits: list[np.ndarray]) -> list[dict[str, np.ndarray]]:
-    return [{"logits": one} for one in logits]
+    return [{"logits": logit} for logit in logits]
 
 
 def test_decode_takes_the_first_piece_of_each_word() -> None:
@@ -253,7 +253,7 @@ def test_score_by_hand() -> None:
     # 4 gold entities, 4 predicted (PER, PER, LOC, ORG), 1 right
     assert (score.metric, score.split, score.n) == ("strict entity F1", "dev", 3)
     assert (score.precision, score.recall, score.value) == (0.25, 0.25, 0.25)
-    assert [(one.name, one.precision, one.recall, one.f1, one.support) for one in score.per_type] == [
+    assert [(item.name, item.precision, item.recall, item.f1, item.support) for item in score.per_type] == [
         ("LOC", 0.0, 0.0, 0.0, 2),
         ("PER", 0.5, 0.5, 0.5, 2),
         ("ORG", 0.0, 0.0, 0.0, 0),
@@ -306,19 +306,19 @@ def test_words_of_text(text: str, expected: str) -> None:
 
 @given(st.text(st.sampled_from("ab .,'京\t\u200b😀-é\n")) | st.text())
 def test_words_index_the_text_and_lose_only_whitespace(text: str) -> None:
-    found = TASK.read_texts(text)
-    assert found.text == text
-    assert [text[start:end] for start, end in found.offsets] == list(found.words)
-    edges = [edge for span in found.offsets for edge in span]
+    result = TASK.read_texts(text)
+    assert result.text == text
+    assert [text[start:end] for start, end in result.offsets] == list(result.words)
+    edges = [edge for span in result.offsets for edge in span]
     assert edges == sorted(edges)
-    assert all(start < end for start, end in found.offsets)
-    assert "".join(found.words) == "".join(text.split())
+    assert all(start < end for start, end in result.offsets)
+    assert "".join(result.words) == "".join(text.split())
 
 
 def test_answer_points_into_the_text() -> None:
-    found = TASK.read_texts("Fly from  New York,  to Riga.")
+    result = TASK.read_texts("Fly from  New York,  to Riga.")
     prediction = ("O", "O", "B-from", "I-from", "O", "O", "B-to", "O")
-    assert TASK.answer(found, prediction) == [
+    assert TASK.answer(result, prediction) == [
         {"text": "New York", "type": "from", "start": 10, "end": 18},
         {"text": "Riga", "type": "to", "start": 24, "end": 28},
     ]

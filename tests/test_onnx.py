@@ -16,7 +16,7 @@ import pytest
 import torch
 from onnx import TensorProto, helper, numpy_helper
 
-from edgebert.converters import Trial, _onnx_export, _onnx_static
+from edgebert.converters import QuantizationVariant, _onnx_export, _onnx_static
 from edgebert.converters._onnx_embedding import per_row, quantize_rows, tables
 from edgebert.converters._onnx_file import graph_file
 from edgebert.converters._onnx_pointwise import pointwise_as_products
@@ -53,15 +53,15 @@ def visible(outputs: dict[str, np.ndarray], rows: dict[str, np.ndarray]) -> dict
 
 def worst(ours: Source, path: Path, rows: dict[str, np.ndarray]) -> float:
     """Largest difference from the model in torch, over the largest output."""
-    found = visible(OnnxSession(path, 1).run(rows), rows)
+    result = visible(OnnxSession(path, 1).run(rows), rows)
     expected = visible(TorchSession(ours.graph.model, 1).run(rows), rows)
-    assert found.keys() == expected.keys()
-    return max(float(np.abs(found[key] - expected[key]).max() / np.abs(expected[key]).max()) for key in found)
+    assert result.keys() == expected.keys()
+    return max(float(np.abs(result[key] - expected[key]).max() / np.abs(expected[key]).max()) for key in result)
 
 
-def reduced(ours: Source, exported: Artifact, precision: str, folder: Path, trial: int = 0) -> Artifact:
+def reduced(ours: Source, exported: Artifact, precision: str, folder: Path, variant: int = 0) -> Artifact:
     folder.mkdir(exist_ok=True)
-    return CONVERTER.reduce(ours, exported, precision, CONVERTER.precisions[precision].trials[trial], folder)
+    return CONVERTER.reduce(ours, exported, precision, CONVERTER.precisions[precision].variants[variant], folder)
 
 
 @pytest.fixture(scope="module")
@@ -77,10 +77,10 @@ def exported(bert: Source, tmp_path_factory: pytest.TempPathFactory) -> Artifact
 @pytest.mark.parametrize("head", HEADS)
 def test_every_head_equals_torch_on_shapes_that_the_exporter_did_not_see(head: str, tmp_path: Path) -> None:
     ours = source(head=head)
-    made = CONVERTER.export(ours, tmp_path)
-    assert list(tmp_path.iterdir()) == [made.path]
+    created = CONVERTER.export(ours, tmp_path)
+    assert list(tmp_path.iterdir()) == [created.path]
     for rows in (batch(1, 1), batch(3, 13), batch(2, 80)):
-        assert worst(ours, made.path, rows) < 1e-5
+        assert worst(ours, created.path, rows) < 1e-5
 
 
 @pytest.mark.parametrize(
@@ -99,11 +99,11 @@ def test_families_equal_torch_in_float_and_stay_near_it_in_int8_and_half(
     family: str, exporter: str, tmp_path: Path
 ) -> None:
     ours = source(family)
-    made = CONVERTER.export(ours, tmp_path)
-    assert made.options["exporter"] == exporter
-    assert worst(ours, made.path, batch(3, 13)) < 2e-5
-    assert worst(ours, reduced(ours, made, "int8", tmp_path / "8", 2).path, batch(1, 13)) < 0.05
-    assert worst(ours, reduced(ours, made, "fp16", tmp_path / "16").path, batch(3, 13)) < 3e-3
+    created = CONVERTER.export(ours, tmp_path)
+    assert created.options["exporter"] == exporter
+    assert worst(ours, created.path, batch(3, 13)) < 2e-5
+    assert worst(ours, reduced(ours, created, "int8", tmp_path / "8", 2).path, batch(1, 13)) < 0.05
+    assert worst(ours, reduced(ours, created, "fp16", tmp_path / "16").path, batch(3, 13)) < 3e-3
 
 
 def test_a_family_that_only_computes_the_traced_length_is_refused(
@@ -130,10 +130,10 @@ def test_a_file_that_computes_something_else_is_not_kept(
     honest = _onnx_export._EXPORTERS["torchscript"]
     loud = lambda given, path: honest(replace(given, graph=Louder().eval()), path)  # noqa: E731
     monkeypatch.setitem(_onnx_export._EXPORTERS, "torchscript", loud)
-    made = CONVERTER.export(bert, tmp_path)
-    assert made.options["exporter"] == "dynamo"
-    assert worst(bert, made.path, batch(3, 13)) < 1e-5
-    made.path.unlink()
+    created = CONVERTER.export(bert, tmp_path)
+    assert created.options["exporter"] == "dynamo"
+    assert worst(bert, created.path, batch(3, 13)) < 1e-5
+    created.path.unlink()
     monkeypatch.setitem(_onnx_export._EXPORTERS, "dynamo", loud)
     with pytest.raises(EdgebertError, match="logits differs from torch by"):
         CONVERTER.export(bert, tmp_path)
@@ -142,9 +142,9 @@ def test_a_file_that_computes_something_else_is_not_kept(
 
 def test_the_file_says_what_it_is(bert: Source, exported: Artifact) -> None:
     model = onnx.load(exported.path)
-    told = {item.key: item.value for item in model.metadata_props}
-    assert json.loads(told.pop("labels")) == list(LABELS)
-    assert told == {"family": "bert", "precision": "fp32", "pad_id": "0", "max_length": "80", "producer": "edgebert"}
+    notes = {item.key: item.value for item in model.metadata_props}
+    assert json.loads(notes.pop("labels")) == list(LABELS)
+    assert notes == {"family": "bert", "precision": "fp32", "pad_id": "0", "max_length": "80", "producer": "edgebert"}
     assert {item.version for item in model.opset_import} == {17}
     session = OnnxSession(exported.path, 1)
     assert session.labels == LABELS
@@ -170,15 +170,15 @@ def test_a_file_cut_short_is_refused(exported: Artifact, bert: Source, tmp_path:
 
 
 def test_weights_of_a_large_model_lie_beside_the_graph(bert: Source, exported: Artifact, tmp_path: Path) -> None:
-    made = _onnx_export.export(bert, tmp_path, external_from=50_000)
-    assert made.path == tmp_path / "model"
-    assert sorted(item.name for item in made.path.iterdir()) == ["model.onnx", "model.onnx.data"]
-    assert made.size_bytes == sum(item.stat().st_size for item in made.path.iterdir())
-    assert graph_file(made.path).stat().st_size < 50_000
+    created = _onnx_export.export(bert, tmp_path, external_from=50_000)
+    assert created.path == tmp_path / "model"
+    assert sorted(item.name for item in created.path.iterdir()) == ["model.onnx", "model.onnx.data"]
+    assert created.size_bytes == sum(item.stat().st_size for item in created.path.iterdir())
+    assert graph_file(created.path).stat().st_size < 50_000
     rows = batch(3, 13)
     one_file = OnnxSession(exported.path, 1).run(rows)["logits"]
-    assert np.array_equal(OnnxSession(made.path, 1).run(rows)["logits"], one_file)
-    assert reduced(bert, made, "int8", tmp_path / "8").size_bytes < made.size_bytes
+    assert np.array_equal(OnnxSession(created.path, 1).run(rows)["logits"], one_file)
+    assert reduced(bert, created, "int8", tmp_path / "8").size_bytes < created.size_bytes
 
 
 def test_a_row_of_a_table_is_divided_by_its_own_largest_value() -> None:
@@ -202,16 +202,16 @@ def test_embeddings_are_looked_up_in_8_bits(exported: Artifact) -> None:
 def test_dynamic_int8_keeps_the_head_in_float_where_a_trial_says_so(
     bert: Source, exported: Artifact, tmp_path: Path
 ) -> None:
-    grid = CONVERTER.precisions["int8"].trials
-    assert len({trial.name for trial in grid}) == len(grid) == 5
+    grid = CONVERTER.precisions["int8"].variants
+    assert len({variant.name for variant in grid}) == len(grid) == 5
     counts = {}
-    for trial in (0, 1):  # all in 8 bits; with the head in float
-        made = reduced(bert, exported, "int8", tmp_path / str(trial), trial)
-        assert made.options == dict(grid[trial].options)
-        assert OnnxSession(made.path, 1).labels == LABELS
-        assert worst(bert, made.path, batch(1, 13)) < 0.03
-        model = onnx.load(made.path)
-        counts[trial] = Counter(node.op_type for node in model.graph.node)["MatMulInteger"]
+    for variant in (0, 1):  # all in 8 bits; with the head in float
+        created = reduced(bert, exported, "int8", tmp_path / str(variant), variant)
+        assert created.options == dict(grid[variant].options)
+        assert OnnxSession(created.path, 1).labels == LABELS
+        assert worst(bert, created.path, batch(1, 13)) < 0.03
+        model = onnx.load(created.path)
+        counts[variant] = Counter(node.op_type for node in model.graph.node)["MatMulInteger"]
         assert not tables(model)
     assert counts == {0: 13, 1: 12}  # six products a layer, two layers, the head
 
@@ -223,8 +223,8 @@ def test_int8_in_blocks_stays_near_float_where_one_activation_is_far_larger_than
             layer.intermediate.dense.weight[3] *= 30
             layer.output.dense.weight[:, 3] /= 30
     exported = CONVERTER.export(ours, tmp_path)
-    grid = CONVERTER.precisions["int8"].trials
-    assert [trial.name for trial in grid if trial.spare] == ["s8-blocks"]
+    grid = CONVERTER.precisions["int8"].variants
+    assert [variant.name for variant in grid if variant.spare] == ["s8-blocks"]
     plain, blocks = (reduced(ours, exported, "int8", tmp_path / str(i), i) for i in (1, len(grid) - 1))
     rows = batch(1, 13)
     assert worst(ours, blocks.path, rows) < 0.04
@@ -236,9 +236,9 @@ def test_int8_in_blocks_stays_near_float_where_one_activation_is_far_larger_than
 
 
 def test_static_int8_takes_the_ranges_of_the_calibration_rows(bert: Source, exported: Artifact, tmp_path: Path) -> None:
-    made = reduced(bert, exported, "int8-static", tmp_path)
-    assert worst(bert, made.path, batch(1, 13)) < 0.08
-    model = onnx.load(made.path)
+    created = reduced(bert, exported, "int8-static", tmp_path)
+    assert worst(bert, created.path, batch(1, 13)) < 0.08
+    model = onnx.load(created.path)
     constants = {item.name: numpy_helper.to_array(item) for item in model.graph.initializer}
     quantizers = [node for node in model.graph.node if node.op_type == "QuantizeLinear"]
     assert len(quantizers) == 9  # four inputs a layer: of attention, its output, both of the feed-forward; the head's
@@ -259,10 +259,10 @@ def test_products_with_noisy_inputs_are_left_to_the_dynamic_recipe(
         floats, sorted({node.input[0] for node in _onnx_static.products(floats)}), CALIBRATION
     )
     monkeypatch.setattr(_onnx_static, "NOISY_DB", sorted(power.values())[3])  # three tensors lie under it
-    made = reduced(bert, exported, "int8-static", tmp_path, 2)
-    counts = Counter(node.op_type for node in onnx.load(made.path).graph.node)
+    created = reduced(bert, exported, "int8-static", tmp_path, 2)
+    counts = Counter(node.op_type for node in onnx.load(created.path).graph.node)
     assert (counts["QuantizeLinear"], counts["DynamicQuantizeLinear"]) == (6, 3)
-    assert worst(bert, made.path, batch(1, 13)) < 0.08
+    assert worst(bert, created.path, batch(1, 13)) < 0.08
 
 
 def test_signal_to_noise_is_that_of_256_steps() -> None:
@@ -300,10 +300,10 @@ def test_a_quantizer_that_changes_nothing_is_caught(
 def test_half_precision_halves_the_weights_and_keeps_float_outputs(
     bert: Source, exported: Artifact, tmp_path: Path
 ) -> None:
-    made = reduced(bert, exported, "fp16", tmp_path)
-    assert worst(bert, made.path, batch(3, 13)) < 3e-3
-    assert OnnxSession(made.path, 1).signature() == OnnxSession(exported.path, 1).signature()
-    big = [item.data_type for item in onnx.load(made.path).graph.initializer if np.prod(item.dims) > 16]
+    created = reduced(bert, exported, "fp16", tmp_path)
+    assert worst(bert, created.path, batch(3, 13)) < 3e-3
+    assert OnnxSession(created.path, 1).signature() == OnnxSession(exported.path, 1).signature()
+    big = [item.data_type for item in onnx.load(created.path).graph.initializer if np.prod(item.dims) > 16]
     assert set(big) == {TensorProto.FLOAT16}
 
 
@@ -312,17 +312,17 @@ def test_half_precision_refuses_what_it_cannot_hold(tmp_path: Path) -> None:
     for scale, message in ((1e6, "weight .* float16 ends at 65504"), (6e4, "tensor .* float16 ends at 65504")):
         with torch.no_grad():
             ours.graph.model.classifier.weight.normal_(0, 1).clamp_(-1, 1).mul_(scale)
-        made = CONVERTER.export(ours, tmp_path)
+        created = CONVERTER.export(ours, tmp_path)
         with pytest.raises(EdgebertError, match=message):
-            reduced(ours, made, "fp16", tmp_path / "16")
+            reduced(ours, created, "fp16", tmp_path / "16")
         assert not list((tmp_path / "16").iterdir())
 
 
 @pytest.mark.parametrize("family", ["bert", "albert", "squeezebert"])
 def test_four_bit_weights_stay_near_torch(family: str, tmp_path: Path) -> None:
     ours, handlers = source(family), list(logging.getLogger().handlers)
-    made = CONVERTER.export(ours, tmp_path)
-    small = reduced(ours, made, "int4", tmp_path / "4")
+    created = CONVERTER.export(ours, tmp_path)
+    small = reduced(ours, created, "int4", tmp_path / "4")
     model = onnx.load(small.path)
     names = [item.name for item in model.graph.initializer]
     assert len(names) == len(set(names))  # ALBERT's layers share their weights
@@ -331,15 +331,15 @@ def test_four_bit_weights_stay_near_torch(family: str, tmp_path: Path) -> None:
     )
     assert not tables(model)
     assert worst(ours, small.path, batch(1, 13)) < 0.15
-    assert small.size_bytes < made.size_bytes
+    assert small.size_bytes < created.size_bytes
     assert logging.getLogger().handlers == handlers
 
 
 def test_four_bit_weights_are_refused_where_nothing_can_take_them(tmp_path: Path) -> None:
     ours = replace(source(), graph=OneHead().eval())  # and the head stays in float
-    made = CONVERTER.export(ours, tmp_path)
+    created = CONVERTER.export(ours, tmp_path)
     with pytest.raises(EdgebertError, match="bert has no matrix product"):
-        reduced(ours, made, "int4", tmp_path / "4")
+        reduced(ours, created, "int4", tmp_path / "4")
 
 
 class OneHead(torch.nn.Module):
@@ -355,8 +355,8 @@ class OneHead(torch.nn.Module):
 
 def test_convolutions_of_width_one_become_a_product_a_group(tmp_path: Path) -> None:
     """Of squeezebert's two layers: query, key, value and both of the feed-forward in four groups, one in a single one."""
-    made = CONVERTER.export(source("squeezebert"), tmp_path)
-    kinds = Counter(node.op_type for node in onnx.load(made.path).graph.node)
+    created = CONVERTER.export(source("squeezebert"), tmp_path)
+    kinds = Counter(node.op_type for node in onnx.load(created.path).graph.node)
     assert (kinds["Conv"], kinds["MatMul"]) == (0, 2 * (5 * 4 + 1) + 2 * 2 + 1)  # attention's own, and the head
 
 
@@ -369,20 +369,20 @@ def test_another_convolution_stays_one() -> None:
 
 @pytest.mark.parametrize("bias", [True, False])
 def test_a_grouped_convolution_as_products_by_its_value(bias: bool) -> None:
-    one, x = torch.nn.Conv1d(6, 4, 1, groups=2, bias=bias), torch.randn(3, 6, 5)
-    expected = one(x)
+    item, x = torch.nn.Conv1d(6, 4, 1, groups=2, bias=bias), torch.randn(3, 6, 5)
+    expected = item(x)
     with pointwise_as_products():
-        assert torch.allclose(one(x), expected, atol=1e-6)
+        assert torch.allclose(item(x), expected, atol=1e-6)
 
 
 def test_onnx_runtime_does_not_merge_norms_into_its_slow_kernel(
     bert: Source, exported: Artifact, tmp_path: Path
 ) -> None:
-    made = reduced(bert, exported, "int8", tmp_path / "8")
+    created = reduced(bert, exported, "int8", tmp_path / "8")
     options = ort.SessionOptions()
     options.optimized_model_filepath = str(tmp_path / "optimized.onnx")
     options.log_severity_level = 4
-    ort.InferenceSession(str(made.path), options, providers=["CPUExecutionProvider"])
+    ort.InferenceSession(str(created.path), options, providers=["CPUExecutionProvider"])
     kinds = Counter(node.op_type for node in onnx.load(tmp_path / "optimized.onnx").graph.node)
     assert kinds["LayerNormalization"] == 5
     assert not kinds["SkipLayerNormalization"]
@@ -390,7 +390,7 @@ def test_onnx_runtime_does_not_merge_norms_into_its_slow_kernel(
 
 def test_an_unknown_precision_is_refused(bert: Source, exported: Artifact, tmp_path: Path) -> None:
     with pytest.raises(RequestError, match="unknown ONNX precision 'int9'"):
-        CONVERTER.reduce(bert, exported, "int9", Trial("default"), tmp_path)
+        CONVERTER.reduce(bert, exported, "int9", QuantizationVariant("default"), tmp_path)
 
 
 def test_what_an_accelerator_cannot_take_is_counted(bert: Source, exported: Artifact, tmp_path: Path) -> None:
@@ -409,6 +409,6 @@ def test_labels_are_no_tokens_whatever_their_number(tmp_path: Path) -> None:
     from edgebert.converters._onnx_export import TRACED
 
     model = tiny("bert", "sequence-classification", n_labels=TRACED[1])
-    made = CONVERTER.export(make_source(model, labels=tuple(f"L{i}" for i in range(TRACED[1]))), tmp_path)
-    _, outputs = CONVERTER.open(made.path, 1).signature()
+    created = CONVERTER.export(make_source(model, labels=tuple(f"L{i}" for i in range(TRACED[1]))), tmp_path)
+    _, outputs = CONVERTER.open(created.path, 1).signature()
     assert outputs == [{"name": "logits", "type": "float32", "shape": ["batch", TRACED[1]]}]

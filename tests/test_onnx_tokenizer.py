@@ -29,7 +29,7 @@ MARKS = [".", ",", "!", "(", ")", "'", "-", "$", "…", "м", "ᄒ", "ё", "е"]
 
 
 def make(path: Path, *, cased: bool = False) -> Path:
-    vocab = {piece: i for i, piece in enumerate(SPECIAL + WORDS + TAILS + MARKS)}
+    vocab = {token: i for i, token in enumerate(SPECIAL + WORDS + TAILS + MARKS)}
     tokenizer = Tokenizer(models.WordPiece(vocab, unk_token="[UNK]"))
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=not cased, strip_accents=None)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
@@ -95,22 +95,22 @@ def test_the_model_reads_what_the_tokenizer_wrote(joined: Artifact, model: Artif
     for text in ("show me flights", "", "Boston!"):
         ids = np.array([tokenizer.encode(text).ids])
         rows = {"input_ids": ids, "attention_mask": np.ones_like(ids), "token_type_ids": np.zeros_like(ids)}
-        found = session.run(text)
-        assert found["input_ids"].tolist() == ids.tolist()
-        assert np.array_equal(found["logits"], OnnxSession(model.path, 1).run(rows)["logits"])
+        result = session.run(text)
+        assert result["input_ids"].tolist() == ids.tolist()
+        assert np.array_equal(result["logits"], OnnxSession(model.path, 1).run(rows)["logits"])
 
 
 def test_a_cased_tokenizer_keeps_case_and_accents(model: Artifact, tmp_path: Path) -> None:
-    made = with_tokenizer(model.path, make(tmp_path / "tokenizer.json", cased=True), tmp_path, golden=["Boston é"])
-    ids, _ = TextSession(made.path, 1).tokens("Boston boston é É")
+    created = with_tokenizer(model.path, make(tmp_path / "tokenizer.json", cased=True), tmp_path, golden=["Boston é"])
+    ids, _ = TextSession(created.path, 1).tokens("Boston boston é É")
     names = SPECIAL + WORDS + TAILS + MARKS
     assert [names[number] for number in ids] == ["[CLS]", "Boston", "boston", "é", "[UNK]", "[SEP]"]
 
 
 def test_without_offsets_the_file_has_none(model: Artifact, tokenizer_json: Path, tmp_path: Path) -> None:
-    made = with_tokenizer(model.path, tokenizer_json, tmp_path, offsets=False)
-    assert [item.name for item in onnx.load(made.path).graph.output] == ["logits", "input_ids"]
-    assert TextSession(made.path, 1).tokens("show me")[1] is None
+    created = with_tokenizer(model.path, tokenizer_json, tmp_path, offsets=False)
+    assert [item.name for item in onnx.load(created.path).graph.output] == ["logits", "input_ids"]
+    assert TextSession(created.path, 1).tokens("show me")[1] is None
 
 
 def test_a_graph_that_reads_one_text_otherwise_is_not_kept(

@@ -80,9 +80,9 @@ def test_the_wheel_works_from_another_folder(tmp_path: Path) -> None:
         "import edgebert, edgebert.converters.onnx, edgebert.data as data;"
         "print(edgebert.__file__, len(edgebert.list_devices()), sorted(data.catalogue()))"
     )
-    told = run_python(code, cwd=tmp_path, PYTHONPATH=str(tmp_path / "site"))
-    assert str(tmp_path) in told
-    assert told.endswith("18 ['atis', 'atis-intents', 'movie-reviews', 'wnut16']")
+    message = run_python(code, cwd=tmp_path, PYTHONPATH=str(tmp_path / "site"))
+    assert str(tmp_path) in message
+    assert message.endswith("18 ['atis', 'atis-intents', 'movie-reviews', 'wnut16']")
     assert list((tmp_path / "site" / "edgebert").rglob("*.jinja"))
 
 

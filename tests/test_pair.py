@@ -88,19 +88,19 @@ def test_segment_ids_say_which_text_a_piece_is_of() -> None:
         Row(text="far", second="is", labels=("only in test",)),
     ]
     features = TASK.encode(rows, tokenizer, ("no", "yes"), 16)
-    pieces = [" ".join(map(tokenizer.id_to_token, one.input_ids)) for one in features]
-    assert pieces[:2] == ["[CLS] is dham far [SEP] fly to dham [SEP]", "[CLS] far [SEP] is dham far [SEP]"]
+    tokens = [" ".join(map(tokenizer.id_to_token, feature.input_ids)) for feature in features]
+    assert tokens[:2] == ["[CLS] is dham far [SEP] fly to dham [SEP]", "[CLS] far [SEP] is dham far [SEP]"]
     assert features[0].type_ids == (0, 0, 0, 0, 0, 1, 1, 1, 1)
     assert features[1].type_ids == (0, 0, 0, 1, 1, 1, 1)
-    assert [one.targets for one in features] == [{"labels": 1}, {"labels": 0}, {}, {}]
+    assert [feature.targets for feature in features] == [{"labels": 1}, {"labels": 0}, {}, {}]
 
 
 def test_the_longer_text_is_cut_first() -> None:
     tokenizer = make_tokenizer()
     row = Row(text="is dham far is dham far", second="fly to")
     (feature,) = TASK.encode([row], tokenizer, (), 9)
-    pieces = " ".join(map(tokenizer.id_to_token, feature.input_ids))
-    assert pieces == "[CLS] is dham far is [SEP] fly to [SEP]"
+    tokens = " ".join(map(tokenizer.id_to_token, feature.input_ids))
+    assert tokens == "[CLS] is dham far is [SEP] fly to [SEP]"
     assert feature.type_ids == (0, 0, 0, 0, 0, 0, 1, 1, 1)
 
 
@@ -122,31 +122,31 @@ def test_answers_by_hand() -> None:
 
 @given(st.lists(st.tuples(st.sampled_from(NLI), st.sampled_from(NLI)), min_size=1, max_size=30))
 def test_scores_are_scikit_learns(pairs: list[tuple[str, str]]) -> None:
-    gold, found = map(list, zip(*pairs, strict=True))
-    score = TASK.score(labelled(*gold), [ranking(label, NLI) for label in found], "test")
+    gold, result = map(list, zip(*pairs, strict=True))
+    score = TASK.score(labelled(*gold), [ranking(label, NLI) for label in result], "test")
     assert (score.metric, score.split, score.n) == ("accuracy", "test", len(pairs))
-    assert score.value == pytest.approx(accuracy_score(gold, found))
+    assert score.value == pytest.approx(accuracy_score(gold, result))
     assert score.more == {
-        "macro F1": pytest.approx(f1_score(gold, found, average="macro", zero_division=0)),
-        "Matthews correlation": pytest.approx(matthews_corrcoef(gold, found)),
+        "macro F1": pytest.approx(f1_score(gold, result, average="macro", zero_division=0)),
+        "Matthews correlation": pytest.approx(matthews_corrcoef(gold, result)),
     }
-    names = sorted({*gold, *found})
-    columns = precision_recall_fscore_support(gold, found, average=None, zero_division=0, labels=names)
+    names = sorted({*gold, *result})
+    columns = precision_recall_fscore_support(gold, result, average=None, zero_division=0, labels=names)
     expected = {name: pytest.approx(tuple(values)) for name, *values in zip(names, *columns, strict=True)}
-    assert {one.name: (one.precision, one.recall, one.f1, one.support) for one in score.per_type} == expected
+    assert {item.name: (item.precision, item.recall, item.f1, item.support) for item in score.per_type} == expected
 
 
 @given(st.lists(st.tuples(st.sampled_from("01"), st.sampled_from("01")), min_size=1, max_size=30))
 def test_of_two_labels_the_last_has_an_f1_of_its_own(pairs: list[tuple[str, str]]) -> None:
-    gold, found = map(list, zip(*pairs, strict=True))
-    score = TASK.score(labelled(*gold), [ranking(label, ("0", "1")) for label in found], "test")
-    assert score.more["F1 of 1"] == pytest.approx(f1_score(gold, found, pos_label="1", zero_division=0))
-    assert score.more["Matthews correlation"] == pytest.approx(matthews_corrcoef(gold, found))
+    gold, result = map(list, zip(*pairs, strict=True))
+    score = TASK.score(labelled(*gold), [ranking(label, ("0", "1")) for label in result], "test")
+    assert score.more["F1 of 1"] == pytest.approx(f1_score(gold, result, pos_label="1", zero_division=0))
+    assert score.more["Matthews correlation"] == pytest.approx(matthews_corrcoef(gold, result))
 
 
 def test_scores_by_hand() -> None:
-    gold, found = ["yes", "yes", "yes", "no", "no", "no"], ["yes", "yes", "no", "no", "no", "yes"]
-    score = TASK.score(labelled(*gold), [ranking(label, ("no", "yes")) for label in found], "dev")
+    gold, results = ["yes", "yes", "yes", "no", "no", "no"], ["yes", "yes", "no", "no", "no", "yes"]
+    score = TASK.score(labelled(*gold), [ranking(label, ("no", "yes")) for label in results], "dev")
     assert score.value == pytest.approx(4 / 6)
     assert score.more["F1 of yes"] == pytest.approx(2 / 3)  # precision and recall are 2/3
     assert score.more["Matthews correlation"] == pytest.approx(1 / 3)  # (2·2 - 1·1) / sqrt(3·3·3·3)

@@ -20,7 +20,8 @@ from edgebert.runtime.session import Source
 from edgebert.types import OutputComparison
 from edgebert.verify.answers import Answer
 from edgebert.verify.edges import batch_of, edge_batches
-from edgebert.verify.parity import TOLERANCES, Reference, compare, make_reference
+from edgebert.verify.parity import TOLERANCES, compare
+from edgebert.verify.reference import Reference, make_reference
 from tests.families import tiny
 
 LABELS = ("O", "B-city", "I-city", "B-day", "I-day")
@@ -57,8 +58,8 @@ def judged(
     artifact = converter.export(source, folder / "fp32")
     if precision != "fp32":
         (folder / precision).mkdir()
-        trial = converter.precisions[precision].trials[0]
-        artifact = converter.reduce(source, artifact, precision, trial, folder / precision)
+        variant = converter.precisions[precision].variants[0]
+        artifact = converter.reduce(source, artifact, precision, variant, folder / precision)
     compared, _ = compare(converter.open(artifact.path, 1), reference, precision)
     return compared
 
@@ -186,11 +187,11 @@ def test_what_int8_alone_cannot_see(reference: Reference, tmp_path: Path) -> Non
     """1 % of scale and GELU by tanh, and in a model this small two heads that change places, alter next to no answer and
     less than int8's own rounding does, so the int8 row of the table passes them; the float32 file that every int8 file
     is made from is where they are caught."""
-    sound = judged(source_of(model()), reference, _made(tmp_path / "a"), precision="int8")
+    valid = judged(source_of(model()), reference, _made(tmp_path / "a"), precision="int8")
     for name, mutate in (("b", scaled_output), ("c", tanh_gelu), ("d", swapped_heads)):
         mutant = judged(source_of(mutate(model())), reference, _made(tmp_path / name), precision="int8")
         assert not mutant.failures
-        assert mutant.max_logit_difference < sound.max_logit_difference + 0.1
+        assert mutant.max_logit_difference < valid.max_logit_difference + 0.1
 
 
 def _made(folder: Path) -> Path:
@@ -252,11 +253,11 @@ def test_nan_is_a_failure_whatever_the_precision() -> None:
 
 def test_nan_on_an_edge_row_alone_is_a_failure() -> None:
     row, edge = batch_of([5]), batch_of([6])
-    sound, broken = np.array([[[1.0, 0.0]]]), np.array([[[np.nan, 0.0]]])
+    valid, broken = np.array([[[1.0, 0.0]]]), np.array([[[np.nan, 0.0]]])
     reference = Reference(
-        [row], [{"logits": sound}], {"full length": edge}, {"full length": {"logits": sound}}, ("a", "b")
+        [row], [{"logits": valid}], {"full length": edge}, {"full length": {"logits": valid}}, ("a", "b")
     )
-    compared, _ = compare(Fixed([sound, broken]), reference, "int8")  # type: ignore[arg-type]
+    compared, _ = compare(Fixed([valid, broken]), reference, "int8")  # type: ignore[arg-type]
     assert compared.failures == ("an output is NaN or infinite on full length",)
 
 

@@ -17,7 +17,8 @@ from edgebert.types import Artifact, OutputComparison
 from edgebert.verify.answers import Answer, answers_of
 from edgebert.verify.contents import contents_failures, file_failures
 from edgebert.verify.edges import batch_of, edge_batches, edges_of
-from edgebert.verify.parity import Reference, _by_task, compare, make_reference
+from edgebert.verify.parity import _by_task, compare
+from edgebert.verify.reference import Reference, make_reference
 from tests.families import tiny
 
 DRAWN = np.random.default_rng(0)
@@ -61,9 +62,9 @@ def test_a_binary_classifier_passes_though_rows_at_the_boundary_turn_over() -> N
     noise = DRAWN.normal(0, 0.1, (len(theirs), 1)) * np.array([[1, -1]])
     ours = theirs + noise
     ours[99] = -theirs[99]  # whose cosine is -1
-    found = judged(ours, theirs, LABEL)
-    assert found.failures == () and found.equal_predictions < 1
-    assert 0.03 < found.nrmse < 0.06  # 0.1 over a deviation of 2.32
+    result = judged(ours, theirs, LABEL)
+    assert result.failures == () and result.equal_predictions < 1
+    assert 0.03 < result.nrmse < 0.06  # 0.1 over a deviation of 2.32
 
 
 @pytest.mark.parametrize(
@@ -110,10 +111,10 @@ def test_scores_are_judged_by_their_spread_and_order() -> None:
 
 def test_multi_label_sets_are_compared_at_the_threshold() -> None:
     theirs = DRAWN.normal((0, 0, 0, 6), 2, (200, 4))  # the last label is always the best one
-    found = judged(theirs * [1, 1, -1, 1], theirs, LABELS)
+    result = judged(theirs * [1, 1, -1, 1], theirs, LABELS)
     assert (theirs.argmax(1) == (theirs * [1, 1, -1, 1]).argmax(1)).mean() > 0.9  # the best label says nothing
-    assert found.equal_predictions < 0.1
-    assert any("answers that the model was decided on" in failure for failure in found.failures)
+    assert result.equal_predictions < 0.1
+    assert any("answers that the model was decided on" in failure for failure in result.failures)
     rows = [batch_of([5])] * 2
     logits = [{"logits": np.array([[-1.0, 2.0]])}, {"logits": np.array([[-3.0, 2.0]])}]
     assert LABELS.same(*logits, rows[0]) == [True]  # type: ignore[call-arg]
@@ -167,13 +168,13 @@ def test_a_model_says_what_its_head_answers(head: str, changes: dict[str, Any], 
 
 def test_edge_rows_are_made_of_real_rows() -> None:
     rows = [batch_of([1, 5 + i, 6, 7, 2]) for i in range(4)]
-    made = edges_of(rows, 50, 16, 0)
-    padded, hidden = made["padded rows"][0], made["text under the mask"][0]
+    created = edges_of(rows, 50, 16, 0)
+    padded, hidden = created["padded rows"][0], created["text under the mask"][0]
     assert padded["input_ids"][0].tolist() == [1, 5, 6, 7, 2] + [0] * 11
     assert hidden["input_ids"][0].tolist() == [1, 5, 6, 7, 2, 1, 6, 6, 7, 2, 1, 6, 6, 7, 2, 1]
     assert padded["attention_mask"][0].tolist() == hidden["attention_mask"][0].tolist() == [1] * 5 + [0] * 11
-    assert all(one["input_ids"].shape == (1, 16) for one in made["joined rows"])
-    fresh = made["words of other rows"][0]["input_ids"][0].tolist()
+    assert all(item["input_ids"].shape == (1, 16) for item in created["joined rows"])
+    fresh = created["words of other rows"][0]["input_ids"][0].tolist()
     assert (fresh[0], *fresh[2:]) == (1, 6, 7, 2)  # which stand in all rows, as [CLS] and [SEP] do
     assert fresh[1] not in {0, 1, 2, 5, 6, 7, 8}
     assert edges_of([], 50, 16, 0) == {}
@@ -195,19 +196,19 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> tuple[Reference, dict[str
     reference = make_reference(TorchSession(model), rows, edge_batches(400, 64, 0, None), labels)
     source, converter = make_source(model, lengths=(64,), labels=labels), CONVERTERS.get("onnx")
     place = tmp_path_factory.mktemp("files")
-    made: dict[str, Artifact] = {}
+    created: dict[str, Artifact] = {}
     for precision in ("fp32", "int8"):
         (place / precision).mkdir()
-    made["fp32"] = converter.export(source, place / "fp32")
-    trial = converter.precisions["int8"].trials[0]
-    made["int8"] = converter.reduce(source, made["fp32"], "int8", trial, place / "int8")
-    return reference, made
+    created["fp32"] = converter.export(source, place / "fp32")
+    variant = converter.precisions["int8"].variants[0]
+    created["int8"] = converter.reduce(source, created["fp32"], "int8", variant, place / "int8")
+    return reference, created
 
 
 def refused(files: tuple[Reference, dict[str, Artifact]], artifact: Artifact) -> list[str]:
-    reference, made = files
+    reference, created = files
     converter = CONVERTERS.get("onnx")
-    inside = file_failures(converter, artifact, made["fp32"], reference.tables)
+    inside = file_failures(converter, artifact, created["fp32"], reference.tables)
     kind = "fp32" if artifact.precision == "fp32" else "int8"
     return [*inside, *compare(converter.open(artifact.path, 1), reference, kind)[0].failures]
 
@@ -236,8 +237,8 @@ def test_a_doctored_int8_file_is_refused(
 ) -> None:
     import onnx
 
-    sound = files[1]["int8"]
-    model = copy.deepcopy(onnx.load(str(sound.path)))
+    valid = files[1]["int8"]
+    model = copy.deepcopy(onnx.load(str(valid.path)))
     CHANGES[change](model)
     onnx.save(model, str(tmp_path / "model.onnx"))
     assert refused(files, Artifact("onnx-int8", "onnx", "int8", tmp_path / "model.onnx", 1, ""))
@@ -255,16 +256,16 @@ def test_float32_rows_of_a_table_that_no_text_reads(
         model = onnx.load(str(files[1]["fp32"].path))
         CHANGES[change](model)
         onnx.save(model, str(tmp_path / "model.onnx"))
-        found = refused(files, Artifact("onnx-fp32", "onnx", "fp32", tmp_path / "model.onnx", 1, ""))
-        assert any(reason in failure for failure in found), (change, found)
+        result = refused(files, Artifact("onnx-fp32", "onnx", "fp32", tmp_path / "model.onnx", 1, ""))
+        assert any(reason in failure for failure in result), (change, result)
 
 
 def test_operators_by_hand() -> None:
     """Products may be replaced, and nothing else: neither what leads to the output nor what reads what."""
 
     def contents(*operators: tuple[str, str, str]) -> Contents:
-        made = [Operator(kind, tuple(read.split()), (to,)) for kind, read, to in operators]
-        return Contents({}, made, ("y",))
+        created = [Operator(kind, tuple(read.split()), (to,)) for kind, read, to in operators]
+        return Contents({}, created, ("y",))
 
     int8 = CONVERTERS.get("onnx").precisions["int8"]
     origin = contents(("Norm", "x", "a"), ("", "a", "b"), ("Tanh", "b", "y"))

@@ -54,7 +54,7 @@ def layer_counts(config: Any) -> Sequence[int]:
 LAYERS = Param("n_layers", int, 3, "layers kept", search=layer_counts)
 METHODS = {
     "drop": method("drop", "shape", set_layers, LAYERS, Param("strategy", str, "top", "which layers")),
-    "trim": method("trim", "vocabulary", set_vocabulary, Param("size", int, 8000, "pieces", search=lambda c: SIZES)),
+    "trim": method("trim", "vocabulary", set_vocabulary, Param("size", int, 8000, "tokens", search=lambda c: SIZES)),
     "narrow": method("narrow", "shape", set_width, Param("share", float, 1.0, "width", search=lambda c: (0.5, 1.0))),
     "teach": method("teach", "train", lambda config: config),
 }
@@ -113,13 +113,13 @@ def test_a_loose_budget_takes_the_largest_of_each_depth() -> None:
 def test_pixel6_takes_three_layers_with_ten_thousand_pieces() -> None:
     plan = plan_of(PIXEL6.budget, n=2)
     assert taken(plan) == ["L4-v6k", "L3-v10k"]
-    found = by_name(plan)
-    assert found["L4-v10k"].reason == "11.5 MB over the budget of 10 MB"
-    assert found["L3-v12k"].reason == "10.4 MB over the budget of 10 MB"
-    assert found["L3-v8k"].reason == "fits, but a vocabulary of 10,000 also fits"
-    assert found["L3-v10k"].reason.startswith("taken: 9.7 MB, predicted ")
-    assert found["L2-v12k"].reason == "fits; not trained, because --candidates is 2"
-    assert [(c.fits, c.taken) for c in (found["L4-v10k"], found["L3-v8k"], found["L3-v10k"])] == [
+    result = by_name(plan)
+    assert result["L4-v10k"].reason == "11.5 MB over the budget of 10 MB"
+    assert result["L3-v12k"].reason == "10.4 MB over the budget of 10 MB"
+    assert result["L3-v8k"].reason == "fits, but a vocabulary of 10,000 also fits"
+    assert result["L3-v10k"].reason.startswith("taken: 9.7 MB, predicted ")
+    assert result["L2-v12k"].reason == "fits; not trained, because --candidates is 2"
+    assert [(c.fits, c.taken) for c in (result["L4-v10k"], result["L3-v8k"], result["L3-v10k"])] == [
         (False, False),
         (True, False),
         (True, True),
@@ -187,10 +187,12 @@ def test_nothing_fits_names_the_nearest_and_what_would_give() -> None:
 
 
 def test_smaller_vocabularies_are_planned_where_nothing_else_fits(monkeypatch: pytest.MonkeyPatch) -> None:
-    sizes = Param("size", int, 8000, "pieces", search=lambda c: SIZES, last=lambda c: (1000, 3000))
+    sizes = Param("size", int, 8000, "tokens", search=lambda c: SIZES, last=lambda c: (1000, 3000))
     monkeypatch.setitem(METHODS, "trim", method("trim", "vocabulary", set_vocabulary, sizes))
     roomy, tight = plan_of(Budget(size_mb=4.5)), plan_of(Budget(size_mb=3.5))
-    assert min(one.vocab_size for one in roomy.candidates) == 6000 and not any("usual" in note for note in roomy.notes)
+    assert min(candidate.vocab_size for candidate in roomy.candidates) == 6000 and not any(
+        "usual" in note for note in roomy.notes
+    )
     assert taken(tight) == ["L1-v3k"]
     assert tight.notes[-1].startswith("None of the 30 usual shapes fits: students this small know few words")
     with pytest.raises(BudgetError, match=r"none of 42 student shapes fits the budget; the nearest, L1-v1k"):
@@ -198,7 +200,7 @@ def test_smaller_vocabularies_are_planned_where_nothing_else_fits(monkeypatch: p
 
 
 def test_the_default_recipe_comes_below_three_megabytes() -> None:
-    """MiniLM's width: one layer of it, with a few of its pieces in 4 bits."""
+    """MiniLM's width: one layer of it, with a few of its tokens in 4 bits."""
     recipe = Recipe((MethodCall("trim-vocab"), MethodCall("drop-layers"), MethodCall("kd")))
     start = Start("teacher", config_of())
     packed = find_precision("onnx", "int4-embedding")
@@ -301,7 +303,7 @@ def test_percentile_is_nearest_rank() -> None:
 
 @given(st.lists(st.integers(0, 512), min_size=1, max_size=60), st.integers(1, 100))
 def test_percentile_is_the_smallest_that_covers(lengths: list[int], share: int) -> None:
-    found = percentile(lengths, share)
-    assert found in lengths
-    assert 100 * sum(n <= found for n in lengths) >= share * len(lengths)
-    assert 100 * sum(n < found for n in lengths) < share * len(lengths)
+    result = percentile(lengths, share)
+    assert result in lengths
+    assert 100 * sum(n <= result for n in lengths) >= share * len(lengths)
+    assert 100 * sum(n < result for n in lengths) < share * len(lengths)

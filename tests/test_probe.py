@@ -62,7 +62,7 @@ def test_pooled_head_is_the_logistic_regression_of_scikit_learn(pooled_checkpoin
     student, task, rows = opened(pooled_checkpoint), find_task("classify"), texts(90)
     assert fit_head(student, task, LABELS, rows, SETTINGS)
     features, outputs = read_rows(student, task, LABELS, rows, 32)
-    ours = torch.softmax(torch.tensor(np.stack([one["logits"] for one in outputs])), -1).numpy()
+    ours = torch.softmax(torch.tensor(np.stack([output["logits"] for output in outputs])), -1).numpy()
     batch = collate(features)
     states, targets = _read(student.model, student.model.heads["head"].classifier, [batch])
     with torch.no_grad():  # the dense layer passes the mean of the states through, and tanh hardly bends it
@@ -144,15 +144,15 @@ def test_a_pooled_teacher_is_known_again_with_fewer_labels_too(pooled_checkpoint
     assert isinstance(student.model, HeadedEncoder)
     save_checkpoint(tmp_path / "made", student, pooled_checkpoint)
     assert has_fitting_head(tmp_path / "made", task, LABELS)
-    found = fitting_head(tmp_path / "made", task, ("wait", "go"))
-    assert found.model is not None
-    assert found.model.config.edgebert_heads[0]["n_labels"] == 2
+    result = fitting_head(tmp_path / "made", task, ("wait", "go"))
+    assert result.model is not None
+    assert result.model.config.edgebert_heads[0]["n_labels"] == 2
     ids = torch.tensor([[2, 10, 11, 12, 3]])
     whole, cut = (
-        model(input_ids=ids, attention_mask=torch.ones_like(ids)).logits for model in (student.model, found.model)
+        model(input_ids=ids, attention_mask=torch.ones_like(ids)).logits for model in (student.model, result.model)
     )
     assert torch.allclose(cut, whole[:, [2, 0]], atol=1e-6)
-    save_checkpoint(tmp_path / "cut", Student(found.model, student.tokenizer), pooled_checkpoint)
+    save_checkpoint(tmp_path / "cut", Student(result.model, student.tokenizer), pooled_checkpoint)
     assert load_model(tmp_path / "cut", "HeadedEncoder")[0].heads["head"].classifier.out_features == 2
     assert new_head(tmp_path / "made", task, ("a", "b"))[1]["edgebert_heads"][0]["reads"] == "mean"
     assert load_config(tmp_path / "made").problem_type == "single_label_classification"
@@ -161,8 +161,8 @@ def test_a_pooled_teacher_is_known_again_with_fewer_labels_too(pooled_checkpoint
 LOOK_AT_HEADS = ("bilstm", "conv", "kd", "mtdnn-kd", "multi-teacher", "narrow", "pkd", "static", "theseus")
 SERVING = [
     pytest.param(name, marks=() if name in LOOK_AT_HEADS else pytest.mark.slow)
-    for name, one in sorted(METHODS.all().items())
-    if not one.heads or "sequence-classification" in one.heads
+    for name, method in sorted(METHODS.all().items())
+    if not method.heads or "sequence-classification" in method.heads
 ]
 
 
@@ -182,7 +182,9 @@ def test_each_method_serves_a_pooled_head(name: str, pooled_checkpoint: Path, tm
     again = load_student(tmp_path / "saved")
     ids = torch.tensor([[2, 10, 11, 12, 3], [2, 10, 3, 0, 0]])
     given = {"input_ids": ids, "attention_mask": (ids != 0).long()}
-    found, same = (answers(one, one(**given), given["attention_mask"]) for one in (student.model.eval(), again.model))
-    assert found["logits"].shape == (2, 3) and torch.allclose(found["logits"], same["logits"], atol=1e-5)
+    results, same = (
+        answers(item, item(**given), given["attention_mask"]) for item in (student.model.eval(), again.model)
+    )
+    assert results["logits"].shape == (2, 3) and torch.allclose(results["logits"], same["logits"], atol=1e-5)
     alone = student.model(input_ids=ids[1:, :3], attention_mask=torch.ones(1, 3, dtype=torch.int64))
-    assert torch.allclose(answers(student.model, alone, None)["logits"][0], found["logits"][1], atol=1e-4)
+    assert torch.allclose(answers(student.model, alone, None)["logits"][0], results["logits"][1], atol=1e-4)

@@ -62,15 +62,15 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_bundle_a_file_and_a_folder_of_convert(bundle: Path, tmp_path: Path) -> None:
-    (one,) = find_subjects([str(bundle)])
-    assert one.file == File("run onnx-fp32", "onnx", bundle / "model.fp32.onnx")
-    assert one.tokenizer == bundle / "tokenizer.json" and one.golden == bundle / "golden.jsonl" and one.limit == 16
+    (item,) = find_subjects([str(bundle)])
+    assert item.file == File("run onnx-fp32", "onnx", bundle / "model.fp32.onnx")
+    assert item.tokenizer == bundle / "tokenizer.json" and item.golden == bundle / "golden.jsonl" and item.limit == 16
     out = tmp_path / "model-edge"
     for place in ("onnx/fp32", "onnx/int8", "onnx/int8/with-tokenizer", "tflite/fp32", "rejected/onnx/fp16"):
         (out / place).mkdir(parents=True)
         (out / place / f"model.{'tflite' if place.startswith('tflite') else 'onnx'}").write_bytes(b"x")
-    found = find_subjects([str(out)])
-    assert [subject.file.name for subject in found] == ["onnx-fp32", "onnx-int8", "tflite-fp32"]
+    result = find_subjects([str(out)])
+    assert [subject.file.name for subject in result] == ["onnx-fp32", "onnx-int8", "tflite-fp32"]
     shutil.copyfile(bundle / "tokenizer.json", out / "tokenizer.json")
     (file,) = find_subjects([str(out / "onnx/int8/model.onnx")])
     assert file.file.name == "model.onnx" and file.tokenizer == out / "tokenizer.json"
@@ -91,9 +91,9 @@ def test_a_run_gives_the_students_files_that_passed(bundle: Path, tmp_path: Path
     converted = stage(4, "convert-L3", files)
     stage(5, "verify-L3", {"onnx-fp32": {"parity": {"failures": []}}, "onnx-int8": {"parity": {"failures": ["far"]}}})
     shutil.copytree(bundle, tmp_path / "bundle")
-    (one,) = find_subjects([str(tmp_path)])
-    assert one.file == File("L3 onnx-fp32", "onnx", converted / "onnx/fp32/model.onnx")
-    assert one.tokenizer == student / "tokenizer.json" and one.golden == tmp_path / "bundle/golden.jsonl"
+    (item,) = find_subjects([str(tmp_path)])
+    assert item.file == File("L3 onnx-fp32", "onnx", converted / "onnx/fp32/model.onnx")
+    assert item.tokenizer == student / "tokenizer.json" and item.golden == tmp_path / "bundle/golden.jsonl"
     shutil.rmtree(tmp_path / "stages")
     (packaged,) = find_subjects([str(tmp_path)])
     assert packaged.file.path == tmp_path / "bundle/model.fp32.onnx"
@@ -191,8 +191,8 @@ def test_requests_that_cannot_be(bundle: Path, more: dict[str, Any], message: st
 
 
 def outcome_of(times: list[float], **more: Any) -> tuple[Found, Outcome]:
-    found = Found("f", "rt", "1", 10.0, 2.0, tuple(times), 1000, **more)
-    return found, Outcome("Board", "emulated", (found,))
+    result = Found("f", "rt", "1", 10.0, 2.0, tuple(times), 1000, **more)
+    return result, Outcome("Board", "emulated", (result,))
 
 
 def job_of(bundle: Path, n_inputs: int = 1) -> tuple[Job, Any]:
@@ -205,19 +205,27 @@ def test_figures_of_given_times_by_hand(bundle: Path) -> None:
     """100 times 1 … 100: 20 blocks, the two quietest are 1 … 10, whose median is 5.5; percentiles of all by
     interpolation: 50.5, 90.1, 99.01."""
     job, inputs = job_of(bundle)
-    found, outcome = outcome_of([float(k) for k in range(1, 101)])
-    one = measured(job.files[0], found, outcome, "ssh:x", job, inputs)
-    assert (one.p50_ms, one.p50_all_ms, one.p90_ms, one.p99_ms) == (5.5, 50.5, 90.1, 99.01)
-    assert (one.n_runs, one.how, one.device, one.threads, one.stable) == (100, "emulated", "Board", 3, False)
-    assert (one.load_ms, one.first_run_ms, one.peak_memory_bytes, one.seq_len) == (10.0, 2.0, 1000, 8)
+    result, outcome = outcome_of([float(k) for k in range(1, 101)])
+    item = measured(job.files[0], result, outcome, "ssh:x", job, inputs)
+    assert (item.p50_ms, item.p50_all_ms, item.p90_ms, item.p99_ms) == (5.5, 50.5, 90.1, 99.01)
+    assert (item.n_runs, item.how, item.device, item.threads, item.stable) == (100, "emulated", "Board", 3, False)
+    assert (item.load_ms, item.first_run_ms, item.peak_memory_bytes, item.seq_len) == (10.0, 2.0, 1000, 8)
 
 
 def test_nothing_measured_has_no_figures(bundle: Path) -> None:
     job, inputs = job_of(bundle)
-    found = Found("f", failure="no kernel")
-    one = measured(job.files[0], found, Outcome("B", "measured", (found,)), "here", job, inputs)
-    figures = (one.p50_ms, one.p50_all_ms, one.p90_ms, one.p99_ms, one.load_ms, one.first_run_ms, one.peak_memory_bytes)
-    assert figures == (None,) * 7 and one.failure == "no kernel" and not one.stable
+    result = Found("f", failure="no kernel")
+    item = measured(job.files[0], result, Outcome("B", "measured", (result,)), "here", job, inputs)
+    figures = (
+        item.p50_ms,
+        item.p50_all_ms,
+        item.p90_ms,
+        item.p99_ms,
+        item.load_ms,
+        item.first_run_ms,
+        item.peak_memory_bytes,
+    )
+    assert figures == (None,) * 7 and item.failure == "no kernel" and not item.stable
 
 
 def test_what_padding_costs_by_hand() -> None:
@@ -270,8 +278,8 @@ def test_torch_is_measured_here(toy_checkpoint: Path, tmp_path: Path) -> None:
     config = json.loads((tmp_path / "toy/config.json").read_text()) | {"architectures": ["AutoModel"]}
     (tmp_path / "toy/config.json").write_text(json.dumps(config))
     result = api.profile(tmp_path / "toy", "here", length=8, **QUICK)
-    (one,) = result.results
-    assert not one.failure and one.runtime == "torch" and one.n_runs >= 50 and one.peak_memory_bytes
+    (item,) = result.results
+    assert not item.failure and item.runtime == "torch" and item.n_runs >= 50 and item.peak_memory_bytes
 
 
 def test_a_tflite_file_gives_here_and_by_ssh_what_its_converter_gives(teacher: Student, tmp_path: Path) -> None:
@@ -290,10 +298,10 @@ def test_a_tflite_file_gives_here_and_by_ssh_what_its_converter_gives(teacher: S
             outcomes.append(TARGETS.get("ssh").measure("board", job, lambda **event: None))
             assert far.left_behind() == []
     for outcome in outcomes:
-        (found,) = outcome.found
-        assert not found.failure and found.runtime == "ai_edge_litert" and len(found.times_ms) >= 50
-        assert [np.shape(one["logits"])[1] for one in found.outputs] == [5, 12]
-        agreement = compare(job.files[0], job, found)
+        (result,) = outcome.found
+        assert not result.failure and result.runtime == "ai_edge_litert" and len(result.times_ms) >= 50
+        assert [np.shape(output["logits"])[1] for output in result.outputs] == [5, 12]
+        agreement = compare(job.files[0], job, result)
         assert agreement.max_difference < 1e-5 and agreement.equal_predictions == 1
 
 
@@ -338,7 +346,7 @@ def test_one_target_that_fails_does_not_cost_the_other(bundle: Path, monkeypatch
 
     fake_target(monkeypatch, act)
     result = measure(Request((str(bundle),), ("far:x", "here"), length=8, **QUICK))
-    assert [one.target for one in result.results] == ["here"] and result.exit_code == 2
+    assert [item.target for item in result.results] == ["here"] and result.exit_code == 2
     assert "the cable is out" in result.failures["far:x"] and "Plug it in" in result.failures["far:x"]
     with pytest.raises(EdgebertError, match="the cable is out"):
         measure(Request((str(bundle),), ("far:x",), length=8, **QUICK))
@@ -350,14 +358,14 @@ def test_outputs_are_held_against_a_run_here(bundle: Path, monkeypatch: pytest.M
     def act(address: str, job: Job, log: Any) -> Outcome:
         logits = weights()[job.inputs[0]["input_ids"][0]] + 0.25
         logits[0] = logits[0][::-1]
-        found = Found("f", "rt", "1", 1.0, 1.0, (1.0,) * 60, outputs=({"logits": [logits.tolist()]},))
-        return Outcome("Board", "measured", (found,))
+        result = Found("f", "rt", "1", 1.0, 1.0, (1.0,) * 60, outputs=({"logits": [logits.tolist()]},))
+        return Outcome("Board", "measured", (result,))
 
     fake_target(monkeypatch, act)
-    (one,) = measure(Request((str(bundle),), ("far:x",), length=4, **QUICK)).results
+    (item,) = measure(Request((str(bundle),), ("far:x",), length=4, **QUICK)).results
     table = weights()[1]
-    assert one.compared == 1 and one.equal_predictions == 0.75
-    assert one.max_difference == pytest.approx(float(np.abs(table[::-1] + 0.25 - table).max()))
+    assert item.compared == 1 and item.equal_predictions == 0.75
+    assert item.max_difference == pytest.approx(float(np.abs(table[::-1] + 0.25 - table).max()))
 
 
 def test_files_that_a_target_does_not_run(bundle: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -369,7 +377,7 @@ def test_files_that_a_target_does_not_run(bundle: Path, monkeypatch: pytest.Monk
     with pytest.raises(RequestError, match=r"none of the files is of a format that it runs \(onnx\)"):
         measure(Request((str(tmp_path / "m.tflite"),), ("far:x",), length=8, **QUICK))
     result = measure(Request((str(tmp_path / "m.tflite"), str(bundle)), ("far:x",), length=8, **QUICK))
-    assert [one.file for one in result.results] == ["run onnx-fp32"] and "left out m.tflite" in result.notes[0]
+    assert [item.file for item in result.results] == ["run onnx-fp32"] and "left out m.tflite" in result.notes[0]
 
 
 def test_files_of_two_tokenizers_are_not_given_each_others_pieces(bundle: Path, tmp_path: Path) -> None:
@@ -383,7 +391,7 @@ def test_files_of_two_tokenizers_are_not_given_each_others_pieces(bundle: Path, 
     assert len(make_inputs(request, groups[0])) == 2
     at_length = Request(request.artifacts, ("here",), length=8)
     (together,) = measuring.by_tokenizer(at_length, find_subjects(request.artifacts))
-    assert make_inputs(at_length, together)[0].rows[0]["input_ids"] == [[1] * 8], "pieces of neither"
+    assert make_inputs(at_length, together)[0].rows[0]["input_ids"] == [[1] * 8], "tokens of neither"
 
 
 # ---------------------------------------------------------------- the command
@@ -424,8 +432,8 @@ def test_the_command_says_that_emulated_times_say_nothing(
 def test_the_command_prints_json(bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ("profile", str(bundle), "--on", "here", "--length", "8", "--max-seconds", "0.1", "--json", "--quiet")
     code, out, _ = run_command(capsys, *arguments)
-    (one,) = json.loads(out)["results"]
-    assert code == 0 and one["how"] == "measured" and len(one["times_ms"]) == one["n_runs"] >= 50
+    (item,) = json.loads(out)["results"]
+    assert code == 0 and item["how"] == "measured" and len(item["times_ms"]) == item["n_runs"] >= 50
 
 
 @pytest.mark.parametrize(

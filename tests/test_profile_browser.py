@@ -62,7 +62,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> tuple[File, File]:
         calibration=make_batches({"inputs": INPUTS}),
     )
     full = CONVERTER.export(source, folder)
-    int8 = CONVERTER.reduce(source, full, "int8", CONVERTER.precisions["int8"].trials[0], folder / "8")
+    int8 = CONVERTER.reduce(source, full, "int8", CONVERTER.precisions["int8"].variants[0], folder / "8")
     return File("onnx-fp32", "onnx", full.path), File("onnx-int8", "onnx", int8.path)
 
 
@@ -88,15 +88,15 @@ def chromium(onnxruntime_web: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator
 
 def ours(scratch: Path, kind: str = "") -> list[psutil.Process]:
     """Processes whose command line names the scratch folder."""
-    found = []
-    for one in psutil.process_iter():
+    results = []
+    for item in psutil.process_iter():
         try:
-            line = " ".join(one.cmdline())
+            line = " ".join(item.cmdline())
         except psutil.Error:
             continue
         if str(scratch) in line and kind in line:
-            found.append(one)
-    return found
+            results.append(item)
+    return results
 
 
 # ---------------------------------------------------------------- what works
@@ -106,9 +106,9 @@ def ours(scratch: Path, kind: str = "") -> list[psutil.Process]:
 def test_chromium_gives_raw_times_and_the_logits_of_a_native_run(
     threads: int, files: tuple[File, File], chromium: Path
 ) -> None:
-    told: list[dict[str, Any]] = []
+    notes: list[dict[str, Any]] = []
     asked = job(*files, threads=threads, min_runs=50)
-    outcome = TARGET.measure("", asked, lambda **event: told.append(event))
+    outcome = TARGET.measure("", asked, lambda **event: notes.append(event))
     assert outcome.how == "measured"
     assert outcome.device.split()[0] in ("Chromium", "Google")
     assert outcome.facts["cross_origin_isolated"] is True
@@ -116,20 +116,20 @@ def test_chromium_gives_raw_times_and_the_logits_of_a_native_run(
     assert outcome.facts["hardware_concurrency"] >= 1
     assert 0 < outcome.facts["timer_resolution_us"] < 100
     assert "Chrome/" in outcome.facts["user_agent"]
-    assert [one.name for one in outcome.found] == ["onnx-fp32", "onnx-int8"]
-    for file, found in zip(files, outcome.found, strict=True):
-        assert found.failure == ""
-        assert (found.runtime, found.runtime_version) == ("onnxruntime-web wasm", assets.VERSION)
-        assert len(found.times_ms) >= 50
-        assert min(found.times_ms) > 0
-        assert found.load_ms > 0
-        assert found.first_run_ms > 0
-        assert found.peak_memory_bytes is not None and found.peak_memory_bytes >= 2**24
-        agreement = compare(file, asked, found)
+    assert [item.name for item in outcome.found] == ["onnx-fp32", "onnx-int8"]
+    for file, result in zip(files, outcome.found, strict=True):
+        assert result.failure == ""
+        assert (result.runtime, result.runtime_version) == ("onnxruntime-web wasm", assets.VERSION)
+        assert len(result.times_ms) >= 50
+        assert min(result.times_ms) > 0
+        assert result.load_ms > 0
+        assert result.first_run_ms > 0
+        assert result.peak_memory_bytes is not None and result.peak_memory_bytes >= 2**24
+        agreement = compare(file, asked, result)
         assert agreement.n == asked.n_outputs
         assert agreement.max_difference < (1e-4 if file.name == "onnx-fp32" else 1e-3)
         assert agreement.equal_predictions == 1
-    assert any("WebGPU" in event["text"] for event in told if event["event"] == "note")  # whether there is any
+    assert any("WebGPU" in event["text"] for event in notes if event["event"] == "note")  # whether there is any
 
 
 def test_webgpu_gives_the_same_logits_and_software_is_labelled(files: tuple[File, File], chromium: Path) -> None:
@@ -165,7 +165,7 @@ def test_a_browser_is_bound_to_the_cores_that_the_job_names(files: tuple[File, F
 
     def look(**event: Any) -> None:
         if event["event"] == "measuring":
-            seen.extend(one.cpu_affinity() for one in ours(chromium, "--type=renderer"))
+            seen.extend(item.cpu_affinity() for item in ours(chromium, "--type=renderer"))
 
     TARGET.measure("", job(files[0], cores=(core,)), look)
     assert seen
@@ -191,25 +191,25 @@ def test_a_link_is_printed_and_measures_in_the_browser_that_opens_it(files: tupl
         other = TARGET.measure("link", job(files[1]), open_it)
     finally:
         closing.set()
-        for one in visitors:
-            one.join()
+        for visitor in visitors:
+            visitor.join()
     assert (outcome.found[0].name, other.found[0].name) == ("onnx-fp32", "onnx-int8")
-    for found in (outcome.found[0], other.found[0]):
-        assert len(found.times_ms) >= 20
-        assert found.failure == ""
+    for result in (outcome.found[0], other.found[0]):
+        assert len(result.times_ms) >= 20
+        assert result.failure == ""
     assert "processor" not in outcome.facts  # the link may have been opened elsewhere
 
 
 def test_comparing_finds_outputs_that_differ_or_are_missing(files: tuple[File, File]) -> None:
     asked = job(files[0], n_outputs=2)
     session = CONVERTER.open(files[0].path, 1)
-    here = [session.run(one) for one in make_batches({"inputs": INPUTS[:2]})]
-    right = tuple({name: array.tolist() for name, array in one.items()} for one in here)
+    here = [session.run(batch) for batch in make_batches({"inputs": INPUTS[:2]})]
+    right = tuple({name: array.tolist() for name, array in item.items()} for item in here)
     assert compare(files[0], asked, Found("onnx-fp32", outputs=right)).max_difference == 0
     wrong = ({"logits": (here[0]["logits"] * -1).tolist()}, right[1])
-    found = compare(files[0], asked, Found("onnx-fp32", outputs=wrong))
-    assert found.max_difference == pytest.approx(2 * np.abs(here[0]["logits"]).max())
-    assert found.equal_predictions < 1
+    result = compare(files[0], asked, Found("onnx-fp32", outputs=wrong))
+    assert result.max_difference == pytest.approx(2 * np.abs(here[0]["logits"]).max())
+    assert result.equal_predictions < 1
     nothing = np.full_like(here[0]["logits"], np.nan).tolist()
     assert np.isnan(compare(files[0], asked, Found("onnx-fp32", outputs=({"logits": nothing},))).max_difference)
     with pytest.raises(EdgebertError, match="sent no outputs of onnx-fp32"):
@@ -331,8 +331,8 @@ def interrupted(files: tuple[File, File], act: Callable[[], None], **changes: An
 def strike_all(scratch: Path, kind: str, what: signal.Signals) -> None:
     struck = ours(scratch, kind)
     assert struck
-    for one in struck:
-        one.send_signal(what)
+    for item in struck:
+        item.send_signal(what)
 
 
 @pytest.mark.parametrize(
@@ -348,10 +348,10 @@ def test_what_was_measured_is_kept(
     kind: str, what: signal.Signals, told: str, changes: dict[str, Any], files: tuple[File, File], chromium: Path
 ) -> None:
     outcome = interrupted(files, lambda: strike_all(chromium, kind, what), **changes)
-    for found in outcome.found:
-        assert found.failure.startswith(told)
-        assert len(found.times_ms) >= 5
-        assert found.outputs
+    for result in outcome.found:
+        assert result.failure.startswith(told)
+        assert len(result.times_ms) >= 5
+        assert result.outputs
     assert outcome.how == "measured"
 
 

@@ -42,13 +42,13 @@ def test_npm_fetches_the_pinned_package_into_the_cache(nowhere: Path) -> None:
     if not shutil.which("npm"):
         pytest.skip("no npm here")
     try:
-        said = TARGET.prepare("", quiet) if TARGET.prepare else ""
+        description = TARGET.prepare("", quiet) if TARGET.prepare else ""
     except EdgebertError as error:
         pytest.skip(f"npm reaches no registry: {error.what}")
     kept = nowhere / "onnxruntime-web-1.30.0"
-    assert said == f"onnxruntime-web 1.30.0 in {kept}"
+    assert description == f"onnxruntime-web 1.30.0 in {kept}"
     assert list(nowhere.iterdir()) == [kept]
-    assert {one.name for one in kept.iterdir()} == set(assets.FILES)
+    assert {path.name for path in kept.iterdir()} == set(assets.FILES)
     assert assets.wrong(kept) == ""
 
 
@@ -93,10 +93,10 @@ def test_an_installed_package_is_used_where_every_checksum_is_right(
     assert assets.fetch(quiet) == installed.resolve()
     (installed / "ort.wasm.min.mjs").write_text("// another version")
     impostor(tmp_path / "bin", monkeypatch, "exit 1")
-    told: list[str] = []
+    notes: list[str] = []
     with pytest.raises(EdgebertError, match=r"npm cannot fetch .*: it gave no reason"):
-        assets.fetch(lambda **event: told.append(event["text"]))
-    assert "the checksum of ort.wasm.min.mjs differs" in told[0]
+        assets.fetch(lambda **event: notes.append(event["text"]))
+    assert "the checksum of ort.wasm.min.mjs differs" in notes[0]
     monkeypatch.setenv(assets.VARIABLE, str(installed.parent))
     with pytest.raises(RequestError, match=r"this is not onnxruntime-web@1\.30\.0: the checksum of ort\.wasm"):
         assets.fetch(quiet)

@@ -60,7 +60,7 @@ def by_the_rules(found: str, right: list[str]) -> tuple[float, float]:
         return re.sub(r"\b(?:the|an|a)\b", " ", text.lower()).split()
 
     best_exact = best_f1 = 0.0
-    for gold in [bare(one) for one in right if bare(one)] or [[]]:
+    for gold in [bare(item) for item in right if bare(item)] or [[]]:
         common = sum(min(n, Counter(gold)[word]) for word, n in Counter(bare(found)).items())
         precision, recall = common / max(1, len(bare(found))), common / max(1, len(gold))
         f1 = 2 * precision * recall / (precision + recall) if common else float(bare(found) == gold)
@@ -82,22 +82,22 @@ def test_a_score_by_hand() -> None:
     """Exact, half, absent and said so, absent but answered, answered but said absent: F1 1, 0.5, 1, 0, 0."""
     golds = [["The dog!"], ["big dogs", "x"], [], [], ["dog"]]
     rows = [Row(answers=tuple((text, 0) for text in gold)) for gold in golds]
-    found = [(Span(text, 0, 1, 0.0),) for text in ("dog", "the big dog", "", "dog", "")]
-    score = TASK.score(rows, found, "test")
+    results = [(Span(text, 0, 1, 0.0),) for text in ("dog", "the big dog", "", "dog", "")]
+    score = TASK.score(rows, results, "test")
     assert (score.metric, score.split, score.n) == ("F1", "test", 5)
     assert score.value == pytest.approx(0.5) and score.more == {"exact match": pytest.approx(0.4)}
 
 
 def perfect(features: list[Feature]) -> list[dict[str, np.ndarray]]:
     """Logits that point to the targets."""
-    made = []
+    created = []
     for feature in features:
         n = len(feature.input_ids)
         start, end = np.full(n, -5.0), np.full(n, -5.0)
         start[feature.targets["start_positions"]] = 5.0
         end[feature.targets["end_positions"]] = 5.0
-        made.append({"start_logits": start, "end_logits": end})
-    return made
+        created.append({"start_logits": start, "end_logits": end})
+    return created
 
 
 words = st.lists(st.sampled_from([*CITIES, "is", "far", "zebra", "new"]), min_size=1, max_size=60)
@@ -106,25 +106,25 @@ words = st.lists(st.sampled_from([*CITIES, "is", "far", "zebra", "new"]), min_si
 @settings(deadline=None, max_examples=60)
 @given(words, st.integers(0, 59), st.integers(1, 9), st.sampled_from([12, 16, 24]))
 def test_perfect_logits_give_the_answer_back(context: list[str], at: int, n: int, max_length: int) -> None:
-    """Each word is one piece, so an answer one longer than the shared quarter is whole in some window."""
+    """Each word is one token, so an answer one longer than the shared quarter is whole in some window."""
     first = at % len(context)
     n = min(n, max_length // 4 + 1)
     answer = " ".join(context[first : first + n])
     start = len(" ".join(context[:first])) + (1 if first else 0)
     row = Row(text="is it far", second=" ".join(context), answers=((answer, start),))
     features = TASK.encode([row], make_tokenizer(), (), max_length)
-    (found,) = TASK.decode([row], features, perfect(features), ())
-    assert (found[0].text, found[0].start, found[0].end) == (answer, start, start + len(answer))
+    (result,) = TASK.decode([row], features, perfect(features), ())
+    assert (result[0].text, result[0].start, result[0].end) == (answer, start, start + len(answer))
     for feature, output in zip(features, perfect(features), strict=True):  # and of each window that holds it
         if feature.targets["start_positions"]:
-            assert TASK.decode([row], [feature], [output], ())[0][0] == found[0]
+            assert TASK.decode([row], [feature], [output], ())[0][0] == result[0]
 
 
 def test_windows_overlap_and_say_where_they_stand() -> None:
     row = Row(text="is it far", second="fly to dham or bton", answers=(("bton", 15),))
     features = TASK.encode([row], make_tokenizer(), (), 11)
     tokens = [[make_tokenizer().id_to_token(i) for i in feature.input_ids] for feature in features]
-    assert all(len(one) <= 11 and one[0] == "[CLS]" and one.count("[SEP]") == 2 for one in tokens)
+    assert all(len(token) <= 11 and token[0] == "[CLS]" and token.count("[SEP]") == 2 for token in tokens)
     for feature in features:
         assert [s for s, t in zip(feature.spans, feature.type_ids, strict=True) if not t] == [(-1, -1)] * 6
         targets = feature.targets
@@ -142,14 +142,14 @@ def test_a_long_question_leaves_room_for_the_context() -> None:
 
 @pytest.mark.parametrize("stride", [0, 200])
 def test_a_question_whose_characters_are_many_pieces_is_cut_too(stride: int) -> None:
-    """NFKC makes three letters, here three pieces, of each ligature: a cut at a piece would keep the whole character."""
+    """NFKC makes three letters, here three tokens, of each ligature: a cut at a token would keep the whole character."""
     tokenizer = make_tokenizer()
     tokenizer.normalizer = normalizers.NFKC()
     row = Row(text="ﬃ " * 60, second="fly to dham " * 20, answers=(("dham", 7),))
     features = TASK.configured({"stride": stride}).encode([row], tokenizer, (), 24)
     assert max(len(feature.input_ids) for feature in features) == 24
     questions = {feature.type_ids.index(1) - 2 for feature in features}
-    assert questions == {9}  # of the ten pieces that may stay, three whole ligatures
+    assert questions == {9}  # of the ten tokens that may stay, three whole ligatures
     assert features[0].targets["start_positions"] == features[0].spans.index((7, 11))
 
 
@@ -161,9 +161,9 @@ def test_a_window_without_room_for_both_texts_is_refused() -> None:
 
 
 def test_whitespace_belongs_to_no_answer() -> None:
-    """Neither that of a piece, as SentencePiece has it, nor that of an answer in the data."""
-    pieces = ["<unk>", "<s>", "</s>", "▁fly", "▁to", "▁dham", "▁is", "▁far"]
-    tokenizer = Tokenizer(models.Unigram([(piece, -1.0) for piece in pieces], 0))
+    """Neither that of a token, as SentencePiece has it, nor that of an answer in the data."""
+    tokens = ["<unk>", "<s>", "</s>", "▁fly", "▁to", "▁dham", "▁is", "▁far"]
+    tokenizer = Tokenizer(models.Unigram([(token, -1.0) for token in tokens], 0))
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
     tokenizer.post_processor = processors.TemplateProcessing(
         single="<s> $A </s>", pair="<s> $A </s> </s> $B </s>", special_tokens=[("<s>", 1), ("</s>", 2)]
@@ -185,14 +185,14 @@ def test_windows_of_a_row_are_weighed_together() -> None:
     """The best span of any window, the same span once, and the least of what the windows say for 'not here'."""
     row = Row(text="x", second="a b c")
     spans = (((-1, -1), (0, 1), (2, 3)), ((-1, -1), (2, 3), (4, 5)))
-    features = [Feature(0, (0, 1, 2), (0,) * 3, spans=one) for one in spans]
+    features = [Feature(0, (0, 1, 2), (0,) * 3, spans=span) for span in spans]
     logits = [([3.0, 1.0, 2.0], [3.0, 0.0, 2.0]), ([-1.0, 2.5, 0.0], [0.5, 2.5, 1.0])]
     outputs = [{"start_logits": np.array(start), "end_logits": np.array(end)} for start, end in logits]
-    (found,) = TASK.configured({"n_best": 3, "no_answer": 100.0}).decode([row], features, outputs, ())
-    assert found == (Span("b", 2, 3, 5.0), Span("b c", 2, 5, 3.5), Span("a b", 0, 3, 3.0), Span("", -1, -1, -0.5))
+    (result,) = TASK.configured({"n_best": 3, "no_answer": 100.0}).decode([row], features, outputs, ())
+    assert result == (Span("b", 2, 3, 5.0), Span("b c", 2, 5, 3.5), Span("a b", 0, 3, 3.0), Span("", -1, -1, -0.5))
     (absent,) = TASK.configured({"n_best": 1, "no_answer": -6.0}).decode([row], features, outputs, ())
     assert absent == (Span("", -1, -1, -0.5), Span("b", 2, 3, 5.0))
-    assert TASK.same(found, found[:1]) == [True] and TASK.same(found, absent) == [False]
+    assert TASK.same(result, result[:1]) == [True] and TASK.same(result, absent) == [False]
 
 
 def test_an_answer_is_neither_backwards_nor_long() -> None:
@@ -225,14 +225,14 @@ def test_the_margin_of_no_answer_is_the_best_on_these_rows() -> None:
     score = tuned.score(rows, tuned.decode(rows, features, outputs, ()), "dev")
     assert (score.value, score.more["exact match"]) == (0.75, 0.75)
     assert TASK.tuned(rows[1:2], features, outputs, ()).no_answer is None
-    found = tuned.decode(rows, features, outputs, ())[0]
-    assert tuned.answer(rows[0], found)["text"] == "" and tuned.answer(rows[0], found)["start"] is None
+    result = tuned.decode(rows, features, outputs, ())[0]
+    assert tuned.answer(rows[0], result)["text"] == "" and tuned.answer(rows[0], result)["start"] is None
 
 
 @given(st.lists(st.tuples(st.integers(-3, 3), st.sampled_from([(), ("v",), ("w",), ("v w",)])), min_size=1, max_size=9))
 def test_no_other_margin_is_better(cases: list[tuple[int, tuple[str, ...]]]) -> None:
     """Every row's best span is v, with these margins of absence; every way to part them is tried."""
-    rows = [Row(text="x", second="v w", answers=tuple((one, "v w".index(one)) for one in gold)) for _, gold in cases]
+    rows = [Row(text="x", second="v w", answers=tuple((item, "v w".index(item)) for item in gold)) for _, gold in cases]
     features = [Feature(i, (0, 1, 2), (0,) * 3, spans=((-1, -1), (0, 1), (2, 3))) for i in range(len(cases))]
     end = np.array([0.0, 0.0, -20.0])
     outputs = [{"start_logits": np.array([margin, 0.0, -20.0]), "end_logits": end} for margin, _ in cases]
@@ -251,9 +251,9 @@ def test_no_other_margin_is_better(cases: list[tuple[int, tuple[str, ...]]]) -> 
 
 def test_the_answer_tells_its_place_and_its_rivals() -> None:
     prediction = (Span("a", 0, 1, 2.0), Span("b", 2, 3, 1.0))
-    told = QuestionAnswering().answer(Row(), prediction)
-    assert (told["text"], told["start"], told["end"]) == ("a", 0, 1)
-    assert [one["score"] for one in told["candidates"]] == [0.7311, 0.2689]
+    message = QuestionAnswering().answer(Row(), prediction)
+    assert (message["text"], message["start"], message["end"]) == ("a", 0, 1)
+    assert [item["score"] for item in message["candidates"]] == [0.7311, 0.2689]
 
 
 @pytest.mark.parametrize(
@@ -343,7 +343,7 @@ def test_options_that_cannot_be_are_refused(options: dict[str, str]) -> None:
 
 @pytest.mark.skipif(not SQUAD.exists(), reason="no ../shared/data/squad")
 def test_perfect_logits_on_real_articles() -> None:
-    """Whatever the tokenizer's pieces: the answer's words come back. Some end inside a piece, as '3' of '3rd' does."""
+    """Whatever the tokenizer's tokens: the answer's words come back. Some end inside a token, as '3' of '3rd' does."""
     from edgebert.data.nested import squad_records
     from edgebert.modeling.checkpoint import load_tokenizer
     from edgebert.modeling.source import find_teacher
@@ -366,9 +366,9 @@ def test_perfect_logits_on_real_articles() -> None:
 
 def letters(strip_accents: bool) -> Tokenizer:
     """WordPiece over letters of two scripts and their marks, with BERT's own normaliser."""
-    pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *"abcdefghijklmnopqrstuvwxyz\u0301\u0308\u0928\u092e\u0938\u0924"]
-    pieces += [f"##{piece}" for piece in [*pieces[4:], "\u094d", "\u0947", "\u093e"]]
-    tokenizer = Tokenizer(models.WordPiece({piece: i for i, piece in enumerate(pieces)}, unk_token="[UNK]"))
+    tokens = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *"abcdefghijklmnopqrstuvwxyz\u0301\u0308\u0928\u092e\u0938\u0924"]
+    tokens += [f"##{token}" for token in [*tokens[4:], "\u094d", "\u0947", "\u093e"]]
+    tokenizer = Tokenizer(models.WordPiece({token: i for i, token in enumerate(tokens)}, unk_token="[UNK]"))
     tokenizer.normalizer = normalizers.BertNormalizer(strip_accents=strip_accents)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     tokenizer.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
@@ -401,6 +401,6 @@ def test_a_perfect_answer_that_ends_in_marks_scores_100(
     assert notes == ([grown] if answer == "cafe" else [])
     features = TASK.encode(rows, letters(strip_accents), (), 64)
     assert features[0].targets["start_positions"] > 0
-    (found,) = TASK.decode(rows, features, perfect(features), ())
-    assert found[0].text == kept
-    assert TASK.score(rows, [found], "dev").more["exact match"] == 1.0
+    (result,) = TASK.decode(rows, features, perfect(features), ())
+    assert result[0].text == kept
+    assert TASK.score(rows, [result], "dev").more["exact match"] == 1.0

@@ -26,7 +26,7 @@ RECIPE = Recipe((MethodCall("trim-vocab", {"size": 80}), MethodCall("drop-layers
 @pytest.fixture
 def toy_job(toy_checkpoint: Path, toy_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setitem(job.EFFORTS, "standard", SHORT)
-    made: list[Fit] = []
+    created: list[Fit] = []
 
     def make(**options: Any) -> Fit:
         params = {"trim-vocab.floor": "20", **options.pop("params", {})}
@@ -34,12 +34,12 @@ def toy_job(toy_checkpoint: Path, toy_data: Path, tmp_path: Path, monkeypatch: p
             device="pixel6", task="ner", teacher=str(toy_checkpoint), data=(str(toy_data),), run=str(tmp_path / "run"),
             learning_rate=3e-3, formats=("onnx",), params=params, **options,
         )  # fmt: skip
-        made.append(resolve(request, "", None))
-        return made[-1]
+        created.append(resolve(request, "", None))
+        return created[-1]
 
     yield make
-    for one in made:
-        one.run.close()
+    for item in created:
+        item.run.close()
 
 
 def candidate(name: str = "L2-v80", recipe: Recipe = RECIPE, **more: Any) -> Candidate:
@@ -48,11 +48,11 @@ def candidate(name: str = "L2-v80", recipe: Recipe = RECIPE, **more: Any) -> Can
 
 
 def test_plain_fine_tuning_competes_and_comes_first(toy_job: Any) -> None:
-    found = recipe_trials.training_alternatives(toy_job(), candidate())
-    found = [one.recipe for one in found]
-    assert found[0].calls[-1] == MethodCall("finetune", {})
-    assert len({recipe_text(one) for one in found}) == len(found) > 2
-    assert all(one.calls[:2] == RECIPE.calls[:2] for one in found)
+    results = recipe_trials.training_alternatives(toy_job(), candidate())
+    results = [item.recipe for item in results]
+    assert results[0].calls[-1] == MethodCall("finetune", {})
+    assert len({recipe_text(item) for item in results}) == len(results) > 2
+    assert all(item.calls[:2] == RECIPE.calls[:2] for item in results)
 
 
 def test_what_the_user_sets_is_left_alone(toy_job: Any) -> None:
@@ -71,7 +71,7 @@ def test_too_few_development_rows_choose_nothing(toy_job: Any) -> None:
     """The toy has 40."""
     fit = toy_job()
     choice = recipe_trials.choose_recipe(fit, _plan(candidate()), _no_stage())
-    assert choice.recipe.calls[2] == MethodCall("kd", {"hard": 0.9, "replace": 0.0}) and choice.table == ()
+    assert choice.recipe.calls[2] == MethodCall("kd", {"hard_label_weight": 0.9, "replace": 0.0}) and choice.table == ()
     assert "40 development rows are too few" in (fit.run.folder / "events.jsonl").read_text()
 
 
@@ -110,7 +110,7 @@ def test_the_trials_choose_the_best_by_development_rows_and_are_not_made_twice(
     assert "strategy=uniform" in winner["recipe"]
     plan = recipe_trials.with_choice(_plan(candidate(), candidate("L1", _layers(1))), choice, n_candidates=2)
     assert plan.candidates[1].recipe.calls[1].params == {"n_layers": 1, "strategy": "uniform"}
-    assert [one.taken for one in recipe_trials.with_choice(plan, choice, n_candidates=1).candidates] == [True, False]
+    assert [item.taken for item in recipe_trials.with_choice(plan, choice, n_candidates=1).candidates] == [True, False]
     assert recipe_trials.choose_recipe(first, _plan(candidate()), teacher) == choice
     trained = {(line["recipe"], line["rows"]) for line in choice.table}  # the layers that won are not trained twice
     assert len(seen) == len(trained) == len(choice.table) - 1 and set(seen) == {"dev"}

@@ -34,10 +34,12 @@ def test_a_recipe_that_trains_nothing_is_completed_and_says_so() -> None:
 
 def test_a_toml_file_and_an_override(tmp_path: Path) -> None:
     path = tmp_path / "r.toml"
-    path.write_text('[[method]]\nname = "drop-layers"\nn_layers = 2\n[[method]]\nname = "tinybert"\nhard = 0.5\n')
-    recipe, _ = read_recipe(str(path), {"tinybert.hard": "0.25"})
+    path.write_text(
+        '[[method]]\nname = "drop-layers"\nn_layers = 2\n[[method]]\nname = "tinybert"\nhard_label_weight = 0.5\n'
+    )
+    recipe, _ = read_recipe(str(path), {"tinybert.hard_label_weight": "0.25"})
     assert recipe.calls[0].params == {"n_layers": 2}
-    assert recipe.calls[1].params == {"hard": "0.25"}
+    assert recipe.calls[1].params == {"hard_label_weight": "0.25"}
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,8 @@ from edgebert.report.labels import Box, place
 from edgebert.report.scale import Scale, linear_scale, log_scale
 from edgebert.report.serial import dump_report
 from edgebert.report.terminal import print_report
-from edgebert.types import AS_PUBLISHED, MEDIAN, QUIETEST, Budget, Latency, MeasuredOn, Padding, Report, TypeScore
+from edgebert.results import MeasuredOn, Report
+from edgebert.types import AS_PUBLISHED, MEDIAN, QUIETEST, Budget, Latency, Padding, TypeScore
 from tests.report_factory import CANDIDATES, make_empty_report, make_report, predicted
 
 
@@ -42,16 +43,16 @@ class Page(HTMLParser):
         self.feed(text)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        found = dict(attrs)
-        self.tags.append((tag, found))
-        self._mark = found.get("data-name") or "" if tag == "g" else self._mark
+        results = dict(attrs)
+        self.tags.append((tag, results))
+        self._mark = results.get("data-name") or "" if tag == "g" else self._mark
         if tag == "tr":
             self.rows.append([])
         if tag in ("th", "td"):
             self.rows[-1].append("")
             self._in_cell = True
-        if tag == "circle" and self._mark and "class" not in found:
-            place = {name: float(found[name] or 0) for name in ("cx", "cy", "r")}
+        if tag == "circle" and self._mark and "class" not in results:
+            place = {name: float(results[name] or 0) for name in ("cx", "cy", "r")}
             self.circles.setdefault(self._mark, place)  # of the first panel
 
     def handle_endtag(self, tag: str) -> None:
@@ -116,7 +117,7 @@ def test_a_latency_says_how_it_was_obtained() -> None:
 def test_the_statistic_of_p50_stands_wherever_the_number_does() -> None:
     """And one is never divided by another."""
     report = make_report()
-    quiet = tuple(replace(one, statistic=QUIETEST) for one in report.teacher.torch_latencies)
+    quiet = tuple(replace(latency, statistic=QUIETEST) for latency in report.teacher.torch_latencies)
     mixed = replace(report, teacher=replace(report.teacher, torch_latencies=quiet))
     for text in (" ".join(terminal(mixed).split()), render(mixed)):
         assert "p50: median of all runs" in text and "p50: quietest tenth of blocks" in text
@@ -146,8 +147,8 @@ def test_a_report_of_before_there_was_a_statistic_is_read(tmp_path: Path) -> Non
         del latency["statistic"]
     del document["notes"]
     (tmp_path / "report.json").write_text(json.dumps(document))
-    found = read_report(tmp_path / "report.json")
-    assert {one.statistic for one in found.teacher.torch_latencies} == {MEDIAN} and found.notes == ()
+    result = read_report(tmp_path / "report.json")
+    assert {item.statistic for item in result.teacher.torch_latencies} == {MEDIAN} and result.notes == ()
 
 
 # ---------------------------------------------------------------- what is shown
@@ -282,8 +283,8 @@ def test_the_page_shows_every_type_with_the_figures_of_both() -> None:
     report = make_report()
     page = Page(render(report))
     teacher, best = report.teacher.test.per_type[5], report.students[0].artifacts[1].parity.score.per_type[5]
-    six = [one for score in (teacher, best) for one in (score.precision, score.recall, score.f1)]
-    assert page.row("fare.class") == ["9", *(f"{100 * one:.1f}" for one in six), "−0.3"]
+    six = [item for score in (teacher, best) for item in (score.precision, score.recall, score.f1)]
+    assert page.row("fare.class") == ["9", *(f"{100 * item:.1f}" for item in six), "−0.3"]
     order = [row[0] for row in page.rows if row and row[0] in {"city.from", "city.to", "day", "meal"}]
     assert order == ["city.to", "city.from", "day", "meal"]
 
@@ -404,18 +405,24 @@ def test_a_run_that_packaged_nothing_says_so() -> None:
     assert report.verdict in text
     assert "rejected: worst logit difference 9.1 is above 1.0" in page.row("verdict")
     # One ring explains itself in the legend; a packaged file has one in each panel beside.
-    rings = [sum(a.get("class") == "ring" for _, a in one.tags) for one in (page, Page(render(make_report())))]
+    rings = [sum(a.get("class") == "ring" for _, a in item.tags) for item in (page, Page(render(make_report())))]
     assert rings == [1, 3]
 
 
 def test_the_page_shows_what_competed_and_what_would_help() -> None:
     trials = (
         {"what": "layers", "recipe": "drop-layers(strategy=top)+kd", "rows": 3000, "dev": 0.8125, "chosen": False},
-        {"what": "training", "recipe": "kd(hard=0.9) & <more>", "rows": 6000, "dev": 0.905, "chosen": True},
+        {
+            "what": "training",
+            "recipe": "kd(hard_label_weight=0.9) & <more>",
+            "rows": 6000,
+            "dev": 0.905,
+            "chosen": True,
+        },
     )
     report = make_report(recipe_trials=trials, failures=("too large",), changes=("--max-drop 1.2 would admit <it>",))
     page = render(report)
-    assert "kd(hard=0.9) &amp; &lt;more&gt;" in page and "6,000" in page and "90.5" in page
+    assert "kd(hard_label_weight=0.9) &amp; &lt;more&gt;" in page and "6,000" in page and "90.5" in page
     assert "--max-drop 1.2 would admit &lt;it&gt;" in page and "<it>" not in page
 
 

@@ -37,10 +37,10 @@ for format in sys.argv[2:]:
     converter = CONVERTERS.get(format)
     with tempfile.TemporaryDirectory() as folder:
         exported = converter.export(source, Path(folder))
-        for trial in converter.precisions["int8"].trials:
-            place = Path(folder) / trial.name
+        for variant in converter.precisions["int8"].variants:
+            place = Path(folder) / variant.name
             place.mkdir()
-            found[f"{format} {trial.name}"] = converter.reduce(source, exported, "int8", trial, place).sha256
+            found[f"{format} {variant.name}"] = converter.reduce(source, exported, "int8", variant, place).sha256
         found[f"{format} fp32"] = exported.sha256
 print(json.dumps(found))
 """
@@ -73,9 +73,9 @@ FORMATS = ("onnx", "tflite", "coreml")
 def test_two_processes_write_the_same_bytes(format: str, written: list[dict[str, str]]) -> None:
     if lacks := missing(format):
         pytest.skip(f"{', '.join(lacks)} is not installed")
-    one, other = ({name: sha for name, sha in found.items() if name.startswith(format)} for found in written)
-    assert len(one) >= 2 and one == other
-    assert len(set(one.values())) == len(one), "variants differ, so that equal sums say something"
+    item, other = ({name: sha for name, sha in result.items() if name.startswith(format)} for result in written)
+    assert len(item) >= 2 and item == other
+    assert len(set(item.values())) == len(item), "variants differ, so that equal sums say something"
 
 
 def test_noise_in_timings_packages_the_same_file(
@@ -86,10 +86,10 @@ def test_noise_in_timings_packages_the_same_file(
     noise = random.Random(7)
 
     def measure(address: str, job: Job, log: Any) -> Outcome:
-        found = [
+        results = [
             Found(file.name, "rt", "1", 1.0, 1.0, tuple([noise.uniform(0.91, 1.09)] * 50), 10**7) for file in job.files
         ]
-        return Outcome("here", "measured", tuple(found), {})
+        return Outcome("here", "measured", tuple(results), {})
 
     monkeypatch.setattr(TARGETS, "all", lambda: {"here": replace(here.TARGET, measure=measure)})
     packaged = []

@@ -18,10 +18,10 @@ def open_run(folder: Path) -> Run:
 
 
 def test_a_stage_is_made_once_and_kept(tmp_path: Path) -> None:
-    made = []
+    created = []
 
     def make(folder: Path) -> dict[str, int]:
-        made.append(folder)
+        created.append(folder)
         (folder / "weights.bin").write_bytes(b"123")
         return {"n": 3}
 
@@ -30,7 +30,7 @@ def test_a_stage_is_made_once_and_kept(tmp_path: Path) -> None:
     run.close()
     again = open_run(tmp_path / "r")
     second = again.stage("teacher", {"a": 1}, make)
-    assert len(made) == 1
+    assert len(created) == 1
     assert (first.result, second.result) == ({"n": 3}, {"n": 3})
     assert (first.reused, second.reused) == (False, True)
     assert second.path.name == f"01-teacher-{first.key}"
@@ -117,9 +117,9 @@ def test_a_damaged_stage_is_made_again(tmp_path: Path) -> None:
 
 
 def test_a_stage_of_a_sibling_run_is_linked(tmp_path: Path) -> None:
-    one = open_run(tmp_path / "one")
-    one.stage("teacher", {"w": 1}, lambda folder: (folder / "f").write_text("x") and {"f1": 0.9})
-    one.close()
+    item = open_run(tmp_path / "one")
+    item.stage("teacher", {"w": 1}, lambda folder: (folder / "f").write_text("x") and {"f1": 0.9})
+    item.close()
     two = open_run(tmp_path / "two")
     stage = two.stage("teacher", {"w": 1}, lambda folder: pytest.fail("made again"))
     assert stage.result == {"f1": 0.9}

@@ -47,7 +47,7 @@ def test_a_length_is_no_noise_by_hand() -> None:
 
 def test_a_quiet_tenth_is_enough_by_hand() -> None:
     """A tenth of the passes takes 1 and 3 ms, the others 2 and 6: medians 2 and 6, quiet level 1/2, p50 4/2."""
-    times = [took for one in [[1.0, 3.0]] * 10 + [[2.0, 6.0]] * 90 for took in one]
+    times = [took for item in [[1.0, 3.0]] * 10 + [[2.0, 6.0]] * 90 for took in item]
     assert quiet_p50(times, 2) == pytest.approx(2.0)
 
 
@@ -87,9 +87,9 @@ def test_a_noisy_machine_gives_the_same_p50_twice() -> None:
             times.append(5.0 * slow * rng.lognormvariate(0, 0.01))
         return times
 
-    found = [quiet_p50(noisy(seed)) for seed in range(20)]
+    results = [quiet_p50(noisy(seed)) for seed in range(20)]
     plain = [statistics.median(noisy(seed)) for seed in range(20)]
-    assert max(found) / min(found) < 1.02
+    assert max(results) / min(results) < 1.02
     assert max(plain) / min(plain) > 1.2
 
 
@@ -132,7 +132,7 @@ def test_a_session_of_five_milliseconds_is_measured_right(monkeypatch: pytest.Mo
     take_turns([turn], min_runs=50)
     assert len(turn.times_ms) == 50
     counted = [own for i, own in enumerate(took[1:]) if i % 6]  # after one to warm up
-    more = [told - own for told, own in zip(turn.times_ms, counted, strict=True)]
+    more = [message - own for message, own in zip(turn.times_ms, counted, strict=True)]
     assert 0 <= min(more) < 0.05
 
 
@@ -175,27 +175,27 @@ def test_the_program_writes_everything_it_found(tmp_path: Path) -> None:
     job = write_job(tmp_path)
     subprocess.run([sys.executable, runner.__file__, str(job), str(tmp_path / "result.json")], check=True)
     result = json.loads((tmp_path / "result.json").read_text())
-    (found,) = result["found"]
+    (results,) = result["found"]
     assert result["done"] and not result["emulated"] and result["facts"]["bits"] in (32, 64)
-    assert found["runtime"] == "onnxruntime" and not found["failure"]
-    assert len(found["times_ms"]) >= 50 and min(found["times_ms"]) > 0
-    assert found["load_ms"] > 0 and found["first_run_ms"] > 0 and found["peak_memory_bytes"] > 0
-    assert found["outputs"][0]["logits"] == [weights()[[2, 8, 3]].tolist()]
-    assert np.shape(found["outputs"][1]["logits"]) == (1, 5, 3)
+    assert results["runtime"] == "onnxruntime" and not results["failure"]
+    assert len(results["times_ms"]) >= 50 and min(results["times_ms"]) > 0
+    assert results["load_ms"] > 0 and results["first_run_ms"] > 0 and results["peak_memory_bytes"] > 0
+    assert results["outputs"][0]["logits"] == [weights()[[2, 8, 3]].tolist()]
+    assert np.shape(results["outputs"][1]["logits"]) == (1, 5, 3)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["job.json", "m.onnx", "result.json"]
 
 
 def test_a_file_may_have_inputs_and_threads_of_its_own(tmp_path: Path) -> None:
     """It then stands several times in a job, and is loaded alone once."""
-    one = {"format": "onnx", "path": "m.onnx"}
-    files = [{"name": "a", **one, "inputs": [{"input_ids": [[2, 8, 3]]}], "threads": 2},
-             {"name": "b", **one, "inputs": [{"input_ids": [[2, 4, 5, 3]]}] * 2, "threads": 1}, {"name": "c", **one}]  # fmt: skip
+    item = {"format": "onnx", "path": "m.onnx"}
+    files = [{"name": "a", **item, "inputs": [{"input_ids": [[2, 8, 3]]}], "threads": 2},
+             {"name": "b", **item, "inputs": [{"input_ids": [[2, 4, 5, 3]]}] * 2, "threads": 1}, {"name": "c", **item}]  # fmt: skip
     job = write_job(tmp_path, files=files)
     subprocess.run([sys.executable, runner.__file__, str(job), str(tmp_path / "result.json")], check=True)
-    found = json.loads((tmp_path / "result.json").read_text())["found"]
-    assert [one["name"] for one in found] == ["a", "b", "c"] and not any(one["failure"] for one in found)
-    assert [[np.shape(given["logits"])[1] for given in one["outputs"]] for one in found] == [[3], [4, 4], [3, 5]]
-    assert len({one["load_ms"] for one in found}) == 1 and all(len(one["times_ms"]) >= 50 for one in found)
+    result = json.loads((tmp_path / "result.json").read_text())["found"]
+    assert [entry["name"] for entry in result] == ["a", "b", "c"] and not any(entry["failure"] for entry in result)
+    assert [[np.shape(given["logits"])[1] for given in entry["outputs"]] for entry in result] == [[3], [4, 4], [3, 5]]
+    assert len({entry["load_ms"] for entry in result}) == 1 and all(len(entry["times_ms"]) >= 50 for entry in result)
     assert [runner.of_file(runner.load_job(str(job)), i)["threads"] for i in range(3)] == [2, 1, 1]
 
 
@@ -217,8 +217,8 @@ def test_peak_memory_counts_the_runtime_but_not_tools(
         return Slow(path, threads)
 
     job = runner.load_job(str(write_job(tmp_path, files=[{"name": "one", "format": "slow", "path": "m.onnx"}])))
-    found = runner.alone(job, 0, {"slow": Opener(load, open_it, counted)})
-    assert found["peak_memory_bytes"] == (107 if counted else 7)
+    result = runner.alone(job, 0, {"slow": Opener(load, open_it, counted)})
+    assert result["peak_memory_bytes"] == (107 if counted else 7)
 
 
 def test_lines_hold_only_what_is_new(capfd: pytest.CaptureFixture[str]) -> None:
@@ -252,9 +252,9 @@ class Slow:
 def run_in_process(job: Path, session: type, result: Path) -> dict[str, Any]:
     """The job with a session of this file; the file alone is the program's own child and finds no such format, so its
     record is given."""
-    one = Runner(str(job), Results(str(result)), {"slow": Opener(lambda: None, session)}, [])
-    one._alone = lambda index: {"runtime": "slow"}  # type: ignore[method-assign]
-    one.measure()
+    item = Runner(str(job), Results(str(result)), {"slow": Opener(lambda: None, session)}, [])
+    item._alone = lambda index: {"runtime": "slow"}  # type: ignore[method-assign]
+    item.measure()
     return dict(json.loads(result.read_text()))
 
 
@@ -262,9 +262,9 @@ def test_the_time_limit_keeps_what_was_measured(tmp_path: Path) -> None:
     files = [{"name": "one", "format": "slow", "path": "m.onnx"}]
     job = write_job(tmp_path, files=files, timeout_s=0.5, min_runs=10**6, n_outputs=0)
     result = run_in_process(job, Slow, tmp_path / "result.json")
-    (found,) = result["found"]
-    assert result["done"] and found["failure"] == "stopped after 0.5 s, the time limit"
-    assert len(found["times_ms"]) > 50
+    (results,) = result["found"]
+    assert result["done"] and results["failure"] == "stopped after 0.5 s, the time limit"
+    assert len(results["times_ms"]) > 50
 
 
 def test_a_call_that_hangs_is_cut_off_with_what_was_measured(tmp_path: Path) -> None:
@@ -281,9 +281,9 @@ def test_a_call_that_hangs_is_cut_off_with_what_was_measured(tmp_path: Path) -> 
     root = Path(__file__).parent.parent
     began = time.monotonic()
     subprocess.run([sys.executable, "-c", code, str(job), str(tmp_path / "r.json")], cwd=root, check=True, timeout=60)
-    (found,) = json.loads((tmp_path / "r.json").read_text())["found"]
+    (result,) = json.loads((tmp_path / "r.json").read_text())["found"]
     assert time.monotonic() - began < 30
-    assert 20 <= len(found["times_ms"]) < 60 and "the time limit" in found["failure"]
+    assert 20 <= len(result["times_ms"]) < 60 and "the time limit" in result["failure"]
 
 
 @pytest.mark.parametrize(

@@ -28,15 +28,15 @@ SPEC = "slots=ner,intent=classify"
 def rows_of(n: int, seed: int = 0) -> list[Row]:
     """Half with tags, half with an intent: going or telling."""
     rng = random.Random(seed)
-    made = []
+    created = []
     for i in range(n):
         words, tags = sentence(rng)
         if i % 2:
             intent = "go" if words[0] in ("fly", "leave") else "tell"
-            made.append(Row(text=" ".join(words), labels=(intent,), head="intent"))
+            created.append(Row(text=" ".join(words), labels=(intent,), head="intent"))
         else:
-            made.append(Row(tuple(words), tuple(tags), head="slots"))
-    return made
+            created.append(Row(tuple(words), tuple(tags), head="slots"))
+    return created
 
 
 @pytest.fixture(scope="module")
@@ -217,7 +217,7 @@ def test_tuning_reaches_the_head_that_wants_it(labels) -> None:
         Row(text="zebra", labels=("none",), head="intent"),
     ]
     features = task.encode(rows, make_tokenizer(), labels, 16)
-    outputs = [{"intent_logits": np.array(one)} for one in ([4.0, 0.0], [0.2, 0.0])]
+    outputs = [{"intent_logits": np.array(item)} for item in ([4.0, 0.0], [0.2, 0.0])]
     tuned = task.tuned(rows, features, outputs, labels)
     threshold = tuned.by_name["intent"].threshold
     assert 1 / (1 + np.exp(-0.2)) < threshold < 1 / (1 + np.exp(-4))
@@ -246,7 +246,7 @@ def test_the_other_formats_give_every_heads_output(format: str, student: Student
 def _int8(converter, source, exported, folder: Path) -> Path:
     place = folder / "int8"
     place.mkdir()
-    return converter.reduce(source, exported, "int8", converter.precisions["int8"].trials[0], place).path
+    return converter.reduce(source, exported, "int8", converter.precisions["int8"].variants[0], place).path
 
 
 @pytest.mark.parametrize("width", [0, 8])
@@ -259,7 +259,7 @@ def test_a_sentence_vector_has_its_own_width_and_unit_length(width: int, toy_che
     row["token_type_ids"] = row["input_ids"] * 0
     padded = {name: np.pad(values, ((0, 0), (0, 3))) for name, values in row.items()}
     session = TorchSession(model)
-    (alone,), (beside,) = (session.run(one)["sentence_embedding"] for one in (row, padded))
+    (alone,), (beside,) = (session.run(item)["sentence_embedding"] for item in (row, padded))
     assert len(alone) == (width or 32) and np.linalg.norm(alone) == pytest.approx(1, abs=1e-5)
     assert np.abs(alone - beside).max() < 1e-5
     ids = {name: torch.from_numpy(values) for name, values in row.items()}
@@ -275,7 +275,7 @@ def test_a_head_that_asks_the_teacher_is_taught() -> None:
     rows.append(Row(text="fly", labels=("go",), head="intent"))
     features = task.encode(rows, make_tokenizer(), ("intent/go", "intent/tell"), 16)
     drawn = np.random.default_rng(0).normal(size=(5, 3))
-    outputs = [{"vector_sentence_embedding": one, "intent_logits": np.array([1.0, 0.0])} for one in drawn]
+    outputs = [{"vector_sentence_embedding": item, "intent_logits": np.array([1.0, 0.0])} for item in drawn]
     with_teacher_labels = task.with_teacher_labels(rows, features, outputs)
     assert [len(row.gold) for row in with_teacher_labels] == [3, 3, 3, 3, 0] and task.asks_teacher
     score = task.score(

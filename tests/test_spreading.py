@@ -50,29 +50,29 @@ def test_the_closed_form_of_the_paper() -> None:
     for i, label in enumerate(labels):
         if label != NO_LABEL:
             given[i, label] = 1
-    found = (1 - ALPHA) * np.linalg.solve(
+    result = (1 - ALPHA) * np.linalg.solve(
         np.eye(len(states)) - ALPHA * weights / np.sqrt(degree[:, None] * degree), given
     )
-    found = found * np.array([4, 3, 2]) / found[labels == NO_LABEL].sum(0)
-    assert np.abs(spread_labels(states, labels, 3) - found / found.sum(1, keepdims=True)).max() < 1e-3
+    result = result * np.array([4, 3, 2]) / result[labels == NO_LABEL].sum(0)
+    assert np.abs(spread_labels(states, labels, 3) - result / result.sum(1, keepdims=True)).max() < 1e-3
 
 
 def test_one_labelled_text_of_each_cluster_is_enough_however_large_the_clusters_are() -> None:
     states, of = clusters(60, 20, 40)
     labels = np.full(len(states), NO_LABEL)
     labels[[0, 60, 80]] = [0, 1, 2]
-    found = spread_labels(states, labels, 3)
-    assert (found.argmax(1) == of).all()
-    assert found.sum(1) == pytest.approx(1)
+    result = spread_labels(states, labels, 3)
+    assert (result.argmax(1) == of).all()
+    assert result.sum(1) == pytest.approx(1)
 
 
 def test_texts_that_no_label_reaches_get_the_share_of_each_label() -> None:
     states, of = clusters(30, 30, 30, spread=0.01)
     labels = np.full(len(states), NO_LABEL)
     labels[[0, 1, 30]] = [0, 0, 1]  # none of the third cluster
-    found = spread_labels(states, labels, 2)
-    assert found[of == 2] == pytest.approx(np.tile([3 / 5, 2 / 5], (30, 1)))
-    assert (found[of < 2].argmax(1) == of[of < 2]).all()
+    result = spread_labels(states, labels, 2)
+    assert result[of == 2] == pytest.approx(np.tile([3 / 5, 2 / 5], (30, 1)))
+    assert (result[of < 2].argmax(1) == of[of < 2]).all()
 
 
 def test_two_texts_are_enough_for_a_graph() -> None:
@@ -91,7 +91,7 @@ def test_answers_follow_from_the_states_before_the_last_layer(pooled_checkpoint:
     (part,) = parts_of(teacher.model.config, type(teacher.model).__name__)
     write_answers(tmp_path, windows, [Member(lambda: teacher)], [part], spreading(teacher, windows, part, asked))
     stored = StoredAnswers(tmp_path)
-    found = np.stack([stored.find(one)["logits"] for one in windows])  # type: ignore[index]
+    result = np.stack([stored.find(item)["logits"] for item in windows])  # type: ignore[index]
 
     read: list[np.ndarray] = []
     last = teacher.model.heads["head"].classifier
@@ -99,9 +99,9 @@ def test_answers_follow_from_the_states_before_the_last_layer(pooled_checkpoint:
     for window in windows:
         asked(teacher, [window], False)
     hook.remove()
-    labels = np.array([one.targets.get("labels", NO_LABEL) for one in windows])
+    labels = np.array([item.targets.get("labels", NO_LABEL) for item in windows])
     assert (labels != NO_LABEL).sum() == 24 == (labels == NO_LABEL).sum()
-    assert np.abs(np.exp(found) - spread_labels(np.stack(read), labels, 3)).max() < 1e-3
+    assert np.abs(np.exp(result) - spread_labels(np.stack(read), labels, 3)).max() < 1e-3
     # The layer is as it was, so the answers of the teacher are.
     after = asked(teacher, windows, False)
     assert all(np.array_equal(a["logits"], b["logits"]) for a, b in zip(before, after, strict=True))
@@ -115,16 +115,16 @@ def test_a_window_of_broken_states_has_no_answer_and_the_others_have(pooled_chec
 
     def broken(student: Student, features: Any, dropout: bool) -> list[Outputs]:
         outputs = asked(student, features, dropout)
-        at = next(i for i, one in enumerate(features) if not one.targets)
+        at = next(i for i, feature in enumerate(features) if not feature.targets)
         outputs[at] = {"logits": np.full_like(outputs[at]["logits"], np.nan)}
         return outputs
 
-    told = write_answers(
+    message = write_answers(
         tmp_path, windows, [Member(lambda: teacher)], [part], spreading(teacher, windows, part, broken)
     )
-    assert told["not_finite"] == 1 and told["windows"] == 25
-    answers = [StoredAnswers(tmp_path).find(one)["logits"] for one in windows]  # type: ignore[index]
-    assert [bool(np.isfinite(one).all()) for one in answers] == [True] * 24 + [False]
+    assert message["not_finite"] == 1 and message["windows"] == 25
+    answers = [StoredAnswers(tmp_path).find(window)["logits"] for window in windows]  # type: ignore[index]
+    assert [bool(np.isfinite(answer).all()) for answer in answers] == [True] * 24 + [False]
 
 
 # ---------------------------------------------------------------- whole
@@ -146,13 +146,13 @@ QUICK: dict[str, Any] = {"epochs": 2, "teacher_epochs": 2, "learning_rate": 3e-3
 
 
 def test_a_student_learns_the_labels_that_spread(pooled_checkpoint: Path, here: Path) -> None:
-    made: list[dict[str, Any]] = []
+    created: list[dict[str, Any]] = []
     edgebert.compress(
         str(pooled_checkpoint), "drop-layers+kd", data=SPLITS, task="classify", output="small", unlabelled=("more.txt",),
         params={"drop-layers.n_layers": "1", "kd.answers": "spread", "classify.out_of_scope": ""},
-        on_event=made.append, **QUICK,
+        on_event=created.append, **QUICK,
     )  # fmt: skip
-    assert [one["stage"] for one in made if one["event"] == "begin"] == ["teacher", "answers", "compress-L1-v82"]
+    assert [item["stage"] for item in created if item["event"] == "begin"] == ["teacher", "answers", "compress-L1-v82"]
     assert (here / "small" / "model.safetensors").exists()
 
 
@@ -201,11 +201,13 @@ def test_few_rows_a_label_and_text_without_labels(
     try:
         plan: Any = type("Plan", (), {"candidates": (candidate(),)})
         choice = recipe_trials.choose_recipe(fit, plan, None)  # type: ignore[arg-type]
-        spread = MethodCall("kd", {"hard": 0.5, "temperature": 1.0, "replace": 0.0, "answers": "spread"})
+        spread = MethodCall("kd", {"hard_label_weight": 0.5, "temperature": 1.0, "replace": 0.0, "answers": "spread"})
         assert choice.recipe.calls[-1] == (recipe_trials.UNTRIED if answers is None else spread)
         notes = [json.loads(line) for line in (fit.run.folder / "events.jsonl").read_text().splitlines()]
-        assert any(told in one.get("text", "") for one in notes)
-        competing = [one.recipe.calls[-1] for one in recipe_trials.training_alternatives(fit, candidate())]
+        assert any(told in note.get("text", "") for note in notes)
+        competing = [
+            alternative.recipe.calls[-1] for alternative in recipe_trials.training_alternatives(fit, candidate())
+        ]
         assert (spread in competing) == bool(unlabelled)
     finally:
         fit.run.close()

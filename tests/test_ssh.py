@@ -31,8 +31,8 @@ INPUTS = ({"input_ids": [[2, 8, 3]]}, {"input_ids": [[2, 4, 5, 10, 3]]})
 
 @pytest.fixture(scope="module")
 def far(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Board]:
-    with board(tmp_path_factory.mktemp("far")) as one:
-        yield one
+    with board(tmp_path_factory.mktemp("far")) as item:
+        yield item
 
 
 @pytest.fixture(autouse=True)
@@ -65,13 +65,13 @@ def with_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterato
         folder = tmp_path / f"another{len(opened)}"
         folder.mkdir()
         opened.append(board(folder, more))
-        one = opened[-1].__enter__()
-        monkeypatch.setenv("EDGEBERT_SSH_CONFIG", str(one.config))
-        return one
+        entry = opened[-1].__enter__()
+        monkeypatch.setenv("EDGEBERT_SSH_CONFIG", str(entry.config))
+        return entry
 
     yield start
-    for one in opened:
-        one.__exit__(None, None, None)
+    for item in opened:
+        item.__exit__(None, None, None)
 
 
 # ---------------------------------------------------------------- what goes right
@@ -80,12 +80,12 @@ def with_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterato
 def test_a_file_is_measured_there_with_the_outputs_of_here_and_nothing_is_left(far: Board, model: Path) -> None:
     asked = job(model)
     outcome = ssh.measure("board", asked, quietly)
-    (found,) = outcome.found
+    (result,) = outcome.found
     assert outcome.how == "measured" and outcome.facts["bits"] == 64 and outcome.device
-    assert not found.failure and found.runtime == "onnxruntime" and len(found.times_ms) >= 50
-    assert found.load_ms > 0 and found.first_run_ms > 0 and found.peak_memory_bytes
-    np.testing.assert_array_equal(np.asarray(found.outputs[0]["logits"])[0], weights()[[2, 8, 3]])
-    agreement = compare(asked.files[0], asked, found)
+    assert not result.failure and result.runtime == "onnxruntime" and len(result.times_ms) >= 50
+    assert result.load_ms > 0 and result.first_run_ms > 0 and result.peak_memory_bytes
+    np.testing.assert_array_equal(np.asarray(result.outputs[0]["logits"])[0], weights()[[2, 8, 3]])
+    agreement = compare(asked.files[0], asked, result)
     assert agreement.n == 2 and agreement.max_difference == 0 and agreement.equal_predictions == 1
     assert far.left_behind() == []
     assert list(far.home.iterdir()) == []
@@ -100,7 +100,7 @@ def test_several_files_and_a_folder_of_weights(far: Board, model: Path, tmp_path
               size_threshold=0)  # fmt: skip
     assert (folder / "w.data").stat().st_size > 0
     outcome = ssh.measure("board", job(model, folder, threads=2), quietly)
-    assert [found.failure for found in outcome.found] == ["", ""]
+    assert [result.failure for result in outcome.found] == ["", ""]
     assert outcome.found[0].outputs == outcome.found[1].outputs
     assert far.left_behind() == []
 
@@ -351,8 +351,8 @@ def test_a_runner_that_is_killed_leaves_what_it_measured(
 ) -> None:
     far = with_runtime(with_environment, tmp_path, "os.kill(os.getpid(), signal.SIGKILL)")
     outcome = ssh.measure("board", job(model, min_runs=10**6), quietly)
-    (found,) = outcome.found
-    assert len(found.times_ms) >= 20 and "killed" in found.failure
+    (result,) = outcome.found
+    assert len(result.times_ms) >= 20 and "killed" in result.failure
     assert far.left_behind() == []
 
 
@@ -362,9 +362,9 @@ def test_a_runtime_that_hangs_is_stopped_at_the_limit(
     far = with_runtime(with_environment, tmp_path, "time.sleep(1e4)")
     began = time.monotonic()
     outcome = ssh.measure("board", job(model, min_runs=10**6, timeout_s=6.0), quietly)
-    (found,) = outcome.found
+    (result,) = outcome.found
     assert time.monotonic() - began < 40
-    assert len(found.times_ms) >= 20 and found.failure == "stopped after 6 s, the time limit"
+    assert len(result.times_ms) >= 20 and result.failure == "stopped after 6 s, the time limit"
     assert far.left_behind() == []
 
 
@@ -382,8 +382,8 @@ def test_a_board_that_loses_its_power_leaves_what_it_measured(
     far.cut()
     thread.join(60)
     assert kept, "it still waits"
-    (found,) = kept[0].found
-    assert len(found.times_ms) >= 20 and found.failure == "the connection was lost while it measured"
+    (result,) = kept[0].found
+    assert len(result.times_ms) >= 20 and result.failure == "the connection was lost while it measured"
     assert far.left_behind() == []
     ends = time.monotonic() + 20  # it looks once a second whether anybody still reads
     while runners() and time.monotonic() < ends:
@@ -395,12 +395,12 @@ def runners() -> list[int]:
     """Processes of a runner that a board of this test started."""
     import psutil
 
-    found = []
+    results = []
     for process in psutil.process_iter(["pid", "cmdline", "environ"]):
         line = process.info["cmdline"] or []
         if "runner.py" in line and "far tmp; it's" in str(process.info["environ"]):
-            found.append(process.info["pid"])
-    return found
+            results.append(process.info["pid"])
+    return results
 
 
 def test_a_death_before_anything_was_measured_is_an_error(
@@ -440,8 +440,8 @@ def test_prepare_installs_into_a_folder_of_ours_and_measuring_uses_it(
     for name, module in (("numpy", "numpy"), ("onnxruntime", "onnxruntime"), ("ai-edge-litert", "ai_edge_litert")):
         make_wheel(wheels, name, module)
     far = with_environment(PIP_NO_INDEX="1", PIP_FIND_LINKS=str(wheels), PIP_CONFIG_FILE="/dev/null")
-    said = ssh.prepare("board", quietly)
-    assert "numpy 7.0, onnxruntime 7.0, ai_edge_litert 7.0" in said and "~/.local/share/edgebert" in said
+    description = ssh.prepare("board", quietly)
+    assert "numpy 7.0, onnxruntime 7.0, ai_edge_litert 7.0" in description and "~/.local/share/edgebert" in description
     assert sorted(path.name for path in (far.home / ".local/share/edgebert").iterdir()) == ["venv"]
     assert far.left_behind() == []
     with Connection("board") as device:

@@ -50,7 +50,7 @@ def renamed(folder: Path, **names: str) -> Path:
     """The checkpoint with words of its vocabulary renamed."""
     path = folder / "tokenizer.json"
     state = json.loads(path.read_text())
-    state["model"]["vocab"] = {names.get(piece, piece): i for piece, i in state["model"]["vocab"].items()}
+    state["model"]["vocab"] = {names.get(token, token): i for token, i in state["model"]["vocab"].items()}
     path.write_text(json.dumps(state))
     return folder
 
@@ -219,8 +219,8 @@ def test_starts_of_a_request(models: Path, toy_data: Path) -> None:
     assert f"students may start from {models / 'small'} (beside the teacher) too" in both.notes[-1]
     own = job_of(models, toy_data, student="teacher")
     assert [start.name for start in own.starts] == ["teacher"] and not any("small" in note for note in own.notes)
-    one = job_of(models, toy_data, student=str(models / "small"))
-    assert [(start.name, start.prefix) for start in one.starts] == [(str(models / "small"), "")]
+    item = job_of(models, toy_data, student=str(models / "small"))
+    assert [(start.name, start.prefix) for start in item.starts] == [(str(models / "small"), "")]
     with pytest.raises(RequestError, match="--starts: --student names the only start"):
         job_of(models, toy_data, student="teacher", starts=(str(models),))
 
@@ -242,8 +242,8 @@ def test_a_vocabulary_for_other_text_is_left_out(models: Path, toy_data: Path) -
 
 def test_a_vocabulary_without_the_rows_letters_is_left_out(models: Path, toy_data: Path) -> None:
     renamed(save(models / "small"), i="ix")
-    told = "% of the training rows' tokens are unknown to its vocabulary, 0.0 % to the teacher's"
-    assert told in left_out(models, toy_data)
+    note = "% of the training rows' tokens are unknown to its vocabulary, 0.0 % to the teacher's"
+    assert note in left_out(models, toy_data)
 
 
 def test_a_start_that_reads_too_little_is_left_out(models: Path, toy_data: Path) -> None:
@@ -264,9 +264,9 @@ def test_damaged_weights_are_left_out(models: Path, toy_data: Path) -> None:
 
 def test_a_student_of_another_family_has_none_of_its_layers(models: Path, toy_data: Path) -> None:
     save(models / "small")
-    told = "the recipe makes students of another family (bilstm), not of its layers"
+    note = "the recipe makes students of another family (bilstm), not of its layers"
     bilstm: dict[str, Any] = {"recipe": "bilstm", "params": {"bilstm.embedding_width": 16, "bilstm.hidden": 16}}
-    assert left_out(models, toy_data, **bilstm) == told
+    assert left_out(models, toy_data, **bilstm) == note
     assert job_of(models, toy_data, **bilstm, student=str(models / "small")).starts[0].source is not None
 
 
@@ -282,18 +282,18 @@ def test_methods_that_need_the_teachers_tokens(models: Path, toy_data: Path) -> 
 def test_token_tasks_with_other_tokens_learn_by_word_and_say_so(models: Path, toy_data: Path) -> None:
     small = renamed(save(models / "small"), zebra="gnu")
     job = job_of(models, toy_data)
-    told = "its tokens are not the teacher's (1 of its 82 pieces are not the teacher's, the first is 'gnu')"
-    assert any(note.startswith(f"{small}: {told}") for note in job.notes)
-    assert any(note.startswith(told) for note in job_of(models, toy_data, student=str(small)).notes)
+    message = "its tokens are not the teacher's (1 of its 82 tokens are not the teacher's, the first is 'gnu')"
+    assert any(note.startswith(f"{small}: {message}") for note in job.notes)
+    assert any(note.startswith(message) for note in job_of(models, toy_data, student=str(small)).notes)
 
 
 def test_spans_need_the_teachers_tokens(models: Path, tmp_path: Path) -> None:
     renamed(save(models / "small"), zebra="gnu")
     row = '{"id": "%d", "question": "where to %d", "context": "fly to aville", "answers": {"text": ["aville"], "answer_start": [7]}}'
     (tmp_path / "rows.jsonl").write_text("".join(row % (i, i) + "\n" for i in range(60)))
-    rows, told = tmp_path / "rows.jsonl", "the teacher's answers are of its own tokens, and 1 of its 82 pieces"
-    assert told in left_out(models, rows, "qa")
-    with pytest.raises(RequestError, match=f"--student: {told}"):
+    rows, notes = tmp_path / "rows.jsonl", "the teacher's answers are of its own tokens, and 1 of its 82 tokens"
+    assert notes in left_out(models, rows, "qa")
+    with pytest.raises(RequestError, match=f"--student: {notes}"):
         job_of(models, rows, "qa", student=str(models / "small"))
     learns = {"recipe": "drop-layers+finetune", "student": str(models / "small")}
     assert job_of(models, rows, "qa", **learns).starts[0].name == str(models / "small")
@@ -307,9 +307,9 @@ def test_answers_go_from_word_to_word() -> None:
         {"logits": np.array([[0, 9], [1, 8], [2, 7], [3, 6]], np.float32)},
         {"logits": np.array([[4, 5], [5, 4], [6, 3]], np.float32)},
     ]
-    (found,) = answers_by_word(mine, theirs, outputs)
+    (result,) = answers_by_word(mine, theirs, outputs)
     inf = float("inf")
-    assert found["logits"].tolist() == [[inf, inf], [1, 8], [inf, inf], [2, 7], [5, 4], [inf, inf]]
+    assert result["logits"].tolist() == [[inf, inf], [1, 8], [inf, inf], [2, 7], [5, 4], [inf, inf]]
 
 
 def test_only_answered_tokens_count() -> None:
@@ -331,7 +331,7 @@ def test_a_student_of_another_vocabulary_learns_tags_from_its_teacher(
     monkeypatch.chdir(tmp_path)
     small = renamed(save(models / "small", width=32), aville="avilla", leave="leaf")
     done = edgebert.compress(
-        str(models / "teacher"), "kd", student=str(small), data=str(toy_data), params={"kd.hard": "0"}, output="s",
+        str(models / "teacher"), "kd", student=str(small), data=str(toy_data), params={"kd.hard_label_weight": "0"}, output="s",
         teacher_epochs=6, epochs=12, learning_rate=3e-3,
     )  # fmt: skip
     assert done.test.value > 0.8
@@ -370,33 +370,33 @@ THREE = Start("paraphrase-MiniLM-L3-v2", bert(3, 384), prefix="paraphrase-minilm
 )
 def test_the_best_of_each_kind_is_taken(megabytes: float, n: int, names: list[str]) -> None:
     plan = plan_of([BASE, MINI], Budget(size_mb=megabytes), n)
-    assert [one.name for one in plan.candidates if one.taken] == names
+    assert [candidate.name for candidate in plan.candidates if candidate.taken] == names
 
 
 def test_shapes_of_every_start_are_listed_with_their_start() -> None:
     plan = plan_of([BASE, MINI], Budget(), 2)
-    assert sorted((one.start, one.n_layers) for one in plan.candidates) == sorted(
+    assert sorted((candidate.start, candidate.n_layers) for candidate in plan.candidates) == sorted(
         [("teacher", n) for n in range(1, 13)] + [("all-MiniLM-L6-v2", n) for n in range(1, 7)]
     )
-    assert len({one.name for one in plan.candidates}) == 18
-    assert [(one.name, one.start) for one in plan.candidates if one.taken] == [
+    assert len({candidate.name for candidate in plan.candidates}) == 18
+    assert [(candidate.name, candidate.start) for candidate in plan.candidates if candidate.taken] == [
         ("L12-v10k", "teacher"), ("minilm-l6-L6-v10k", "all-MiniLM-L6-v2"),
     ]  # fmt: skip
 
 
 def test_of_equal_encoders_the_one_that_lost_fewer_layers_is_taken() -> None:
     plan = plan_of([BASE, MINI, THREE], Budget(size_mb=10.9), 1)
-    assert [one.name for one in plan.candidates if one.taken] == ["paraphrase-minilm-l3-L3-v10k"]
+    assert [candidate.name for candidate in plan.candidates if candidate.taken] == ["paraphrase-minilm-l3-L3-v10k"]
 
 
 def test_each_start_has_one_before_any_has_two() -> None:
     plan = plan_of([BASE, MINI, THREE], Budget(size_mb=20), 4)
-    assert [one.name for one in plan.candidates if one.taken] == [
+    assert [candidate.name for candidate in plan.candidates if candidate.taken] == [
         "minilm-l6-L6-v10k", "minilm-l6-L5-v10k", "L1-v10k", "paraphrase-minilm-l3-L3-v10k",
     ]  # fmt: skip
 
 
 def test_one_start_alone_is_planned_as_ever() -> None:
     plan = plan_of([BASE], Budget(), 3)
-    assert [one.name for one in plan.candidates if one.taken] == ["L12-v10k", "L11-v10k", "L10-v10k"]
-    assert {one.start for one in plan.candidates} == {"teacher"}
+    assert [candidate.name for candidate in plan.candidates if candidate.taken] == ["L12-v10k", "L11-v10k", "L10-v10k"]
+    assert {candidate.start for candidate in plan.candidates} == {"teacher"}

@@ -140,16 +140,16 @@ def test_predictions_are_compared_word_by_word() -> None:
 
 @given(st.lists(st.lists(st.tuples(st.sampled_from(TAGS), st.sampled_from(TAGS)), min_size=1), min_size=1, max_size=6))
 def test_scores_are_scikit_learns(sentences: list[list[tuple[str, str]]]) -> None:
-    rows = [Row(("w",) * len(one), tuple(gold for gold, _ in one)) for one in sentences]
-    score = TASK.score(rows, [tuple(found for _, found in one) for one in sentences], "test")
-    gold, found = map(list, zip(*(pair for one in sentences for pair in one), strict=True))
+    rows = [Row(("w",) * len(sentence), tuple(gold for gold, _ in sentence)) for sentence in sentences]
+    score = TASK.score(rows, [tuple(results for _, results in sentence) for sentence in sentences], "test")
+    gold, result = map(list, zip(*(pair for sentence in sentences for pair in sentence), strict=True))
     assert (score.metric, score.split, score.n) == ("token accuracy", "test", len(sentences))
-    assert score.value == pytest.approx(accuracy_score(gold, found))
-    assert score.more == {"macro F1": pytest.approx(f1_score(gold, found, average="macro", zero_division=0))}
-    assert sum(one.support for one in score.per_type) == len(gold)
-    names = [one.name for one in score.per_type]
-    expected = f1_score(gold, found, labels=names, average=None, zero_division=0)
-    assert [one.f1 for one in score.per_type] == pytest.approx(expected.tolist())
+    assert score.value == pytest.approx(accuracy_score(gold, result))
+    assert score.more == {"macro F1": pytest.approx(f1_score(gold, result, average="macro", zero_division=0))}
+    assert sum(item.support for item in score.per_type) == len(gold)
+    names = [item.name for item in score.per_type]
+    expected = f1_score(gold, result, labels=names, average=None, zero_division=0)
+    assert [item.f1 for item in score.per_type] == pytest.approx(expected.tolist())
 
 
 def test_scores_by_hand() -> None:
@@ -157,7 +157,7 @@ def test_scores_by_hand() -> None:
     score = TASK.score(rows, [("X", "Y", "Y"), ("X",)], "dev")
     assert score.value == 0.5  # of words: X and Y right once each
     assert score.more["macro F1"] == pytest.approx(0.5)
-    assert [(one.name, one.precision, one.recall, one.support) for one in score.per_type] == [
+    assert [(item.name, item.precision, item.recall, item.support) for item in score.per_type] == [
         ("X", 0.5, 0.5, 2), ("Y", 0.5, 0.5, 2)
     ]  # fmt: skip
 

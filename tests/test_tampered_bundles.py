@@ -71,8 +71,8 @@ def make_model(path: Path, vocab_size: int) -> Artifact:
     output = helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", "seq", len(LABELS)])
     weights = [numpy_helper.from_array(value.astype(np.float32), name) for name, value in tables.items()]
     weights += [numpy_helper.from_array(np.array([n]), name) for n, name in enumerate(("zero", "one", "two"))]
-    made = [helper.make_node(kind, given, [gives], **options) for kind, given, gives, options in nodes]
-    graph = helper.make_graph(made, "tiny", inputs, [output], weights)
+    created = [helper.make_node(kind, given, [gives], **options) for kind, given, gives, options in nodes]
+    graph = helper.make_graph(created, "tiny", inputs, [output], weights)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     helper.set_model_props(
         model, {"labels": json.dumps(LABELS), "precision": "fp32", "pad_id": "0", "max_length": "16"}
@@ -103,7 +103,7 @@ def copy(bundle: Path, place: Path) -> Path:
 
 def not_refused(bundle: Path, place: Path, edits: Iterator[tuple[str, Edit]], level: str) -> dict[str, Any]:
     """The outcome of each edited bundle that `check` takes, or breaks on. What updating undoes is no edit."""
-    found, original = {}, content(bundle)
+    results, original = {}, content(bundle)
     for name, edit in edits:
         edited = copy(bundle, place)
         try:
@@ -113,8 +113,8 @@ def not_refused(bundle: Path, place: Path, edits: Iterator[tuple[str, Edit]], le
         seal(edited, level)
         ended = outcome(edited)
         if ended[0] != REFUSED and not (level != PLAIN and content(edited) == original):
-            found[name] = ended
-    return found
+            results[name] = ended
+    return results
 
 
 def test_the_bundle_is_sound(bundle: Path) -> None:
@@ -169,7 +169,7 @@ def test_one_message_says_what_is_wrong(
     edit: str, code: int, told: str, bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     makers = (manifest_edits, golden_edits, other_edits, model_edits)
-    edits = {name: one for maker in makers for name, one in maker()}
+    edits = {name: item for maker in makers for name, item in maker()}
     edited = copy(bundle, tmp_path)
     edits[edit](edited)
     if not edit.startswith(("files: ", "manifest: ")):
@@ -184,17 +184,17 @@ def test_one_message_says_what_is_wrong(
 def test_check_tells_the_digest(bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main(["check", str(bundle)])
-    told = capsys.readouterr().out
-    assert ended.value.code == 0 and f"digest {check_bundle(bundle).digest}" in told
-    assert "37 texts, 5 of them also padded" in told
+    message = capsys.readouterr().out
+    assert ended.value.code == 0 and f"digest {check_bundle(bundle).digest}" in message
+    assert "37 texts, 5 of them also padded" in message
 
 
 def test_an_unreadable_json_is_refused_in_one_sentence() -> None:
-    for text, told in {
+    for text, message in {
         '{"a": 1, "a": 2}': "stands twice", "[1e999]": "too large", "[NaN]": "NaN is no number", "[" * 100_000: "too deep",
         '["\\ud800"]': "half of a surrogate pair", "": "not JSON", "9" * 5000: "not JSON",
     }.items():  # fmt: skip
-        with pytest.raises(DataError, match=told):
+        with pytest.raises(DataError, match=message):
             parse(text, "x")
 
 
@@ -212,14 +212,14 @@ def plain_port(text: str) -> list[str]:
             cleaned.append(f" {character} ")
         else:
             cleaned.append(" " if kind == "Zs" or character in "\t\n\r" else character)
-    found = []
+    results = []
     for word in "".join(cleaned).lower().split():
         bare = "".join(c for c in unicodedata.normalize("NFD", word) if unicodedata.category(c) != "Mn")
         for character in bare:
             if unicodedata.category(character)[0] == "P" or character in "$+<=>^`|~":
                 bare = bare.replace(character, f" {character} ")
-        found += bare.split()
-    return found
+        results += bare.split()
+    return results
 
 
 def test_the_golden_texts_tell_a_plain_port_from_the_tokenizer() -> None:
@@ -243,8 +243,8 @@ def test_added_tokens_and_special_tokens_have_texts_of_their_own() -> None:
     tokenizer.add_tokens([AddedToken("NewTok", normalized=True), AddedToken("cat", single_word=True)])
     texts = texts_for(tokenizer, 16)
     assert set(texts) == {*TEXTS, "special tokens in the text", "added tokens in the text", "longer than a window"}
-    pieces = tokenizer.encode(texts["added tokens in the text"]).tokens
-    assert pieces.count("newtok") >= 6 and pieces.count("cat") == 6, "cat not in xcat and cat7"
+    tokens = tokenizer.encode(texts["added tokens in the text"]).tokens
+    assert tokens.count("newtok") >= 6 and tokens.count("cat") == 6, "cat not in xcat and cat7"
     assert "[PAD]" in tokenizer.encode(texts["special tokens in the text"]).tokens
 
 
@@ -255,12 +255,12 @@ def test_golden_texts_of_two_texts(task: str, head: Any, n: int, bundle: Path) -
     from edgebert.bundle.golden import edge_cases
 
     engine = Engine(find_task(task), make_tokenizer(), ("no", "yes")[:n], None, 16, 0)  # type: ignore[arg-type]
-    found = edge_cases(engine)
-    seconds = {texts[1] for texts in found} | ({texts[0] for texts in found} if task == "similarity" else set())
+    result = edge_cases(engine)
+    seconds = {texts[1] for texts in result} | ({texts[0] for texts in result} if task == "similarity" else set())
     assert seconds >= set(TEXTS.values())
-    assert len(found) == (17 if task == "similarity" else 34 + 2)
+    assert len(result) == (17 if task == "similarity" else 34 + 2)
     if task == "pair":
-        both = next(texts for texts, name in found.items() if name == "two long texts")
+        both = next(texts for texts, name in result.items() if name == "two long texts")
         (window,) = engine.encode([engine.task.read_texts(*both)])
         assert [window.type_ids.count(kind) for kind in (0, 1)] == [8, 8], (
             "13 tokens: 6 and 7, the odd one to the second"
@@ -270,9 +270,9 @@ def test_golden_texts_of_two_texts(task: str, head: Any, n: int, bundle: Path) -
 def test_golden_outputs_that_are_no_numbers_are_refused(bundle: Path, tmp_path: Path) -> None:
     edited = copy(bundle, tmp_path)
     lines = (edited / "golden.jsonl").read_text().splitlines()
-    one = json.loads(lines[0])
-    one["windows"][0]["padded"]["outputs"]["logits"][0][0] = float("inf")
-    (edited / "golden.jsonl").write_text("\n".join([json.dumps(one), *lines[1:]]) + "\n")
+    item = json.loads(lines[0])
+    item["windows"][0]["padded"]["outputs"]["logits"][0][0] = float("inf")
+    (edited / "golden.jsonl").write_text("\n".join([json.dumps(item), *lines[1:]]) + "\n")
     seal(edited, DIGESTED)
     with pytest.raises(ParityError, match="padded to 16 tokens: window 0: logits differ by up to inf"):
         check_bundle(edited)

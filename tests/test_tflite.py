@@ -42,7 +42,7 @@ ROWS = (batch([8]), batch([8, 3]), batch([5]), batch([16]), batch([16, 4, 1]), b
 def worst(model, path: Path, rows=ROWS) -> float:
     """Largest difference of an output at a real token, over all rows."""
     reference, session = TorchSession(model), tflite.open_session(path, 1)
-    found = 0.0
+    result = 0.0
     for row in rows:
         expected, got = reference.run(row), session.run(row)
         assert list(got) == list(expected)
@@ -50,8 +50,8 @@ def worst(model, path: Path, rows=ROWS) -> float:
             assert got[name].shape == value.shape and got[name].dtype == np.float32
             per_token = value.ndim == 3 or name in ("start_logits", "end_logits")
             visible = row["attention_mask"].astype(bool) if per_token else slice(None)
-            found = max(found, float(np.abs(got[name] - value)[visible].max()))
-    return found
+            result = max(result, float(np.abs(got[name] - value)[visible].max()))
+    return result
 
 
 @pytest.fixture(scope="module")
@@ -69,14 +69,14 @@ def bert(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def reduced(bert, tmp_path_factory):
-    """Every reduced precision with its every trial."""
+    """Every reduced precision with its every variant."""
     _, source, artifact = bert
-    made = {}
+    created = {}
     for precision, declared in tflite.CONVERTER.precisions.items():
-        for trial in declared.trials:
+        for variant in declared.variants:
             folder = tmp_path_factory.mktemp("reduced")
-            made[precision, trial.name] = tflite.reduce(source, artifact, precision, trial, folder)
-    return made
+            created[precision, variant.name] = tflite.reduce(source, artifact, precision, variant, folder)
+    return created
 
 
 # ---------------------------------------------------------------- what it computes
@@ -91,9 +91,9 @@ def test_reduced_precisions_stay_near_torch(bert, reduced):
     """An eighth bit of a weight is worth 1/127 of the largest; logits here reach 0.8."""
     model, _, artifact = bert
     limits = {"fp16": 1e-3, "int4-embedding": 0.2}
-    for (precision, trial), file in reduced.items():
+    for (precision, variant), file in reduced.items():
         difference = worst(model, file.path)
-        assert 1e-6 < difference < limits.get(precision, 0.05), (precision, trial, difference)
+        assert 1e-6 < difference < limits.get(precision, 0.05), (precision, variant, difference)
         assert file.size_bytes < artifact.size_bytes
         assert (file.format, file.precision) == ("tflite", precision)
 
@@ -111,16 +111,16 @@ def test_static_files_have_fixed_ranges_and_dynamic_ones_none(reduced):
 def test_without_xnnpack_a_product_takes_its_inputs_range_as_xnnpack_does(reduced):
     """The quantizer leaves the flag off; then the built-in kernels take twice the larger side of a range."""
     for file in reduced.values():
-        operators = [one for graph in tflite.file.read_model(file.path).subgraphs for one in graph.operators]
-        flags = [getattr(one.builtinOptions, "asymmetricQuantizeInputs", None) for one in operators]
+        operators = [operator for graph in tflite.file.read_model(file.path).subgraphs for operator in graph.operators]
+        flags = [getattr(operator.builtinOptions, "asymmetricQuantizeInputs", None) for operator in operators]
         assert True in flags and False not in flags
-    for trial in (("int8", "default"), ("int4-embedding", "default")):  # one scale a weight: 2e-3
-        path = reduced[trial].path
+    for variant in (("int8", "default"), ("int4-embedding", "default")):  # one scale a weight: 2e-3
+        path = reduced[variant].path
         with_it, without = tflite.open_session(path, 1), tflite.open_without_xnnpack(path, 1)
         for row in ROWS:
             expected = with_it.run(row)
             for name, value in without.run(row).items():
-                assert np.abs(value - expected[name]).max() < 1e-4, (trial, name)
+                assert np.abs(value - expected[name]).max() < 1e-4, (variant, name)
 
 
 @pytest.mark.parametrize("head", ["sequence-classification", "question-answering", "sentence-embedding"])
@@ -151,7 +151,7 @@ def test_labels_and_vocabulary_are_packed_and_survive_quantization(bert, reduced
         with zipfile.ZipFile(file.path) as archive:
             assert archive.testzip() is None
             lines = archive.read("vocab.txt").decode().split("\n")[:-1]
-            assert {piece: i for i, piece in enumerate(lines)} == vocabulary
+            assert {token: i for i, token in enumerate(lines)} == vocabulary
             assert archive.read("tokenizer.json") == source.tokenizer.read_bytes()
             info = json.loads(archive.read("edgebert.json"))
         assert info["precision"] == file.precision
@@ -174,7 +174,7 @@ def test_the_same_model_gives_the_same_bytes(bert, reduced, tmp_path):
     assert again.sha256 == artifact.sha256
     precision = tflite.CONVERTER.precisions["int8-static"]
     assert (
-        tflite.reduce(source, again, "int8-static", precision.trials[0], tmp_path).sha256
+        tflite.reduce(source, again, "int8-static", precision.variants[0], tmp_path).sha256
         == reduced["int8-static", "but-down"].sha256
     )
 
@@ -189,7 +189,7 @@ def test_operators_outside_the_delegate_are_only_the_lookups(bert, reduced):
 
 def test_no_chatter(bert, tmp_path, capfd):
     _, source, artifact = bert
-    tflite.reduce(source, artifact, "int8", tflite.CONVERTER.precisions["int8"].trials[0], tmp_path)
+    tflite.reduce(source, artifact, "int8", tflite.CONVERTER.precisions["int8"].variants[0], tmp_path)
     tflite.open_session(artifact.path, 1)
     assert capfd.readouterr() == ("", "")
 
@@ -222,7 +222,7 @@ def test_static_without_calibration_rows(bert, rows, tmp_path):
     _, source, artifact = bert
     source = dataclasses.replace(source, calibration=rows)
     with pytest.raises(EdgebertError, match="needs rows"):
-        tflite.reduce(source, artifact, "int8-static", tflite.PRECISIONS["int8-static"].trials[0], tmp_path)
+        tflite.reduce(source, artifact, "int8-static", tflite.PRECISIONS["int8-static"].variants[0], tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 

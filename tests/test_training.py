@@ -161,7 +161,7 @@ def test_nothing_to_train_on(model: Any, tmp_path: Path) -> None:
 
 
 def test_the_teacher_reads_its_own_ids(model: Any) -> None:
-    """A student's token 1 is the teacher's token 7: both must see the same piece."""
+    """A student's token 1 is the teacher's token 7: both must see the same token."""
     objective = DistillationObjective(model, model, teacher_ids=(0, 7, 5))
     objective.eval()
     batch = collate([Feature(0, (1, 2), (0, 0), (0, 1), (0, 0))])

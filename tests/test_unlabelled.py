@@ -36,16 +36,16 @@ def written(path: Path, content: str) -> Path:
 
 
 def test_several_files_and_a_folder_of_text_are_read_once_each(tmp_path: Path) -> None:
-    one = written(tmp_path / "one.txt", LETTERS)
+    item = written(tmp_path / "one.txt", LETTERS)
     folder = tmp_path / "texts"
     written(folder / "b.txt", "is aville far\n\n  \nfly to aville\n")
     written(folder / "a" / "deep.TXT", "show trains to bton\n")
     written(folder / ".hidden.txt", "never read\n")
     written(folder / "notes.md", "left aside\n")
-    found = read(one, folder, one)
-    assert texts(found) == ["fly to aville", "leave bton on friday", "is aville far", "show trains to bton"]
-    assert found.rows[3].labelled is False and found.rows[2].labels == ()
-    assert found.notes == (
+    result = read(item, folder, item)
+    assert texts(result) == ["fly to aville", "leave bton on friday", "is aville far", "show trains to bton"]
+    assert result.rows[3].labelled is False and result.rows[2].labels == ()
+    assert result.notes == (
         "4 unlabelled texts of 3 files, 1 lines left out that stood there before, "
         f"1 files left aside that do not end in .txt, the first {folder / 'notes.md'}",
     )
@@ -54,9 +54,9 @@ def test_several_files_and_a_folder_of_text_are_read_once_each(tmp_path: Path) -
 def test_texts_of_labelled_rows_are_left_out(tmp_path: Path) -> None:
     path = written(tmp_path / "t.txt", LETTERS)
     known = {"train": [Row(text="is aville far", labels=("a",))], "test": [Row(text="fly to aville", labels=("a",))]}
-    found = read(path, labelled=known)
-    assert texts(found) == ["leave bton on friday"]
-    assert found.notes[0] == "1 unlabelled texts, 1 left out that labelled rows have, of whatever split"
+    result = read(path, labelled=known)
+    assert texts(result) == ["leave bton on friday"]
+    assert result.notes[0] == "1 unlabelled texts, 1 left out that labelled rows have, of whatever split"
     known["dev"] = [Row(text="leave bton on friday", labels=("a",))]
     with pytest.raises(DataError, match="each of the 2 unlabelled texts is that of a labelled row"):
         read(path, labelled=known)
@@ -91,10 +91,10 @@ def test_a_folder_without_text_and_a_file_that_is_not_there_are_told(tmp_path: P
 
 def test_more_text_than_memory_should_hold_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("edgebert.data.unlabelled.MAX_TOTAL_BYTES", 60)
-    one, two = (written(tmp_path / f"{i}.txt", LETTERS) for i in range(2))
-    assert len(read(one).rows) == 2
+    item, two = (written(tmp_path / f"{i}.txt", LETTERS) for i in range(2))
+    assert len(read(item).rows) == 2
     with pytest.raises(DataError, match=r"1.txt: the unlabelled files hold more than"):
-        read(one, two)
+        read(item, two)
     monkeypatch.setattr("edgebert.data.unlabelled.MAX_FILES", 1)
     with pytest.raises(DataError, match="the folder holds more than 1 files"):
         read(tmp_path)
@@ -103,9 +103,9 @@ def test_more_text_than_memory_should_hold_is_refused(tmp_path: Path, monkeypatc
 def test_paragraphs_of_wrapped_lines_are_texts(tmp_path: Path) -> None:
     line = "fly to aville and leave bton on friday with the new trains to cburg"
     paragraph = f"{line}\n{line}\nis far\n"
-    found = read(written(tmp_path / "book.txt", "\n".join([paragraph] * 4 + [paragraph.replace("far", "near")] * 4)))
-    assert texts(found) == [f"{line} {line} is far", f"{line} {line} is near"]
-    assert "book.txt: its lines are wrapped, so each paragraph is read as a text" in found.notes
+    result = read(written(tmp_path / "book.txt", "\n".join([paragraph] * 4 + [paragraph.replace("far", "near")] * 4)))
+    assert texts(result) == [f"{line} {line} is far", f"{line} {line} is near"]
+    assert "book.txt: its lines are wrapped, so each paragraph is read as a text" in result.notes
     short = [f"show trains to {'bton' * (i % 7)}" for i in range(40)]
     assert not are_wrapped([*short, ""]) and not are_wrapped([*short[:20], "", *short[20:]])
 
@@ -131,8 +131,8 @@ LABELLED: dict[str, tuple[str, str]] = {
 
 @pytest.mark.parametrize("kind", LABELLED)
 def test_labels_in_the_text_are_refused_with_what_to_do(kind: str, tmp_path: Path) -> None:
-    content, told = LABELLED[kind]
-    with pytest.raises(DataError, match=told) as refused:
+    content, message = LABELLED[kind]
+    with pytest.raises(DataError, match=message) as refused:
         read(written(tmp_path / "t.txt", content), labels=("travel", "question"))
     assert refused.value.where == f"{tmp_path / 't.txt'}:1"
     assert "--unlabelled takes plain text, one text a line" in (refused.value.hint or "")
@@ -150,20 +150,23 @@ def test_plain_text_that_looks_a_little_like_it_is_read(tmp_path: Path) -> None:
         "I like {1} a lot", "leave bton | friday", "a <b> c", "question: is aville far", "1 train to cburg", "yes",
         "3 trains", "fly to dham, efield", "show trains, aville", "travel to bton", "12 trains",
     ]  # fmt: skip
-    found = read(written(tmp_path / "t.txt", "\n".join(lines)), labels=("travel", "question"))
-    assert texts(found) == lines and len(found.notes) == 1
+    result = read(written(tmp_path / "t.txt", "\n".join(lines)), labels=("travel", "question"))
+    assert texts(result) == lines and len(result.notes) == 1
     spoken = [f"i like {city} a lot, {word}" for city in ("aville", "bton") for word in ("thanks", "please")] * 5
-    said = read(written(tmp_path / "s.txt", "\n".join(f"{i} {line}" for i, line in enumerate(spoken))))
+    description = read(written(tmp_path / "s.txt", "\n".join(f"{i} {line}" for i, line in enumerate(spoken))))
     counted = read(
         written(tmp_path / "c.txt", "1 train to bton\n2 trains\n3 trains to far aville\n"), labels=("a", "b")
     )
     assert len(counted.rows) == 3
-    assert len(said.rows) == 20 and "ends with a comma and one of 2 words, such as 'thanks'" in said.notes[-1]
+    assert (
+        len(description.rows) == 20
+        and "ends with a comma and one of 2 words, such as 'thanks'" in description.notes[-1]
+    )
 
 
 def test_two_texts_stand_on_one_line_and_a_label_beside_them_is_told(tmp_path: Path) -> None:
-    found = read(written(tmp_path / "t.tsv", "fly to aville\tis it far\n"), task=PAIR)
-    assert [(row.text, row.second) for row in found.rows] == [("fly to aville", "is it far")]
+    result = read(written(tmp_path / "t.tsv", "fly to aville\tis it far\n"), task=PAIR)
+    assert [(row.text, row.second) for row in result.rows] == [("fly to aville", "is it far")]
     with pytest.raises(DataError, match="ends with a label of the task"):
         read(written(tmp_path / "u.txt", "fly\tis it far\tyes\ngo\tis it far\tno\n"), task=PAIR, labels=("yes", "no"))
 

@@ -52,9 +52,9 @@ def chosen(
     assert artifact.path == folder / "made-up" / "int8" / artifact.path.name
     assert artifact.path.exists()
     assert not any((folder / "work").rglob("*.bin"))
-    [one] = [line["variant"] for line in table if line["chosen"]]
-    assert artifact.path.stem == one
-    return one, [line["variant"] for line in table]
+    [item] = [line["variant"] for line in table if line["chosen"]]
+    assert artifact.path.stem == item
+    return item, [line["variant"] for line in table]
 
 
 A, B, SPARE = QuantizationVariant("a"), QuantizationVariant("b"), QuantizationVariant("spare", spare=True)

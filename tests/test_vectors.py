@@ -49,8 +49,8 @@ def test_similarity_is_the_cosine_and_scored_by_rank() -> None:
     task = find_task("similarity")
     vectors = [[1.0, 0.0], [1.0, 0.0], [1.0, 0.0], [0.6, 0.8], [1.0, 0.0], [0.0, 1.0]]
     rows = [Row(text="a", second="b", score=score) for score in (1.0, 0.4, 0.6)]
-    predictions = task.decode(rows, [], [{"sentence_embedding": np.array(one)} for one in vectors], ())
-    assert [one for one, _ in predictions] == pytest.approx([1.0, 0.6, 0.0])
+    predictions = task.decode(rows, [], [{"sentence_embedding": np.array(vector)} for vector in vectors], ())
+    assert [item for item, _ in predictions] == pytest.approx([1.0, 0.6, 0.0])
     assert predictions[1][1] == pytest.approx(95 / np.hypot(95, 127))  # 0.6 and 0.8 become 95 and 127 steps
     score = task.score(rows, predictions, "test")
     assert score.value == pytest.approx(0.5)  # ranks 3 2 1 against 3 1 2
@@ -63,10 +63,10 @@ def test_neighbours_by_hand_and_by_brute_force() -> None:
     ]  # fmt: skip
     drawn = np.random.default_rng(0).normal(size=(700, 5))
     unit = drawn / np.linalg.norm(drawn, axis=1, keepdims=True)
-    for i, found in enumerate(nearest(list(drawn))):
+    for i, result in enumerate(nearest(list(drawn))):
         alike = unit @ unit[i]
         alike[i] = -2
-        assert set(found) == set(np.argsort(-alike)[:10].tolist())
+        assert set(result) == set(np.argsort(-alike)[:10].tolist())
 
 
 def test_embed_is_scored_by_what_the_teacher_finds_near() -> None:
@@ -81,7 +81,7 @@ def test_embed_is_scored_by_what_the_teacher_finds_near() -> None:
     assert task.score(with_teacher_labels, task.decode(rows, [], vectors, ()), "test").value == 1.0
     other = [{"sentence_embedding": rng.normal(size=4)} for _ in range(30)]
     share = task.score(with_teacher_labels, task.decode(rows, [], other, ()), "test").value
-    near = nearest([one["sentence_embedding"] for one in other])
+    near = nearest([item["sentence_embedding"] for item in other])
     assert share == pytest.approx(
         np.mean([len({*a.gold} & {*b}) / 10 for a, b in zip(with_teacher_labels, near, strict=True)])
     )

@@ -13,10 +13,10 @@ TEXTS = [("fly from aville to new bton",), ("zebras",)]
 
 
 def changed(**vocabulary: str) -> Tokenizer:
-    """The toy tokenizer with pieces renamed."""
+    """The toy tokenizer with tokens renamed."""
     state = json.loads(make_tokenizer().to_str())
     names = {old.replace("_", "#"): new for old, new in vocabulary.items()}
-    state["model"]["vocab"] = {names.get(piece, piece): i for piece, i in state["model"]["vocab"].items()}
+    state["model"]["vocab"] = {names.get(token, token): i for token, i in state["model"]["vocab"].items()}
     return Tokenizer.from_str(json.dumps(state))
 
 
@@ -35,11 +35,11 @@ def test_special_tokens_go_by_their_role_and_pieces_by_their_text() -> None:
     ):
         state = state.replace(ours, theirs)
     moved = json.loads(state)
-    pieces = list(moved["model"]["vocab"])
-    moved["model"]["vocab"] = {piece: i for i, piece in enumerate([*pieces[:5], "extra", *pieces[5:]])}
+    tokens = list(moved["model"]["vocab"])
+    moved["model"]["vocab"] = {token: i for i, token in enumerate([*tokens[:5], "extra", *tokens[5:]])}
     ids, why = teacher_ids(make_tokenizer(), Tokenizer.from_str(json.dumps(moved)), TEXTS)
     assert why == ""
-    assert ids == (0, 1, 2, 3, 4, *range(6, 6 + len(pieces) - 5))
+    assert ids == (0, 1, 2, 3, 4, *range(6, 6 + len(tokens) - 5))
 
 
 def test_a_piece_that_the_teacher_lacks_is_told() -> None:
@@ -48,7 +48,7 @@ def test_a_piece_that_the_teacher_lacks_is_told() -> None:
 
 
 def test_another_way_of_splitting_is_told() -> None:
-    """The same pieces, but one tokenizer keeps capitals."""
+    """The same tokens, but one tokenizer keeps capitals."""
     state = json.loads(make_tokenizer().to_str())
     state["normalizer"]["lowercase"] = False
     _, why = teacher_ids(Tokenizer.from_str(json.dumps(state)), make_tokenizer(), [("Fly",)])
@@ -69,8 +69,8 @@ def test_pairs_that_are_joined_in_another_way_are_told() -> None:
 def test_berts_names_that_a_vocabulary_only_holds_are_passed_over() -> None:
     """MPNet's vocabulary is BERT's with its own special tokens beside; [UNK] is still what it writes."""
     state = json.loads(make_tokenizer().to_str())
-    pieces = ["<s>", "<pad>", "</s>", "<unk>", *state["model"]["vocab"], "<mask>"]
-    state["model"]["vocab"] = {piece: i for i, piece in enumerate(pieces)}
+    tokens = ["<s>", "<pad>", "</s>", "<unk>", *state["model"]["vocab"], "<mask>"]
+    state["model"]["vocab"] = {token: i for i, token in enumerate(tokens)}
     state["added_tokens"] = []
     teacher = Tokenizer.from_str(json.dumps({**state, "post_processor": None}))
     teacher.add_special_tokens(["<s>", "<pad>", "</s>", "<unk>", "[UNK]", "<mask>"])
@@ -79,4 +79,4 @@ def test_berts_names_that_a_vocabulary_only_holds_are_passed_over() -> None:
     )
     ids, why = teacher_ids(make_tokenizer(), teacher, [*TEXTS, ("ü",)])
     assert why == ""
-    assert ids is not None and ids[:6] == (1, 5, 0, 2, pieces.index("<mask>"), 9)
+    assert ids is not None and ids[:6] == (1, 5, 0, 2, tokens.index("<mask>"), 9)

@@ -30,4 +30,4 @@ def applied(name: str, teacher: Student, rows: list[Row], labels: tuple[str, ...
 
 def logits(student: Student, rows: list[Row], labels: tuple[str, ...]) -> list[np.ndarray]:
     features = find_task("ner").encode(rows[64:], student.tokenizer, labels, 32)
-    return [one["logits"] for one in run_features(TorchSession(student.model), features)]
+    return [feature["logits"] for feature in run_features(TorchSession(student.model), features)]

@@ -80,7 +80,7 @@ def teacher(torch: Any) -> tuple[Any, list[Any]]:
     torch.manual_seed(0)
     model, _ = load_model(folder, HEADS[task.head].auto_model, dataset.labels)
     features = task.encode(dataset.splits["train"], load_tokenizer(folder), dataset.labels, 128)
-    features = sorted(features, key=lambda one: len(one.input_ids))
+    features = sorted(features, key=lambda feature: len(feature.input_ids))
     batches = [collate(features[i : i + BATCH_SIZE]) for i in range(0, len(features), BATCH_SIZE)]
     return Objective(model).train(), batches
 
@@ -109,20 +109,20 @@ def answer(process: subprocess.Popen[str], line: str = "") -> dict[str, Any]:
     if line:
         process.stdin.write(line + "\n")
         process.stdin.flush()
-    found: dict[str, Any] = json.loads(process.stdout.readline())
-    return found
+    results: dict[str, Any] = json.loads(process.stdout.readline())
+    return results
 
 
 @contextmanager
 def others(n: int) -> Iterator[list[subprocess.Popen[bytes]]]:
     """Processes that compute; they are stopped at first."""
     one_thread = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
-    made = [subprocess.Popen([sys.executable, "-c", OTHER], env=one_thread) for _ in range(n)]
+    created = [subprocess.Popen([sys.executable, "-c", OTHER], env=one_thread) for _ in range(n)]
     try:
-        send(made, signal.SIGSTOP)
-        yield made
+        send(created, signal.SIGSTOP)
+        yield created
     finally:
-        for process in made:
+        for process in created:
             process.kill()
             process.wait()
 

@@ -58,7 +58,7 @@ class Head:
         from edgebert.modeling.graph import TorchSession, make_source
         from edgebert.modeling.heads import HEADS
         from edgebert.verify.edges import batch_of, edge_batches
-        from edgebert.verify.parity import make_reference
+        from edgebert.verify.reference import make_reference
 
         self.name, self.work = subject.name, work / "files" / subject.name
         self.converter = CONVERTERS.get("onnx")
@@ -66,7 +66,7 @@ class Head:
         edges = edge_batches(model.config.vocab_size, LONGEST, 0, reader)
 
         def batches(rows: Any) -> list[Any]:
-            return [batch_of(one.ids, one.types) for one in rows]
+            return [batch_of(row.ids, row.types) for row in rows]
 
         self.reference = make_reference(TorchSession(model), batches(subject.test[:N_ROWS]), edges, subject.labels)
         calibration = batches(subject.train[:N_CALIBRATION])
@@ -84,8 +84,8 @@ class Head:
         """The first variant."""
         if precision == "fp32":
             return self.origin.path
-        trial = self.converter.precisions[precision].trials[0]
-        return self.converter.reduce(self.source, self.origin, precision, trial, self._folder(precision)).path
+        variant = self.converter.precisions[precision].variants[0]
+        return self.converter.reduce(self.source, self.origin, precision, variant, self._folder(precision)).path
 
     def judged(self, path: Path, precision: str, change: str) -> Judged:
         from edgebert.errors import EdgebertError
@@ -97,11 +97,11 @@ class Head:
         origin = self.contents if declared else None
         inside = contents_failures(self.converter.contents(path), declared, origin=origin, tables=self.reference.tables)
         try:
-            found, _ = compare(self.converter.open(path, 1), self.reference, declared.kind if declared else "fp32")
+            result, _ = compare(self.converter.open(path, 1), self.reference, declared.kind if declared else "fp32")
         except EdgebertError as error:  # LiteRT or ONNX Runtime cannot run it: no file is kept
             return Judged(self.name, precision, change, 1e9, 1e9, [error.what], inside)
-        edge = max(found.edge_nrmse.values())
-        return Judged(self.name, precision, change, found.nrmse, edge, list(found.failures), inside)
+        edge = max(result.edge_nrmse.values())
+        return Judged(self.name, precision, change, result.nrmse, edge, list(result.failures), inside)
 
     def doctored(self, path: Path, change: str) -> Path | None:
         """The file with a change, None where it does not apply."""
@@ -112,9 +112,9 @@ class Head:
             CHANGES[change](model)
         except (LookupError, StopIteration):
             return None
-        made = self._folder("doctored") / "model.onnx"
-        onnx.save(model, str(made))
-        return made
+        created = self._folder("doctored") / "model.onnx"
+        onnx.save(model, str(created))
+        return created
 
 
 def wanted(names: list[str], every: bool) -> Iterator[tuple[int, str]]:
@@ -136,9 +136,9 @@ def run(work: Path, heads: list[str] | None, every: bool, seconds: float) -> lis
     log, began = work / "judged.jsonl", time.monotonic()
     lines = log.read_text(encoding="utf-8").splitlines() if log.exists() else []
     done = [Judged(**json.loads(line)) for line in lines]
-    known = {(one.head, one.precision, one.change) for one in done}
+    known = {(entry.head, entry.precision, entry.change) for entry in done}
     every_subject = subjects(reader)
-    names = [one.name for one in every_subject]
+    names = [entry.name for entry in every_subject]
     plan = list(wanted(names, every))
     for at, subject in enumerate(every_subject):
         if heads and subject.name not in heads:
@@ -151,15 +151,16 @@ def run(work: Path, heads: list[str] | None, every: bool, seconds: float) -> lis
             if (subject.name, precision, change) in known or time.monotonic() - began > seconds:
                 continue
             path = head.reduced(precision)
-            made = head.doctored(path, change) if change else path
-            if made is None:
+            created = head.doctored(path, change) if change else path
+            if created is None:
                 continue
-            one = head.judged(made, precision, change)
-            done.append(one)
+            item = head.judged(created, precision, change)
+            done.append(item)
             with log.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(vars(one)) + "\n")
+                file.write(json.dumps(vars(item)) + "\n")
             print(
-                f"{one.head} {precision} {change or 'sound'}: {'accepted' if one.accepted else 'rejected'}", flush=True
+                f"{item.head} {precision} {change or 'sound'}: {'accepted' if item.accepted else 'rejected'}",
+                flush=True,
             )
     return done
 
@@ -168,21 +169,21 @@ def run(work: Path, heads: list[str] | None, every: bool, seconds: float) -> lis
 
 
 def page(judged: list[Judged], command: str) -> str:
-    sound = [one for one in judged if not one.change]
-    broken = [one for one in judged if one.change]
-    refused = [one for one in sound if not one.accepted]
-    passed = [one for one in broken if one.accepted]
-    counts = {p: [one for one in broken if one.precision == p] for p in ("int8", "fp32")}
-    kinds = {p: {one.change for one in found} for p, found in counts.items()}
+    valid = [item for item in judged if not item.change]
+    broken = [item for item in judged if item.change]
+    refused = [item for item in valid if not item.accepted]
+    passed = [item for item in broken if item.accepted]
+    counts = {p: [item for item in broken if item.precision == p] for p in ("int8", "fp32")}
+    kinds = {p: {item.change for item in count} for p, count in counts.items()}
     lines = [
         "# The parity gate under attack",
         "",
         f"{date.today()}, {', '.join(f'{name} {version(name)}' for name in PACKAGES)}, Python {platform.python_version()}, "
         f"{platform.machine()}. Made by `{command}`.",
         "",
-        f"- Sound files: {len(sound) - len(refused)} of {len(sound)} accepted.",
+        f"- Sound files: {len(valid) - len(refused)} of {len(valid)} accepted.",
         *[
-            f"- Doctored {p} files: {sum(one.accepted for one in counts[p])} of {len(counts[p])} accepted, over "
+            f"- Doctored {p} files: {sum(count.accepted for count in counts[p])} of {len(counts[p])} accepted, over "
             f"{len(kinds[p])} kinds of change."
             for p in counts
         ],
@@ -198,10 +199,10 @@ def page(judged: list[Judged], command: str) -> str:
         "| change | head | precision | nrmse | on edge rows | by | the first reason |",
         "| --- | --- | --- | --- | --- | --- | --- |",
     ]
-    for one in sorted(broken, key=lambda one: (list(CHANGES).index(one.change), one.precision, one.head)):
-        by = " and ".join(name for name, found in (("rows", one.rows), ("contents", one.inside)) if found)
-        why = (one.inside or one.rows or [UNTOLD.get(one.change, "")])[0].replace("|", "/")
-        cells = (one.change, one.head, one.precision, _figure(one.nrmse), _figure(one.edge_nrmse))
+    for item in sorted(broken, key=lambda item: (list(CHANGES).index(item.change), item.precision, item.head)):
+        by = " and ".join(name for name, result in (("rows", item.rows), ("contents", item.inside)) if result)
+        why = (item.inside or item.rows or [UNTOLD.get(item.change, "")])[0].replace("|", "/")
+        cells = (item.change, item.head, item.precision, _figure(item.nrmse), _figure(item.edge_nrmse))
         lines.append(f"| {' | '.join(cells)} | {by or '**accepted**'} | {why} |")
     lines += [
         "",
@@ -210,12 +211,14 @@ def page(judged: list[Judged], command: str) -> str:
         "| head | precision | nrmse | on edge rows | |",
         "| --- | --- | --- | --- | --- |",
     ]
-    for one in sound:
-        verdict = "accepted" if one.accepted else f"**refused**: {(one.rows + one.inside)[0]}"
-        lines.append(f"| {one.head} | {one.precision} | {_figure(one.nrmse)} | {_figure(one.edge_nrmse)} | {verdict} |")
+    for item in valid:
+        verdict = "accepted" if item.accepted else f"**refused**: {(item.rows + item.inside)[0]}"
+        lines.append(
+            f"| {item.head} | {item.precision} | {_figure(item.nrmse)} | {_figure(item.edge_nrmse)} | {verdict} |"
+        )
     if passed:
-        lines += ["", "## Accepted, and why", "", *(f"- {one.change}, {one.head}, {one.precision}: "
-                  f"{UNTOLD.get(one.change, 'not explained')}" for one in passed)]  # fmt: skip
+        lines += ["", "## Accepted, and why", "", *(f"- {entry.change}, {entry.head}, {entry.precision}: "
+                  f"{UNTOLD.get(entry.change, 'not explained')}" for entry in passed)]  # fmt: skip
     return "\n".join(lines) + "\n"
 
 

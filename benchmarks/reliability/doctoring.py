@@ -42,23 +42,23 @@ def put(model: Any, name: str, array: np.ndarray) -> None:
 
 def node(model: Any, *marks: str, kind: str = "") -> Any:
     """The first node whose name holds all marks and whose type begins so."""
-    found = [
-        one for one in model.graph.node if all(mark in one.name for mark in marks) and one.op_type.startswith(kind)
+    results = [
+        item for item in model.graph.node if all(mark in item.name for mark in marks) and item.op_type.startswith(kind)
     ]
-    if not found:
+    if not results:
         raise LookupError(f"no {kind} node with {marks}")
-    return found[0]
+    return results[0]
 
 
 def result_of(model: Any, name: str) -> Any:
-    return next(one for one in model.graph.node if name in one.output)
+    return next(item for item in model.graph.node if name in item.output)
 
 
 def rewire(model: Any, old: str, new: str, *, but: Any = None) -> None:
     """Whoever read `old` reads `new`."""
-    for one in model.graph.node:
-        if one is not but:
-            one.input[:] = [new if name == old else name for name in one.input]
+    for item in model.graph.node:
+        if item is not but:
+            item.input[:] = [new if name == old else name for name in item.input]
 
 
 def insert(model: Any, before: Any, kind: str, inputs: list[str], output: str, **attributes: Any) -> None:
@@ -89,10 +89,10 @@ def on_output(model: Any, make: Callable[[str, str], list[Any]]) -> None:
 
 def table(model: Any, mark: str) -> tuple[str, np.ndarray, np.ndarray | None]:
     """Name of an embedding table as it is stored, its values, and its rows' scales where it is in 8 bits."""
-    found = constants(model)
-    for name, array in found.items():
+    result = constants(model)
+    for name, array in result.items():
         if mark in name and array.ndim == 2 and array.shape[1] > 1 and not name.endswith("_scales"):
-            return name, array, found.get(name.replace("_int8", "_scales")) if name.endswith("_int8") else None
+            return name, array, result.get(name.replace("_int8", "_scales")) if name.endswith("_int8") else None
     raise LookupError(f"no table {mark}")
 
 
@@ -107,8 +107,8 @@ def change_rows(model: Any, mark: str, order: Callable[[int], np.ndarray]) -> No
 
 def weight(model: Any, *marks: str) -> str:
     """Name of the stored weight of the first product whose node's name holds the marks."""
-    one = node(model, *marks, kind="MatMul")
-    name = one.input[1]
+    entry = node(model, *marks, kind="MatMul")
+    name = entry.input[1]
     return str(name if any(item.name == name for item in model.graph.initializer) else result_of(model, name).input[0])
 
 
@@ -128,10 +128,14 @@ def products(model: Any) -> Iterator[str]:
     """Stored weights of all products."""
     seen = set()
     known = {item.name for item in model.graph.initializer}
-    for one in model.graph.node:
-        if one.op_type in ("MatMul", "MatMulInteger", "Gemm") and one.input[1] in known and one.input[1] not in seen:
-            seen.add(one.input[1])
-            yield one.input[1]
+    for entry in model.graph.node:
+        if (
+            entry.op_type in ("MatMul", "MatMulInteger", "Gemm")
+            and entry.input[1] in known
+            and entry.input[1] not in seen
+        ):
+            seen.add(entry.input[1])
+            yield entry.input[1]
 
 
 # ---------------------------------------------------------------- the mask
@@ -139,34 +143,34 @@ def products(model: Any) -> Iterator[str]:
 
 def _mask(model: Any) -> Any:
     """What subtracts the mask from one."""
-    return next(one for one in model.graph.node if one.name == "/Sub" and one.op_type == "Sub")
+    return next(item for item in model.graph.node if item.name == "/Sub" and item.op_type == "Sub")
 
 
 @change("mask: ignored")
 def _(model: Any) -> None:
-    one = _mask(model)
-    mask, one.input[1] = one.input[1], "mask_one"
-    insert(model, one, "Mul", [mask, append_constant(model, "zero", np.zeros((), np.float32))], "mask_zero")
-    one = _mask(model)
-    insert(model, one, "Add", ["mask_zero", append_constant(model, "one", np.ones((), np.float32))], "mask_one")
+    item = _mask(model)
+    mask, item.input[1] = item.input[1], "mask_one"
+    insert(model, item, "Mul", [mask, append_constant(model, "zero", np.zeros((), np.float32))], "mask_zero")
+    item = _mask(model)
+    insert(model, item, "Add", ["mask_zero", append_constant(model, "one", np.ones((), np.float32))], "mask_one")
 
 
 @change("mask: inverted")
 def _(model: Any) -> None:
-    one = _mask(model)
-    mask, one.input[1] = one.input[1], "mask_turned"
-    insert(model, one, "Sub", [append_constant(model, "one", np.ones((), np.float32)), mask], "mask_turned")
+    item = _mask(model)
+    mask, item.input[1] = item.input[1], "mask_turned"
+    insert(model, item, "Sub", [append_constant(model, "one", np.ones((), np.float32)), mask], "mask_turned")
 
 
 @change("mask: sign of the bias turned")
 def _(model: Any) -> None:
-    one = _mask(model)
-    output = one.output[0]
-    one.output[0] = "bias_raw"
+    item = _mask(model)
+    output = item.output[0]
+    item.output[0] = "bias_raw"
     nodes = list(model.graph.node)
     from onnx import helper
 
-    nodes.insert(nodes.index(one) + 1, helper.make_node("Neg", ["bias_raw"], [output], name="turned"))
+    nodes.insert(nodes.index(item) + 1, helper.make_node("Neg", ["bias_raw"], [output], name="turned"))
     del model.graph.node[:]
     model.graph.node.extend(nodes)
 
@@ -175,19 +179,19 @@ def _(model: Any) -> None:
 def _(model: Any) -> None:
     from onnx import numpy_helper
 
-    for one in model.graph.node:
-        if one.op_type == "Constant":
-            value = numpy_helper.to_array(one.attribute[0].t)
+    for item in model.graph.node:
+        if item.op_type == "Constant":
+            value = numpy_helper.to_array(item.attribute[0].t)
             if value.size == 1 and float(value.ravel()[0]) == -1e4:
-                one.attribute[0].t.CopyFrom(numpy_helper.from_array(np.full_like(value, -1)))
+                item.attribute[0].t.CopyFrom(numpy_helper.from_array(np.full_like(value, -1)))
                 return
     raise LookupError("no bias of the mask")
 
 
 @change("mask: left out in one layer")
 def _(model: Any) -> None:
-    one = node(model, "layer.1/attention/self/Add", kind="Add")
-    rewire(model, one.output[0], one.input[0], but=one)
+    item = node(model, "layer.1/attention/self/Add", kind="Add")
+    rewire(model, item.output[0], item.input[0], but=item)
 
 
 # ---------------------------------------------------------------- tables
@@ -323,8 +327,8 @@ def _(model: Any) -> None:
 
 @change("attention: no scaling by the root of the width")
 def _(model: Any) -> None:
-    one = node(model, "layer.1/attention/self/Mul", kind="Mul")
-    rewire(model, one.output[0], one.input[0], but=one)
+    item = node(model, "layer.1/attention/self/Mul", kind="Mul")
+    rewire(model, item.output[0], item.input[0], but=item)
 
 
 @change("attention: a head zero")
@@ -343,8 +347,8 @@ def _(model: Any) -> None:
 @change("attention: queries and keys change places")
 def _(model: Any) -> None:
     q, k = node(model, "layer.1", "self/query", kind="MatMul"), node(model, "layer.1", "self/key", kind="MatMul")
-    for one, other in ((q.output[0], k.output[0]),):
-        q.output[0], k.output[0] = other, one
+    for item, other in ((q.output[0], k.output[0]),):
+        q.output[0], k.output[0] = other, item
 
 
 @change("attention: value bias zero")
@@ -354,21 +358,21 @@ def _(model: Any) -> None:
 
 @change("norm: epsilon 1e-2")
 def _(model: Any) -> None:
-    for one in model.graph.node:
-        if one.op_type == "LayerNormalization":
-            next(a for a in one.attribute if a.name == "epsilon").f = 1e-2
+    for item in model.graph.node:
+        if item.op_type == "LayerNormalization":
+            next(a for a in item.attribute if a.name == "epsilon").f = 1e-2
 
 
 @change("norm: gain of one zero")
 def _(model: Any) -> None:
-    one = node(model, "layer.1/output/LayerNorm", kind="LayerNormalization")
-    one.input[1] = append_constant(model, "gain", constants(model)[one.input[1]] * 0)
+    item = node(model, "layer.1/output/LayerNorm", kind="LayerNormalization")
+    item.input[1] = append_constant(model, "gain", constants(model)[item.input[1]] * 0)
 
 
 @change("norm: gain of one 1")
 def _(model: Any) -> None:
-    one = node(model, "layer.1/output/LayerNorm", kind="LayerNormalization")
-    one.input[1] = append_constant(model, "gain", np.ones_like(constants(model)[one.input[1]]))
+    item = node(model, "layer.1/output/LayerNorm", kind="LayerNormalization")
+    item.input[1] = append_constant(model, "gain", np.ones_like(constants(model)[item.input[1]]))
 
 
 def _activation(model: Any, kind: str) -> None:
@@ -513,24 +517,24 @@ CHANGES["outputs: a column negated"] = _columns(
 
 @change("head: bias zero")
 def _(model: Any) -> None:
-    found = [n for n in constants(model) if n.endswith(("classifier.bias", "qa_outputs.bias"))]
-    if not found:
+    results = [n for n in constants(model) if n.endswith(("classifier.bias", "qa_outputs.bias"))]
+    if not results:
         raise LookupError("no head")
-    spoil(model, found[0], lambda a: a * 0)
+    spoil(model, results[0], lambda a: a * 0)
 
 
 @change("head: pooler's tanh left out")
 def _(model: Any) -> None:
-    one = node(model, "pooler", kind="Tanh")
-    rewire(model, one.output[0], one.input[0], but=one)
+    item = node(model, "pooler", kind="Tanh")
+    rewire(model, item.output[0], item.input[0], but=item)
 
 
 @change("head: reads the second token")
 def _(model: Any) -> None:
     from onnx import numpy_helper
 
-    one = node(model, "pooler", kind="Gather")
-    maker = result_of(model, one.input[1])
+    item = node(model, "pooler", kind="Gather")
+    maker = result_of(model, item.input[1])
     value = numpy_helper.to_array(maker.attribute[0].t)
     maker.attribute[0].t.CopyFrom(numpy_helper.from_array(np.full_like(value, 1)))
 
@@ -539,22 +543,22 @@ def _(model: Any) -> None:
 def _(model: Any) -> None:
     if "sentence_embedding" not in [item.name for item in model.graph.output]:
         raise LookupError("no pooling")
-    one = next(
-        one
-        for one in model.graph.node
-        if one.op_type == "Cast"
-        and list(one.input) != []
-        and "pool" not in one.name
-        and one is not model.graph.node[0]
-        and any("attention_mask" in n or "Unsqueeze" in n for n in one.input)
+    entry = next(
+        element
+        for element in model.graph.node
+        if element.op_type == "Cast"
+        and list(element.input) != []
+        and "pool" not in element.name
+        and element is not model.graph.node[0]
+        and any("attention_mask" in n or "Unsqueeze" in n for n in element.input)
     )
     zero = append_constant(model, "nought", np.zeros((), np.float32))
-    name = one.output[0]
-    one.output[0] = "weights_raw"
+    name = entry.output[0]
+    entry.output[0] = "weights_raw"
     nodes = list(model.graph.node)
     from onnx import helper
 
-    at = nodes.index(one) + 1
+    at = nodes.index(entry) + 1
     nodes[at:at] = [
         helper.make_node("Mul", ["weights_raw", zero], ["weights_none"]),
         helper.make_node("Add", ["weights_none", append_constant(model, "unity", np.ones((), np.float32))], [name]),

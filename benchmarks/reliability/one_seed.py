@@ -50,7 +50,7 @@ def main() -> int:
     parser.add_argument("--runs", type=int, default=8)
     parser.add_argument("--busy", type=int, default=2, help="processes that compute beside every second run")
     options = parser.parse_args()
-    made: list[Made] = []
+    created: list[Made] = []
     with tempfile.TemporaryDirectory() as folder:
         world = Path(folder)
         for split, n, seed in (("train", 160, 1), ("dev", 40, 2), ("test", 40, 3)):
@@ -60,10 +60,10 @@ def main() -> int:
         for k in range(options.runs):
             busy = options.busy if k % 2 else 0
             with computing(busy):
-                made.append(run(world, k, busy))
-            print(made[-1], flush=True)
-    PAGE.write_text(page(made, options.runs), encoding="utf-8")
-    return int(any(len(sums) > 1 for sums in by_file(made).values()))
+                created.append(run(world, k, busy))
+            print(created[-1], flush=True)
+    PAGE.write_text(page(created, options.runs), encoding="utf-8")
+    return int(any(len(sums) > 1 for sums in by_file(created).values()))
 
 
 def run(world: Path, k: int, busy: int) -> Made:
@@ -87,9 +87,9 @@ def run(world: Path, k: int, busy: int) -> Made:
     if done.returncode:
         sys.exit(f"run {k} ended with {done.returncode}:\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}")
     report = json.loads((place / "report" / "report.json").read_text(encoding="utf-8"))
-    artifacts = [one["artifact"] for student in report["students"] for one in student["artifacts"]]
-    digest = next(one["sha256"] for one in artifacts if report["winner"].endswith(f"/{one['name']}"))
-    files = {one["name"]: one["sha256"] for one in artifacts if one["precision"] == "int8"}
+    artifacts = [item["artifact"] for student in report["students"] for item in student["artifacts"]]
+    digest = next(artifact["sha256"] for artifact in artifacts if report["winner"].endswith(f"/{artifact['name']}"))
+    files = {artifact["name"]: artifact["sha256"] for artifact in artifacts if artifact["precision"] == "int8"}
     seconds = round(time.monotonic() - started, 1)
     return Made(busy, os.getloadavg()[0], files, f"{report['winner']} {digest}", seconds)
 
@@ -115,10 +115,10 @@ def compute() -> None:
 def by_file(made: list[Made]) -> dict[str, set[str]]:
     """The sums that were seen of each file, and of the packaged one."""
     seen: dict[str, set[str]] = {}
-    for one in made:
-        for name, digest in one.files.items():
+    for item in made:
+        for name, digest in item.files.items():
             seen.setdefault(name, set()).add(digest)
-        seen.setdefault("packaged", set()).add(one.packaged)
+        seen.setdefault("packaged", set()).add(item.packaged)
     return seen
 
 
@@ -129,9 +129,9 @@ def page(made: list[Made], n_runs: int) -> str:
         "# One file from one seed",
         "",
         f"The same small fit {n_runs} times from scratch, each in a process and a folder of its own with another order of",
-        f"Python's sets; every second run beside {max(one.busy for one in made)} processes that we let compute. The machine's"
-        f" load average was {min(one.load for one in made):.0f} to {max(one.load for one in made):.0f};",
-        f"runs took {min(one.seconds for one in made):.0f} to {max(one.seconds for one in made):.0f} s. The device is this"
+        f"Python's sets; every second run beside {max(item.busy for item in made)} processes that we let compute. The machine's"
+        f" load average was {min(item.load for item in made):.0f} to {max(item.load for item in made):.0f};",
+        f"runs took {min(item.seconds for item in made):.0f} to {max(item.seconds for item in made):.0f} s. The device is this"
         " machine, which is judged by its own times, so that their noise has every chance.",
         "",
         "| file | runs | different files | sha256 |",

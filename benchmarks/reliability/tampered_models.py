@@ -31,10 +31,12 @@ def _weights(model: Any, fits: Callable[[Any], bool], change: Callable[[Any], An
     """Edits the largest initializer that fits."""
     from onnx import numpy_helper
 
-    found = max((one for one in model.graph.initializer if fits(one)), key=lambda one: one.ByteSize(), default=None)
-    if found is None:
+    result = max(
+        (item for item in model.graph.initializer if fits(item)), key=lambda item: item.ByteSize(), default=None
+    )
+    if result is None:
         raise LookupError("no such weights")
-    found.CopyFrom(numpy_helper.from_array(change(numpy_helper.to_array(found).copy()), found.name))
+    result.CopyFrom(numpy_helper.from_array(change(numpy_helper.to_array(result).copy()), result.name))
 
 
 def _matrix(one: Any) -> bool:
@@ -46,8 +48,8 @@ def _vector(one: Any) -> bool:
 
 
 def _table(model: Any, folder: Path) -> Callable[[Any], bool]:
-    pieces = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))["model"]["vocab"]
-    return lambda one: len(one.dims) == 2 and one.dims[0] == len(pieces)
+    tokens = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))["model"]["vocab"]
+    return lambda item: len(item.dims) == 2 and item.dims[0] == len(tokens)
 
 
 def _mask_of_ones(model: Any, folder: Path) -> None:
@@ -57,10 +59,10 @@ def _mask_of_ones(model: Any, folder: Path) -> None:
         for i, name in enumerate(node.input):
             if name == "attention_mask":
                 node.input[i] = "every_token"
-    one = helper.make_tensor("one_value", 7, [1], [1])
+    item = helper.make_tensor("one_value", 7, [1], [1])
     nodes = [
         helper.make_node("Shape", ["attention_mask"], ["mask_shape"]),
-        helper.make_node("ConstantOfShape", ["mask_shape"], ["every_token"], value=one),
+        helper.make_node("ConstantOfShape", ["mask_shape"], ["every_token"], value=item),
     ]
     for at, node in enumerate(nodes):
         model.graph.node.insert(at, node)
@@ -69,7 +71,7 @@ def _mask_of_ones(model: Any, folder: Path) -> None:
 def _unused_rows(model: Any, folder: Path) -> None:
     """Zeroes the word vectors of ids that no golden text has."""
     windows = [window for text in golden_text(folder).splitlines() for window in json.loads(text)["windows"]]
-    used = {one for window in windows for one in window["input_ids"]} | {read(folder)["pad_id"]}
+    used = {item for window in windows for item in window["input_ids"]} | {read(folder)["pad_id"]}
 
     def zeroed(table: Any) -> Any:
         unused = [i for i in range(len(table)) if i not in used]
@@ -86,14 +88,14 @@ def _late_positions(model: Any, folder: Path) -> None:
         table[8:] = 0
         return table
 
-    _weights(model, lambda one: "position_embeddings" in one.name and len(one.dims) == 2, zeroed)
+    _weights(model, lambda item: "position_embeddings" in item.name and len(item.dims) == 2, zeroed)
 
 
 def metadata(change: Callable[[dict[str, str]], dict[str, str]]) -> Edit:
     def edit(model: Any, folder: Path) -> None:
         import onnx
 
-        kept = change({one.key: one.value for one in model.metadata_props})
+        kept = change({prop.key: prop.value for prop in model.metadata_props})
         del model.metadata_props[:]
         onnx.helper.set_model_props(model, kept)
 
@@ -126,12 +128,12 @@ def _constant(model: Any, folder: Path) -> None:
     """Every output minus itself."""
     _doubled(model, folder)
     for node in model.graph.node:
-        if node.op_type == "Add" and node.output[0] in {one.name for one in model.graph.output}:
+        if node.op_type == "Add" and node.output[0] in {item.name for item in model.graph.output}:
             node.op_type = "Sub"
 
 
 def _outputs_swapped(model: Any, folder: Path) -> None:
-    names = [one.name for one in model.graph.output]
+    names = [item.name for item in model.graph.output]
     if len(names) < 2:
         raise LookupError("the model has one output")
     other = dict(zip(names, names[::-1], strict=True))

@@ -142,22 +142,22 @@ def line(number: int, change: Callable[[dict[str, Any]], Any]) -> Edit:
 
     def edit(folder: Path) -> None:
         lines = golden_text(folder).splitlines()
-        one = json.loads(lines[number])
-        lines[number] = json.dumps(change(one) or one)
+        item = json.loads(lines[number])
+        lines[number] = json.dumps(change(item) or item)
         (folder / "golden.jsonl").write_text("".join(f"{text}\n" for text in lines))
 
     return edit
 
 
 def lines(change: Callable[[list[str]], list[str]]) -> Edit:
-    return raw("golden.jsonl", lambda text: "".join(f"{one}\n" for one in change(text.splitlines())))
+    return raw("golden.jsonl", lambda text: "".join(f"{item}\n" for item in change(text.splitlines())))
 
 
 def first_output(change: Callable[[float], Any], *, padded: bool = False) -> Callable[[dict[str, Any]], None]:
     """Changes every number of the first window's outputs."""
 
     def walk(value: Any) -> Any:
-        return [walk(one) for one in value] if isinstance(value, list) else change(value)
+        return [walk(item) for item in value] if isinstance(value, list) else change(value)
 
     def edit(one: dict[str, Any]) -> None:
         holder = one["windows"][0]["padded"] if padded else one["windows"][0]
@@ -171,7 +171,7 @@ def _set(one: dict[str, Any], name: str, value: Any) -> None:
 
 
 def _window(name: str, value: Callable[[Any], Any]) -> Callable[[dict[str, Any]], None]:
-    return lambda one: _set(one["windows"][0], name, value(one["windows"][0][name]))
+    return lambda item: _set(item["windows"][0], name, value(item["windows"][0][name]))
 
 
 def golden_edits() -> Iterator[tuple[str, Edit]]:
@@ -180,21 +180,24 @@ def golden_edits() -> Iterator[tuple[str, Edit]]:
     yield "golden: last line dropped", lines(lambda all_: all_[:-1])
     yield "golden: an edge text dropped", lines(lambda all_: all_[:9] + all_[10:])
     yield "golden: a line of the data dropped", lines(lambda all_: all_[1:])
-    yield "golden: all edge texts dropped", lines(lambda all_: [one for one in all_ if '"class":"data"' in one])
+    yield "golden: all edge texts dropped", lines(lambda all_: [item for item in all_ if '"class":"data"' in item])
     yield "golden: a line twice", lines(lambda all_: [*all_, all_[0]])
     yield "golden: lines in another order", lines(lambda all_: all_[::-1])
     yield "golden: a blank line", lines(lambda all_: [*all_[:3], "", *all_[3:]])
     yield "golden: not JSON", lines(lambda all_: ["x", *all_[1:]])
     yield "golden: nested 100,000 deep", lines(lambda all_: ["[" * 100_000, *all_[1:]])
     yield "golden: a name twice", lines(lambda all_: [all_[0].replace("{", '{"answer":[],', 1), *all_[1:]])
-    yield "golden: a word changed", line(0, lambda one: _set(one, "texts", ["zebra", *one["texts"][1:]]))
-    yield "golden: a word in upper case", line(0, lambda one: _set(one, "texts", [t.upper() for t in one["texts"]]))
+    yield "golden: a word changed", line(0, lambda item: _set(item, "texts", ["zebra", *item["texts"][1:]]))
+    yield (
+        "golden: a word in upper case",
+        line(0, lambda entry: _set(entry, "texts", [t.upper() for t in entry["texts"]])),
+    )
     yield "golden: an id changed", line(0, _window("input_ids", lambda v: [*v[:1], v[1] + 1, *v[2:]]))
     yield "golden: a type changed", line(0, _window("type_ids", lambda v: [1 - v[0], *v[1:]]))
-    yield "golden: ids as texts", line(0, _window("input_ids", lambda v: [str(one) for one in v]))
+    yield "golden: ids as texts", line(0, _window("input_ids", lambda v: [str(element) for element in v]))
     yield "golden: an id true", line(0, _window("type_ids", lambda v: [False, *v[1:]]))
     yield "golden: a word's owner moved", line(0, _window("words", lambda v: [*v[1:], *v[:1]] if v else [0]))
-    yield "golden: a place moved", line(0, lambda one: _set(one, "offsets", [[0, 1], *one["offsets"][1:]]))
+    yield "golden: a place moved", line(0, lambda element: _set(element, "offsets", [[0, 1], *element["offsets"][1:]]))
     yield "golden: a span moved", line(0, _window("spans", lambda v: [*v[:-2], [1, 2], [3, 4]]))
     yield "golden: outputs zeroed", line(0, first_output(lambda v: 0.0))
     yield "golden: outputs times 1000", line(0, first_output(lambda v: 1000 * v))
@@ -203,21 +206,27 @@ def golden_edits() -> Iterator[tuple[str, Edit]]:
     yield "golden: an output NaN", line(0, first_output(lambda v: float("nan")))
     yield "golden: an output infinite", line(0, first_output(lambda v: float("inf")))
     yield "golden: outputs as texts", line(0, first_output(str))
-    yield "golden: an output renamed", line(0, _window("outputs", lambda v: {f"{k}s": one for k, one in v.items()}))
-    yield "golden: outputs of one token", line(0, _window("outputs", lambda v: {k: one[:1] for k, one in v.items()}))
+    yield (
+        "golden: an output renamed",
+        line(0, _window("outputs", lambda v: {f"{k}s": each_item for k, each_item in v.items()})),
+    )
+    yield (
+        "golden: outputs of one token",
+        line(0, _window("outputs", lambda v: {k: each_item[:1] for k, each_item in v.items()})),
+    )
     yield "golden: padded outputs zeroed", line(0, first_output(lambda v: 0.0, padded=True))
-    yield "golden: padded left out", line(0, lambda one: _set(one["windows"][0], "padded", {}))
-    yield "golden: padded to another length", line(0, lambda one: _set(one["windows"][0]["padded"], "length", 13))
-    yield "golden: an answer changed", line(1, lambda one: _set(one, "answer", [{"label": "x", "score": 1.0}]))
-    yield "golden: an answer left out", line(1, lambda one: {k: v for k, v in one.items() if k != "answer"})
-    yield "golden: a class renamed", line(12, lambda one: _set(one, "class", "harmless"))
-    yield "golden: a text of the data given a class", line(0, lambda one: _set(one, "class", "accents"))
-    yield "golden: a name more", line(0, lambda one: _set(one, "more", 1))
-    yield "golden: settings edited", line(0, lambda one: _set(one["settings"], "max_length", 12))
-    yield "golden: no windows", line(0, lambda one: _set(one, "windows", []))
-    yield "golden: windows a text", line(0, lambda one: _set(one, "windows", "x"))
-    yield "golden: one window more", line(0, lambda one: _set(one, "windows", one["windows"] * 2))
-    yield "golden: a text too many", line(0, lambda one: _set(one, "texts", [*one["texts"], "x"]))
+    yield "golden: padded left out", line(0, lambda each_item: _set(each_item["windows"][0], "padded", {}))
+    yield "golden: padded to another length", line(0, lambda item_2: _set(item_2["windows"][0]["padded"], "length", 13))
+    yield "golden: an answer changed", line(1, lambda item_3: _set(item_3, "answer", [{"label": "x", "score": 1.0}]))
+    yield "golden: an answer left out", line(1, lambda item_4: {k: v for k, v in item_4.items() if k != "answer"})
+    yield "golden: a class renamed", line(12, lambda item_5: _set(item_5, "class", "harmless"))
+    yield "golden: a text of the data given a class", line(0, lambda item_6: _set(item_6, "class", "accents"))
+    yield "golden: a name more", line(0, lambda item_7: _set(item_7, "more", 1))
+    yield "golden: settings edited", line(0, lambda item_8: _set(item_8["settings"], "max_length", 12))
+    yield "golden: no windows", line(0, lambda item_9: _set(item_9, "windows", []))
+    yield "golden: windows a text", line(0, lambda item_10: _set(item_10, "windows", "x"))
+    yield "golden: one window more", line(0, lambda item_11: _set(item_11, "windows", item_11["windows"] * 2))
+    yield "golden: a text too many", line(0, lambda item_12: _set(item_12, "texts", [*item_12["texts"], "x"]))
 
 
 # ---------------------------------------------------------------- labels, tokenizer, files
@@ -235,16 +244,16 @@ def _as_json(name: str, change: Callable[[Any], Any]) -> Edit:
 
 def _both(*edits: Edit) -> Edit:
     def edit(folder: Path) -> None:
-        for one in edits:
-            one(folder)
+        for item in edits:
+            item(folder)
 
     return edit
 
 
 def _swapped(first: str, second: str) -> Callable[[dict[str, Any]], None]:
     def change(tokenizer: dict[str, Any]) -> None:
-        pieces = tokenizer["model"]["vocab"]
-        pieces[first], pieces[second] = pieces[second], pieces[first]
+        tokens = tokenizer["model"]["vocab"]
+        tokens[first], tokens[second] = tokens[second], tokens[first]
 
     return change
 

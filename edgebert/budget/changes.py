@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from edgebert.budget.choice import figures_of, usable_files
 from edgebert.budget.limits import Excess, broken, of_candidate, worst
-from edgebert.types import ArtifactResult, Budget, Candidate, DeviceProfile, ModelResult, Plan
+from edgebert.results import ArtifactResult, ModelResult
+from edgebert.types import Budget, Candidate, DeviceProfile, Plan
 
 
 def single_changes(
@@ -17,13 +18,13 @@ def single_changes(
     Of finished files, the one that is over a single limit by the least, for each limit. Of shapes that were not trained
     because a single limit forbids them, the smallest that is larger than every trained student.
     """
-    found: dict[str, tuple[float, str]] = {}
+    results: dict[str, tuple[float, str]] = {}
     for student, result in usable_files(students):
         over = broken(budget, figures_of(teacher, result, device, plan.length_p95))
-        if len(over) == 1 and over[0].ratio < found.get(over[0].limit.name, (float("inf"), ""))[0]:
-            found[over[0].limit.name] = (over[0].ratio, _finished(student, result, over[0]))
-    changes = [text for _, text in found.values()]
-    if "drop_points" in found and (larger := _larger_shape(students, plan, budget)):
+        if len(over) == 1 and over[0].ratio < results.get(over[0].limit.name, (float("inf"), ""))[0]:
+            results[over[0].limit.name] = (over[0].ratio, _finished(student, result, over[0]))
+    changes = [text for _, text in results.values()]
+    if "drop_points" in results and (larger := _larger_shape(students, plan, budget)):
         changes.append(larger)
     return tuple(changes)
 
@@ -42,7 +43,7 @@ def _larger_shape(students: Sequence[ModelResult], plan: Plan, budget: Budget) -
             near.append((worst(over), candidate, over[0]))
     if not near:
         return ""
-    _, candidate, over_by = min(near, key=lambda one: one[0])
+    _, candidate, over_by = min(near, key=lambda item: item[0])
     ms = f"predicted {candidate.latency.p50_ms:.1f} ms"
     cost = f"{candidate.size_bytes / 1e6:.1f} MB, {ms}"
     return f"{over_by.admits} would let {candidate.name} be trained ({cost}); what it loses is known only then."

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from edgebert.budget.limits import Figure, broken, of_file
-from edgebert.types import ArtifactResult, Budget, DeviceProfile, Latency, ModelResult
+from edgebert.results import ArtifactResult, ModelResult
+from edgebert.types import Budget, DeviceProfile, Latency
 
 TIE_POINTS = 0.1  # development scores nearer than this are equal; the faster file wins
 # A measured time overrules the order of the predictions only where it is this many times as fast: p50 is taken as stable
@@ -79,7 +80,7 @@ def over_budget(
 ) -> list[str]:
     """Every limit that a file breaks, with numbers."""
     figures = figures_of(teacher, result, device, n_tokens)
-    return [f"{one.amount} is {one.over}" for one in broken(budget, figures)]
+    return [f"{item.amount} is {item.over}" for item in broken(budget, figures)]
 
 
 def figures_of(
@@ -100,12 +101,12 @@ def on_device(
     """The latency that the budget is about, on the device at a length of `n_tokens`: measured there with the threads of
     its profile if it was, else predicted. One that was emulated says nothing of the device."""
     kinds = ("measured", "predicted") if measured else ("predicted",)
-    ours = [one for one in latencies if one.device == device.name and one.lengths == "fixed"]
-    ours = [one for one in ours if one.seq_len == n_tokens and one.threads == device.threads]
-    return next((one for kind in kinds for one in ours if one.how == kind), None)
+    ours = [latency for latency in latencies if latency.device == device.name and latency.lengths == "fixed"]
+    ours = [item for item in ours if item.seq_len == n_tokens and item.threads == device.threads]
+    return next((item for kind in kinds for item in ours if item.how == kind), None)
 
 
 def _judged(result: ArtifactResult, device: DeviceProfile, n_tokens: int, *, measured: bool = True) -> Latency:
-    found = on_device(result.latencies, device, n_tokens, measured=measured)
-    assert found is not None, "every file has a prediction at the budget's length"
-    return found
+    results = on_device(result.latencies, device, n_tokens, measured=measured)
+    assert results is not None, "every file has a prediction at the budget's length"
+    return results

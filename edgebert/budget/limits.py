@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from math import ceil
 
 from edgebert.cost.analytic import predict_memory_bytes
-from edgebert.types import ArtifactResult, Budget, Candidate, DeviceProfile, FitRequest, Footprint, Latency, ModelResult
+from edgebert.results import ArtifactResult, ModelResult
+from edgebert.types import Budget, Candidate, DeviceProfile, FitRequest, Footprint, Latency
 
 
 @dataclass(frozen=True)
@@ -112,12 +113,12 @@ def of_file(teacher: ModelResult, result: ArtifactResult, device: DeviceProfile,
     """What is known of a finished file. `latency` is the one that the budget is about."""
     assert result.dev is not None, "a file is scored on the development rows when it is converted"
     score = teacher.dev
-    found = result.device_footprint or result.footprint
+    results = result.device_footprint or result.footprint
     how = interval(latency) if latency.how == "predicted" else f" (p50, {latency.statistic})"
     return {
         "latency_ms": Figure(latency.p50_ms, f"{latency.how} ", how),
         "size_mb": Figure(result.artifact.size_bytes / 1e6),
-        "memory_mb": _measured_memory(found) if found else _predicted_memory(result.artifact.size_bytes),
+        "memory_mb": _measured_memory(results) if results else _predicted_memory(result.artifact.size_bytes),
         "drop_points": Figure(
             100 * (score.value - result.dev.value),
             "a drop of ",
@@ -133,13 +134,13 @@ def interval(latency: Latency) -> str:
 
 def worst(excess: Sequence[Excess]) -> float:
     """The worst ratio of a figure to its limit; 0 where nothing is over."""
-    return max((one.ratio for one in excess), default=0.0)
+    return max((item.ratio for item in excess), default=0.0)
 
 
 def _predicted_memory(size_bytes: int) -> Figure:
     return Figure(predict_memory_bytes(size_bytes) / 1e6, "predicted ", " of memory")
 
 
-def _measured_memory(found: Footprint) -> Figure:
-    where = found.called or "this machine"
-    return Figure(found.peak_memory_bytes / 1e6, "measured ", f" of memory on {where} ({LOADED})")
+def _measured_memory(footprint: Footprint) -> Figure:
+    where = footprint.called or "this machine"
+    return Figure(footprint.peak_memory_bytes / 1e6, "measured ", f" of memory on {where} ({LOADED})")

@@ -69,8 +69,8 @@ def open_bundle(folder: Path) -> tuple[dict[str, Any], Engine]:
 
 
 def _refuse(problems: Iterable[str], where: str) -> None:
-    if found := list(islice(problems, MOST_TOLD)):
-        raise DataError("; ".join(found), where=where, hint=AGAIN)
+    if results := list(islice(problems, MOST_TOLD)):
+        raise DataError("; ".join(results), where=where, hint=AGAIN)
 
 
 def _contradictions(folder: Path, manifest: Mapping[str, Any], engine: Engine) -> Iterator[str]:
@@ -112,21 +112,23 @@ def _of_the_model(manifest: Mapping[str, Any], engine: Engine) -> Iterator[str]:
     if session.labels and list(session.labels) != labels:
         yield f"the model's labels are not those of labels.json: {_first_difference(session.labels, labels)}"
     ports = json.loads(json.dumps(session.signature()))
-    for side, said, real in zip(("takes", "gives"), (manifest["inputs"], manifest["outputs"]), ports, strict=True):
-        if said != real:
-            yield f"the model {side} {_ports(real)}, the manifest says {_ports(said)}"
+    for side, description, real in zip(
+        ("takes", "gives"), (manifest["inputs"], manifest["outputs"]), ports, strict=True
+    ):
+        if description != real:
+            yield f"the model {side} {_ports(real)}, the manifest says {_ports(description)}"
     if manifest["precision"] not in ("fp32", *CONVERTERS.get(manifest["format"]).precisions):
         yield f"{manifest['format']} has no precision {manifest['precision']!r}"
-    said = metadata_of(session)
+    description = metadata_of(session)
     for name in ("precision", "pad_id"):
-        if name in said and said[name] != manifest[name]:
-            yield f"the model's {name} is {said[name]}, the manifest says {manifest[name]}"
+        if name in description and description[name] != manifest[name]:
+            yield f"the model's {name} is {description[name]}, the manifest says {manifest[name]}"
     tokenizer = manifest["files"][TOKENIZER]["sha256"]
-    if said.get("tokenizer_sha256", tokenizer) != tokenizer:
+    if description.get("tokenizer_sha256", tokenizer) != tokenizer:
         yield f"the tokenizer inside the model file is not {TOKENIZER}"
-    if said.get("max_length", manifest["max_length"]) < manifest["max_length"]:
-        yield f"the model takes {said['max_length']} tokens, the manifest says {manifest['max_length']}"
-    if manifest["schema"] >= SCHEMA and manifest["model_metadata"] != said:
+    if description.get("max_length", manifest["max_length"]) < manifest["max_length"]:
+        yield f"the model takes {description['max_length']} tokens, the manifest says {manifest['max_length']}"
+    if manifest["schema"] >= SCHEMA and manifest["model_metadata"] != description:
         yield "the model file does not say of itself what it said when it was packaged"
 
 
@@ -142,7 +144,7 @@ def _first_difference(ours: Sequence[str], theirs: Sequence[str]) -> str:
 
 def _ports(ports: Any) -> str:
     try:
-        return ", ".join(f"{one['name']} {one['type']} ({', '.join(map(str, one['shape']))})" for one in ports)
+        return ", ".join(f"{port['name']} {port['type']} ({', '.join(map(str, port['shape']))})" for port in ports)
     except (TypeError, KeyError):
         return ascii(ports)[:80]
 
@@ -166,13 +168,13 @@ def read_vectors(folder: Path, manifest: Mapping[str, Any], engine: Engine) -> l
         raise DataError("a text stands there twice", where=str(path), hint=AGAIN)
     wanted: Mapping[tuple[str, ...], str | None]
     wanted = edge_cases(engine) if new else dict.fromkeys(edge_cases_of_schema_2(engine))
-    for one, name in wanted.items():
-        if one not in texts:
-            what = f"the text of the class '{name}' is not there" if new else f"the text {one[-1][:40]!r} is not there"
+    for item, name in wanted.items():
+        if item not in texts:
+            what = f"the text of the class '{name}' is not there" if new else f"the text {item[-1][:40]!r} is not there"
             raise DataError(what, where=str(path), hint=AGAIN)
-    for number, (one, name) in enumerate(texts.items(), 1):
-        if new and name not in (DATA, wanted.get(one, DATA)):
-            what = f"the class is {name!r}, of this text it is '{wanted.get(one, DATA)}'"
+    for number, (item, name) in enumerate(texts.items(), 1):
+        if new and name not in (DATA, wanted.get(item, DATA)):
+            what = f"the class is {name!r}, of this text it is '{wanted.get(item, DATA)}'"
             raise DataError(what, where=f"{path}:{number}", hint=AGAIN)
     return lines
 
@@ -228,8 +230,8 @@ def _wrong_outputs(given: Any, n_tokens: int, outputs: Mapping[str, Sequence[Any
 
 
 def _are_ints(value: Any) -> bool:
-    return isinstance(value, list) and all(type(one) is int for one in value)
+    return isinstance(value, list) and all(type(item) is int for item in value)
 
 
 def _are_places(value: Any) -> bool:
-    return isinstance(value, list) and all(_are_ints(one) and len(one) == 2 for one in value)
+    return isinstance(value, list) and all(_are_ints(item) and len(item) == 2 for item in value)

@@ -91,29 +91,29 @@ def _difference(
 
 
 def _answer_differs(
-    engine: Engine, told: Any, row: Row, features: Sequence[Feature], golden: Sequence[Outputs]
+    engine: Engine, message: Any, row: Row, features: Sequence[Feature], golden: Sequence[Outputs]
 ) -> str | None:
     # From the golden outputs, not from ours: two labels that are nearly level may change places within the tolerance.
     try:
         answer = engine.answers([row], features, golden)[0]
     except (IndexError, KeyError, TypeError, ValueError) as error:
         return f"the golden outputs give no answer: {error}"
-    return None if answer == told else f"the golden outputs give the answer {answer}, not {told}"
+    return None if answer == message else f"the golden outputs give the answer {answer}, not {message}"
 
 
 def _ids_differ(feature: Feature, window: Mapping[str, Any]) -> str | None:
-    found: dict[str, Sequence[Any]] = {
+    results: dict[str, Sequence[Any]] = {
         "input_ids": feature.input_ids, "type_ids": feature.type_ids, "words": feature.words,
         "spans": [list(span) for span in feature.spans],
     }  # fmt: skip
-    for name, values in found.items():
+    for name, values in results.items():
         if name not in window:  # spans, in schema 2
             continue
         if len(values) != len(window[name]):
             return f"{len(values)} {name} here, {len(window[name])} in the bundle"
-        for piece, (ours, theirs) in enumerate(zip(values, window[name], strict=True)):
+        for token, (ours, theirs) in enumerate(zip(values, window[name], strict=True)):
             if ours != theirs:
-                return f"{name} differ at piece {piece}: {ours} here, {theirs} in the bundle"
+                return f"{name} differ at token {token}: {ours} here, {theirs} in the bundle"
     return None
 
 
@@ -123,7 +123,7 @@ def _arrays(outputs: Mapping[str, Any]) -> dict[str, np.ndarray]:
 
 def _outputs_differ(ours: Sequence[Outputs], golden: Sequence[Outputs], allowed: Mapping[str, float]) -> str | None:
     for name in golden[0] if golden else ():
-        largest = max(float(np.abs(one[name]).max()) for one in golden)
+        largest = max(float(np.abs(item[name]).max()) for item in golden)
         limit = max(allowed["absolute"], allowed["relative"] * largest)
         for i, (mine, theirs) in enumerate(zip(ours, golden, strict=True)):
             if mine[name].shape != theirs[name].shape:

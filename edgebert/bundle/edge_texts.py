@@ -68,10 +68,10 @@ def texts_for(tokenizer: Tokenizer, max_length: int) -> dict[str, str]:
         max_length: of a window, in tokens, which the last text does not fit into.
     """
     added = [token for token in tokenizer.get_added_tokens_decoder().values() if token.content.strip()]
-    special = " ".join(_special(token) for token in islice((one for one in added if one.special), _MOST))
-    own = " ".join(_added(token) for token in islice((one for one in added if not one.special), _MOST))
-    found = {"special tokens in the text": special, "added tokens in the text": own}
-    more = {name: text for name, text in found.items() if text}
+    special = " ".join(_special(token) for token in islice((item for item in added if item.special), _MOST))
+    own = " ".join(_added(token) for token in islice((item for item in added if not item.special), _MOST))
+    results = {"special tokens in the text": special, "added tokens in the text": own}
+    more = {name: text for name, text in results.items() if text}
     return {**TEXTS, **more, "longer than a window": too_long(max_length)}
 
 

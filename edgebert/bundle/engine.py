@@ -47,10 +47,10 @@ class Engine:
 
     def windows(self, rows: Sequence[Row]) -> list[list[Feature]]:
         """The windows of each row, as they are where the row stands alone."""
-        found: list[list[Feature]] = [[] for _ in rows]
+        results: list[list[Feature]] = [[] for _ in rows]
         for feature in self.encode(rows):
-            found[feature.row].append(replace(feature, row=0))
-        return found
+            results[feature.row].append(replace(feature, row=0))
+        return results
 
     def outputs(self, features: Sequence[Feature]) -> list[Outputs]:
         """Every output of each feature by name, run one at a time as a device does."""

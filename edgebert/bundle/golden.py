@@ -5,12 +5,12 @@ One line of golden.jsonl a text:
     texts                  what is asked: one text, or two
     settings               what the answer depends on: task, task_options, max_length, pad_id
     words, offsets         where the task tags words: the words of the first text and their (start, end) characters
-    windows                of each: input_ids, type_ids, words (of each piece: the word whose first piece it is and
-                           which this window answers for, or -1; [] where no words are tagged), spans (of each piece
+    windows                of each: input_ids, type_ids, words (of each token: the word whose first token it is and
+                           which this window answers for, or -1; [] where no words are tagged), spans (of each token
                            of a context: its (start, end) characters, else (-1, -1); [] where no context is read),
                            outputs by name, rounded to 6 decimals
     windows[0].padded      in every fourth line, where there is room: length, and the outputs of the same window padded
-                           to it (ids with pad_id, mask and types with 0), cut back to the window's own pieces
+                           to it (ids with pad_id, mask and types with 0), cut back to the window's own tokens
     answer                 from those rounded outputs, so it follows from the file alone
 """
 
@@ -49,18 +49,18 @@ def edge_cases(engine: Engine) -> dict[Texts, str]:
     named = texts_for(engine.tokenizer, engine.max_length)
     texts = list(named.items())
     if len(engine.task.inputs) == 1:
-        found: dict[Texts, str] = {(text,): name for name, text in texts}
+        results: dict[Texts, str] = {(text,): name for name, text in texts}
     elif engine.task.paired:
         halves = zip(texts[::2], [*texts[1::2], texts[0]], strict=False)
-        found = {(one, other): f"{name}; {more}" for (name, one), (more, other) in halves}
+        results = {(item, other): f"{name}; {more}" for (name, item), (more, other) in halves}
     else:
         long = texts[-1][1]
-        found = {(long, FIRST): "a long first text", (long, f"{long} {FIRST}"): "two long texts"}
-        found |= {(FIRST, text): name for name, text in texts}
-    windows = engine.windows([engine.task.read_texts(*texts) for texts in found])
+        results = {(long, FIRST): "a long first text", (long, f"{long} {FIRST}"): "two long texts"}
+        results |= {(FIRST, text): name for name, text in texts}
+    windows = engine.windows([engine.task.read_texts(*texts) for texts in results])
     # A tokenizer that frames no text gives no token at all for some, and a model cannot run on that.
     runs = [all(window.input_ids for window in of_text) for of_text in windows]
-    return {texts: name for (texts, name), one_runs in zip(found.items(), runs, strict=True) if one_runs}
+    return {texts: name for (texts, name), one_runs in zip(results.items(), runs, strict=True) if one_runs}
 
 
 def golden_texts(rows: Iterable[Row], engine: Engine) -> dict[Texts, str]:
@@ -70,8 +70,8 @@ def golden_texts(rows: Iterable[Row], engine: Engine) -> dict[Texts, str]:
     if len(engine.task.inputs) == 2:
         firsts = [(first, second if second is not None else first) for first, second in firsts]
     own = [tuple(text for text in pair if text is not None) for pair in firsts]
-    found = {texts: DATA for texts in own if all(text.strip() for text in texts)}
-    return found | {texts: name for texts, name in edge_cases(engine).items() if texts not in found}
+    results = {texts: DATA for texts in own if all(text.strip() for text in texts)}
+    return results | {texts: name for texts, name in edge_cases(engine).items() if texts not in results}
 
 
 def edge_cases_of_schema_2(engine: Engine) -> set[Texts]:
@@ -94,12 +94,12 @@ def padded_length(number: int, n_tokens: int, max_length: int) -> int | None:
 
 def write_golden(path: Path, engine: Engine, texts: dict[Texts, str]) -> None:
     """Runs the texts, given with their classes, and writes a line each."""
-    rows = [engine.task.read_texts(*one) for one in texts]
+    rows = [engine.task.read_texts(*text) for text in texts]
     settings, windows = engine.settings(), engine.windows(rows)
     with path.open("w", encoding="utf-8") as stream:
-        for number, (one, name) in enumerate(texts.items()):
+        for number, (item, name) in enumerate(texts.items()):
             vectors = _vectors(engine, rows[number], windows[number], number)
-            line = {"class": name, "texts": one, "settings": settings, **vectors}
+            line = {"class": name, "texts": item, "settings": settings, **vectors}
             stream.write(json.dumps(line, ensure_ascii=True, separators=(",", ":"), allow_nan=False) + "\n")
 
 
@@ -109,14 +109,14 @@ def read_golden(path: Path) -> Iterator[dict[str, Any]]:
         where = f"{path}:{number}"
         line = parse(text, where, finite=False)  # a number that is none is told where it is compared
         texts = line.get("texts") if isinstance(line, dict) else None
-        if not isinstance(texts, list) or not texts or not all(isinstance(one, str) for one in texts):
+        if not isinstance(texts, list) or not texts or not all(isinstance(item, str) for item in texts):
             raise DataError("the line has no texts", where=where)
         yield line
 
 
 def _vectors(engine: Engine, row: Row, features: Sequence[Feature], number: int) -> dict[str, Any]:
-    outputs = [_rounded(one) for one in engine.outputs(features)]
-    windows = [_window(feature, one) for feature, one in zip(features, outputs, strict=True)]
+    outputs = [_rounded(output) for output in engine.outputs(features)]
+    windows = [_window(feature, output) for feature, output in zip(features, outputs, strict=True)]
     if features and (length := padded_length(number, len(features[0].input_ids), engine.max_length)):
         padded = _rounded(engine.padded_outputs(features[0], length))
         windows[0]["padded"] = {"length": length, "outputs": _lists(padded)}

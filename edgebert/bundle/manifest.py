@@ -25,7 +25,7 @@ BESIDE_MODEL = (GOLDEN, LABELS, README, TOKENIZER)
 SCHEMA = 3
 OLDER = 2  # is read too
 AGAIN = "Copy the whole bundle again, or make it anew with edgebert fit."
-MOST = 1 << 22  # tokens of a window, and pieces of a vocabulary
+MOST = 1 << 22  # tokens of a window, and tokens of a vocabulary
 MOST_BYTES = 1 << 24  # of a manifest, of labels, of a README
 DIGEST = "\nDigest of this page and of what `manifest.json` says: "  # ends README.md, followed by 64 digits
 
@@ -90,7 +90,7 @@ def read_labels(path: Path) -> tuple[str, ...]:
 
 
 def is_texts(value: Any) -> bool:
-    return isinstance(value, list) and all(isinstance(one, str) for one in value)
+    return isinstance(value, list) and all(isinstance(item, str) for item in value)
 
 
 def _wrong_fields(manifest: Mapping[str, Any]) -> Iterator[str]:
@@ -157,13 +157,13 @@ def damage(folder: Path, manifest: Mapping[str, Any]) -> dict[str, str]:
     when the folder holds the listed files, whole, and nothing else. Raises DataError where the folder cannot be read."""
     try:
         folders = {part for name in manifest["files"] for part in _parents(name)}
-        found = dict(_walk(folder, folders))
-        listed = {name: _damage_of(folder / name, found, name, facts) for name, facts in manifest["files"].items()}
+        results = dict(_walk(folder, folders))
+        listed = {name: _damage_of(folder / name, results, name, facts) for name, facts in manifest["files"].items()}
     except OSError as error:
         raise DataError(f"cannot be read: {error.strerror or error}", where=str(error.filename or folder)) from None
     stray = {
         name: "is not listed in the manifest: remove it" if what in ("a file", "a folder") else f"is {what}"
-        for name, what in found.items()
+        for name, what in results.items()
         if name not in manifest["files"] and name != MANIFEST and not (what == "a folder" and name in folders)
     }
     return {name: what for name, what in listed.items() if what} | stray
@@ -182,11 +182,11 @@ def _walk(folder: Path, folders: set[str]) -> Iterator[tuple[str, str]]:
                 waiting.append(name)
 
 
-def _damage_of(path: Path, found: Mapping[str, str], name: str, facts: Mapping[str, Any]) -> str:
-    if name not in found:
+def _damage_of(path: Path, results: Mapping[str, str], name: str, facts: Mapping[str, Any]) -> str:
+    if name not in results:
         return "is missing"
-    if found[name] != "a file":
-        return f"is {found[name]}, not a file"
+    if results[name] != "a file":
+        return f"is {results[name]}, not a file"
     size = path.stat().st_size
     if size != facts["size_bytes"]:
         return f"has {size} bytes, the manifest says {facts['size_bytes']}"
@@ -201,8 +201,8 @@ def _parents(name: str) -> Iterator[str]:
 
 def damage_told(wrong: Mapping[str, str]) -> str:
     """The first files of `damage`, in one line."""
-    told = "; ".join(f"{ascii(name).strip(chr(39))} {what}" for name, what in list(wrong.items())[:4])
-    return told + (f"; and {len(wrong) - 4} more" if len(wrong) > 4 else "")
+    message = "; ".join(f"{ascii(name).strip(chr(39))} {what}" for name, what in list(wrong.items())[:4])
+    return message + (f"; and {len(wrong) - 4} more" if len(wrong) > 4 else "")
 
 
 # ---------------------------------------------------------------- what binds them
@@ -220,12 +220,12 @@ def digest_of(manifest: Mapping[str, Any], page: str) -> str:
     them: their texts are in (`golden.sha256`).
     """
     files = {name: facts for name, facts in manifest["files"].items() if name not in (README, GOLDEN)}
-    said = json.dumps({**manifest, "files": files}, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(f"{said}\n{page}".encode()).hexdigest()
+    description = json.dumps({**manifest, "files": files}, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(f"{description}\n{page}".encode()).hexdigest()
 
 
 def read_digest(folder: Path) -> tuple[str, str]:
     """The README's text above its digest, and the digest; "" where there is none. Raises DataError where it is no text."""
     text = read_text(folder / README, MOST_BYTES)
-    page, mark, told = text.rpartition(DIGEST)
-    return (page, told.strip("`\n")) if mark else (text, "")
+    page, mark, message = text.rpartition(DIGEST)
+    return (page, message.strip("`\n")) if mark else (text, "")

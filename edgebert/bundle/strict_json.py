@@ -18,11 +18,11 @@ def read_text(path: Path, most_bytes: int) -> str:
         DataError: it is missing, a link, a pipe or a folder, larger than `most_bytes`, unreadable, or not UTF-8.
     """
     try:
-        found = os.lstat(path)
-        if not stat.S_ISREG(found.st_mode):
-            raise DataError(f"this is {kind_of(found.st_mode)}, not a file", where=str(path))
-        if found.st_size > most_bytes:
-            raise DataError(f"the file has {found.st_size} bytes, at most {most_bytes} are read", where=str(path))
+        result = os.lstat(path)
+        if not stat.S_ISREG(result.st_mode):
+            raise DataError(f"this is {kind_of(result.st_mode)}, not a file", where=str(path))
+        if result.st_size > most_bytes:
+            raise DataError(f"the file has {result.st_size} bytes, at most {most_bytes} are read", where=str(path))
         return path.read_text(encoding="utf-8")
     except OSError as error:
         raise DataError(f"the file cannot be read: {error.strerror or error}", where=str(path)) from None
@@ -57,12 +57,12 @@ def parse(text: str, where: str, *, finite: bool = True) -> Any:
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+    results: dict[str, Any] = {}
     for name, value in pairs:
-        if name in found:
+        if name in results:
             raise ValueError(f"the name {name!r} stands twice in one object")
-        found[name] = value
-    return found
+        results[name] = value
+    return results
 
 
 def _no_number(name: str) -> NoReturn:

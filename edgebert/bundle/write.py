@@ -101,7 +101,7 @@ def _what_files_say(engine: Engine, texts: Mapping[Texts, str]) -> dict[str, Any
         "outputs": outputs,
         "model_metadata": metadata_of(engine.session),
         "pad_token": engine.tokenizer.id_to_token(engine.pad_id),
-        "golden": {"n_texts": len(texts), "sha256": texts_sha256([list(one) for one in texts])},
+        "golden": {"n_texts": len(texts), "sha256": texts_sha256([list(text) for text in texts])},
     }
 
 

@@ -68,15 +68,15 @@ def main(arguments: list[str] | None = None) -> None:
         error.show()
         sys.exit(error.exit_code)
     except Exception as error:
-        found = error
+        result = error
         if isinstance(error, click.Abort):  # click's word for Ctrl-C, and for any end of file inside a library
             if not isinstance(error.__cause__, Exception):
                 click.echo(str(Stopped(signal.SIGINT)), err=True)
                 sys.exit(128 + signal.SIGINT)
-            found = error.__cause__
+            result = error.__cause__
         if debug:
             raise
-        sys.exit(_report(found))
+        sys.exit(_report(result))
 
 
 def _report(error: Exception) -> int:

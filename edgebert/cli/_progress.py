@@ -88,9 +88,9 @@ class Progress:
             )
         if kind == "measuring":
             self._measuring(event["text"])
-        if kind in ("step", "measuring", "trial"):
+        if kind in ("step", "measuring", "probe", "variant"):
             self._tell_shared()
-        if self._live and kind in ("step", "begin", "trial"):
+        if self._live and kind in ("step", "begin", "probe", "variant"):
             self._live.update(self._under_way(event))
 
     def _restart(self) -> None:
@@ -130,7 +130,7 @@ class Progress:
     def _under_way(self, event: dict[str, Any]) -> str:
         if event["event"] == "step":
             return f"{event['training']}: step {event['step']} of {event['steps']}"
-        if event["event"] == "trial":
+        if event["event"] in ("probe", "variant"):
             return f"writing {event['name']}"
         return str(event["stage"])
 

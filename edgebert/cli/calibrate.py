@@ -82,7 +82,7 @@ def command(
 
     chosen: dict[str, Any] = {"precisions": split_names(precisions)} if precisions else {}
     with Progress(quiet, after="the probes that were written are kept for the next time") as progress:
-        found = calibrate(
+        result = calibrate(
             threads=_numbers(threads, "--threads"),
             cores=_numbers(cores, "--cores"),
             lengths=tuple(dict.fromkeys(lengths)),
@@ -91,10 +91,10 @@ def command(
             **options,
         )
     if as_json:
-        bare = [replace(one, probes=()) for one in found.calibrations]  # the file has the raw times
-        print_json(replace(found, calibrations=tuple(bare)))
+        bare = [replace(calibration, probes=()) for calibration in result.calibrations]  # the file has the raw times
+        print_json(replace(result, calibrations=tuple(bare)))
     else:
-        _print(found)
+        _print(result)
 
 
 def _numbers(text: str | None, option: str) -> tuple[int, ...]:
@@ -106,22 +106,24 @@ def _numbers(text: str | None, option: str) -> tuple[int, ...]:
         ) from None
 
 
-def _print(found: Calibrated) -> None:
+def _print(calibrated: Calibrated) -> None:
     rows = [
         (
-            one.precision,
-            str(one.threads),
-            f"{one.runtime} {one.runtime_version}",
-            f"{one.n_architectures} architectures, {one.n_points} times",
-            f"{100 * one.error_p50:.1f} %",
-            f"{100 * one.error_p90:.1f} %",
-            f"{100 * (one.low - 1):+.0f} to {100 * (one.high - 1):+.0f} %",
+            calibration.precision,
+            str(calibration.threads),
+            f"{calibration.runtime} {calibration.runtime_version}",
+            f"{calibration.n_architectures} architectures, {calibration.n_points} times",
+            f"{100 * calibration.error_p50:.1f} %",
+            f"{100 * calibration.error_p90:.1f} %",
+            f"{100 * (calibration.low - 1):+.0f} to {100 * (calibration.high - 1):+.0f} %",
         )
-        for one in found.calibrations
+        for calibration in calibrated.calibrations
     ]
     print_table(("precision", "threads", "runtime", "fitted to", "error p50", "error p90", "interval"), rows)
-    click.echo(f"Times are p50: {', '.join(dict.fromkeys(one.statistic for one in found.calibrations))}.")
+    click.echo(
+        f"Times are p50: {', '.join(dict.fromkeys(calibration.statistic for calibration in calibrated.calibrations))}."
+    )
     click.echo(
         "Error: of each architecture's prediction when it was left out of the fit; the interval contains all of them."
     )
-    click.echo(f"{found.device}: {found.path}, in {found.seconds:.0f} s")
+    click.echo(f"{calibrated.device}: {calibrated.path}, in {calibrated.seconds:.0f} s")

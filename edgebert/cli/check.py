@@ -18,10 +18,10 @@ def command(path: str) -> None:
     This proves that the bundle is whole and agrees with itself, not who made it: for that, compare the digest."""
     from edgebert.api import check
 
-    found = check(path)
+    result = check(path)
     click.echo("every file is as it was packaged, and the golden vectors reproduce")
-    click.echo(f"  {found.n_texts} texts, {found.n_padded} of them also padded")
-    if found.digest:
-        click.echo(f"  digest {found.digest}")
-    for note in found.notes:
+    click.echo(f"  {result.n_texts} texts, {result.n_padded} of them also padded")
+    if result.digest:
+        click.echo(f"  digest {result.digest}")
+    for note in result.notes:
         click.echo(f"  note: {note}")

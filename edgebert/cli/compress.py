@@ -17,7 +17,7 @@ from edgebert.cli._show import (
 )
 
 if TYPE_CHECKING:
-    from edgebert.types import CompressResult
+    from edgebert.results import CompressResult
 
 
 @click.command(

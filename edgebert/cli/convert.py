@@ -9,7 +9,7 @@ import click
 from edgebert.cli._show import column_options, json_option, print_json, print_table, read_columns, split_names
 
 if TYPE_CHECKING:
-    from edgebert.types import Conversion, ConvertResult
+    from edgebert.results import Conversion, ConvertResult
 
 
 @click.command(
@@ -101,46 +101,46 @@ def command(formats: tuple[str, ...], precisions: tuple[str, ...], quiet: bool, 
 
 
 def _print(result: ConvertResult) -> None:
-    made = [one for one in result.conversions if one.artifact is not None]
+    created = [conversion for conversion in result.conversions if conversion.artifact is not None]
     print_table(
         ("file", "MB", "of fp32", "worst diff.", "nrmse", "equal", "score", "s", "variant", ""),
-        [_row(one) for one in made],
+        [_row(item) for item in created],
     )
-    for one in made:
-        if one.comparison is not None:
-            for failure in one.comparison.failures:
-                click.echo(f"rejected: {one.format} {one.precision}: {failure}")
-        for finding, count in one.accelerator_fallbacks.items():
-            click.echo(f"{one.format} {one.precision}: {count} x {finding}")
-        if one.with_tokenizer is not None:
-            path, size = one.with_tokenizer.path, one.with_tokenizer.size_bytes / 1e6
-            click.echo(f"{one.format} {one.precision}: {path} reads text itself, {size:.2f} MB")
-    for one in result.conversions:
-        if one.note:
-            click.echo(f"{one.format} {one.precision}: not written. {one.note}")
+    for item in created:
+        if item.comparison is not None:
+            for failure in item.comparison.failures:
+                click.echo(f"rejected: {item.format} {item.precision}: {failure}")
+        for finding, count in item.accelerator_fallbacks.items():
+            click.echo(f"{item.format} {item.precision}: {count} x {finding}")
+        if item.with_tokenizer is not None:
+            path, size = item.with_tokenizer.path, item.with_tokenizer.size_bytes / 1e6
+            click.echo(f"{item.format} {item.precision}: {path} reads text itself, {size:.2f} MB")
+    for conversion in result.conversions:
+        if conversion.note:
+            click.echo(f"{conversion.format} {conversion.precision}: not written. {conversion.note}")
     for note in result.notes:
         click.echo(f"note: {note}")
-    click.echo(f"compared on {result.n_rows} rows ({result.rows_from}) and on edge rows, with {_runtimes(made)}")
+    click.echo(f"compared on {result.n_rows} rows ({result.rows_from}) and on edge rows, with {_runtimes(created)}")
     click.echo(f"written to {result.folder}")
 
 
-def _row(one: Conversion) -> tuple[str, ...]:
-    compared = one.comparison
-    assert one.artifact is not None and compared is not None
+def _row(conversion: Conversion) -> tuple[str, ...]:
+    compared = conversion.comparison
+    assert conversion.artifact is not None and compared is not None
     score = getattr(compared, "score", None)
     return (
-        f"{one.format} {one.precision}",
-        f"{one.artifact.size_bytes / 1e6:.2f}",
-        f"{100 * one.size_share:.1f} %",
+        f"{conversion.format} {conversion.precision}",
+        f"{conversion.artifact.size_bytes / 1e6:.2f}",
+        f"{100 * conversion.size_share:.1f} %",
         f"{max([compared.max_logit_difference, *compared.edges.values()]):.2g}",
         f"{compared.nrmse:.4f}",
         f"{100 * compared.equal_predictions:.2f} %",
         f"{100 * score.value:.2f}" if score else "-",
-        f"{one.seconds:.1f}",
-        one.trial,
+        f"{conversion.seconds:.1f}",
+        conversion.variant,
         "rejected" if compared.failures else "",
     )
 
 
-def _runtimes(made: list[Conversion]) -> str:
-    return ", ".join(dict.fromkeys(one.runtime for one in made))
+def _runtimes(created: list[Conversion]) -> str:
+    return ", ".join(dict.fromkeys(item.runtime for item in created))

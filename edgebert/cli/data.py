@@ -87,50 +87,50 @@ def inspect_command(paths: tuple[str, ...], picture: str | None, as_json: bool, 
     columns, params = read_columns(options), read_params(options["params"])
     read = {name.partition(".")[2] or name: value for name, value in params.items()}
     try:
-        found = inspect(paths, options["task"], encoding=options["encoding"], columns=columns, options=read)
+        result = inspect(paths, options["task"], encoding=options["encoding"], columns=columns, options=read)
     except EdgebertError as error:  # here data is an argument, which fit takes by --data
         error.hint = error.hint and error.hint.replace("--data ", "")
         error.where = "PATH" if error.where == "--data" else error.where and error.where.removeprefix("--data ")
         raise
     if picture:
-        draw(found, Path(picture))
+        draw(result, Path(picture))
     if as_json:
-        print_json(found)
+        print_json(result)
     else:
-        _print(found)
+        _print(result)
 
 
-def _print(found: Inspection) -> None:
-    guessed = ", guessed from the columns (--task says otherwise)" if found.guessed else ""
-    click.echo(f"task: {found.task}{guessed}")
-    click.echo(f"columns: {name_list(found.columns)}")
+def _print(inspection: Inspection) -> None:
+    guessed = ", guessed from the columns (--task says otherwise)" if inspection.guessed else ""
+    click.echo(f"task: {inspection.task}{guessed}")
+    click.echo(f"columns: {name_list(inspection.columns)}")
     rows = [
         (split, *(f"{n:,}" for n in (view.n_rows, view.words_p50, view.words_p95, view.words_max, len(view.labels))))
-        for split, view in found.splits.items()
+        for split, view in inspection.splits.items()
     ]
     print_table(("split", "rows", "words, median", "95 in 100 have at most", "most", "labels"), rows)
-    _print_examples(found)
-    for note in found.notes:
+    _print_examples(inspection)
+    for note in inspection.notes:
         click.echo(f"note: {shown(note, LONGEST)}")
-    first = next(iter(found.splits.values()))
+    first = next(iter(inspection.splits.values()))
     _print_bars("words a row", _bins(first))
     if first.labels:
         _print_bars("labels", [(shown(name), n) for name, n in first.labels.items()][:SHOWN])
         if len(first.labels) > SHOWN:
             click.echo(f"  and {len(first.labels) - SHOWN} more")
-    for problem in found.problems:
+    for problem in inspection.problems:
         click.echo(f"problem: {shown(problem, LONGEST)}")
-    if not found.problems:
+    if not inspection.problems:
         click.echo("no problem was found")
 
 
-def _print_examples(found: Inspection) -> None:
+def _print_examples(inspection: Inspection) -> None:
     """Rows as they were understood, a field a line."""
     from rich.text import Text
 
     console = stdout_console()
     click.echo("rows as they were read:")
-    for example in found.examples:
+    for example in inspection.examples:
         fields = {
             "text": example.text,
             "second": example.second,
@@ -141,7 +141,7 @@ def _print_examples(found: Inspection) -> None:
         }
         console.print(Text(f"  {example.split}, {example.where}", style="dim"), no_wrap=True, overflow="ellipsis")
         for name, value in fields.items():
-            if value or (name == "label" and found.task == "classify"):
+            if value or (name == "label" and inspection.task == "classify"):
                 line = Text.assemble(
                     (f"    {name:<7} ", "dim"), (_one_line(value, console.width) or "none", _STYLES.get(name, ""))
                 )

@@ -28,13 +28,13 @@ def command(ctx: click.Context, as_json: bool) -> None:
     from edgebert.api import list_methods
     from edgebert.methods import STAGES
 
-    found = sorted(list_methods().values(), key=lambda method: STAGES.index(method.stage))
+    results = sorted(list_methods().values(), key=lambda method: STAGES.index(method.stage))
     if as_json:
-        print_json([_facts(method) for method in found])
+        print_json([_facts(method) for method in results])
         return
     print_table(
         ("name", "stage", "what it does", "paper", "tasks", "formats"),
-        [(m.name, m.stage, m.title, m.paper.place if m.paper else "", _tasks(m), _formats(m)) for m in found],
+        [(m.name, m.stage, m.title, m.paper.place if m.paper else "", _tasks(m), _formats(m)) for m in results],
     )
 
 
@@ -52,21 +52,21 @@ def show(name: str, as_json: bool) -> None:
     """Explains the method NAME."""
     from edgebert.api import get_method
 
-    found = get_method(name)
+    result = get_method(name)
     if as_json:
-        print_json(_facts(found))
+        print_json(_facts(result))
         return
-    click.echo((sys.modules[found.apply.__module__].__doc__ or found.title).strip() + "\n")
-    for fact in _told(found):
+    click.echo((sys.modules[result.apply.__module__].__doc__ or result.title).strip() + "\n")
+    for fact in _told(result):
         click.echo(fact)
     rows = [
         (
-            f"{found.name}.{param.name}",
+            f"{result.name}.{param.name}",
             param.type.__name__,
             str(param.default) if param.search is None else "by the planner",
             param.help + (f" ({', '.join(map(str, param.choices))})" if param.choices else ""),
         )
-        for param in found.params
+        for param in result.params
     ]
     print_table(("parameter", "type", "default", "what it is"), rows)
 
@@ -79,15 +79,15 @@ def _formats(method: Method) -> str:
 
 def _told(method: Method) -> list[str]:
     """What its declaration says beside its parameters."""
-    told = [f"stage: {method.stage}; tasks: {_tasks(method)}; formats: {', '.join(method.formats)}"]
+    notes = [f"stage: {method.stage}; tasks: {_tasks(method)}; formats: {', '.join(method.formats)}"]
     if method.needs:
-        told.append(f"reads {' and '.join(method.needs)} of teacher and student")
+        notes.append(f"reads {' and '.join(method.needs)} of teacher and student")
     if method.reads_text:
-        told.append("learns from --unlabelled, and from the training rows' own text where there is none")
+        notes.append("learns from --unlabelled, and from the training rows' own text where there is none")
     if method.any_tokenizer:
-        told.append("serves a --student whose tokenizer is not the teacher's")
-    told += [f"not with {other}: {why}" for other, why in method.excludes.items()]
-    return [*told, ""]
+        notes.append("serves a --student whose tokenizer is not the teacher's")
+    notes += [f"not with {other}: {why}" for other, why in method.excludes.items()]
+    return [*notes, ""]
 
 
 def _facts(method: Method) -> dict[str, object]:

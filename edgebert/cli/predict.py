@@ -62,8 +62,8 @@ def _rows(texts: Sequence[str], n_inputs: int) -> Iterator[tuple[str, ...]]:
 def _print(answer: Any, indent: str = "") -> None:
     """A line a found thing; one thing as `name: value`; several heads under their names."""
     if isinstance(answer, list):
-        for one in answer:
-            click.echo(indent + _line(one))
+        for item in answer:
+            click.echo(indent + _line(item))
         if not answer:
             click.echo(f"{indent}      nothing found")
         return
@@ -75,10 +75,10 @@ def _print(answer: Any, indent: str = "") -> None:
             click.echo(f"{indent}{name}: {_text(value)}")
 
 
-def _line(one: Any) -> str:
-    if not isinstance(one, dict):
-        return str(one)
-    rest = dict(one)
+def _line(item: Any) -> str:
+    if not isinstance(item, dict):
+        return str(item)
+    rest = dict(item)
     place = f"{rest.pop('start')!s:>5}-{rest.pop('end')!s:<5} " if {"start", "end"} <= rest.keys() else ""
     kind = next((f"{rest.pop(name)!s:<30} " for name in ("type", "tag", "label") if name in rest), "")
     return f"{place}{kind}{' '.join(_text(value) for value in rest.values())}".rstrip()
@@ -88,5 +88,5 @@ def _text(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.4f}"
     if isinstance(value, list) and len(value) > 8:
-        return f"{len(value)} values, from {' '.join(_text(one) for one in value[:4])}; --json gives all"
+        return f"{len(value)} values, from {' '.join(_text(item) for item in value[:4])}; --json gives all"
     return json.dumps(value, ensure_ascii=False) if isinstance(value, (dict, list)) else str(value)

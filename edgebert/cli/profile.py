@@ -80,7 +80,7 @@ def _cores(text: str | None) -> tuple[int, ...]:
 
 
 def _print(result: Measurement) -> None:
-    several = len({one.target for one in result.results}) > 1
+    several = len({item.target for item in result.results}) > 1
     columns = (
         "file",
         *(("on",) if several else ()),
@@ -94,57 +94,57 @@ def _print(result: Measurement) -> None:
         "runs",
         "",
     )
-    print_table(columns, [_row(one, several) for one in result.results if one.n_runs or not one.failure])
-    for line in dict.fromkeys(_basis(one) for one in result.results if one.n_runs):
+    print_table(columns, [_row(item, several) for item in result.results if item.n_runs or not item.failure])
+    for line in dict.fromkeys(_basis(item) for item in result.results if item.n_runs):
         click.echo(line)
-    for on in dict.fromkeys(one.target for one in result.results if one.n_runs and one.how == "emulated"):
+    for on in dict.fromkeys(item.target for item in result.results if item.n_runs and item.how == "emulated"):
         click.echo(f"{on}: emulated, so its times and memory say nothing of such a device; its outputs do")
     click.echo("times in ms; " + result.statistic)
     for on, facts in result.facts.items():
-        if said := _facts(facts):
-            click.echo(f"{on}: {said}")
+        if description := _facts(facts):
+            click.echo(f"{on}: {description}")
     from edgebert.report import format as fmt
 
     for pad in result.padding:
         click.echo(f"{pad.file} on {pad.target}: {fmt.padding(pad)}")
-    for one in result.results:
-        if one.compared:
+    for item in result.results:
+        if item.compared:
             click.echo(
-                f"{one.file} on {one.target}: {100 * one.equal_predictions:.2f} % of predictions equal those of this machine, largest "
-                f"difference {one.max_difference:.2g} ({one.compared} inputs)"
-                if one.max_difference is not None and one.equal_predictions is not None
-                else f"{one.file} on {one.target}: its outputs are not numbers"
+                f"{item.file} on {item.target}: {100 * item.equal_predictions:.2f} % of predictions equal those of this machine, largest "
+                f"difference {item.max_difference:.2g} ({item.compared} inputs)"
+                if item.max_difference is not None and item.equal_predictions is not None
+                else f"{item.file} on {item.target}: its outputs are not numbers"
             )
     for note in result.notes:
         click.echo(f"note: {note}")
-    for one in result.results:
-        if one.failure:
-            click.echo(f"error: {one.file} on {one.target}: {one.failure}", err=True)
+    for item in result.results:
+        if item.failure:
+            click.echo(f"error: {item.file} on {item.target}: {item.failure}", err=True)
     for on, failure in result.failures.items():
         click.echo(f"error: {on}: {failure}", err=True)
 
 
-def _row(one: Measured, several: bool) -> tuple[str, ...]:
-    tokens = str(one.seq_len) if one.lengths == "fixed" else f"{min(one.n_tokens)}–{max(one.n_tokens)}"
-    times = (one.p50_ms, one.p90_ms, one.p99_ms, one.load_ms, one.first_run_ms)
+def _row(measured: Measured, several: bool) -> tuple[str, ...]:
+    tokens = (
+        str(measured.seq_len) if measured.lengths == "fixed" else f"{min(measured.n_tokens)}–{max(measured.n_tokens)}"
+    )
+    times = (measured.p50_ms, measured.p90_ms, measured.p99_ms, measured.load_ms, measured.first_run_ms)
     return (
-        one.file,
-        *((one.target,) if several else ()),
+        measured.file,
+        *((measured.target,) if several else ()),
         tokens,
         *("-" if value is None else f"{value:.3g}" if value < 100 else f"{value:.0f}" for value in times),
-        "-" if one.peak_memory_bytes is None else f"{one.peak_memory_bytes / 1e6:.1f}",
-        str(one.n_runs),
-        "cut short" if one.failure else "" if one.stable else "not stable",
+        "-" if measured.peak_memory_bytes is None else f"{measured.peak_memory_bytes / 1e6:.1f}",
+        str(measured.n_runs),
+        "cut short" if measured.failure else "" if measured.stable else "not stable",
     )
 
 
-def _basis(one: Measured) -> str:
-    threads = f"{one.threads} thread{'s' if one.threads > 1 else ''}"
-    on = f" on core {', '.join(map(str, one.cores))}" if one.cores else ""
-    lengths = f"own lengths of {one.inputs}" if one.lengths == "data" else f"fixed length, {one.inputs}"
-    return (
-        f"{one.target}: {one.how}, {one.device}, {one.runtime} {one.runtime_version}, {threads}{on}, batch 1, {lengths}"
-    )
+def _basis(measured: Measured) -> str:
+    threads = f"{measured.threads} thread{'s' if measured.threads > 1 else ''}"
+    on = f" on core {', '.join(map(str, measured.cores))}" if measured.cores else ""
+    lengths = f"own lengths of {measured.inputs}" if measured.lengths == "data" else f"fixed length, {measured.inputs}"
+    return f"{measured.target}: {measured.how}, {measured.device}, {measured.runtime} {measured.runtime_version}, {threads}{on}, batch 1, {lengths}"
 
 
 def _facts(facts: Any) -> str:

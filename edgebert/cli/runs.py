@@ -26,16 +26,16 @@ def command(ctx: click.Context, root: str, as_json: bool) -> None:
         return
     from edgebert.api import list_runs
 
-    found = list_runs(root)
+    result = list_runs(root)
     if as_json:
-        print_json(found)
+        print_json(result)
         return
     rows = [
         (run["name"], run["changed"], str(len(run["done"])), ", ".join(run["open"]), "yes" if run["bundle"] else "no")
-        for run in found
+        for run in result
     ]
     print_table(("run", "changed", "stages done", "interrupted in", "packaged"), rows)
-    if not found:
+    if not result:
         click.echo(f"no runs under {root}")
 
 

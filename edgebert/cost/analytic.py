@@ -71,11 +71,11 @@ def predict_latency(
             where="--threads",
             hint=f"Use 1 to {n_cores} threads.",
         )
-    found = find_calibration(device, precision=precision, threads=threads, format=format)
-    if found is not None:
-        p50 = found.predict_ms(config, seq_len)
-        low, high, runtime, version = found.low, found.high, found.runtime, found.runtime_version
-        statistic = found.statistic
+    result = find_calibration(device, precision=precision, threads=threads, format=format)
+    if result is not None:
+        p50 = result.predict_ms(config, seq_len)
+        low, high, runtime, version = result.low, result.high, result.runtime, result.runtime_version
+        statistic = result.statistic
     else:
         p50 = estimate_ms(config, device, precision, seq_len, threads, EFFICIENCY)
         low, high, version, statistic = 1 / SPREAD, SPREAD, "", AS_PUBLISHED
@@ -97,9 +97,9 @@ def predict_latency(
 def basis(device: DeviceProfile, *, precision: str, threads: int | None = None, format: str | None = None) -> str:
     """Which model `predict_latency` uses for these, in a sentence."""
     threads = threads or device.threads
-    if found := find_calibration(device, precision=precision, threads=threads, format=format):
-        return f"{device.name} is {found.said}."
-    others = sorted({f"{one.format} {one.precision}, {one.threads} thread(s)" for one in calibrations_of(device)})
+    if result := find_calibration(device, precision=precision, threads=threads, format=format):
+        return f"{device.name} is {result.said}."
+    others = sorted({f"{item.format} {item.precision}, {item.threads} thread(s)" for item in calibrations_of(device)})
     known = f"; it is calibrated for {'; '.join(others)} alone" if others else ""
     return (
         f"{device.name} is not calibrated for {precision} with {threads} thread(s){known}: times are by a roofline "

@@ -92,8 +92,8 @@ class Calibration:
 
     def predict_ms(self, config: Any, seq_len: int) -> float:
         """p50 of one inference of batch 1."""
-        found = terms(config, seq_len, self.precision)
-        return sum(self.prices.get(name, 0.0) * amount for name, amount in found.items())
+        result = terms(config, seq_len, self.precision)
+        return sum(self.prices.get(name, 0.0) * amount for name, amount in result.items())
 
     @property
     def said(self) -> str:
@@ -112,8 +112,8 @@ class Calibration:
 
 def terms(config: Any, seq_len: int, precision: str) -> dict[str, float]:
     """What a pass over `seq_len` tokens consists of: an amount a term. See the module."""
-    found: dict[str, float] = defaultdict(float)
-    found["one pass"] = 1.0
+    results: dict[str, float] = defaultdict(float)
+    results["one pass"] = 1.0
     ops = operators(config, seq_len)
     # Layers that share their weights (ALBERT) read the same ones again.
     n_layers = config.num_hidden_layers or 1  # a static model has none
@@ -122,64 +122,64 @@ def terms(config: Any, seq_len: int, precision: str) -> dict[str, float]:
     held = sum(op.count * op.weights for op in ops) / shared * megabytes
     for op in ops:
         if op.shape is not None:
-            _product(found, op, held, megabytes)
+            _product(results, op, held, megabytes)
         elif op.weights:
-            _steps(found, op, seq_len, megabytes)
+            _steps(results, op, seq_len, megabytes)
         else:
-            _elements(found, op, config, seq_len)
-    return {name: amount for name, amount in found.items() if amount}
+            _elements(results, op, config, seq_len)
+    return {name: amount for name, amount in results.items() if amount}
 
 
-def _product(found: dict[str, float], op: Operator, held: float, megabytes: float) -> None:
+def _product(results: dict[str, float], op: Operator, held: float, megabytes: float) -> None:
     assert op.shape is not None
     m, k, n = op.shape
     together = max(1, round(op.flops / (2 * m * k * n)))  # products in one run: heads
     kind = "inner" if not op.weights else "lstm" if op.name.startswith("lstm") else "dense"
     runs = op.count * together
-    found[f"{kind} multiply-adds"] += runs * m * k * n
-    found[f"{kind} multiply-adds, whole rows"] += runs * _whole(m) * k * n
-    found[f"{kind} multiply-adds, whole columns"] += runs * m * k * _whole(n)
-    found[f"{kind} multiply-adds, whole sides"] += runs * m * _whole(k) * _whole(n)
-    found[f"{kind} read"] += runs * m * k
-    found[f"{kind} written"] += runs * m * n
-    found[f"{kind} right side"] += runs * k * n
-    found[f"{kind} runs"] += op.count
+    results[f"{kind} multiply-adds"] += runs * m * k * n
+    results[f"{kind} multiply-adds, whole rows"] += runs * _whole(m) * k * n
+    results[f"{kind} multiply-adds, whole columns"] += runs * m * k * _whole(n)
+    results[f"{kind} multiply-adds, whole sides"] += runs * m * _whole(k) * _whole(n)
+    results[f"{kind} read"] += runs * m * k
+    results[f"{kind} written"] += runs * m * n
+    results[f"{kind} right side"] += runs * k * n
+    results[f"{kind} runs"] += op.count
     if kind == "inner":
-        found["inner products"] += runs
+        results["inner products"] += runs
         return
     read = op.count * op.weights * megabytes
     for size in STREAM:
         beyond = read * _ramp(held, size)
-        found[f"weights beyond {size} MB"] += beyond
+        results[f"weights beyond {size} MB"] += beyond
         for rows in HIDDEN_BY:
-            found[f"weights beyond {size} MB, under {rows} rows"] += beyond * max(0.0, 1 - m / rows)
+            results[f"weights beyond {size} MB, under {rows} rows"] += beyond * max(0.0, 1 - m / rows)
 
 
-def _steps(found: dict[str, float], op: Operator, seq_len: int, megabytes: float) -> None:
+def _steps(results: dict[str, float], op: Operator, seq_len: int, megabytes: float) -> None:
     """Of a recurrence: `op.weights` are read in each step."""
     steps, weights = op.count * seq_len, op.weights * megabytes
-    found["steps"] += steps
-    found["steps, weights"] += steps * weights
-    found["steps, width"] += steps * op.weights**0.5
+    results["steps"] += steps
+    results["steps, weights"] += steps * weights
+    results["steps, width"] += steps * op.weights**0.5
     if round((op.weights / 4) ** 0.5) % ALIAS == 0:  # width of one direction
-        found["steps, weights of aliased rows"] += steps * weights
+        results["steps, weights of aliased rows"] += steps * weights
     for size in STEP:
-        found[f"steps, weights beyond {size} MB"] += steps * weights * _ramp(weights, size)
+        results[f"steps, weights beyond {size} MB"] += steps * weights * _ramp(weights, size)
 
 
-def _elements(found: dict[str, float], op: Operator, config: Any, seq_len: int) -> None:
+def _elements(results: dict[str, float], op: Operator, config: Any, seq_len: int) -> None:
     elements = op.count * op.activations / 2
     kind = op.name if op.name in ELEMENTS else "moved"
     if op.name == "gelu":
         kind = ACTIVATIONS.get(
             str(getattr(config, "hidden_act", None) or getattr(config, "activation", "gelu")), "tanh"
         )
-    found[f"{kind} elements"] += elements
-    found["element-wise runs"] += op.count
+    results[f"{kind} elements"] += elements
+    results["element-wise runs"] += op.count
     if kind == "softmax":
-        found["softmax rows"] += elements / seq_len
+        results["softmax rows"] += elements / seq_len
     elif kind in ("layer norm", "norm"):
-        found[f"{kind} rows"] += op.count * seq_len
+        results[f"{kind} rows"] += op.count * seq_len
 
 
 def _whole(n: int) -> int:
@@ -225,8 +225,8 @@ def fit(points: Sequence[Point], precision: str) -> Fitted:
     times = np.array([point.p50_ms for point in points])
     owner = np.array([names.index(point.name) for point in points])
     ratios = np.empty(len(points))  # predicted over measured
-    for one in range(len(names)):
-        out = owner == one
+    for item in range(len(names)):
+        out = owner == item
         ratios[out] = amounts[out] @ _prices(amounts[~out], times[~out]) / times[out]
     errors = np.abs(ratios - 1)
     actual = 1 / np.maximum(ratios, 1e-3)  # measured over predicted
@@ -248,8 +248,8 @@ def _prices(amounts: np.ndarray, times: np.ndarray) -> np.ndarray:
 
     relative = amounts / times[:, None]
     scale = np.maximum(relative.max(axis=0), 1e-300)  # so that no term counts for its unit
-    found, _ = nnls(relative / scale, np.ones(len(times)), maxiter=100 * amounts.shape[1])
-    return found / scale
+    result, _ = nnls(relative / scale, np.ones(len(times)), maxiter=100 * amounts.shape[1])
+    return result / scale
 
 
 # ---------------------------------------------------------------- kept with the profile
@@ -275,7 +275,7 @@ def calibrations_of(device: DeviceProfile) -> tuple[Calibration, ...]:
         changed = path.stat().st_mtime_ns
     except OSError:
         return ()
-    return tuple(one for one in _read(path, changed) if one.soc == device.soc)
+    return tuple(item for item in _read(path, changed) if item.soc == device.soc)
 
 
 def find_calibration(
@@ -284,25 +284,27 @@ def find_calibration(
     """The calibration that serves a prediction; by default of the format that the profile names first."""
     format = format or (device.formats[0] if device.formats else None)
     wanted = (precision, threads, format)
-    return next((one for one in calibrations_of(device) if (one.precision, one.threads, one.format) == wanted), None)
+    return next(
+        (item for item in calibrations_of(device) if (item.precision, item.threads, item.format) == wanted), None
+    )
 
 
 def read_calibrations(path: Path) -> tuple[Calibration, ...]:
     """The calibrations of a file. Raises RequestError where it is not one that this version wrote."""
     try:
         stored = json.loads(path.read_text(encoding="utf-8"))["calibrations"]
-        found = [Calibration(**{**one, "probes": tuple(one["probes"])}) for one in stored]
-        for one in found:
+        results = [Calibration(**{**entry, "probes": tuple(entry["probes"])}) for entry in stored]
+        for item in results:
             for field in fields(Fitted):
-                value = getattr(one, field.name)
+                value = getattr(item, field.name)
                 numbers = value.values() if field.name == "prices" else (value,)
                 if not all(isinstance(number, (int, float)) and number >= 0 for number in numbers):
                     raise ValueError(f"{field.name} is no number of at least zero")
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise RequestError(f"the calibration cannot be read: {error}", where=str(path), hint=_AGAIN) from None
-    if any(one.terms != TERMS for one in found):
+    if any(entry.terms != TERMS for entry in results):
         raise RequestError("another version of edgebert made the calibration", where=str(path), hint=_AGAIN)
-    return tuple(found)
+    return tuple(results)
 
 
 _AGAIN = "Delete the file, or measure again: edgebert calibrate --on TARGET."
@@ -317,13 +319,13 @@ def write_calibrations(path: Path, new: Sequence[Calibration]) -> None:
     """
     from edgebert.files import write_atomic
 
-    def key(one: Calibration) -> tuple[Any, ...]:
-        return one.device, one.soc, one.format, one.precision, one.threads
+    def key(calibration: Calibration) -> tuple[Any, ...]:
+        return calibration.device, calibration.soc, calibration.format, calibration.precision, calibration.threads
 
-    fresh = {key(one) for one in new}
-    kept = [one for one in (read_calibrations(path) if path.exists() else ()) if key(one) not in fresh]
+    fresh = {key(item) for item in new}
+    kept = [item for item in (read_calibrations(path) if path.exists() else ()) if key(item) not in fresh]
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(path, json.dumps({"calibrations": [asdict(one) for one in (*kept, *new)]}) + "\n")
+        write_atomic(path, json.dumps({"calibrations": [asdict(item) for item in (*kept, *new)]}) + "\n")
     except OSError as error:
         raise RequestError(f"cannot be written: {error.strerror}", where=str(path), hint="Choose --output.") from None

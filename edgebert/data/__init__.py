@@ -56,15 +56,15 @@ def load(
     check_encoding(encoding)
     shares = check_shares(dev_share, test_share)
     names = tuple(specs) or default_names(task)
-    found = find_all(names, task, encoding)
-    rows, notes = read_rows([part for one in found for part in one.parts], task, columns or {})
+    result = find_all(names, task, encoding)
+    rows, notes = read_rows([part for item in result for part in item.parts], task, columns or {})
     rows, carved = complete(rows, shares)
     for split in SPLITS:
         task.check(rows[split], split)
     labels = task.labels(rows["train"])
-    told = [note for one in found for note in one.notes]
-    notes = [*told, *notes, *carved, *overlap_notes(rows), *unseen_notes(rows), *problems(rows)]
-    return Dataset({split: tuple(rows[split]) for split in SPLITS}, labels, _source(found, notes))
+    message = [note for item in result for note in item.notes]
+    notes = [*message, *notes, *carved, *overlap_notes(rows), *unseen_notes(rows), *problems(rows)]
+    return Dataset({split: tuple(rows[split]) for split in SPLITS}, labels, _source(result, notes))
 
 
 def find_all(specs: Sequence[str], task: RowReader | None, encoding: str) -> list[Found]:
@@ -96,11 +96,11 @@ def _from_entry(entry: CatalogueEntry, task: RowReader | None) -> Found:
     if task is not None and entry.task != task.name:
         fitting = [name for name, other in catalogue().items() if other.task == task.name]
         raise unknown(f"{task.name} data", entry.name, fitting, where="--data", more=f"It is made for {entry.task}.")
-    found = from_catalogue(entry)
+    result = from_catalogue(entry)
     if not Path(entry.name).exists():
-        return found
+        return result
     note = f"'{entry.name}' was read from the catalogue; for the path of that name write ./{entry.name}"
-    return Found(found.name, found.licence, found.origin, found.parts, (note,))
+    return Found(result.name, result.licence, result.origin, result.parts, (note,))
 
 
 def _looks_like_path(spec: str, path: Path) -> bool:
@@ -139,12 +139,12 @@ def read_rows(parts: Sequence[Part], task: RowReader, columns: Mapping[str, str]
     notes = [*whole_number_labels(records), *without_hidden_labels(records, task.columns)]
     rows: Rows = {}
     for split, own in records.items():
-        rows[split], told = task.rows(own)
+        rows[split], message = task.rows(own)
         if not rows[split]:
             hint = "Check that this is the file you meant, and that its columns are read as they should be."
-            raise DataError(f"{split}: no row is left: {'; '.join(told)}", where=own[0].where, hint=hint)
+            raise DataError(f"{split}: no row is left: {'; '.join(message)}", where=own[0].where, hint=hint)
         refuse_surrogates(rows[split])
-        notes += [f"{split}: {note}" for note in told]
+        notes += [f"{split}: {note}" for note in message]
     if any(part.split for part in parts):
         notes += [f"train: {part.place} named no split" for part in parts if part.split is None]
     return rows, [*guessed, *notes]
@@ -159,19 +159,19 @@ def _alike(parts: Sequence[Part]) -> list[list[Part]]:
     return list(groups.values())
 
 
-def _source(found: Sequence[Found], notes: Sequence[str]) -> DataSource:
+def _source(results: Sequence[Found], notes: Sequence[str]) -> DataSource:
     digest = hashlib.sha256()
-    for one in found:
-        for part in one.parts:
+    for item in results:
+        for part in item.parts:
             digest.update(part.content)
 
     def joined(texts: list[str]) -> str:
         return "; ".join(dict.fromkeys(texts))
 
     return DataSource(
-        name=joined([one.name for one in found]),
-        licence=joined([one.licence for one in found]),
-        origin=joined([one.origin for one in found]),
+        name=joined([entry.name for entry in results]),
+        licence=joined([entry.licence for entry in results]),
+        origin=joined([entry.origin for entry in results]),
         sha256=digest.hexdigest(),
         notes=tuple(notes),
     )

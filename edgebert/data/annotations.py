@@ -37,19 +37,19 @@ _TEXTS = (
 )
 
 
-def plain(found: Found) -> Found:
+def plain(result: Found) -> Found:
     """The data with the records of annotation tools as plain ones, and notes on what was read and left out."""
     parts: list[Part] = []
     notes: dict[str, None] = {}
-    for part in found.parts:
-        records, told = plain_records(part.records)
+    for part in result.parts:
+        records, message = plain_records(part.records)
         if not records:
             hint = "Accept or finish some of them in the tool that wrote the file, and export it again."
-            raise DataError(f"no row is left: {'; '.join(told)}", where=part.place, hint=hint)
+            raise DataError(f"no row is left: {'; '.join(message)}", where=part.place, hint=hint)
         parts.append(part if records is part.records else replace(part, records=tuple(records)))
         name = part.place.rpartition("/")[2]
-        notes.update(dict.fromkeys(f"{name}: {note}" for note in told))
-    return replace(found, parts=tuple(parts), notes=(*found.notes, *notes))
+        notes.update(dict.fromkeys(f"{name}: {note}" for note in message))
+    return replace(result, parts=tuple(parts), notes=(*result.notes, *notes))
 
 
 def plain_records(records: Sequence[Record]) -> tuple[Sequence[Record], list[str]]:
@@ -91,7 +91,7 @@ def _documents(records: Sequence[Record], notes: list[str]) -> Sequence[Record] 
     """Documents of spaCy's training JSON: paragraphs of raw text with entities, or of sentences of tokens."""
     if not _all(records, lambda columns: isinstance(columns.get("paragraphs"), list)):
         return None
-    found: list[Record] = []
+    results: list[Record] = []
     missing = 0
     for record in records:
         for number, paragraph in enumerate(record.columns["paragraphs"], 1):
@@ -99,7 +99,7 @@ def _documents(records: Sequence[Record], notes: list[str]) -> Sequence[Record] 
             if not isinstance(paragraph, Mapping) or not {"raw", "sentences"} & paragraph.keys():
                 return None
             if isinstance(paragraph.get("raw"), str) and isinstance(paragraph.get("entities"), list):
-                found.append(Record({"text": paragraph["raw"], "entities": paragraph["entities"]}, where))
+                results.append(Record({"text": paragraph["raw"], "entities": paragraph["entities"]}, where))
                 continue
             for sentence in paragraph.get("sentences") or []:
                 tokens = sentence.get("tokens") if isinstance(sentence, Mapping) else None
@@ -110,10 +110,10 @@ def _documents(records: Sequence[Record], notes: list[str]) -> Sequence[Record] 
                 tags = [token.get("ner", "-") for token in tokens]
                 missing += tags.count("-")
                 words = [token["orth"] for token in tokens]
-                found.append(Record({"words": words, "tags": ["O" if tag == "-" else tag for tag in tags]}, where))
+                results.append(Record({"words": words, "tags": ["O" if tag == "-" else tag for tag in tags]}, where))
     if missing:
         notes.append(f"{missing} tokens whose entity nobody has said ('-') are read as O")
-    return found
+    return results
 
 
 # ---------------------------------------------------------------- Label Studio
@@ -124,7 +124,7 @@ def _tasks(records: Sequence[Record], notes: list[str]) -> Sequence[Record] | No
 
     def is_task(columns: Mapping[str, Any]) -> bool:
         lists = (columns.get("annotations"), columns.get("completions"), columns.get("predictions"))
-        return isinstance(columns.get("data"), Mapping) and any(isinstance(one, list) for one in lists)
+        return isinstance(columns.get("data"), Mapping) and any(isinstance(item, list) for item in lists)
 
     if not _all(records, is_task):
         return None
@@ -137,14 +137,14 @@ def _tasks(records: Sequence[Record], notes: list[str]) -> Sequence[Record] | No
 def _task(record: Record, counts: Counter[str]) -> Record | None:
     columns = record.columns
     listed = columns.get("annotations") or columns.get("completions") or []
-    listed = [one for one in listed if isinstance(one, Mapping)]
-    valid = [one for one in listed if not (one.get("was_cancelled") or one.get("skipped"))]
+    listed = [item for item in listed if isinstance(item, Mapping)]
+    valid = [item for item in listed if not (item.get("was_cancelled") or item.get("skipped"))]
     if not valid:
         counts["tasks left out that were skipped" if listed else "tasks left out that nobody has annotated"] += 1
         return None
     if len(valid) > 1:
         counts["tasks have several annotations: the one marked as ground truth is read, else the first"] += 1
-    chosen = next((one for one in valid if one.get("ground_truth")), valid[0])
+    chosen = next((item for item in valid if item.get("ground_truth")), valid[0])
     data = {name: value for name, value in columns["data"].items() if isinstance(value, str | int | float)}
     if not isinstance(data.get("text"), str):
         texts = [name for name in (*_TEXTS, *data) if isinstance(data.get(name), str)]
@@ -162,10 +162,10 @@ def _task(record: Record, counts: Counter[str]) -> Record | None:
         else:
             kind = region.get("type") if isinstance(region, Mapping) else None
             counts[f"results of the kind '{kind}' left aside"] += 1
-    found: dict[str, Any] = {**data, "entities": entities}
+    results: dict[str, Any] = {**data, "entities": entities}
     if choices:
-        found["label"] = choices[0] if len(choices) == 1 else choices
-    return Record(found, record.where)
+        results["label"] = choices[0] if len(choices) == 1 else choices
+    return Record(results, record.where)
 
 
 def _region(value: Mapping[str, Any]) -> dict[str, Any]:
@@ -266,13 +266,13 @@ def _choices(records: Sequence[Record], notes: list[str]) -> Sequence[Record] | 
 
 def _unwrapped(records: Sequence[Record]) -> Sequence[Record] | None:
     """{"choices": ["a", "b"]}, as Label Studio's JSON-MIN has several choices, as the list."""
-    found = [
+    results = [
         {n: v["choices"] for n, v in r.columns.items() if isinstance(v, Mapping) and isinstance(v.get("choices"), list)}
         for r in records
     ]
-    if not any(found):
+    if not any(results):
         return None
-    return [replace(r, columns={**r.columns, **own}) for r, own in zip(records, found, strict=True)]
+    return [replace(r, columns={**r.columns, **own}) for r, own in zip(records, results, strict=True)]
 
 
 def _is_given(value: Any) -> bool:
@@ -311,7 +311,7 @@ def _lifted(records: Sequence[Record], notes: list[str]) -> Sequence[Record] | N
     def inner(value: Any, depth: int = 0) -> Any:
         if not isinstance(value, Mapping) or depth > 2:
             return value if depth and isinstance(value, list) else None
-        return next((found for name in _SPANS if (found := inner(value.get(name), depth + 1)) is not None), None)
+        return next((result for name in _SPANS if (result := inner(value.get(name), depth + 1)) is not None), None)
 
     if any("entities" in record.columns for record in records):
         return None

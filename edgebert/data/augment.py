@@ -2,7 +2,7 @@
 
 `by_neighbours` is Algorithm 1 of Jiao et al. (2019), "TinyBERT", arXiv 1909.10351: in each of n samples of a row, each word
 is replaced with probability p_t by one of K candidates. Difference: the candidates are neighbours by vector for every word
-(`edgebert.data.neighbours`). For words of a single piece the paper asks BERT's masked-word head, which a fine-tuned teacher
+(`edgebert.data.neighbours`). For words of a single token the paper asks BERT's masked-word head, which a fine-tuned teacher
 no longer has; for others it asks GloVe, which would be a download.
 
 `by_noise` is section 2.3 of Tang et al. (2019), "Distilling Task-Specific Knowledge from BERT into Simple Neural Networks",
@@ -89,12 +89,12 @@ def by_noise(
         return rng.choice(pool.get(tag or classes.get(word), [word])) if x < p_mask + p_class else word
 
     def change(words: Words, tags: Words) -> tuple[Words, Words]:
-        made = tuple(one(word, tag) for word, tag in zip(words, tags or [""] * len(words), strict=True))
+        created = tuple(one(word, tag) for word, tag in zip(words, tags or [""] * len(words), strict=True))
         if rng.random() >= p_ngram:
-            return made, tags
+            return created, tags
         size = rng.randint(1, LONGEST_NGRAM)
         start = rng.randrange(max(1, len(words) - size + 1))
-        return made[start : start + size], tags[start : start + size]
+        return created[start : start + size], tags[start : start + size]
 
     return _samples(rows, n, change, second)
 
@@ -106,20 +106,20 @@ def by_mixing(rows: Sequence[Row], n: int, *, seed: int = 0) -> list[Row]:
     text of one stands beside the second of another, each whole.
     """
     rng = Random(seed)
-    made = []
+    created = []
     for _ in range(n if len(rows) > 1 else 0):
         first, other = rng.sample(rows, 2)
         blank = replace(first, tags=(), labels=(), score=None, answers=(), gold=(), labelled=False, offsets=())
         if (first.second is None, bool(first.words)) != (other.second is None, bool(other.words)):
             continue  # rows of different heads
         if first.second is not None:
-            made.append(replace(blank, second=other.second))
+            created.append(replace(blank, second=other.second))
         elif first.words:
-            made.append(replace(blank, words=_spliced(first.words, other.words, rng), text=None))
+            created.append(replace(blank, words=_spliced(first.words, other.words, rng), text=None))
         else:
             mine, theirs = (tuple((row.text or row.identity).split()) for row in (first, other))
-            made.append(replace(blank, text=" ".join(_spliced(mine, theirs, rng))))
-    return made
+            created.append(replace(blank, text=" ".join(_spliced(mine, theirs, rng))))
+    return created
 
 
 def _spliced(first: Words, other: Words, rng: Random) -> Words:
@@ -133,35 +133,35 @@ def words_of(rows: Iterable[Row], *, tagged: bool = True, second: bool = True) -
         tagged: those that have tags too.
         second: the second text of a pair too.
     """
-    found: list[Words] = []
+    results: list[Words] = []
     for row in rows:
         if not row.words:
-            found += [tuple(text.split()) for text in (row.text, row.second if second else None) if text]
+            results += [tuple(text.split()) for text in (row.text, row.second if second else None) if text]
         elif tagged or not row.tags:
-            found.append(row.words)
-    return found
+            results.append(row.words)
+    return results
 
 
 def _occurrences(rows: Sequence[Row], classes: Mapping[str, int]) -> dict[Any, list[str]]:
     """Tag or class -> its words, each as often as it occurs."""
-    found: dict[Any, list[str]] = defaultdict(list)
+    results: dict[Any, list[str]] = defaultdict(list)
     for word, kind in (pair for row in rows for pair in zip(row.words, row.tags, strict=False)):
-        found[kind].append(word)
+        results[kind].append(word)
     for word in (word for words in words_of(rows, tagged=False) for word in words if word in classes):
-        found[classes[word]].append(word)
-    return dict(found)
+        results[classes[word]].append(word)
+    return dict(results)
 
 
 def _samples(rows: Sequence[Row], n: int, change: Change, second: bool) -> list[Row]:
     seen = {(row.head, row.identity) for row in rows}
-    found = []
+    results = []
     for row in rows:
         for i in range(n):
-            made = _changed(row, i, change, second)
-            if (made.head, made.identity) not in seen:
-                seen.add((made.head, made.identity))
-                found.append(made)
-    return found
+            created = _changed(row, i, change, second)
+            if (created.head, created.identity) not in seen:
+                seen.add((created.head, created.identity))
+                results.append(created)
+    return results
 
 
 def _changed(row: Row, i: int, change: Change, second: bool) -> Row:
@@ -180,5 +180,5 @@ def _changed(row: Row, i: int, change: Change, second: bool) -> Row:
 
 def mask_word(*tokenizers: Tokenizer) -> str:
     """What each of the tokenizers reads as a hidden word: a mask token, or else the unknown one; "" where there is none."""
-    known = [{token.content for token in one.get_added_tokens_decoder().values()} for one in tokenizers]
+    known = [{token.content for token in tokenizer.get_added_tokens_decoder().values()} for tokenizer in tokenizers]
     return next((word for word in HIDDEN if all(word in tokens for tokens in known)), "")

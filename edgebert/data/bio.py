@@ -76,7 +76,7 @@ def _spelling(distinct: Sequence[str]) -> tuple[dict[str, str], list[str], bool]
     inside = [tag for tag in distinct if tag not in outside]
     if not inside:
         return {"o": "O"}, [], False
-    read = next((found for pattern in _SPELLINGS if (found := _matched(pattern, inside))), None)
+    read = next((result for pattern in _SPELLINGS if (result := _matched(pattern, inside))), None)
     plain = read is None and bool(outside) and not any(re.match("[BI]-", tag, re.IGNORECASE) for tag in inside)
     if plain:
         read = {tag: f"I-{tag.strip()}" for tag in inside}
@@ -97,10 +97,10 @@ def _spelling(distinct: Sequence[str]) -> tuple[dict[str, str], list[str], bool]
 
 def _matched(pattern: re.Pattern[str], tags: Sequence[str]) -> dict[str, str]:
     """Tag -> LETTER-TYPE where the pattern reads every tag, and some begin or continue an entity; else nothing."""
-    found = {tag: pattern.fullmatch(tag) for tag in tags}
-    if not all(found.values()):
+    results = {tag: pattern.fullmatch(tag) for tag in tags}
+    if not all(results.values()):
         return {}
-    read = {tag: (match["letter"].upper(), match["kind"].strip()) for tag, match in found.items() if match}
+    read = {tag: (match["letter"].upper(), match["kind"].strip()) for tag, match in results.items() if match}
     standard = pattern is _SPELLINGS[0]
     if not standard and not {"B", "I"} & {letter for letter, _ in read.values()}:
         return {}  # types that happen to end in a letter
@@ -155,11 +155,11 @@ def _is_iob1(sentences: Sequence[Sequence[str]]) -> bool:
 
 def entities(tags: Sequence[str]) -> list[tuple[str, int, int]]:
     """(type, first word, word after the last) of each entity; an `I-` that continues nothing begins one."""
-    found: list[tuple[str, int, int]] = []
+    results: list[tuple[str, int, int]] = []
     for i, tag in enumerate(to_bio(tags)[0]):
         if tag[0] == "B":
-            found.append((tag[2:], i, i + 1))
+            results.append((tag[2:], i, i + 1))
         elif tag[0] == "I":
-            kind, start, _ = found[-1]
-            found[-1] = (kind, start, i + 1)
-    return found
+            kind, start, _ = results[-1]
+            results[-1] = (kind, start, i + 1)
+    return results

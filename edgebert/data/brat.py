@@ -44,12 +44,12 @@ def read_brat(folder: Path, encoding: str, split: Split | None = None) -> Found:
     n_documents = 0
     for path in sorted(path for pattern in _PATTERNS for path in folder.glob(pattern)):
         inner = path.relative_to(folder).parts[:-1]
-        own = split or next((found for name in inner if (found := role(name))), None)
+        own = split or next((result for name in inner if (result := role(name))), None)
         text_file = path.with_suffix(".txt")
         if not text_file.is_file():
             hint = "A document of brat is two files, for example doc1.ann and doc1.txt."
             raise DataError(f"there is no {text_file.name} beside it", where=str(path), hint=hint)
-        content, annotations = (read_bytes(one, str(one)) for one in (text_file, path))
+        content, annotations = (read_bytes(item, str(item)) for item in (text_file, path))
         text = decode(content, str(text_file), encoding)
         spans = list(_spans(text, lines(annotations, str(path), encoding), str(path), counts))
         records.setdefault(own, []).extend(_rows(text, spans, str(text_file)))
@@ -78,7 +78,7 @@ def _spans(text: str, annotations: list[str], place: str, counts: Counter[str]) 
         if match is None:
             hint = "A line of an entity reads: T1, a tab, TYPE START END, a tab, and what the text says there."
             raise DataError(f"no annotation of brat: {line[:60]!r}", where=f"{place}:{number}", hint=hint)
-        _, label, places, said = match.groups()
+        _, label, places, description = match.groups()
         pairs = [tuple(map(int, pair.split())) for pair in places.split(";")]
         start, end = pairs[0][0], pairs[-1][1]
         if any(text[a:b].strip() for (_, a), (b, _) in pairwise(pairs)):
@@ -87,7 +87,7 @@ def _spans(text: str, annotations: list[str], place: str, counts: Counter[str]) 
         if not start < end <= len(text):
             what = f"the span {start}–{end} ({label}) is not in the text of {len(text)} characters"
             raise DataError(what, where=f"{place}:{number}", hint="The text may have been changed since.")
-        yield {"start": start, "end": end, "label": label, "text": said}
+        yield {"start": start, "end": end, "label": label, "text": description}
 
 
 def _rows(text: str, spans: list[dict[str, Any]], place: str) -> Iterator[Record]:

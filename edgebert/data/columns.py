@@ -148,22 +148,22 @@ def assign(
     if not records:
         return [], notes
     columns = list(dict.fromkeys(column for record in records for column in record.columns))
-    found = _given(columns, roles, given)
+    result = _given(columns, roles, given)
     for role, usual in roles.items():
-        taken = set(found.values())
+        taken = set(result.values())
         names = {str(column).strip().casefold(): column for column in reversed(columns) if column not in taken}
         column = next((names[name] for name in (role, *usual) if name in names), None)
-        if role not in found and column is not None:
-            found[role] = column
+        if role not in result and column is not None:
+            result[role] = column
     if not WORDY & roles.keys():
-        notes += _guess(records[:SAMPLE], columns, roles, found)
-        flags = _flags(records, columns, found) if "label" in roles and "label" not in found else []
+        notes += _guess(records[:SAMPLE], columns, roles, result)
+        flags = _flags(records, columns, result) if "label" in roles and "label" not in result else []
         if flags:
             notes.append(f"label: the columns {', '.join(flags)}, where a row says 1 or true")
-            found["label"] = "label"
+            result["label"] = "label"
             records = [_flagged(record, flags) for record in records]
-        notes += _aside(records[:SAMPLE], columns, found, flags)
-    renamed = {column: role for role, column in found.items()}
+        notes += _aside(records[:SAMPLE], columns, result, flags)
+    renamed = {column: role for role, column in result.items()}
     if all(column == role for column, role in renamed.items()) and all(len(r.columns) == len(columns) for r in records):
         return list(records), notes
     return [replace(record, columns=_renamed(record.columns, renamed)) for record in records], notes
@@ -181,11 +181,11 @@ def _n_phrases(texts: Sequence[str]) -> int:
 
 
 def _aside(
-    records: Sequence[Record], columns: Sequence[str], found: Mapping[str, str], flags: Sequence[str]
+    records: Sequence[Record], columns: Sequence[str], results: Mapping[str, str], flags: Sequence[str]
 ) -> list[str]:
     """A note on the columns that hold something and play no part."""
     answers = [c for c in columns if c == "answer" and _n_phrases([str(r.columns.get(c)) for r in records]) > 1]
-    free = [c for c in columns if c not in (*found.values(), *flags) and (not is_bookkeeping(c) or c in answers)]
+    free = [c for c in columns if c not in (*results.values(), *flags) and (not is_bookkeeping(c) or c in answers)]
     aside = [
         str(column)
         for column in free
@@ -197,7 +197,7 @@ def _aside(
 
 
 def _given(columns: Sequence[str], roles: Mapping[str, tuple[str, ...]], given: Mapping[str, str]) -> dict[str, str]:
-    found = {}
+    results = {}
     for name, column in given.items():
         if column not in columns:
             raise unknown("column", column, map(str, columns), where=f"--{name}-column")
@@ -206,12 +206,12 @@ def _given(columns: Sequence[str], roles: Mapping[str, tuple[str, ...]], given: 
             role = next((role for role in LABEL_ROLES if role in roles), name)
         if name == "text" and "words" in roles and "spans" not in columns and "entities" not in columns:
             role = "words"
-        found[role] = column
-    return found
+        results[role] = column
+    return results
 
 
 def _guess(
-    records: Sequence[Record], columns: Sequence[str], roles: Mapping[str, tuple[str, ...]], found: dict[str, str]
+    records: Sequence[Record], columns: Sequence[str], roles: Mapping[str, tuple[str, ...]], results: dict[str, str]
 ) -> list[str]:
     """Fills the roles that no name told, in place; the longest texts, then the column of fewest values."""
     notes = []
@@ -221,22 +221,22 @@ def _guess(
 
     def take(role: str, column: str | None) -> None:
         if column is not None:
-            found[role] = column
+            results[role] = column
             notes.append(f"{role}: read from the column '{column}'")
 
     def free(kind: type | tuple[type, ...]) -> list[str]:
-        left = [c for c in columns if c not in found.values() and not is_bookkeeping(c)]
+        left = [c for c in columns if c not in results.values() and not is_bookkeeping(c)]
         return [column for column in left if values[column] and all(isinstance(v, kind) for v in values[column])]
 
-    if "score" in roles and "score" not in found:
+    if "score" in roles and "score" not in results:
         numbers = (column for column in free((str, int, float)) if all(map(is_number, values[column])))
         take("score", next(numbers, None))
-    open_texts = [role for role in TEXTS if role in roles and role not in found]
+    open_texts = [role for role in TEXTS if role in roles and role not in results]
     texts = [column for column in free(str) if not all(map(is_number, values[column]))]
     longest = sorted(texts, key=lambda column: (-_n_phrases(values[column]), -sum(map(len, values[column]))))
     for role, column in zip(open_texts, sorted(longest[: len(open_texts)], key=columns.index), strict=False):
         take(role, column)
-    if "label" in roles and "label" not in found and len(_flags(records, columns, found)) < 2:
+    if "label" in roles and "label" not in results and len(_flags(records, columns, results)) < 2:
         kinds = {column: len({str(value) for value in values[column]}) for column in free((str, int, list))}
         kinds = {column: n for column, n in kinds.items() if n < max(len(values[column]), DISTINCT)}
         several = {column: n for column, n in kinds.items() if n > 1} or kinds
@@ -244,14 +244,14 @@ def _guess(
     return notes
 
 
-def _flags(records: Sequence[Record], columns: Sequence[str], found: Mapping[str, str]) -> list[str]:
+def _flags(records: Sequence[Record], columns: Sequence[str], results: Mapping[str, str]) -> list[str]:
     """Columns that say yes or no of a label, one a column; none unless there are several."""
 
     def says(column: str) -> bool:
         seen = {str(record.columns.get(column)).strip().casefold() for record in records}
         return bool(seen & (_YES | {"0", "0.0", "false"})) and seen <= _YES | _NO
 
-    free = [c for c in columns if c not in found.values() and not is_bookkeeping(c)]
+    free = [c for c in columns if c not in results.values() and not is_bookkeeping(c)]
     flags = [column for column in free if says(column)]
     given = any(_is_yes(record.columns.get(column)) for record in records for column in flags)
     return flags if len(flags) > 1 and given else []

@@ -185,11 +185,11 @@ def read_atis(content: bytes, place: str, encoding: str = "utf-8", notes: list[s
         pairs, mark, intent = line.rpartition(" <=> ")
         if not mark:
             raise DataError("no ' <=> ' before the intent", where=f"{place}:{number}", hint=_ATIS_HINT)
-        found = [_pair(pair, f"{place}:{number}") for pair in pairs.split()]
+        results = [_pair(pair, f"{place}:{number}") for pair in pairs.split()]
         records += _record(
-            [(number, word, tag) for word, tag in found],
+            [(number, word, tag) for word, tag in results],
             place,
-            text=" ".join(word for word, _ in found),
+            text=" ".join(word for word, _ in results),
             intent=intent.strip(),
         )
     return records
@@ -238,10 +238,10 @@ def _is_comment(line: str, columns: list[str], width: int, tags: set[str]) -> bo
     return len(columns) != width or not (columns[-1] in tags or TAG_LIKE.fullmatch(columns[-1]))
 
 
-def _wrong_columns(where: str, found: int, wanted: int, tabbed: bool) -> DataError:
+def _wrong_columns(where: str, number: int, wanted: int, tabbed: bool) -> DataError:
     separator = "tabs" if tabbed else "spaces"
-    what = f"{found} columns separated by {separator}, where the file's first line has {wanted}"
-    if found == 1:
+    what = f"{number} columns separated by {separator}, where the file's first line has {wanted}"
+    if number == 1:
         what = f"the line has one column, where the file's first line has {wanted}"
         what = "the line has one column, where a word and its tag are needed" if wanted == 2 else what
     hint = (

@@ -101,7 +101,7 @@ def _unpacked(file: IO[bytes], suffix: str, place: str) -> bytes:
         with _OPENERS[suffix](file) as unpacked:
             return _bounded(unpacked, place)
     with zipfile.ZipFile(file) as archive:
-        names = [one for one in archive.namelist() if not one.endswith("/") and not one.startswith("__MACOSX/")]
+        names = [item for item in archive.namelist() if not item.endswith("/") and not item.startswith("__MACOSX/")]
         if len(names) != 1:
             what = f"the archive holds {len(names)} files, and one can be read from it: {', '.join(names[:5])}"
             raise DataError(what, where=place, hint="Unpack it and name the file or the folder.")

@@ -50,11 +50,11 @@ def read_csv(
     notes = [] if notes is None else notes
     text = decode(content, place, encoding)
     csv.field_size_limit(max(csv.field_size_limit(), len(text)))
-    told = _EXCEL.match(text)
-    text = text[told.end() - 1 :] if told else text  # the line end stays, so that lines count from the first
-    separator = told[1] if told else _separator(text, usual)
+    message = _EXCEL.match(text)
+    text = text[message.end() - 1 :] if message else text  # the line end stays, so that lines count from the first
+    separator = message[1] if message else _separator(text, usual)
     if separator != usual:
-        why = "the first line tells" if told else "the first rows tell"
+        why = "the first line tells" if message else "the first rows tell"
         notes.append(f"cells are separated by {SEPARATORS.get(separator, repr(separator))}, as {why}")
     rows = _rows(text, separator, place, notes)
     if not rows:

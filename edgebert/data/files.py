@@ -93,20 +93,20 @@ def _by_column(part: Part, notes: list[str]) -> tuple[Part, ...]:
     """Parts by the column that names the split of each row, where there is one; else the part as it is."""
     names = {plain_name(str(column)): column for column in part.records[0].columns}
     for column in (names[name] for name in _SPLIT_COLUMNS if name in names):
-        told = [role(str(record.columns.get(column))) for record in part.records]
-        found: list[Split] = [split for split in SPLITS if split in told]
-        if None in told or "train" not in found or len(found) < 2:
+        note = [role(str(record.columns.get(column))) for record in part.records]
+        results: list[Split] = [split for split in SPLITS if split in note]
+        if None in note or "train" not in results or len(results) < 2:
             continue
-        counts = ", ".join(f"{told.count(split)} {split}" for split in found)
+        counts = ", ".join(f"{note.count(split)} {split}" for split in results)
         notes.append(f"the column '{column}' tells the split of each row: {counts}")
         return tuple(
             replace(
                 part,
                 split=split,
-                records=tuple(record for record, own in zip(part.records, told, strict=True) if own == split),
+                records=tuple(record for record, own in zip(part.records, note, strict=True) if own == split),
                 content=part.content if split == "train" else b"",  # hashed once
             )
-            for split in found
+            for split in results
         )
     return (part,)
 
@@ -135,7 +135,7 @@ def _nested_parts(
     if is_squad(value):
         return (_part(squad_records(value, place), split, place, content),), ()
     tables = split_tables(value) or {name: Shape(value[name]) for name in value}
-    taken = {name: found for name in tables if (found := role(name)) and split in (None, found)}
+    taken = {name: result for name in tables if (result := role(name)) and split in (None, result)}
     if not taken:
         hint = "Keys such as train, val and test hold the rows of a split each."
         raise DataError(
@@ -144,8 +144,8 @@ def _nested_parts(
             hint=hint,
         )
     parts = [
-        _part(_split_records(tables[name].rows, f"{place}:{name}"), found, f"{place}:{name}", b"")
-        for name, found in taken.items()
+        _part(_split_records(tables[name].rows, f"{place}:{name}"), results, f"{place}:{name}", b"")
+        for name, results in taken.items()
     ]
     parts[0] = replace(parts[0], content=content)  # hashed once
     notes = [f"{name}: {note}" for name in taken for note in tables[name].notes]
@@ -181,8 +181,8 @@ def from_folder(folder: Path, encoding: str, roles: Collection[str] | None = Non
     files = [path for path in sorted(folder.iterdir()) if _is_data(path)]
     named = [(path, role(path.name)) for path in files]
     taken: list[tuple[Path, Split | None]] = [(path, split) for path, split in named if split]
-    if not taken and (roles is None or "label" in roles) and (found := read_label_folders(folder, encoding)):
-        return found
+    if not taken and (roles is None or "label" in roles) and (result := read_label_folders(folder, encoding)):
+        return result
     if len(named) == 1:  # alone it is all there is, whatever its name says
         taken = [(files[0], None)]
     if not taken:
@@ -190,11 +190,11 @@ def from_folder(folder: Path, encoding: str, roles: Collection[str] | None = Non
     taken, notes = _one_format(folder, taken, roles)
     read = [read_parts(path, split, str(path), encoding, roles=roles) for path, split in taken]
     parts = tuple(part for some, _ in read for part in some)
-    told = [note for _, some in read for note in some]
+    message = [note for _, some in read for note in some]
     aside = [path.name for path, split in named if split is None and (path, None) not in taken]
     if aside:
-        told.append(f"files left aside, their names tell no split: {', '.join(aside)}")
-    return Found(folder.resolve().name, "not stated", str(folder), parts, (*notes, *told))
+        message.append(f"files left aside, their names tell no split: {', '.join(aside)}")
+    return Found(folder.resolve().name, "not stated", str(folder), parts, (*notes, *message))
 
 
 def _is_data(path: Path) -> bool:
@@ -262,8 +262,8 @@ def _sniff(path: Path, content: bytes, place: str, roles: Collection[str] | None
     if suffix == ".conllu" or (words and all(map(_is_conllu, words))):
         return "conllu"
     wordy, whole = roles is None or "words" in roles, roles is None or "words" not in roles
-    if whole and (found := _of_whole_texts(suffix, head, roles)):
-        return found
+    if whole and (result := _of_whole_texts(suffix, head, roles)):
+        return result
     if _is_table(words):
         texts = [[cell.decode(errors="replace") for cell in cells] for cells in words]
         return "conll" if wordy and is_tagged(texts) else "tsv"

@@ -26,7 +26,7 @@ def read_json(content: bytes, place: str, encoding: str = "utf-8", notes: list[s
     text = decode(content, place, encoding)
     value = parse_whole(text, notes)
     if isinstance(value, list) and value and isinstance(value[0], dict) and {"context", "qas"} <= value[0].keys():
-        return squad_records({"data": [{"paragraphs": [one]} for one in value]}, place)
+        return squad_records({"data": [{"paragraphs": [item]} for item in value]}, place)
     if isinstance(value, list):
         return records_of(value, place)
     if shape := rows_of(value):
@@ -59,11 +59,11 @@ def parse_whole(text: str, notes: list[str]) -> Any | None:
 
 
 def _object(pairs: list[tuple[str, Any]], doubled: list[str]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
+    results = dict(pairs)
+    if len(results) < len(pairs):
         names = [name for name, _ in pairs]
         doubled.append(next(name for name in names if names.count(name) > 1))
-    return found
+    return results
 
 
 def _list_a_line(text: str) -> bool:

@@ -27,12 +27,12 @@ def read_labelled_lines(
     if any(line.startswith(FASTTEXT) for _, line in filled[:1000]):
         return _fasttext(filled, notes)
     pattern = _TREC if filled and _TREC.fullmatch(filled[0][1]) else _DIGIT
-    found = [(where, line, pattern.fullmatch(line)) for where, line in filled]
-    if notes is not None and found:
-        notes.append(f"the label is what stands before the first space: '{found[0][1].split(' ')[0]}'")
+    results = [(where, line, pattern.fullmatch(line)) for where, line in filled]
+    if notes is not None and results:
+        notes.append(f"the label is what stands before the first space: '{results[0][1].split(' ')[0]}'")
     return [
         Record({"text": match[2] if match else line, "label": match[1] if match else None}, where)
-        for where, line, match in found
+        for where, line, match in results
     ]
 
 

@@ -51,11 +51,11 @@ def without_hidden_labels(records: dict[Split, list[Record]], roles: Mapping[str
     notes = []
     for split in ("dev", "test"):
         own = records.get(split, [])
-        found = {_plain(record.columns.get(role)) for record in own}
-        (label,) = found if len(found) == 1 else (None,)
+        results = {_plain(record.columns.get(role)) for record in own}
+        (label,) = results if len(results) == 1 else (None,)
         if own and label in HIDDEN and label not in known:
-            told = f"all are '{label}'" if label else "there are none"
-            notes.append(f"{split}: the labels of its {len(own)} rows are hidden ({told}), so it is left aside")
+            message = f"all are '{label}'" if label else "there are none"
+            notes.append(f"{split}: the labels of its {len(own)} rows are hidden ({message}), so it is left aside")
             del records[split]
     return notes
 
@@ -65,7 +65,9 @@ def _plain(value: Any) -> str:
     if isinstance(value, Mapping):
         value = value.get("text")
     if isinstance(value, list | tuple):
-        value = value[0] if value and all(one == value[0] for one in value) and str(value[0]) in HIDDEN else value or ""
+        value = (
+            value[0] if value and all(item == value[0] for item in value) and str(value[0]) in HIDDEN else value or ""
+        )
     return "" if value is None else str(value)[:100].strip().casefold()
 
 
@@ -77,7 +79,7 @@ def whole_number_labels(records: Mapping[Split, list[Record]]) -> list[str]:
         return []
     written = sorted(text for text in texts if "." in text)
     for own in records.values() if written else ():
-        own[:] = [replace(one, columns={**one.columns, "label": _whole(one.columns.get("label"))}) for one in own]
+        own[:] = [replace(item, columns={**item.columns, "label": _whole(item.columns.get("label"))}) for item in own]
     n = sum(cell is not None and "." in cell for cell in cells)
     listed = ", ".join(f"{text} as {_whole(text)}" for text in written[:3])
     return [f"label: {n} whole numbers written as floats were read as such: {listed}"] if written else []

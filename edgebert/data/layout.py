@@ -88,9 +88,9 @@ def find_layout(sentences: Sequence[Sentence], header: Cells | None = None) -> L
         word, tag = tag, 0
         notes.append("the first column is read as the tag and the last as the word")
     else:
-        tag, told = _tag_column(columns, word, tag)
-        notes += told
-        if notes and not told and tag - word > 1:
+        tag, message = _tag_column(columns, word, tag)
+        notes += message
+        if notes and not message and tag - word > 1:
             notes.append(f"column {tag + 1} is read as the tag, as the last")
     if width > 2 and not notes:
         notes.append(f"of {width} columns the first is read as the word and the last as the tag")
@@ -104,15 +104,15 @@ def find_layout(sentences: Sequence[Sentence], header: Cells | None = None) -> L
 
 def parted(sentence: Sentence, column: int) -> list[Sentence]:
     """The sentences of one run of words: each begins where the cell of a column changes and is not blank."""
-    found: list[Sentence] = []
+    results: list[Sentence] = []
     before = None
     for line in sentence:
         key = line[1][column].strip()
-        if not found or (key and key != before):
-            found.append([])
-        found[-1].append(line)
+        if not results or (key and key != before):
+            results.append([])
+        results[-1].append(line)
         before = key or before
-    return found
+    return results
 
 
 class _Columns:
@@ -126,8 +126,8 @@ class _Columns:
 
     def are_tags(self, column: int) -> bool:
         """Whether all cells are tags with a type, or O; some of the former."""
-        found = self.distinct(column) - {"O"}
-        return bool(found) and all(TYPED.fullmatch(tag) for tag in found)
+        result = self.distinct(column) - {"O"}
+        return bool(result) and all(TYPED.fullmatch(tag) for tag in result)
 
     def are_numbers(self, column: int) -> bool:
         return all(re.fullmatch(r"-?[0-9.]+(?:[eE]-?[0-9]+)?", cell) for cell in self.distinct(column))
@@ -167,7 +167,7 @@ def _tag_column(columns: _Columns, word: int, last: int) -> tuple[int, list[str]
         notes.append(f"column {tag + 1} is read as the tag: those behind it are numbers")
     last = tag
     if last - word > 1 and not columns.are_tags(last):
-        while tag > word + 1 and len(found := columns.distinct(tag)) == 1 and not found & {"O"}:
+        while tag > word + 1 and len(result := columns.distinct(tag)) == 1 and not result & {"O"}:
             tag -= 1
         if tag != last and columns.are_tags(tag):
             notes.append(f"column {tag + 1} is read as the tag: those behind say the same of every word")
@@ -204,16 +204,16 @@ def _named(header: Cells, word: int, tag: int, sentence: int | None, *, tagged: 
 
 def _prefixes(sentences: Sequence[Sentence], word: int) -> list[str]:
     """The codes of languages that words begin with, where every word does."""
-    found: set[str] = set()
+    results: set[str] = set()
     n = 0
     for sentence in sentences:
         for _, cells in sentence:
             match = PREFIX.match(cells[word])
             if match is None:
                 return []
-            found.add(match.group())
+            results.add(match.group())
             n += 1
-    return sorted(found) if n >= _FEW and len(found) <= n // _FEW else []
+    return sorted(results) if n >= _FEW and len(results) <= n // _FEW else []
 
 
 def plain_name(name: str) -> str:

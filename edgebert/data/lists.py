@@ -30,17 +30,17 @@ def read_list(text: str, where: str = "") -> list[Any] | None:
             return value if isinstance(value, list) else None
         except (ValueError, RecursionError):
             pass
-    found, inner = _ITEM.findall(bare[1:-1]), bare[1:-1]
+    results, inner = _ITEM.findall(bare[1:-1]), bare[1:-1]
     bracket = bare[0] == "["
-    if _ITEM.sub("", inner).strip(" ,\t\r\n") or (not bracket and not ("," in inner or (found and found[0][0]))):
+    if _ITEM.sub("", inner).strip(" ,\t\r\n") or (not bracket and not ("," in inner or (results and results[0][0]))):
         return None
-    plain = [item for quoted, item in found if not quoted]
+    plain = [item for quoted, item in results if not quoted]
     if "..." in plain:
         hint = "Write the whole list, for example with json.dumps(list(values))."
         raise DataError("numpy has left out the middle of this list ('...')", where=where, hint=hint)
     constants = all(item in _CONSTANTS or _number(item) is not None for item in plain)
-    words = bracket and 1 < len(plain) == len(found) == inner.count(",") + 1 and ":" not in inner  # [neg, food]
-    return [_value(*item) for item in found] if constants or words else None
+    words = bracket and 1 < len(plain) == len(results) == inner.count(",") + 1 and ":" not in inner  # [neg, food]
+    return [_value(*item) for item in results] if constants or words else None
 
 
 def _unwrapped(text: str) -> str:

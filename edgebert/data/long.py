@@ -59,8 +59,8 @@ def _column(records: Sequence[Record], role: str, usual: Sequence[str]) -> str |
     if not records:
         return None
     names = {plain_name(str(column)): column for column in records[0].columns}
-    found = role if role in records[0].columns else next((names[name] for name in usual if name in names), None)
-    return found if found and all(isinstance(record.columns.get(found), str) for record in records) else None
+    result = role if role in records[0].columns else next((names[name] for name in usual if name in names), None)
+    return result if result and all(isinstance(record.columns.get(result), str) for record in records) else None
 
 
 def _single(records: Sequence[Record], word: str, tag: str) -> bool:

@@ -1,4 +1,4 @@
-"""Which words are alike, told from what is at hand: the text itself, or a model's table of word pieces."""
+"""Which words are alike, told from what is at hand: the text itself, or a model's table of tokens."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ CONTEXTS = 250  # frequent words whose company tells a word's class
 NEAREST = 15  # TinyBERT's K
 EDGE = ""  # stands before the first word and behind the last
 CHUNK = 256
-SAME = 8  # more are looked at than asked for: a word may be written in ways that give the same pieces
+SAME = 8  # more are looked at than asked for: a word may be written in ways that give the same tokens
 
 Ids = tuple[int, ...]
 
@@ -50,8 +50,8 @@ def word_classes(texts: Iterable[Sequence[str]], n: int = CLASSES, seed: int = 0
     at = np.array(places).T
     vectors = csr_matrix((np.ones(at.shape[1]), (at[0], at[1])), shape=(len(counts), 2 * len(frequent)))
     with warnings.catch_warnings(action="ignore", category=ConvergenceWarning):  # where fewer than n words differ
-        found = KMeans(min(n, len(counts)), n_init=1, random_state=seed).fit_predict(normalize(vectors))
-    return {word: int(found[i]) for word, i in numbers.items()}
+        result = KMeans(min(n, len(counts)), n_init=1, random_state=seed).fit_predict(normalize(vectors))
+    return {word: int(result[i]) for word, i in numbers.items()}
 
 
 def nearest_words(
@@ -59,28 +59,28 @@ def nearest_words(
 ) -> dict[str, tuple[str, ...]]:
     """For each word, the k that are nearest by cosine, the nearest first; itself left out.
 
-    A word of one piece is compared with the whole words of the vocabulary, one of several with all that are given, by
-    the means of their pieces.
+    A word of one token is compared with the whole words of the vocabulary, one of several with all that are given, by
+    the means of their tokens.
 
     Args:
-        table: (n_pieces, width), a row for each of the tokenizer's pieces.
+        table: (n_tokens, width), a row for each of the tokenizer's tokens.
     """
     distinct = list(dict.fromkeys(words))
-    known = {word: ids for word, ids in zip(distinct, _pieces(tokenizer, distinct), strict=True) if ids}
+    known = {word: ids for word, ids in zip(distinct, _tokens(tokenizer, distinct), strict=True) if ids}
     single = {word: ids for word, ids in known.items() if len(ids) == 1}
     several = {word: ids for word, ids in known.items() if len(ids) > 1}
     whole = whole_words(tokenizer, len(table))
     return {**_nearest(single, whole, table, k), **_nearest(several, known, table, k)}
 
 
-def whole_words(tokenizer: Tokenizer, n_pieces: int) -> dict[str, Ids]:
-    """Word -> its piece, of the pieces that are read back when what they say is written as a word of its own."""
-    texts = [text.strip() for text in tokenizer.decode_batch([[i] for i in range(n_pieces)])]
-    pieces = enumerate(zip(texts, _pieces(tokenizer, texts), strict=True))
-    return {text: ids for i, (text, ids) in pieces if text and ids == (i,)}
+def whole_words(tokenizer: Tokenizer, n_tokens: int) -> dict[str, Ids]:
+    """Word -> its token, of the tokens that are read back when what they say is written as a word of its own."""
+    texts = [text.strip() for text in tokenizer.decode_batch([[i] for i in range(n_tokens)])]
+    tokens = enumerate(zip(texts, _tokens(tokenizer, texts), strict=True))
+    return {text: ids for i, (text, ids) in tokens if text and ids == (i,)}
 
 
-def _pieces(tokenizer: Tokenizer, words: Sequence[str]) -> list[Ids]:
+def _tokens(tokenizer: Tokenizer, words: Sequence[str]) -> list[Ids]:
     """The ids of each word as it stands within a text: behind a space."""
     encodings = tokenizer.encode_batch([f" {word}" for word in words], add_special_tokens=False)
     return [tuple(encoding.ids) for encoding in encodings]
@@ -89,7 +89,7 @@ def _pieces(tokenizer: Tokenizer, words: Sequence[str]) -> list[Ids]:
 def _nearest(
     asked: Mapping[str, Ids], among: Mapping[str, Ids], table: np.ndarray, k: int
 ) -> dict[str, tuple[str, ...]]:
-    """For each word the k of the others that are nearest; words of the same pieces are the same."""
+    """For each word the k of the others that are nearest; words of the same tokens are the same."""
     import numpy as np
 
     def unit(words: Iterable[Ids]) -> np.ndarray:
@@ -98,13 +98,13 @@ def _nearest(
 
     if not asked or not among:
         return {}
-    names, pieces, rows, words = list(among), list(among.values()), unit(among.values()), list(asked)
-    found = {}
+    names, tokens, rows, words = list(among), list(among.values()), unit(among.values()), list(asked)
+    results = {}
     for start in range(0, len(words), CHUNK):
         part = words[start : start + CHUNK]
         cosines = unit(asked[word] for word in part) @ rows.T
         for word, own in zip(part, cosines, strict=True):
             best = np.argpartition(-own, min(k + SAME, len(own) - 1))[: k + SAME + 1]
             order = sorted(best.tolist(), key=lambda i: -own[i])
-            found[word] = tuple(names[i] for i in order if pieces[i] != asked[word])[:k]
-    return found
+            results[word] = tuple(names[i] for i in order if tokens[i] != asked[word])[:k]
+    return results

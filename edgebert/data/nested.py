@@ -53,10 +53,10 @@ def _questions(value: Mapping[str, Any], place: str) -> Iterator[Record]:
 
 
 def _list(node: Any, name: str, where: str) -> list[Any]:
-    found = node.get(name) if isinstance(node, Mapping) else None
-    if not isinstance(found, list):
+    result = node.get(name) if isinstance(node, Mapping) else None
+    if not isinstance(result, list):
         raise _broken(where, name)
-    return found
+    return result
 
 
 def _broken(where: str, name: str) -> DataError:

@@ -53,7 +53,7 @@ def read_entry(path: Path) -> CatalogueEntry:
     """The entry of a TOML file. Raises RequestError with the file and the key that is wrong."""
     table = read_toml(path)
     listed = table.pop("files", None)
-    _check_texts(table, {one.name for one in fields(CatalogueEntry)} - {"files"}, str(path))
+    _check_texts(table, {field.name for field in fields(CatalogueEntry)} - {"files"}, str(path))
     if not isinstance(listed, dict) or not listed or not listed.keys() <= set(SPLITS):
         raise RequestError("no [[files.SPLIT]] table", where=f"{path}, files", hint=f"A split is {', '.join(SPLITS)}.")
     known: dict[Split, tuple[CatalogueFile, ...]] = {}

@@ -91,5 +91,5 @@ def _named(value: Any, feature: Any) -> Any:
     if not isinstance(names, list) or value is None:
         return value
     if isinstance(value, list):
-        return [_named(one, feature) for one in value]
+        return [_named(item, feature) for item in value]
     return names[value] if isinstance(value, int) and 0 <= value < len(names) else value

@@ -33,7 +33,7 @@ def _contradictions(rows: Sequence[Row]) -> list[str]:
     labels = defaultdict(set)
     for row in rows:
         labels[row.identity].add(row.labels)
-    n = sum(len(found) > 1 for found in labels.values())
+    n = sum(len(label) > 1 for label in labels.values())
     return [f"train: {n} texts stand there more than once, with different labels"] if n else []
 
 
@@ -94,9 +94,9 @@ def _constant(rows: Mapping[Split, Sequence[Row]]) -> list[str]:
     known = {row.labels for row in rows["train"]}
     notes = []
     for split in ("dev", "test"):
-        found = {row.labels for row in rows.get(split, ())}
-        if len(found) == 1 < len(known) and len(rows[split]) >= MANY:
-            (labels,) = found
+        results = {row.labels for row in rows.get(split, ())}
+        if len(results) == 1 < len(known) and len(rows[split]) >= MANY:
+            (labels,) = results
             what = f"all {len(rows[split])} rows are labelled '{', '.join(labels)}'"
             notes.append(f"{split}: {what}, of {len(known)} in train: are these the labels?")
     return notes
@@ -108,15 +108,15 @@ def _leaks(rows: Sequence[Row]) -> list[str]:
     for row in rows:
         for label in row.labels:
             texts[label].append(_plain(row.identity))
-    told = [
+    notes = [
         label
         for label, own in texts.items()
         if _plain(label).strip() and sum(_plain(label) in text for text in own) > MOST * len(own)
     ]
-    if len(told) <= MOST * len(texts):
+    if len(notes) <= MOST * len(texts):
         return []
     return [
-        f"train: {len(told)} of {len(texts)} labels stand by name in nearly all of their texts: {_few(sorted(told))}"
+        f"train: {len(notes)} of {len(texts)} labels stand by name in nearly all of their texts: {_few(sorted(notes))}"
     ]
 
 

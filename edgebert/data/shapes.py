@@ -28,8 +28,8 @@ def rows_of(value: Any) -> Shape | None:
     if not isinstance(value, Mapping) or not value:
         return None
     for read in (_split, _texts_with_spans, _wrapped, _of_objects, _of_columns, _by_label):
-        if found := read(value):
-            return found
+        if result := read(value):
+            return result
     return None
 
 
@@ -105,14 +105,14 @@ def _key_of_rows(value: Mapping[str, Any]) -> str | None:
 def _intents(value: Mapping[str, Any]) -> Shape | None:
     """{"intents": [{"tag": "greet", "patterns": ["hi", "hello"]}]}, as chatbots have it."""
     intents = value.get("intents")
-    if not isinstance(intents, list) or not intents or not all(isinstance(one, Mapping) for one in intents):
+    if not isinstance(intents, list) or not intents or not all(isinstance(intent, Mapping) for intent in intents):
         return None
     for label, texts in _INTENTS:
-        if all(isinstance(one.get(label), str) and isinstance(one.get(texts), list) for one in intents):
+        if all(isinstance(intent.get(label), str) and isinstance(intent.get(texts), list) for intent in intents):
             rows = [
-                {"text": text.get("text") if isinstance(text, Mapping) else text, "label": one[label]}
-                for one in intents
-                for text in one[texts]
+                {"text": text.get("text") if isinstance(text, Mapping) else text, "label": intent[label]}
+                for intent in intents
+                for text in intent[texts]
             ]
             return Shape(rows, [f"each of '{texts}' is a text, and '{label}' its label"])
     return None
@@ -121,14 +121,14 @@ def _intents(value: Mapping[str, Any]) -> Shape | None:
 def _of_objects(value: Mapping[str, Any]) -> Shape | None:
     """{"text": {"0": …}}: pandas' orient `columns`; {"0": {"text": …}}: `index`."""
     inner = list(value.values())
-    if not all(isinstance(one, Mapping) and one for one in inner):
+    if not all(isinstance(item, Mapping) and item for item in inner):
         return None
     keys = list(inner[0])
     if _numbers(keys) and not _numbers(value):
-        union = dict.fromkeys(key for one in inner for key in one)
-        rows = [{name: one.get(key) for name, one in value.items()} for key in union]
+        union = dict.fromkeys(key for item in inner for key in item)
+        rows = [{name: item.get(key) for name, item in value.items()} for key in union]
         return Shape(rows, ["the file holds a column an object, as pandas writes it"])
-    if len(inner) > 1 and all(one.keys() == inner[0].keys() for one in inner):
+    if len(inner) > 1 and all(item.keys() == inner[0].keys() for item in inner):
         return Shape(inner, ["the file holds a row an object under its index or id, which is left aside"])
     return None
 

@@ -74,7 +74,7 @@ def listed(value: Any) -> Any:
                 continue
     if isinstance(value, Mapping):
         lists = list(value.values())
-        if lists and all(isinstance(one, list | tuple) and len(one) == len(lists[0]) for one in lists):
+        if lists and all(isinstance(item, list | tuple) and len(item) == len(lists[0]) for item in lists):
             return [dict(zip(value, row, strict=True)) for row in zip(*lists, strict=True)]
     return value
 
@@ -125,7 +125,7 @@ def _fields(item: Any) -> tuple[list[str], list[tuple[Any, Any]], str | None] | 
     if not places or (label is None and not any(name in named for name in _LABELS)):
         return None
     labels = label if isinstance(label, list | tuple) else [label]
-    return [str(one) for one in labels if one is not None], places, text
+    return [str(entry) for entry in labels if entry is not None], places, text
 
 
 def _places(named: Mapping[str, Any]) -> tuple[list[tuple[Any, Any]], str | None]:
@@ -148,11 +148,11 @@ def _places(named: Mapping[str, Any]) -> tuple[list[tuple[Any, Any]], str | None
             continue
         if len(inner) == 2 and _numeric(inner):
             return [(inner[0], inner[1])], text
-        if all(isinstance(one, Mapping) for one in inner):
-            found = [_places({plain_name(str(key)): value for key, value in one.items()}) for one in inner]
-            return [place for places, _ in found for place in places], text or found[0][1]
-        if all(isinstance(one, list | tuple) and len(one) == 2 and _numeric(one) for one in inner):
-            return [(one[0], one[1]) for one in inner], text
+        if all(isinstance(item, Mapping) for item in inner):
+            results = [_places({plain_name(str(key)): value for key, value in item.items()}) for item in inner]
+            return [place for places, _ in results for place in places], text or results[0][1]
+        if all(isinstance(item, list | tuple) and len(item) == 2 and _numeric(item) for item in inner):
+            return [(item[0], item[1]) for item in inner], text
     return [], text
 
 
@@ -250,7 +250,7 @@ def in_characters(rows: Sequence[Spanned]) -> tuple[list[Spanned], list[str]]:
 
 def _recounted(rows: Sequence[Spanned], count: Count, *, strict: bool) -> list[Spanned]:
     """The rows by another count; none where a span does not fit so, or (`strict`) is not made of whole words."""
-    found = []
+    results = []
     for row in rows:
         spans = []
         for span in row.spans:
@@ -259,17 +259,17 @@ def _recounted(rows: Sequence[Spanned], count: Count, *, strict: bool) -> list[S
             if moved is None or not _fits(row.text, moved) or (strict and not _whole_words(row.text, moved)):
                 return []
             spans.append(moved)
-        found.append(replace(row, spans=tuple(spans)))
-    return found
+        results.append(replace(row, spans=tuple(spans)))
+    return results
 
 
 def _fits(text: str, span: Span) -> bool:
     """Whether the span lies in the text and says what the file says of it, whitespace aside."""
     if not 0 <= span.start <= span.end <= len(text):
         return False
-    found = text[span.start : span.end].split()
+    result = text[span.start : span.end].split()
     # Label Studio writes a line break within what a span says as a backslash and an n
-    return span.text is None or found in (span.text.split(), span.text.replace("\\n", "\n").split())
+    return span.text is None or result in (span.text.split(), span.text.replace("\\n", "\n").split())
 
 
 def _whole_words(text: str, span: Span) -> bool:
@@ -289,8 +289,8 @@ def _misfit(row: Spanned, span: Span) -> DataError:
     if not 0 <= span.start <= span.end <= len(row.text):
         more = "ends before it starts" if span.start > span.end else f"is not in the text of {len(row.text)} characters"
         return DataError(f"{what} {more}", where=row.where, hint=hint)
-    found = row.text[span.start : span.end]
-    return DataError(f"{what} is '{found}', where the file says '{span.text}'", where=row.where, hint=hint)
+    result = row.text[span.start : span.end]
+    return DataError(f"{what} is '{result}', where the file says '{span.text}'", where=row.where, hint=hint)
 
 
 # ---------------------------------------------------------------- words and tags
@@ -321,7 +321,7 @@ SPLIT = "words split where a span begins or ends within them; at prediction such
 
 
 def _trimmed(text: str, spans: Iterable[Span], counts: Counter[str]) -> list[Span]:
-    found = []
+    results = []
     for span in spans:
         inner = text[span.start : span.end]
         start = span.start + len(inner) - len(inner.lstrip())
@@ -329,8 +329,8 @@ def _trimmed(text: str, spans: Iterable[Span], counts: Counter[str]) -> list[Spa
         counts["empty spans left out"] += start == end
         if start < end:
             counts["spans with whitespace around them, which was taken off"] += len(inner) > end - start
-            found.append(replace(span, start=start, end=end))
-    return found
+            results.append(replace(span, start=start, end=end))
+    return results
 
 
 def without_overlaps(spans: Sequence[Span], counts: Counter[str]) -> list[Span]:
@@ -340,7 +340,7 @@ def without_overlaps(spans: Sequence[Span], counts: Counter[str]) -> list[Span]:
     starts: list[int] = []  # of the spans that are kept, in order, as are the ends
     ends: list[int] = []
     kept: list[Span] = []
-    for start, end, label in sorted(distinct, key=lambda one: (one[0] - one[1], one[0])):
+    for start, end, label in sorted(distinct, key=lambda item: (item[0] - item[1], item[0])):
         at = bisect_left(starts, end)
         if at and ends[at - 1] > start:
             counts["spans left out that overlap a longer one, or an equally long one before it"] += 1

@@ -42,21 +42,25 @@ def read_rows(records: Sequence[Record]) -> tuple[list[tuple[Record, Row]], list
     records, notes = join_words(records)
     counts: Counter[str] = Counter()
     read = [_read(record, counts) for record in records]
-    spanned, told = in_characters([one for one in read if isinstance(one, Spanned)])
-    over_words = [one for one in read if isinstance(one, SpannedWords)]
-    included = any(span.start == span.end for one in over_words for span in one.spans)
+    spanned, message = in_characters([entry for entry in read if isinstance(entry, Spanned)])
+    over_words = [entry for entry in read if isinstance(entry, SpannedWords)]
+    included = any(span.start == span.end for word in over_words for span in word.spans)
     if over_words:
         notes.append(f"offsets of spans count words, the end {'included' if included else 'excluded'}")
     rows = []
     later = iter(spanned)
-    for one in read:
-        if isinstance(one, Spanned):
-            one = _from_spans(next(later), counts)
-        elif isinstance(one, SpannedWords):
-            one = _from_spanned_words(one, included, counts)
-        counts["words are empty or invisible: most tokenizers read nothing of them"] += sum(map(_is_blank, one.words))
-        rows.append(one)
-    return list(zip(records, rows, strict=True)), [*notes, *told, *(f"{n} {what}" for what, n in counts.items() if n)]
+    for item in read:
+        if isinstance(item, Spanned):
+            item = _from_spans(next(later), counts)
+        elif isinstance(item, SpannedWords):
+            item = _from_spanned_words(item, included, counts)
+        counts["words are empty or invisible: most tokenizers read nothing of them"] += sum(map(_is_blank, item.words))
+        rows.append(item)
+    return list(zip(records, rows, strict=True)), [
+        *notes,
+        *message,
+        *(f"{n} {what}" for what, n in counts.items() if n),
+    ]
 
 
 def read_tagged(record: Record) -> Row:
@@ -88,8 +92,8 @@ def _read(record: Record, counts: Counter[str]) -> Row | Spanned | SpannedWords:
         counts["rows without a list of spans, read as rows without entities"] += spans is None
         return Spanned(text, read_spans(columns[spans], spans, record.where, counts) if spans else (), record.where)
     if words is not None and spans is not None:
-        found = read_spans(columns[spans], spans, record.where, counts)
-        return SpannedWords(_texts(columns[words], words, record, counts, listed=True), found, record.where)
+        result = read_spans(columns[spans], spans, record.where, counts)
+        return SpannedWords(_texts(columns[words], words, record, counts, listed=True), result, record.where)
     missing = "tags" if words or "text" in columns else "words"
     what = f"no column holds the {missing}: the columns are {name_list(columns)}"
     raise DataError(what, where=record.where, hint=_HINT)
@@ -98,8 +102,8 @@ def _read(record: Record, counts: Counter[str]) -> Row | Spanned | SpannedWords:
 def _words_of(columns: Mapping[str, Any], tags: str, where: str) -> str | None:
     """The column of a text of as many words, apart by spaces, as there are tags."""
     value = columns[tags]
-    found = read_list(value, where) if isinstance(value, str) else value
-    given = value.split() if isinstance(value, str) and found is None else found
+    result = read_list(value, where) if isinstance(value, str) else value
+    given = value.split() if isinstance(value, str) and result is None else result
     for name in ("text", "sentence"):
         text = columns.get(name)
         if isinstance(text, str) and isinstance(given, list | tuple) and len(text.split()) == len(given) > 0:
@@ -119,15 +123,15 @@ def _holds_spans(value: Any, text: Any) -> bool:
 def _texts(value: Any, column: str, record: Record, counts: Counter[str], *, listed: bool) -> list[str]:
     """The texts of a cell: a list, or text that writes one (in any way if `listed`, else as JSON), or is space-separated."""
     if isinstance(value, str):
-        found = read_list(value, record.where) if listed or value.startswith('["') else None
-        counts["cells that are lists written as text, read as lists"] += found is not None
-        value = value.split() if found is None else found
+        result = read_list(value, record.where) if listed or value.startswith('["') else None
+        counts["cells that are lists written as text, read as lists"] += result is not None
+        value = value.split() if result is None else result
     if not isinstance(value, list | tuple):
         raise DataError(f"column '{column}' is neither a list nor text", where=record.where, hint=_HINT)
-    for i, one in enumerate(value):
-        if not isinstance(one, str):
-            numbers = " The names of these numbers are not in the file." if isinstance(one, int) else ""
-            what = f"item {i + 1} of column '{column}' is {shown(repr(one))}, not text"
+    for i, item in enumerate(value):
+        if not isinstance(item, str):
+            numbers = " The names of these numbers are not in the file." if isinstance(item, int) else ""
+            what = f"item {i + 1} of column '{column}' is {shown(repr(item))}, not text"
             raise DataError(what, where=record.where, hint=f"Write words and tags as text.{numbers}")
     return list(value)
 
@@ -139,19 +143,21 @@ def _from_lists(words: list[str], tags: list[str], record: Record) -> Row:
     return Row(tuple(words), tuple(tags), record.where)
 
 
-def _from_spans(one: Spanned, counts: Counter[str]) -> Row:
-    offsets, tags = tag_words(one.text, one.spans, counts)
-    return Row(tuple(one.text[a:b] for a, b in offsets), tuple(tags), one.where, one.text, tuple(offsets))
+def _from_spans(spanned: Spanned, counts: Counter[str]) -> Row:
+    offsets, tags = tag_words(spanned.text, spanned.spans, counts)
+    return Row(tuple(spanned.text[a:b] for a, b in offsets), tuple(tags), spanned.where, spanned.text, tuple(offsets))
 
 
-def _from_spanned_words(one: SpannedWords, included: bool, counts: Counter[str]) -> Row:
-    tags = ["O"] * len(one.words)
-    for span in without_overlaps([replace(span, end=span.end + included) for span in one.spans], counts):
+def _from_spanned_words(spanned_words: SpannedWords, included: bool, counts: Counter[str]) -> Row:
+    tags = ["O"] * len(spanned_words.words)
+    for span in without_overlaps([replace(span, end=span.end + included) for span in spanned_words.spans], counts):
         if not 0 <= span.start < span.end <= len(tags):
             what = f"the span {span.start}–{span.end - included} ({span.label}) is not within the {len(tags)} words"
-            raise DataError(what, where=one.where, hint="Without a text, offsets of spans count words from 0.")
+            raise DataError(
+                what, where=spanned_words.where, hint="Without a text, offsets of spans count words from 0."
+            )
         tags[span.start : span.end] = [f"B-{span.label}", *[f"I-{span.label}"] * (span.end - span.start - 1)]
-    return Row(tuple(one.words), tuple(tags), one.where)
+    return Row(tuple(spanned_words.words), tuple(tags), spanned_words.where)
 
 
 def _is_blank(word: str) -> bool:

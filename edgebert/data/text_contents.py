@@ -60,8 +60,8 @@ def check_plain_text(path: Path, lines: Sequence[str], n_inputs: int, labels: Se
     if tag := _tagged(head):
         what = f"lines are words with a tag each, as CoNLL files have them ('{shown(tag, 40)}')"
         raise DataError(what, where=where, hint=_hint("each sentence on a line, without its tags"))
-    if found := _column(head, n_inputs, labels):
-        raise DataError(found, where=where, hint=_hint("the column of the texts alone"))
+    if result := _column(head, n_inputs, labels):
+        raise DataError(result, where=where, hint=_hint("the column of the texts alone"))
     last = [line.rpartition(",")[2].strip().strip('"') for line in head if "," in line]
     if n_inputs == 1 and _are_classes(last, len(head)):
         return [
@@ -74,9 +74,9 @@ def _hint(what: str) -> str:
     return f"{PLAIN}: write {what} into a .txt file. Labelled rows belong to --data."
 
 
-def _share(found: Iterable[bool]) -> float:
-    found = list(found)
-    return sum(found) / len(found)
+def _share(results: Iterable[bool]) -> float:
+    results = list(results)
+    return sum(results) / len(results)
 
 
 def _is_json(head: Sequence[str]) -> bool:
@@ -109,7 +109,7 @@ def _column(head: Sequence[str], n_inputs: int, labels: Sequence[str]) -> str:
     known = {name.casefold() for label in labels for name in (label, label.rpartition(":")[2])} - {"o", ""}
     for delimiter, name in DELIMITERS.items():
         names = {cell.strip().strip('"').casefold() for cell in head[0].split(delimiter)}
-        if len(names) > 1 and names & HEADERS and all(len(one.split()) < 3 for one in names):
+        if len(names) > 1 and names & HEADERS and all(len(item.split()) < 3 for item in names):
             return f"the first line names columns, with {name} between them: '{shown(head[0], 60)}'"
         cells = [[cell.strip().strip('"') for cell in line.split(delimiter)] for line in head]
         extra = [own for own in cells if len(own) > n_inputs or (len(own) > 1 and delimiter != "\t")]
@@ -117,7 +117,7 @@ def _column(head: Sequence[str], n_inputs: int, labels: Sequence[str]) -> str:
             continue
         for end, place in ((-1, "ends"), (0, "begins")):
             own = [cell[end] for cell in extra]
-            labelled = [one for one in own if one.casefold() in known]
+            labelled = [item for item in own if item.casefold() in known]
             if len(labelled) > 0.5 * len(head):
                 return f"each line {place} with a label of the task, beside {name}: '{shown(labelled[0], 40)}'"
             if delimiter != "," and _are_classes(own, len(head)):
@@ -151,8 +151,8 @@ def strangeness(rows: Sequence[Row], train: Sequence[Row], tokenizer: Tokenizer)
         signs.append(f"{seen} of its {COMMONEST} commonest tokens in the training rows")
     if not signs:
         return []
-    told = f"the unlabelled text is unlike the training rows ({', '.join(signs)})"
-    return [f"{told}: is it of another language or subject? The teacher's answers to it may teach nothing"]
+    note = f"the unlabelled text is unlike the training rows ({', '.join(signs)})"
+    return [f"{note}: is it of another language or subject? The teacher's answers to it may teach nothing"]
 
 
 class _Tokens:
@@ -161,7 +161,7 @@ class _Tokens:
     def __init__(self, rows: Sequence[Row], tokenizer: Tokenizer) -> None:
         step = max(1, len(rows) // LOOKED_AT)
         texts = [" ".join(row.words) if row.words else f"{row.text or ''} {row.second or ''}" for row in rows[::step]]
-        tokens = [token for one in tokenizer.encode_batch(texts, add_special_tokens=False) for token in one.tokens]
+        tokens = [token for item in tokenizer.encode_batch(texts, add_special_tokens=False) for token in item.tokens]
         unknown = sum(token in ("[UNK]", "<unk>") for token in tokens)
         n_characters = sum(not character.isspace() for text in texts for character in text)
         self.per_character, self.unknown = len(tokens) / max(1, n_characters), unknown / max(1, len(tokens))

@@ -77,17 +77,17 @@ def read_unlabelled(
     if not kept:
         what = f"none of {read.n_texts} lines gives the tokenizer anything to read"
         raise DataError(what, where=", ".join(paths), hint="One text a line, of a language that the teacher knows.")
-    told = [f"{len(kept)} unlabelled texts" + (f" of {len(files)} files" if len(files) > 1 else "")]
+    note = [f"{len(kept)} unlabelled texts" + (f" of {len(files)} files" if len(files) > 1 else "")]
     if read.n_texts > len(rows):
-        told.append(f"{read.n_texts - len(rows)} lines left out that stood there before")
+        note.append(f"{read.n_texts - len(rows)} lines left out that stood there before")
     if len(rows) > len(new):
-        told.append(f"{len(rows) - len(new)} left out that labelled rows have, of whatever split")
+        note.append(f"{len(rows) - len(new)} left out that labelled rows have, of whatever split")
     if len(new) > len(kept):
-        told.append(f"{len(new) - len(kept)} left out that the tokenizer cannot read")
+        note.append(f"{len(new) - len(kept)} left out that the tokenizer cannot read")
     if skipped:
-        told.append(f"{len(skipped)} files left aside that do not end in .txt, the first {skipped[0]}")
+        note.append(f"{len(skipped)} files left aside that do not end in .txt, the first {skipped[0]}")
     notes = [*read.notes, *strangeness(kept, (labelled or {}).get("train", ()), tokenizer)]
-    return Unlabelled(tuple(kept), read.sha256, (", ".join(told), *_few(notes)))
+    return Unlabelled(tuple(kept), read.sha256, (", ".join(note), *_few(notes)))
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ class _Read:
 
 
 def _read(files: Sequence[Path], task: RowReader, labels: Sequence[str], encoding: str) -> _Read:
-    found: dict[str, str] = {}
+    results: dict[str, str] = {}
     digest, n_texts, n_bytes, notes = hashlib.sha256(), 0, 0, list[str]()
     for path in files:
         content = read_bytes(path, str(path))
@@ -115,8 +115,8 @@ def _read(files: Sequence[Path], task: RowReader, labels: Sequence[str], encodin
             notes.append(f"{path.name}: its lines are wrapped, so each paragraph is read as a text")
         for text, line in _texts(all_lines, wrapped):
             n_texts += 1
-            found.setdefault(text, f"{path}:{line}")
-    return _Read(found, n_texts, digest.hexdigest(), notes)
+            results.setdefault(text, f"{path}:{line}")
+    return _Read(results, n_texts, digest.hexdigest(), notes)
 
 
 def _few(notes: Sequence[str], most: int = 5) -> tuple[str, ...]:
@@ -134,13 +134,13 @@ def _files(paths: Sequence[str]) -> tuple[list[Path], list[str]]:
                 raise missing(path)
             files.append(path)
             continue
-        inside = [one for one in _inside(path) if not one.name.startswith(".")]
-        texts = [one for one in inside if bare_name(one).suffix.lower() in ENDINGS]
+        inside = [item for item in _inside(path) if not item.name.startswith(".")]
+        texts = [item for item in inside if bare_name(item).suffix.lower() in ENDINGS]
         if not texts:
             what = f"the folder holds no file that ends in .txt ({len(inside)} others)"
             raise DataError(what, where=str(path), hint="Plain text, one text a line, in files named .txt.")
         files += texts
-        skipped += [str(one) for one in inside if one not in set(texts)]
+        skipped += [str(item) for item in inside if item not in set(texts)]
     once: dict[Path, Path] = {}
     for path in files:
         once.setdefault(path.resolve(), path)
@@ -155,7 +155,7 @@ def _inside(folder: Path) -> Iterator[Path]:
     root, n_files = folder.resolve(), 0
     for place, folders, names in os.walk(folder, onerror=_refused):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted([*names, *(one for one in folders if (Path(place) / one).is_symlink())]):
+        for name in sorted([*names, *(item for item in folders if (Path(place) / item).is_symlink())]):
             path = Path(place) / name
             if path.is_symlink() and not path.resolve().is_relative_to(root):
                 what = "this link leads out of the folder"
@@ -208,7 +208,7 @@ def _row(text: str, place: str, task: RowReader) -> Row:
 
 
 def _reads(row: Row, tokenizer: Tokenizer) -> bool:
-    """Whether any piece of the row's text is a known one."""
+    """Whether any token of the row's text is a known one."""
     text = " ".join(row.words) if row.words else f"{row.text or ''} {row.second or ''}"
     unknown = {"[UNK]", "<unk>"}
     return any(token not in unknown for token in tokenizer.encode(text, add_special_tokens=False).tokens)

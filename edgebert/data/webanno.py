@@ -67,15 +67,15 @@ def read_webanno(content: bytes, place: str, encoding: str = "utf-8", notes: lis
 
 
 def _layers(text: list[str]) -> list[Layer]:
-    found, column = [], _FIRST
+    results, column = [], _FIRST
     for line in text:
         kind, mark, declared = line.partition("=")
         if kind in ("#T_SP", "#T_CH", "#T_RL") and mark:
             name, *features = declared.split("|")
             if kind == "#T_SP":
-                found.append(Layer(name.rpartition(".")[2], tuple(features), column))
+                results.append(Layer(name.rpartition(".")[2], tuple(features), column))
             column += max(1, len(features))
-    return found
+    return results
 
 
 def _chosen(layers: list[Layer], place: str) -> tuple[Layer, int, list[str]]:
@@ -83,9 +83,9 @@ def _chosen(layers: list[Layer], place: str) -> tuple[Layer, int, list[str]]:
     if not layers:
         hint = "The head has a line '#T_SP=…' for each layer of spans: export the file with its layers."
         raise DataError("the file declares no layer of spans", where=f"{place}:1", hint=hint)
-    layer = next((one for one in layers if "entity" in one.name.casefold()), layers[0])
+    layer = next((item for item in layers if "entity" in item.name.casefold()), layers[0])
     usual = [i for i, name in enumerate(layer.features) if name.casefold() in ("value", "label", "category", "type")]
-    return layer, layer.column + (usual[0] if usual else 0), [one.name for one in layers if one is not layer]
+    return layer, layer.column + (usual[0] if usual else 0), [item.name for item in layers if item is not layer]
 
 
 def _label(cell: str, counts: Counter[str]) -> tuple[str | None, str | None]:

@@ -122,7 +122,7 @@ class UseMeter:
         if hasattr(os, "sched_getaffinity"):
             times = [times[core] for core in os.sched_getaffinity(0) if core < len(times)]
         busy = sum(
-            getattr(one, name, 0.0) for one in times for name in ("user", "nice", "system", "irq", "softirq", "steal")
+            getattr(item, name, 0.0) for item in times for name in ("user", "nice", "system", "irq", "softirq", "steal")
         )
         me = psutil.Process()
         own = 0.0
@@ -137,13 +137,13 @@ class UseMeter:
 def _versions() -> dict[str, str]:
     from importlib.metadata import PackageNotFoundError, version
 
-    found = {"python": platform.python_version()}
+    results = {"python": platform.python_version()}
     for name in LIBRARIES:
         try:
-            found[name] = version(name)
+            results[name] = version(name)
         except PackageNotFoundError:
-            found[name] = "not installed"
-    return found
+            results[name] = "not installed"
+    return results
 
 
 def describe_hardware() -> dict[str, Any]:

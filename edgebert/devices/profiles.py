@@ -275,10 +275,10 @@ def _clock_ghz(info: Mapping[str, str]) -> tuple[float, str]:
     import psutil
 
     try:
-        found = psutil.cpu_freq()
+        result = psutil.cpu_freq()
     except (OSError, NotImplementedError, RuntimeError):
-        found = None
-    mhz = (found.max or found.current) if found else 0
+        result = None
+    mhz = (result.max or result.current) if result else 0
     if mhz:
         return round(mhz / 1000, 2), "from psutil"
     if "cpu MHz" in info:

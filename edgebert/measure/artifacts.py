@@ -31,11 +31,11 @@ def find_subjects(names: Sequence[str]) -> list[Subject]:
     Raises:
         RequestError: nothing is there, or nothing that can be measured.
     """
-    found: dict[Path, Subject] = {}
+    results: dict[Path, Subject] = {}
     for name in names:
         for subject in _found(Path(name)):
-            found.setdefault(subject.file.path.resolve(), subject)
-    return _renamed(list(found.values()))
+            results.setdefault(subject.file.path.resolve(), subject)
+    return _renamed(list(results.values()))
 
 
 def golden_of(name: str) -> Path:
@@ -72,20 +72,20 @@ def _run(folder: Path) -> Iterator[Subject]:
     """The students' files that passed verification; the packaged one where their stages are gone."""
     if not (folder / "request.toml").is_file():
         return
-    found = sorted(path.parent for path in folder.glob(f"stages/[0-9]*/{RECORD}"))
-    stages = {record["stage"]: (path, record["result"]) for path in found if (record := read_record(path))}
+    results = sorted(path.parent for path in folder.glob(f"stages/[0-9]*/{RECORD}"))
+    stages = {record["stage"]: (path, record["result"]) for path in results if (record := read_record(path))}
     golden = folder / "bundle" / GOLDEN
     n_found = 0
-    for stage, (path, made) in stages.items():
+    for stage, (path, created) in stages.items():
         kind, _, model = stage.partition("-")
         if kind != "convert" or model == "teacher":
             continue
         verdicts = stages.get(f"verify-{model}", (path, {}))[1]
         student = stages.get(f"compress-{model}", (path, {}))[0]
-        for one in made:
-            if one["name"] in verdicts and not verdicts[one["name"]]["parity"]["failures"]:
+        for item in created:
+            if item["name"] in verdicts and not verdicts[item["name"]]["parity"]["failures"]:
                 n_found += 1
-                file = File(f"{model} {one['name']}", one["format"], path / one["path"])
+                file = File(f"{model} {item['name']}", item["format"], path / item["path"])
                 yield Subject(file, _if_there(student / TOKENIZER), _if_there(golden))
     if not n_found and (folder / "bundle").is_dir():
         yield from _bundle(folder / "bundle")
@@ -113,7 +113,7 @@ def _external(folder: Path) -> Iterator[Subject]:
 
 def _tokenizer(path: Path) -> Path | None:
     """tokenizer.json beside a file, or up to two folders above it."""
-    return next((found for folder in path.resolve().parents[:3] if (found := _if_there(folder / TOKENIZER))), None)
+    return next((result for folder in path.resolve().parents[:3] if (result := _if_there(folder / TOKENIZER))), None)
 
 
 def _if_there(path: Path) -> Path | None:

@@ -23,21 +23,21 @@ class Agreement:
     equal_predictions: float  # share, 0 to 1, of the places where the largest logit is the same one
 
 
-def compare(file: File, job: Job, found: Found) -> Agreement:
+def compare(file: File, job: Job, result: Found) -> Agreement:
     """The first inputs' outputs that the device sent back against a run here, one thread.
 
     Raises:
         EdgebertError: nothing came back, other outputs or shapes than the file has, or the file does not open here.
     """
-    if not found.outputs:
-        raise EdgebertError(f"the device sent no outputs of {found.name}", where=str(file.path), hint=found.failure)
+    if not result.outputs:
+        raise EdgebertError(f"the device sent no outputs of {result.name}", where=str(file.path), hint=result.failure)
     session = usable_converter(file.format).open(file.path, 1)
     pairs = []
-    for given, theirs in zip(make_batches({"inputs": job.inputs}), found.outputs, strict=False):
-        pairs += _pairs(session.run(given), theirs, found.name)
+    for given, theirs in zip(make_batches({"inputs": job.inputs}), result.outputs, strict=False):
+        pairs += _pairs(session.run(given), theirs, result.name)
     differences = [float(np.abs(ours - theirs).max(initial=0.0)) for ours, theirs in pairs]
     same = np.concatenate([(ours.argmax(-1) == theirs.argmax(-1)).reshape(-1) for ours, theirs in pairs])
-    return Agreement(len(found.outputs), float(np.max(differences)), float(same.mean()))
+    return Agreement(len(result.outputs), float(np.max(differences)), float(same.mean()))
 
 
 def _pairs(

@@ -73,21 +73,21 @@ class Measurement:
     @property
     def exit_code(self) -> int:
         """2 where something that was asked for was not measured."""
-        return 2 if self.failures or any(one.failure for one in self.results) else 0
+        return 2 if self.failures or any(result.failure for result in self.results) else 0
 
 
-def measured(file: File, found: Found, outcome: Outcome, on: str, job: Job, inputs: Inputs) -> Measured:
+def measured(file: File, result: Found, outcome: Outcome, on: str, job: Job, inputs: Inputs) -> Measured:
     """Figures from a file's raw times."""
-    times, ran, n_inputs = found.times_ms, bool(found.times_ms), len(inputs.rows)
-    loaded = found.load_ms > 0
+    times, ran, n_inputs = result.times_ms, bool(result.times_ms), len(inputs.rows)
+    loaded = result.load_ms > 0
     return Measured(
         file=file.name,
         path=file.path,
         target=on,
         device=outcome.device,
         how=outcome.how,
-        runtime=found.runtime,
-        runtime_version=found.runtime_version,
+        runtime=result.runtime,
+        runtime_version=result.runtime_version,
         threads=file.threads or job.threads,
         cores=job.cores,
         lengths=inputs.lengths,
@@ -99,11 +99,11 @@ def measured(file: File, found: Found, outcome: Outcome, on: str, job: Job, inpu
         p50_all_ms=_percentile(times, 50),
         p90_ms=_percentile(times, 90),
         p99_ms=_percentile(times, 99),
-        load_ms=found.load_ms if loaded else None,
-        first_run_ms=found.first_run_ms if loaded else None,
-        peak_memory_bytes=found.peak_memory_bytes,
-        instructions=found.instructions,
-        failure=found.failure,
+        load_ms=result.load_ms if loaded else None,
+        first_run_ms=result.first_run_ms if loaded else None,
+        peak_memory_bytes=result.peak_memory_bytes,
+        instructions=result.instructions,
+        failure=result.failure,
         times_ms=tuple(times),
     )
 
@@ -112,32 +112,32 @@ def _percentile(times: Sequence[float], share: float) -> float | None:
     return round(float(np.percentile(times, share)), 4) if times else None
 
 
-def as_latency(one: Measured, device: str) -> Latency:
+def as_latency(item: Measured, device: str) -> Latency:
     """What was measured as a Latency of this device; it must have been."""
-    assert one.p50_ms is not None, "as_latency is for what was measured"
+    assert item.p50_ms is not None, "as_latency is for what was measured"
     return Latency(
-        how=one.how,
+        how=item.how,
         device=device,
-        runtime=one.runtime,
-        runtime_version=one.runtime_version,
-        threads=one.threads,
-        seq_len=one.seq_len,
+        runtime=item.runtime,
+        runtime_version=item.runtime_version,
+        threads=item.threads,
+        seq_len=item.seq_len,
         batch=1,
-        p50_ms=one.p50_ms,
-        lengths=one.lengths,
-        p90_ms=one.p90_ms,
-        n_runs=one.n_runs,
-        called=one.device,
-        statistic=one.statistic,
+        p50_ms=item.p50_ms,
+        lengths=item.lengths,
+        p90_ms=item.p90_ms,
+        n_runs=item.n_runs,
+        called=item.device,
+        statistic=item.statistic,
     )
 
 
-def as_footprint(one: Measured, called: str = "") -> Footprint | None:
+def as_footprint(item: Measured, called: str = "") -> Footprint | None:
     """What loading the file cost; None where the target does not tell all of it."""
-    if one.load_ms is None or one.first_run_ms is None or one.peak_memory_bytes is None:
+    if item.load_ms is None or item.first_run_ms is None or item.peak_memory_bytes is None:
         return None
     return Footprint(
-        one.load_ms, one.first_run_ms, one.peak_memory_bytes, one.runtime, one.runtime_version, called=called
+        item.load_ms, item.first_run_ms, item.peak_memory_bytes, item.runtime, item.runtime_version, called=called
     )
 
 

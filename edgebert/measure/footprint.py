@@ -8,7 +8,7 @@ from edgebert.measure import runner
 
 def peak_bytes() -> int:
     """`runner.peak_bytes`. Raises EdgebertError where the system does not tell."""
-    found = runner.peak_bytes()
-    if found is None:
+    result = runner.peak_bytes()
+    if result is None:
         raise EdgebertError("this system does not tell a process its peak memory")
-    return found
+    return result

@@ -71,16 +71,16 @@ def own_lengths_of(features: Sequence[Feature], origin: str) -> Inputs:
 
 
 def of_length(subject: Subject, n_tokens: int, texts: Texts) -> Inputs:
-    """One input of `n_tokens`: pieces of the texts, or the same token again and again where there are none."""
+    """One input of `n_tokens`: tokens of the texts, or the same token again and again where there are none."""
     if not texts:
         return Inputs("fixed", (_input(Feature(0, (1,) * n_tokens, (0,) * n_tokens)),), "one token, repeated")
     return at_length(encode(subject, texts, n_tokens), n_tokens, "the texts")
 
 
 def at_length(features: Sequence[Feature], n_tokens: int, origin: str) -> Inputs:
-    """One input of `n_tokens`, made of their pieces."""
+    """One input of `n_tokens`, made of their tokens."""
     batch = fixed_length(features, n_tokens)
-    return Inputs("fixed", ({name: array.tolist() for name, array in batch.items()},), f"pieces of {origin}")
+    return Inputs("fixed", ({name: array.tolist() for name, array in batch.items()},), f"tokens of {origin}")
 
 
 def encode(subject: Subject, texts: Texts, limit: int) -> list[Feature]:
@@ -90,12 +90,12 @@ def encode(subject: Subject, texts: Texts, limit: int) -> list[Feature]:
     tokenizer = Tokenizer.from_str(tokenizer_of(subject))
     tokenizer.no_padding()
     tokenizer.enable_truncation(limit)
-    found = [tokenizer.encode(row[0], row[1] if len(row) > 1 else None) for row in texts]
-    return [Feature(i, tuple(one.ids), tuple(one.type_ids)) for i, one in enumerate(found) if one.ids]
+    results = [tokenizer.encode(row[0], row[1] if len(row) > 1 else None) for row in texts]
+    return [Feature(i, tuple(item.ids), tuple(item.type_ids)) for i, item in enumerate(results) if item.ids]
 
 
 def tokenizer_key(subject: Subject) -> str | None:
-    """What two files have in common when they read the same pieces; None where there is no tokenizer."""
+    """What two files have in common when they read the same tokens; None where there is no tokenizer."""
     try:
         return hashlib.sha256(tokenizer_of(subject).encode()).hexdigest()
     except RequestError:

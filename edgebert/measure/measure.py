@@ -90,7 +90,11 @@ def measure(request: Request, on_event: Callable[[dict[str, Any]], None] | None 
             log(event="note", text=f"{on}: {error.what}")
     return Measurement(
         results=tuple(gathered.results),
-        padding=tuple(padding_of([(one.file, as_latency(one, one.target)) for one in gathered.results if one.p50_ms])),
+        padding=tuple(
+            padding_of(
+                [(result.file, as_latency(result, result.target)) for result in gathered.results if result.p50_ms]
+            )
+        ),
         facts=gathered.facts,
         failures={on: str(error) for on, error in gathered.failures.items()},
         notes=tuple(dict.fromkeys(gathered.notes)),
@@ -132,7 +136,7 @@ def check_output(path: str) -> None:
 
 
 def by_tokenizer(request: Request, subjects: Sequence[Subject]) -> list[list[Subject]]:
-    """Files that read the same pieces can take turns on the same inputs. Without texts, all can."""
+    """Files that read the same tokens can take turns on the same inputs. Without texts, all can."""
     if request.length is not None or not any(_texts(request, subject) for subject in subjects):
         return [list(subjects)]
     groups: dict[str | None, list[Subject]] = {}
@@ -144,9 +148,9 @@ def by_tokenizer(request: Request, subjects: Sequence[Subject]) -> list[list[Sub
 
 def make_inputs(request: Request, group: Sequence[Subject]) -> list[Inputs]:
     """The texts' own lengths, where there are texts, and a fixed length."""
-    texts = next((found for subject in group if (found := _texts(request, subject))), ())
+    texts = next((result for subject in group if (result := _texts(request, subject))), ())
     keys = {tokenizer_key(subject) for subject in group}
-    if len(keys) > 1 or None in keys:  # one file's pieces may lie outside another's vocabulary
+    if len(keys) > 1 or None in keys:  # one file's tokens may lie outside another's vocabulary
         texts = ()
     n_fixed = min(fixed_tokens(subject, request.length) for subject in group)
     fixed = of_length(group[0], n_fixed, texts)
@@ -207,9 +211,9 @@ def on_target(
         outcome = target.measure(parse_address(on)[1], job, log)
         log(event="done", stage=f"{on}: {what}", seconds=time.monotonic() - started)
         into.facts[on] = outcome.facts
-        for file, found in zip(files, outcome.found, strict=True):
-            one = measured(file, found, outcome, on, job, chosen)
-            into.results.append(_compared(one, file, found, job, into))
+        for file, result in zip(files, outcome.found, strict=True):
+            item = measured(file, result, outcome, on, job, chosen)
+            into.results.append(_compared(item, file, result, job, into))
 
 
 def _said(inputs: Inputs) -> str:
@@ -218,17 +222,17 @@ def _said(inputs: Inputs) -> str:
     return f"{len(inputs.rows)} texts' own lengths, {min(inputs.n_tokens)} to {max(inputs.n_tokens)} tokens"
 
 
-def _compared(one: Measured, file: File, found: Found, job: Job, into: Gathered) -> Measured:
+def _compared(item: Measured, file: File, result: Found, job: Job, into: Gathered) -> Measured:
     """With the outputs held against a run here, where the target sent some and they are not our own."""
-    if not found.outputs or one.target == "here" or file.format == "torch":
-        return one
+    if not result.outputs or item.target == "here" or file.format == "torch":
+        return item
     try:
-        agreement = compare(file, job, found)
+        agreement = compare(file, job, result)
     except EdgebertError as error:
-        into.notes.append(f"{file.name} on {one.target}: outputs not compared: {error.what}")
-        return one
+        into.notes.append(f"{file.name} on {item.target}: outputs not compared: {error.what}")
+        return item
     return replace(
-        one,
+        item,
         compared=agreement.n,
         max_difference=None if math.isnan(agreement.max_difference) else agreement.max_difference,
         equal_predictions=agreement.equal_predictions,

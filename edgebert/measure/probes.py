@@ -187,9 +187,9 @@ def cache_folder(format: str) -> Path:
 @cache
 def _key() -> str:
     """Of the versions of the libraries that write files, and of our converters as they are."""
-    said = [f"{name} {version(name)}" for name in ("torch", "transformers", "onnx", "onnxruntime")]
-    said += [path.read_text(encoding="utf-8") for path in sorted(Path(converters.__path__[0]).glob("*.py"))]
-    return hashlib.sha256("\n".join(said).encode()).hexdigest()[:8]
+    description = [f"{name} {version(name)}" for name in ("torch", "transformers", "onnx", "onnxruntime")]
+    description += [path.read_text(encoding="utf-8") for path in sorted(Path(converters.__path__[0]).glob("*.py"))]
+    return hashlib.sha256("\n".join(description).encode()).hexdigest()[:8]
 
 
 def _write(shape: Shape, format: str, precisions: Sequence[str], place: Path) -> None:

@@ -71,9 +71,9 @@ def spread_by_length(features: Sequence[Feature], n: int = MIN_RUNS) -> list[int
 
 
 def fixed_length(features: Sequence[Feature], n_tokens: int = FIXED_LENGTH) -> Batch:
-    """One input of exactly `n_tokens`: the first feature's special tokens around real pieces of as many as it takes."""
+    """One input of exactly `n_tokens`: the first feature's special tokens around real tokens of as many as it takes."""
     first = features[0].input_ids
-    body = [piece for feature in features for piece in feature.input_ids[1:-1]]
+    body = [token for feature in features for token in feature.input_ids[1:-1]]
     body = (body * (n_tokens // max(1, len(body)) + 1))[: max(0, n_tokens - 2)]
     ids = (first[0], *body, first[-1])[:n_tokens]
     return pad_batch([Feature(0, ids, (0,) * n_tokens, (-1,) * n_tokens)])

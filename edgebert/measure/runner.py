@@ -223,7 +223,7 @@ class Onnx:
         return self._session.run(self._outputs, feed)
 
     def outputs(self, feed: Any) -> dict[str, Any]:
-        return {name: found for name, found in zip(self._outputs, self.run(feed))}  # noqa: B905, C416
+        return {name: result for name, result in zip(self._outputs, self.run(feed))}  # noqa: B905, C416
 
 
 class Tflite:
@@ -258,8 +258,8 @@ class Tflite:
         return feed[0](**feed[1])
 
     def outputs(self, feed: Any) -> dict[str, Any]:
-        found = self.run(feed)
-        return {name: self._cut(name, found[name], feed[2]) for name in self._info["outputs"]}
+        result = self.run(feed)
+        return {name: self._cut(name, result[name], feed[2]) for name in self._info["outputs"]}
 
     @staticmethod
     def _cut(name: str, output: Any, n_tokens: int) -> Any:
@@ -330,7 +330,7 @@ def of_file(job: Mapping[str, Any], index: int) -> Mapping[str, Any]:
 
 def alone(job: Mapping[str, Any], index: int, openers: Mapping[str, Opener]) -> dict[str, Any]:
     """Load, first run and peak memory of one file in this process, which has done nothing else."""
-    file, job, found = job["files"][index], of_file(job, index), {}
+    file, job, results = job["files"][index], of_file(job, index), {}
     try:
         opener = openers[file["format"]]
         if not opener.counted:
@@ -340,17 +340,17 @@ def alone(job: Mapping[str, Any], index: int, openers: Mapping[str, Opener]) -> 
         started = time.perf_counter()
         session = opener.open(file["path"], job["threads"])
         loaded = time.perf_counter()
-        found = {"runtime": session.runtime, "runtime_version": session.runtime_version}
+        results = {"runtime": session.runtime, "runtime_version": session.runtime_version}
         session.run(session.prepare(batch))
         ran = time.perf_counter()
     except KeyError as error:
-        return {**found, "failure": f"not a file that edgebert wrote, or of a format that is not run here: {error}"}
+        return {**results, "failure": f"not a file that edgebert wrote, or of a format that is not run here: {error}"}
     except Exception as error:
-        runtime = found.get("runtime") or "the runtime"
-        return {**found, "failure": f"{runtime} refuses the file: {first_line(error)}"}
+        runtime = results.get("runtime") or "the runtime"
+        return {**results, "failure": f"{runtime} refuses the file: {first_line(error)}"}
     peak = peak_bytes()
     return {
-        **found,
+        **results,
         "load_ms": round((loaded - started) * 1e3, 3),
         "first_run_ms": round((ran - loaded) * 1e3, 3),
         "peak_memory_bytes": None if peak is None or before is None else peak - before,
@@ -396,8 +396,8 @@ def read_text(path: str) -> str:
 def clock_mhz() -> float | None:
     """Mean of the usable cores' clocks."""
     cores = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else ()
-    found = [read_text(f"/sys/devices/system/cpu/cpu{core}/cpufreq/scaling_cur_freq") for core in cores]
-    clocks = [int(text) / 1000 for text in found if text.isdigit()]
+    results = [read_text(f"/sys/devices/system/cpu/cpu{core}/cpufreq/scaling_cur_freq") for core in cores]
+    clocks = [int(text) / 1000 for text in results if text.isdigit()]
     return round(statistics.mean(clocks), 1) if clocks else None
 
 
@@ -477,16 +477,16 @@ class Results:
                 beside.replace(self.path)
                 return
             sent = self._sent or [{}] * len(state["found"])
-            found = [_news(*pair) for pair in zip(sent, state["found"])]  # noqa: B905
-            self._stream.write(json.dumps({**state, "found": found}) + "\n")
+            results = [_news(*pair) for pair in zip(sent, state["found"])]  # noqa: B905
+            self._stream.write(json.dumps({**state, "found": results}) + "\n")
             self._stream.flush()
-            self._sent = [{**one, "times_ms": len(one["times_ms"])} for one in state["found"]]
+            self._sent = [{**item, "times_ms": len(item["times_ms"])} for item in state["found"]]
 
 
-def _news(sent: Mapping[str, Any], one: Mapping[str, Any]) -> dict[str, Any]:
+def _news(sent: Mapping[str, Any], item: Mapping[str, Any]) -> dict[str, Any]:
     """What of a file's record was not sent before; of the times, those that joined."""
-    news = {name: value for name, value in one.items() if name not in sent or sent[name] != value}
-    return {**news, "times_ms": one["times_ms"][sent.get("times_ms", 0) :]}
+    news = {name: value for name, value in item.items() if name not in sent or sent[name] != value}
+    return {**news, "times_ms": item["times_ms"][sent.get("times_ms", 0) :]}
 
 
 class TimeUp(Exception):
@@ -523,8 +523,8 @@ class Runner:
             os.sched_setaffinity(0, self.job["cores"])
         threading.Thread(target=self._cut_off, daemon=True).start()
         try:
-            for index, found in enumerate(self.found):
-                found.update(self._same_file(index) or self._alone(index))
+            for index, result in enumerate(self.found):
+                result.update(self._same_file(index) or self._alone(index))
                 self.save()
             self._open()
             limits = {"min_runs": self.job["min_runs"], "max_seconds": self.job["max_seconds"], "settle_s": SETTLE_S}
@@ -570,8 +570,8 @@ class Runner:
 
     def _open(self) -> None:
         sessions: dict[tuple[str, int], Any] = {}  # by path and threads: a file may stand several times
-        for index, found in enumerate(self.found):
-            if found["failure"]:
+        for index, result in enumerate(self.found):
+            if result["failure"]:
                 continue
             file, job = self.job["files"][index], of_file(self.job, index)
             key = file["path"], job["threads"]
@@ -579,14 +579,14 @@ class Runner:
                 if key not in sessions:
                     sessions[key] = self.openers[file["format"]].open(*key)
                 session = sessions[key]
-                found.update(runtime=session.runtime, runtime_version=session.runtime_version)
+                result.update(runtime=session.runtime, runtime_version=session.runtime_version)
                 feeds = [session.prepare(batch) for batch in make_batches(job)]
                 outputs = [session.outputs(feed) for feed in feeds[: self.job["n_outputs"]]]
             except Exception as error:
-                found["failure"] = f"it does not run on every input: {first_line(error)}"
+                result["failure"] = f"it does not run on every input: {first_line(error)}"
                 continue
-            found["outputs"] = [{name: array.tolist() for name, array in one.items()} for one in outputs]
-            self.turns[index] = Turn(_runs(session, feeds), len(feeds), found["times_ms"])
+            result["outputs"] = [{name: array.tolist() for name, array in output.items()} for output in outputs]
+            self.turns[index] = Turn(_runs(session, feeds), len(feeds), result["times_ms"])
 
     def _step(self) -> None:
         if time.monotonic() - self.saved >= SAVE_EVERY_S:
@@ -617,12 +617,12 @@ class Runner:
 
     def _stopped(self) -> None:
         self._collect()
-        for index, found in enumerate(self.found):
+        for index, result in enumerate(self.found):
             turn = self.turns.get(index)
-            if not found["failure"] and (
+            if not result["failure"] and (
                 turn is None or not turn.done(self.job["min_runs"], self.job["max_seconds"], math.inf)
             ):
-                found["failure"] = f"stopped after {self.job['timeout_s']:g} s, the time limit"
+                result["failure"] = f"stopped after {self.job['timeout_s']:g} s, the time limit"
 
     def _cut_off(self) -> None:
         """Ends a call that hangs, with what was measured so far."""
@@ -640,8 +640,8 @@ class Runner:
 
     def save(self) -> None:
         self.saved = time.monotonic()
-        found = [{**one, "times_ms": [round(took, 5) for took in one["times_ms"]]} for one in self.found]
-        self.results.save({**self.state, "found": found})
+        results = [{**item, "times_ms": [round(took, 5) for took in item["times_ms"]]} for item in self.found]
+        self.results.save({**self.state, "found": results})
 
 
 def _runs(session: Any, feeds: Sequence[Any]) -> Callable[[int], Any]:

@@ -121,12 +121,12 @@ class Method:
         needs: what of the inside of the teacher and of the student it reads, a tiny model of each family is asked for it.
         excludes: methods that cannot stand in one recipe with it -> why.
         any_tokenizer: it serves a student whose tokenizer is not the teacher's.
-        hides_pieces: (**params) -> whether it needs a vocabulary with a mask token.
+        hides_tokens: (**params) -> whether it needs a vocabulary with a mask token.
         reads_text: it learns from --unlabelled, and from the texts of the training rows where there is none.
         answers: (**params) -> the teacher's answers that it learns, stored for all trainings; None where it asks itself.
         formats: that can express what it makes.
         trials: settings with which it competes for its place in the default recipe (`edgebert.workflows.recipe_trials`).
-        toy: parameters with which the contract tests run it on a model of 4 layers, width 32 and 92 pieces.
+        toy: parameters with which the contract tests run it on a model of 4 layers, width 32 and 92 tokens.
     """
 
     name: str
@@ -142,7 +142,7 @@ class Method:
     needs: tuple[TracedPart, ...] = ()
     excludes: Mapping[str, str] = field(default_factory=dict)
     any_tokenizer: bool = False
-    hides_pieces: Callable[..., bool] = field(default=lambda **params: False)
+    hides_tokens: Callable[..., bool] = field(default=lambda **params: False)
     reads_text: bool = False
     answers: Callable[..., AnswerKind | None] = field(default=lambda **params: None)
     trials: tuple[Mapping[str, Any], ...] = ()
@@ -168,7 +168,7 @@ def _check(method: Method) -> None:
     check_call("apply", method.apply, "student", "context", **given)
     check_call("reshape", method.reshape, "config", **given)
     check_call("check", method.check, "config", "teacher", **given)
-    check_call("hides_pieces", method.hides_pieces, **given)
+    check_call("hides_tokens", method.hides_tokens, **given)
     check_call("answers", method.answers, **given)
     for settings in (*method.trials, method.toy):
         method.read_params(settings)

@@ -21,7 +21,7 @@ def fan_of(linear: nn.Linear, n: int) -> Any:
             self.last: list[Tensor] = []
 
         def forward(self, states: Tensor) -> Tensor:
-            self.last = [one(states) for one in self.copies]
+            self.last = [item(states) for item in self.copies]
             return torch.stack(self.last).mean(0)
 
     return Fan()
@@ -31,11 +31,11 @@ def mean_linear(fan: Any) -> nn.Linear:
     """One linear layer that gives what the fan gives."""
     import torch
 
-    found: nn.Linear = copy.deepcopy(fan.copies[0])
+    result: nn.Linear = copy.deepcopy(fan.copies[0])
     with torch.no_grad():
-        for name, parameter in found.named_parameters():
-            parameter.copy_(torch.stack([one.get_parameter(name) for one in fan.copies]).mean(0))
-    return found
+        for name, parameter in result.named_parameters():
+            parameter.copy_(torch.stack([item.get_parameter(name) for item in fan.copies]).mean(0))
+    return result
 
 
 def swap(model: nn.Module, old: nn.Module, new: nn.Module) -> None:

@@ -30,10 +30,10 @@ def centred_tables(model: Any, config: Any) -> dict[str, Tensor]:
     A teacher without a table of positions, as one that rotates query and key by them, gives none: the student's is random.
     """
     words, places, types = tables_of(model, config.type_vocab_size)
-    found = {WORDS: words, TYPES: types} | ({} if places is None else {PLACES: places})
-    if {table.shape[1] for table in found.values()} != {config.hidden_size}:
+    result = {WORDS: words, TYPES: types} | ({} if places is None else {PLACES: places})
+    if {table.shape[1] for table in result.values()} != {config.hidden_size}:
         return {}
-    return {name: table - table.mean(1, keepdim=True) for name, table in found.items()}
+    return {name: table - table.mean(1, keepdim=True) for name, table in result.items()}
 
 
 def summing_to_zero(width: int) -> Tensor:

@@ -37,10 +37,10 @@ class Site:
 def sites_of(model: Any, layers: Sequence[int]) -> list[Site]:
     """The embedding's, then two of each of these layers: after attention, after the feed-forward."""
     norm = next(m for name, m in model.named_modules() if name.endswith("embeddings.LayerNorm"))
-    found = [Site(norm, None)]
+    results = [Site(norm, None)]
     for modules in (layer_modules(layers_of(model)[i]) for i in layers):
-        found += [Site(modules["attention norm"], modules["attended"]), Site(modules["norm"], modules["outer"])]
-    return found
+        results += [Site(modules["attention norm"], modules["attended"]), Site(modules["norm"], modules["outer"])]
+    return results
 
 
 def watched(model: Any, batches: Batches, modules: Sequence[nn.Module]) -> Iterator[list[tuple[Tensor, Tensor]]]:
@@ -56,15 +56,15 @@ def watched(model: Any, batches: Batches, modules: Sequence[nn.Module]) -> Itera
             mask = batch["attention_mask"].bool()
             with torch.no_grad():
                 model(**accepted(model, batch))
-            yield [tuple(one[mask] if one.dim() == 3 else one for one in seen[m]) for m in modules]  # type: ignore[misc]
+            yield [tuple(entry[mask] if entry.dim() == 3 else entry for entry in seen[m]) for m in modules]  # type: ignore[misc]
     finally:
-        for one in hooks:
-            one.remove()
+        for item in hooks:
+            item.remove()
 
 
 def all_of(model: Any, batches: Batches, module: nn.Module) -> tuple[Tensor, Tensor]:
     """A module's inputs and outputs over all batches."""
-    return _joined([found for (found,) in watched(model, batches, [module])])
+    return _joined([result for (result,) in watched(model, batches, [module])])
 
 
 # ---------------------------------------------------------------- what the wide model computes
@@ -92,24 +92,24 @@ class Seen:
 def look(model: Any, batches: Batches, sites: Sequence[Site]) -> Seen:
     """One pass over the batches; of the layers nothing is kept but sums."""
     norms, attended, outer = [s.norm for s in sites], [s.dense for s in sites[1::2]], [s.dense for s in sites[2::2]]
-    of_heads = {prefix: [one for one in pair if one is not None] for prefix, pair in head_layers(model).items()}
+    of_heads = {prefix: [item for item in pair if item is not None] for prefix, pair in head_layers(model).items()}
     flat = [module for modules in of_heads.values() for module in modules]
     sums: list[list[list[Tensor]]] = [[] for _ in range(1 + len(attended) + len(outer))]
     answers: dict[Any, list[tuple[Tensor, Tensor]]] = {module: [] for module in flat}
-    for found in watched(model, batches, [*norms, *attended, *outer, *flat]):
-        states = torch.cat([gave for _, gave in found[: len(norms)]])
-        read = [given for given, _ in found[len(norms) : len(found) - len(flat)]]
+    for result in watched(model, batches, [*norms, *attended, *outer, *flat]):
+        states = torch.cat([gave for _, gave in result[: len(norms)]])
+        read = [given for given, _ in result[len(norms) : len(result) - len(flat)]]
         for at, vectors in enumerate([states, *read]):
             second = vectors.T @ vectors if at <= len(attended) else vectors.square().sum(0)
             sums[at].append([torch.tensor(float(len(vectors))), vectors.sum(0), second])
-        for module, pair in zip(flat, found[len(found) - len(flat) :], strict=True):
+        for module, pair in zip(flat, result[len(result) - len(flat) :], strict=True):
             answers[module].append(pair)
     means = []
     for own in sums:
         n, first, second = (torch.stack(parts).sum(0) for parts in zip(*own, strict=True))
         means.append((first / n, second / n))
     whole, *read_means = means
-    contexts = tuple(Moments(*one) for one in read_means[: len(attended)])
+    contexts = tuple(Moments(*item) for item in read_means[: len(attended)])
     neurons = tuple((mean, square - mean.square()) for mean, square in read_means[len(attended) :])
     scale = torch.stack([norm.weight.detach() for norm in norms]).mean(0)
     heads = {prefix: [_joined(answers[module]) for module in modules] for prefix, modules in of_heads.items()}
@@ -130,8 +130,8 @@ def project_tables(model: Any, config: Any, to: Projection) -> dict[str, Tensor]
     if places is None:
         places = torch.zeros(config.max_position_embeddings, words.shape[1])
     tables = {"word": words, "position": places, "token_type": types}
-    found = {f"embeddings.{name}_embeddings.weight": table @ to.encode.T for name, table in tables.items()}
-    return found | _norm("embeddings.LayerNorm", *embedding_norm(model, words.shape[1]), to)
+    results = {f"embeddings.{name}_embeddings.weight": table @ to.encode.T for name, table in tables.items()}
+    return results | _norm("embeddings.LayerNorm", *embedding_norm(model, words.shape[1]), to)
 
 
 def _norm(name: str, scale: Tensor, shift: Tensor, to: Projection) -> dict[str, Tensor]:
@@ -147,21 +147,21 @@ def project_layer(
     """A narrow layer's weights from those of a wide one with `n_heads` heads, both by BERT's names."""
     n, width = config.num_attention_heads, config.hidden_size
     heads = narrowed_heads(heads_of(weights, n_heads), seen.contexts[layer], seen.states, to, n, width // n)
-    found = {}
+    results = {}
     for name in ("query", "key", "value"):
-        found[f"attention.self.{name}.weight"] = getattr(heads, name).flatten(0, 1)
-        found[f"attention.self.{name}.bias"] = getattr(heads, f"{name}_bias").flatten()
-    found["attention.output.dense.weight"] = heads.output.transpose(0, 1).flatten(1)
-    found["attention.output.dense.bias"] = heads.bias
+        results[f"attention.self.{name}.weight"] = getattr(heads, name).flatten(0, 1)
+        results[f"attention.self.{name}.bias"] = getattr(heads, f"{name}_bias").flatten()
+    results["attention.output.dense.weight"] = heads.output.transpose(0, 1).flatten(1)
+    results["attention.output.dense.bias"] = heads.bias
     for name in ("attention.output.LayerNorm", "output.LayerNorm"):
-        found |= _norm(name, weights[f"{name}.weight"], weights[f"{name}.bias"], to)
+        results |= _norm(name, weights[f"{name}.weight"], weights[f"{name}.bias"], to)
     weight, bias = to.reading(weights["intermediate.dense.weight"], weights["intermediate.dense.bias"])
     last, shift = to.writing(weights["output.dense.weight"], weights["output.dense.bias"])
     mean, variance = seen.neurons[layer]
     kept, lost = split(variance * last.square().sum(0), config.intermediate_size)
-    found["intermediate.dense.weight"], found["intermediate.dense.bias"] = weight[kept], bias[kept]
-    found["output.dense.weight"], found["output.dense.bias"] = last[:, kept], shift + last[:, lost] @ mean[lost]
-    return found
+    results["intermediate.dense.weight"], results["intermediate.dense.bias"] = weight[kept], bias[kept]
+    results["output.dense.weight"], results["output.dense.bias"] = last[:, kept], shift + last[:, lost] @ mean[lost]
+    return results
 
 
 def split(energies: Tensor, n: int) -> tuple[Tensor, Tensor]:
@@ -199,7 +199,7 @@ def _reads_first(model: Any) -> bool:
 
 def head_weights(model: Any, seen: Seen, to: Projection) -> dict[str, Tensor]:
     """The narrow student's heads. Vectors are projected; a dense layer keeps the neurons that matter, under tanh."""
-    found: dict[str, Tensor] = {}
+    results: dict[str, Tensor] = {}
     for prefix, (dense, last) in head_layers(model).items():
         name = f"{prefix}classifier" if prefix or not hasattr(model, "qa_outputs") else "qa_outputs"
         weight, bias = last.weight.detach(), last.bias.detach()
@@ -208,9 +208,9 @@ def head_weights(model: Any, seen: Seen, to: Projection) -> dict[str, Tensor]:
         else:
             own, (weight, bias) = _dense_head(dense, last, seen.heads[prefix], to)
             at = f"{prefix}dense" if prefix else "pooler.dense"
-            found |= dict(zip((f"{at}.weight", f"{at}.bias"), own, strict=True))
-        found |= {f"{name}.weight": weight, f"{name}.bias": bias}
-    return found | _vector_weights(model, to)
+            results |= dict(zip((f"{at}.weight", f"{at}.bias"), own, strict=True))
+        results |= {f"{name}.weight": weight, f"{name}.bias": bias}
+    return results | _vector_weights(model, to)
 
 
 def _dense_head(
@@ -231,7 +231,7 @@ def _dense_head(
 
 def _vector_weights(model: Any, to: Projection) -> dict[str, Tensor]:
     """Of each sentence vector's own modules the first that is linear: it reads pooled states, several side by side too."""
-    found: dict[str, Tensor] = {}
+    results: dict[str, Tensor] = {}
     for key, head in model.heads.items() if isinstance(model, HeadedEncoder) else ():
         linear = {f"heads.{key}.projection": getattr(head, "projection", None)}
         for i, step in enumerate(getattr(head, "steps", ())):
@@ -242,13 +242,13 @@ def _vector_weights(model: Any, to: Projection) -> dict[str, Tensor]:
                 break
         for name, module in linear.items():
             if name.endswith("residual") and module is None:  # as wide as what it read; the narrow one needs a map
-                found[f"{name}.weight"] = torch.block_diag(*[to.decode] * (step.linear.in_features // len(to.decode)))
+                results[f"{name}.weight"] = torch.block_diag(*[to.decode] * (step.linear.in_features // len(to.decode)))
             if isinstance(module, nn.Linear):
                 parts = module.weight.detach().split(len(to.decode), 1)
-                found[f"{name}.weight"] = torch.cat([part @ to.decode for part in parts], 1)
+                results[f"{name}.weight"] = torch.cat([part @ to.decode for part in parts], 1)
                 if module.bias is not None:
-                    found[f"{name}.bias"] = module.bias.detach() + sum(part @ to.offset for part in parts)
-    return found
+                    results[f"{name}.bias"] = module.bias.detach() + sum(part @ to.offset for part in parts)
+    return results
 
 
 # ---------------------------------------------------------------- what is fitted
@@ -258,11 +258,11 @@ def fit_sites(
     narrow: Any, own: Sequence[Site], wide: Any, theirs: Sequence[Site], batches: Batches, to: Projection
 ) -> None:
     """Fits, in place and in order, what the narrow model's norms read and give to the wide model's, projected."""
-    found = [
+    results = [
         [(given @ to.encode.T, gave @ to.encode.T) for given, gave in batch]
         for batch in watched(wide, batches, [site.norm for site in theirs])
     ]
-    for site, pairs in zip(own, zip(*found, strict=True), strict=True):
+    for site, pairs in zip(own, zip(*results, strict=True), strict=True):
         given, gave = _joined(pairs)
         looked = [site.norm] if site.dense is None else [site.norm, site.dense]
         (states, _), *read = (_joined(own) for own in zip(*watched(narrow, batches, looked), strict=True))

@@ -18,11 +18,17 @@ if TYPE_CHECKING:
 
     from edgebert.training.loop import Objective
 
+Tensors = dict[str, "Tensor"]  # by name
 TEMPERATURE = Param("temperature", float, 2.0, "softens both predictions", minimum=0.1)
 HARD = Param(
-    "hard", float, 0.1, "weight of the true labels, 0 to 1; the teacher's answers have the rest", minimum=0, maximum=1
+    "hard_label_weight",
+    float,
+    0.1,
+    "weight of the true labels, 0 to 1; the teacher's answers have the rest",
+    minimum=0,
+    maximum=1,
 )
-REPLACE = Param("replace", float, 0.3, "share of pieces replaced in half of the rows, 0 to 1", minimum=0, maximum=1)
+REPLACE = Param("replace", float, 0.3, "share of tokens replaced in half of the rows, 0 to 1", minimum=0, maximum=1)
 ANSWER_PARAMS = (
     Param(
         "answers", str, "plain", "whose answers: the teacher's own, of teachers that have not seen the row, the mean of "
@@ -50,14 +56,14 @@ def check_answers(context: MethodContext, kind: AnswerKind, where: str) -> None:
         raise RequestError(what, where=f"{where}.answers", hint="Give MethodContext.answers, or learn plain answers.")
 
 
-def replace_pieces(ids: Tensor, mask: Tensor, special: Tensor, share: float, n_vocab: int) -> tuple[Tensor, Tensor]:
-    """Random pieces in place of a share of those of half the rows.
+def replace_tokens(ids: Tensor, mask: Tensor, special: Tensor, share: float, n_vocab: int) -> tuple[Tensor, Tensor]:
+    """Random tokens in place of a share of those of half the rows.
 
     Args:
         ids: (batch, seq) token ids.
         mask: (batch, seq), true at real tokens.
         special: (n_special,) ids that are neither replaced nor put in.
-        share: of the pieces of a chosen row, 0 to 1.
+        share: of the tokens of a chosen row, 0 to 1.
         n_vocab: ids to draw from.
 
     Returns:
@@ -77,13 +83,30 @@ def replace_pieces(ids: Tensor, mask: Tensor, special: Tensor, share: float, n_v
     return torch.where(chosen, drawn, ids), rows
 
 
+def changed_rows(
+    batch: dict[str, Tensor], special: Tensor, share: float, n_vocab: int
+) -> tuple[dict[str, Tensor], Tensor]:
+    """The batch with `share` of the tokens of half the rows replaced, whose labels are forgotten, and which rows: (batch,)."""
+    from edgebert.training.heads import forget
+
+    ids = batch["input_ids"]
+    if not share:
+        return batch, ids.new_zeros(len(ids)).bool()
+    ids, rows = replace_tokens(ids, batch["attention_mask"].bool(), special.to(ids.device), share, n_vocab)
+    return {**forget(batch, rows), "input_ids": ids}, rows[:, 0]
+
+
 def prediction_objective(
-    student: Student, context: MethodContext, temperature: float = 2.0, hard: float = 0.1, replace: float = 0.0
+    student: Student,
+    context: MethodContext,
+    temperature: float = 2.0,
+    hard_label_weight: float = 0.1,
+    replace: float = 0.0,
 ) -> Objective:
-    """The mean over rows of (1 - hard) · L_pred + hard · cross-entropy with the true labels.
+    """The mean over rows of (1 - hard_label_weight) · L_pred + hard_label_weight · cross-entropy with the true labels.
 
     Of a row without labels it is L_pred alone, of one whose answers are not finite the cross-entropy alone. Where some
-    pieces are replaced, the teacher is asked about the changed rows in each step; the others' answers may be had before.
+    tokens are replaced, the teacher is asked about the changed rows in each step; the others' answers may be had before.
     A student with a tokenizer of its own reads no changed rows: its teacher has answered each row beforehand.
     """
     import torch
@@ -99,43 +122,28 @@ def prediction_objective(
     class Prediction(DistillationObjective):
         asks_once = True
 
-        def loss(self, batch: dict[str, Tensor]) -> Tensor:
+        def loss(self, batch: Tensors) -> Tensor:
             labelled = rows_with_labels(batch)
-            changed = torch.zeros_like(labelled)
-            if replace:
-                ids, counts = batch["input_ids"], batch["attention_mask"].bool()
-                ids, rows = replace_pieces(ids, counts, special.to(ids.device), replace, n_vocab)
-                batch, changed = {**forget(batch, rows), "input_ids": ids}, rows[:, 0]
+            batch, changed = changed_rows(batch, special, replace, n_vocab)
             theirs, ours = self.answers_to(batch, changed), self.answer(batch)
             answered = rows_with_answers(theirs)
-            terms = (  # rows, and the weight of the true labels in their loss
-                (labelled & answered, hard),
-                (~labelled & answered, 0.0),
-                (labelled & ~answered, 1.0),
-            )
+            terms = ((labelled & answered, hard_label_weight), (~labelled & answered, 0.0), (labelled & ~answered, 1.0))
             n_rows = (labelled | answered).sum().clamp(min=1)
-            return torch.stack(
-                [
-                    rows.sum() / n_rows * self.of_rows(rows, weight, ours, theirs, batch)
-                    for rows, weight in terms
-                    if rows.any()
-                ]
-                or [soft_loss(self.student, ours, theirs, batch, temperature)]
-            ).sum()
+            parts = [
+                rows.sum() / n_rows * self.of_rows(rows, weight, ours, theirs, batch)
+                for rows, weight in terms
+                if rows.any()
+            ]
+            return torch.stack(parts or [soft_loss(self.student, ours, theirs, batch, temperature)]).sum()
 
         def of_rows(
-            self,
-            rows: Tensor,
-            weight: float,
-            ours: dict[str, Tensor],
-            theirs: dict[str, Tensor],
-            batch: dict[str, Tensor],
-        ) -> Tensor:
+            self, rows: Tensor, weight: float, ours: Tensors, theirs: Tensors, batch: Tensors
+        ) -> Tensor:  # `weight` is that of the true labels
             true = hard_loss(self.student, ours, forget(batch, ~rows[:, None]), self.weights) if weight else 0.0
             soft = soft_loss(self.student, ours, theirs, batch, temperature, rows=rows) if weight < 1 else 0.0
             return torch.as_tensor((1 - weight) * soft + weight * true)
 
-        def answers_to(self, batch: dict[str, Tensor], changed: Tensor) -> dict[str, Tensor]:
+        def answers_to(self, batch: Tensors, changed: Tensor) -> Tensors:
             """The teacher's answers: those given, where there are any, but for the rows that were changed."""
             given = self.ask_teacher(batch)
             if not changed.any() or not any(name.startswith(ANSWERED) for name in batch):
@@ -158,11 +166,11 @@ def learn_predictions(
     *,
     rows: Sequence[Row] | None = None,
     temperature: float = 2.0,
-    hard: float = 0.1,
+    hard_label_weight: float = 0.1,
     replace: float = 0.0,
 ) -> None:
     """Trains the student, in place, on the teacher's answers; rows are those to train on unless others are given."""
     from edgebert.training.run import train_student
 
-    objective = prediction_objective(student, context, temperature, hard, replace)
+    objective = prediction_objective(student, context, temperature, hard_label_weight, replace)
     train_student(objective, student, context, f"{name}-prediction", epochs, rows=rows)

@@ -214,7 +214,7 @@ def narrowed_heads(
         return Heads(query, key, value, query_bias, key_bias, value_bias, output, bias)
     bias = bias + (output @ value_bias[:, :, None])[:, :, 0].sum(0)
     seen = _with_one(states, to)
-    cut = [_cut_head(*one, seen, head_width) for one in zip(query, query_bias, key, value, output, strict=True)]
+    cut = [_cut_head(*item, seen, head_width) for item in zip(query, query_bias, key, value, output, strict=True)]
     query, query_bias, key, value, output = (torch.stack(parts) for parts in zip(*cut, strict=True))
     nothing = torch.zeros_like(query_bias)
     return Heads(query, key, value, query_bias, nothing, nothing, output, bias)
@@ -246,7 +246,7 @@ def _cut_head(
     left, sizes, right = torch.linalg.svd(output.double() @ value.double() @ states, full_matrices=False)
     root = sizes[:width].sqrt()
     cut = asked[:, :k], asked[:, k], keyed, _over(right.T, root, states), left[:, :width] * root
-    return tuple(one.float() for one in cut)
+    return tuple(item.float() for item in cut)
 
 
 def _over(vectors: Tensor, root: Tensor, whitener: Tensor) -> Tensor:

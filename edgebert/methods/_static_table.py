@@ -92,7 +92,7 @@ def _states(student: Student, context: MethodContext, features: Sequence[Feature
     n_tokens = student.tokenizer.get_vocab_size()
     width = context.teacher.config.hidden_size
     sums, counts = torch.zeros(n_tokens, width), torch.zeros(n_tokens)
-    for batch, states in _read(student, context, sorted(features, key=lambda one: len(one.input_ids))):
+    for batch, states in _read(student, context, sorted(features, key=lambda feature: len(feature.input_ids))):
         real = batch["attention_mask"].bool() & states.isfinite().all(-1)  # a broken answer is told when it is learnt
         ids = batch["input_ids"][real]
         sums.index_add_(0, ids, states[real])

@@ -45,12 +45,12 @@ SIZES = {  # what a config calls each size, BERT's name first
 
 def sizes_of(config: Any) -> dict[str, Any]:
     """The sizes of an encoder under BERT's names, without those that its config does not say; two types at least."""
-    found = {
+    results = {
         name: next((getattr(config, other) for other in others if hasattr(config, other)), None)
         for name, others in SIZES.items()
     }
-    found["type_vocab_size"] = max(2, getattr(config, "type_vocab_size", 2))
-    return {name: value for name, value in found.items() if value is not None}
+    results["type_vocab_size"] = max(2, getattr(config, "type_vocab_size", 2))
+    return {name: value for name, value in results.items() if value is not None}
 
 
 def layers_of(model: Any) -> list[nn.Module]:
@@ -88,7 +88,7 @@ def layer_weights(layer: nn.Module, family: str) -> dict[str, Tensor]:
 
 
 def tables_of(model: Any, n_types: int) -> tuple[Tensor, Tensor | None, Tensor]:
-    """Tables of words (n_pieces, width), of positions (n, width) from position 0 on, of types (n_types, width).
+    """Tables of words (n_tokens, width), of positions (n, width) from position 0 on, of types (n_types, width).
 
     Types that the teacher does not have are as its first one, or 0.
     """
@@ -120,10 +120,10 @@ def sentence_head(model: Any, pooler: str = "pooler.dense") -> dict[str, Tensor]
     BERT calls the two pooler.dense and classifier; RoBERTa, MPNet and ELECTRA classifier.dense and classifier.out_proj.
     """
     renamed = {"pooler.dense.": f"{pooler}.", "classifier.dense.": f"{pooler}.", "classifier.out_proj.": "classifier."}
-    found = {}
+    results = {}
     for name, value in model.state_dict().items():
         bare = name.removeprefix(f"{model.base_model_prefix}.")
         for old, new in renamed.items():
             if bare.startswith(old):
-                found[new + bare.removeprefix(old)] = value
-    return found
+                results[new + bare.removeprefix(old)] = value
+    return results

@@ -1,7 +1,7 @@
 """Several teachers of one task: checkpoints that are there, or made from the context's by a new head and other rows.
 
 A made teacher is a copy of the context's whose last layers are random again, fine-tuned on as many rows drawn with
-replacement (Breiman 1996, "Bagging Predictors"), with a seed of its own. It reads the student's pieces, as the context's does.
+replacement (Breiman 1996, "Bagging Predictors"), with a seed of its own. It reads the student's tokens, as the context's does.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def find_teachers(
     """The context's teacher first, then those of the folders, or `n_teachers` - 1 that are made.
 
     Raises:
-        RequestError: a folder whose tokenizer does not have the student's pieces.
+        RequestError: a folder whose tokenizer does not have the student's tokens.
     """
     first = Teacher(context.teacher, student.teacher_ids)
     if folders := folders_of(teachers):
@@ -130,12 +130,12 @@ def _loaded(folder: Path, student: Student, where: str) -> Teacher:
     from edgebert.modeling.checkpoint import load_student
     from edgebert.modeling.vocabulary import teacher_ids
 
-    found = load_student(folder)
-    ids, why = teacher_ids(student.tokenizer, found.tokenizer, ())
+    result = load_student(folder)
+    ids, why = teacher_ids(student.tokenizer, result.tokenizer, ())
     if why:
-        what = f"{folder} cannot read the student's pieces: {why}"
+        what = f"{folder} cannot read the student's tokens: {why}"
         raise RequestError(what, where=f"{where}.teachers", hint="Use teachers that share the teacher's tokenizer.")
-    return Teacher(found.model.requires_grad_(False), ids)
+    return Teacher(result.model.requires_grad_(False), ids)
 
 
 def _heads(config: Any) -> tuple[Any, tuple[str, ...]]:

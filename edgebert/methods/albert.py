@@ -1,7 +1,7 @@
 """A student that shares one layer's weights among all its layers, with a factorised word table.
 
 Lan, Chen, Goodman, Gimpel, Sharma, Soricut (2019), "ALBERT: A Lite BERT for Self-supervised Learning of Language
-Representations", arXiv 1909.11942, section 3.1. With V pieces, H the width and E = `embedding_width`:
+Representations", arXiv 1909.11942, section 3.1. With V tokens, H the width and E = `embedding_width`:
 
 - the word table of V·H weights becomes two of V·E + E·H
 - all layers have one set of weights, or the layers of each of `groups` groups have
@@ -48,8 +48,8 @@ def apply(student: Student, context: MethodContext, *, layers: tuple[int, ...], 
     old = layers_of(model)
     for group, index in enumerate(layers or first_layers(len(old), config.num_hidden_groups)):
         place = f"encoder.albert_layer_groups.{group}.albert_layers.0"
-        found = layer_weights(old[index], "albert") if old else {}
-        given |= {f"{place}.{name}": value for name, value in found.items()}
+        result = layer_weights(old[index], "albert") if old else {}
+        given |= {f"{place}.{name}": value for name, value in result.items()}
     return rebuilt(student, config, given)
 
 

@@ -3,14 +3,14 @@
 Tang, Lu, Liu, Mou, Vechtomova, Lin (2019), "Distilling Task-Specific Knowledge from BERT into Simple Neural Networks",
 arXiv 1903.12136:
 
-    L = hard · CE(y, z_S) + (1 - hard) · ‖z_B - z_S‖²        equation 3; their alpha is `hard`, and 0 with changed rows
+    L = hard_label_weight · CE(y, z_S) + (1 - hard_label_weight) · ‖z_B - z_S‖²        equation 3; their alpha is `hard_label_weight`, and 0 with changed rows
 
 z_B are the logits of the teacher, z_S those of the student. `augment` samples of each training row are added
 (`edgebert.data.augment.by_noise`, their section 2.3); their labels are unknown.
 
-Differences: the student reads the word pieces of its tokenizer, as narrow rows of the table that it had
+Differences: the student reads the tokens of its tokenizer, as narrow rows of the table that it had
 (`edgebert.modeling.rebuild.narrowed`); the paper's reads words, as two tables of word2vec, one of them fixed, 600 numbers
-together. Where words are tagged, the loss is the mean over every real piece; spans and sentence vectors have no logits of
+together. Where words are tagged, the loss is the mean over every real token; spans and sentence vectors have no logits of
 labels, so their loss is that of the other methods (`edgebert.training.heads`). Texts of --unlabelled are learnt from too. A
 pair is read as one text, the paper has a siamese network. A head of whole texts is a layer of the BiLSTM's width with tanh,
 in place of 200 or 400 rectified units. AdamW with a falling rate in place of AdaDelta; `rate` is that of --learning-rate
@@ -49,7 +49,7 @@ def logit_distance(student: Tensor, teacher: Tensor) -> Tensor:
     return each.mean() if len(each) else each.sum()
 
 
-def logit_objective(student: Student, context: MethodContext, hard: float) -> Objective:
+def logit_objective(student: Student, context: MethodContext, hard_label_weight: float) -> Objective:
     """Equation 3 for each head that has logits of labels, `soft_loss` for others."""
     import torch
 
@@ -69,11 +69,13 @@ def logit_objective(student: Student, context: MethodContext, hard: float) -> Ob
             real, known = batch["attention_mask"].bool(), rows_with_answers(theirs)
             losses = [soft_loss(self.student, ours, theirs, batch, 1.0, others)] if others else []
             for name in tagging:
-                told = answered_tokens(theirs[name], real) & known[:, None]
-                losses.append(logit_distance(ours[name][told], theirs[name][told]))
+                note = answered_tokens(theirs[name], real) & known[:, None]
+                losses.append(logit_distance(ours[name][note], theirs[name][note]))
             losses += [logit_distance(ours[name][known], theirs[name][known]) for name in sorting]
             soft = torch.stack(losses).sum()
-            return (1 - hard) * soft + hard * hard_loss(self.student, ours, batch, self.weights)
+            return (1 - hard_label_weight) * soft + hard_label_weight * hard_loss(
+                self.student, ours, batch, self.weights
+            )
 
     weights = context.task.class_weights(context.train, context.labels)
     return Logits(student.model, context.teacher, student.teacher_ids, weights)
@@ -98,7 +100,14 @@ def samples(student: Student, context: MethodContext, n: int) -> list[Row]:
 
 
 def apply(
-    student: Student, context: MethodContext, *, epochs: float, augment: int, hard: float, rate: float, **sizes: int
+    student: Student,
+    context: MethodContext,
+    *,
+    epochs: float,
+    augment: int,
+    hard_label_weight: float,
+    rate: float,
+    **sizes: int,
 ) -> Student:
     """A BiLSTM that learnt the teacher's logits."""
     from edgebert.modeling.rebuild import narrowed, rebuilt
@@ -109,7 +118,7 @@ def apply(
     table, _ = narrowed(student.model.get_input_embeddings().weight.detach(), config.embedding_size)
     student = rebuilt(student, config, {"embeddings.weight": table})
     train_student(
-        logit_objective(student, context, hard), student, context, "bilstm", context.text_epochs(epochs),
+        logit_objective(student, context, hard_label_weight), student, context, "bilstm", context.text_epochs(epochs),
         rows=rows, learning_rate=rate * context.settings.learning_rate,
     )  # fmt: skip
     return student
@@ -152,7 +161,7 @@ METHOD = Method(
         Param("n_layers", int, 1, "LSTMs on top of each other, a pair each", minimum=1),
         EPOCHS,
         Param("augment", int, 4, "changed samples of each training row", minimum=0),
-        Param("hard", float, 0.0, "weight of the true labels, 0 to 1; the teacher's logits have the rest",
+        Param("hard_label_weight", float, 0.0, "weight of the true labels, 0 to 1; the teacher's logits have the rest",
               minimum=0, maximum=1),
         Param("rate", float, 10.0, "times --learning-rate", minimum=0.01),
     ),

@@ -1,11 +1,11 @@
-"""A student of another kind: dilated convolutions over word pieces, which learn the teacher's logits.
+"""A student of another kind: dilated convolutions over tokens, which learn the teacher's logits.
 
 Strubell, Verga, Belanger, McCallum (2017), "Fast and Accurate Entity Recognition with Iterated Dilated Convolutions",
 arXiv 1702.02098: each layer reads a token and its neighbours at a distance δ, which doubles from layer to layer, so that
 the last of l layers of kernel 3 has read 2^(l+1) - 1 tokens, all of them at once:
 
     c_t = relu(W [x_{t-δ}; x_t; x_{t+δ}] + b)                               equation 4, δ = 1, 2, 4 …
-    L = hard · CE(y, z_S) + (1 - hard) · ‖z_T - z_S‖²                       as `bilstm`
+    L = hard_label_weight · CE(y, z_S) + (1 - hard_label_weight) · ‖z_T - z_S‖²                       as `bilstm`
 
 A text's label is told from the greatest value of each state over its tokens (Kim 2014, "Convolutional Neural Networks for
 Sentence Classification", arXiv 1408.5882), a sentence vector is the mean of the states.
@@ -34,7 +34,14 @@ from edgebert.types import Student
 
 
 def apply(
-    student: Student, context: MethodContext, *, epochs: float, augment: int, hard: float, rate: float, **sizes: int
+    student: Student,
+    context: MethodContext,
+    *,
+    epochs: float,
+    augment: int,
+    hard_label_weight: float,
+    rate: float,
+    **sizes: int,
 ) -> Student:
     """Convolutions that learnt the teacher's logits."""
     from edgebert.modeling.rebuild import narrowed, rebuilt
@@ -45,7 +52,7 @@ def apply(
     table, _ = narrowed(student.model.get_input_embeddings().weight.detach(), config.embedding_size)
     student = rebuilt(student, config, {"embeddings.weight": table})
     train_student(
-        logit_objective(student, context, hard), student, context, "conv", context.text_epochs(epochs),
+        logit_objective(student, context, hard_label_weight), student, context, "conv", context.text_epochs(epochs),
         rows=rows, learning_rate=rate,
     )  # fmt: skip
     return student
@@ -89,7 +96,7 @@ METHOD = Method(
         Param("kernel", int, 3, "tokens that a layer reads at once, an odd number", minimum=1),
         EPOCHS,
         Param("augment", int, 4, "changed samples of each training row", minimum=0),
-        Param("hard", float, 0.0, "weight of the true labels, 0 to 1; the teacher's logits have the rest",
+        Param("hard_label_weight", float, 0.0, "weight of the true labels, 0 to 1; the teacher's logits have the rest",
               minimum=0, maximum=1),
         Param("rate", float, 1.5e-3, "learning rate, in place of --learning-rate", minimum=1e-6),
     ),

@@ -5,13 +5,13 @@ Sanh, Debut, Chaumond, Wolf (2019), "DistilBERT, a distilled version of BERT: sm
 
     L = ce · L_ce + mlm · L_mlm + cos · L_cos                          5, 2 and 1 in the authors' code
     L_ce = T² · CE(softmax(z_T / T), softmax(z_S / T))
-    L_mlm = cross-entropy of hidden pieces (Devlin et al. 2018)
+    L_mlm = cross-entropy of hidden tokens (Devlin et al. 2018)
     L_cos = 1 - cos(h_S, h_T), of the last layer, the mean over real tokens
 
 The triple loss has the share `inner` of the epochs, on `--unlabelled` and the texts of the training rows. The rest is the
 task: its labels and the teacher's answers, which the paper tries too (its DistilBERT (D)).
 
-Differences: the paper's teacher is a language model and L_ce is over its pieces. Ours is fine-tuned and mostly has no such
+Differences: the paper's teacher is a language model and L_ce is over its tokens. Ours is fine-tuned and mostly has no such
 head: L_ce is over the task's answers, and L_mlm uses a head of ours that shares the student's word table and is left behind.
 The paper reads one masked text for all three; here only L_mlm reads masked text, since the task's answers are of whole
 texts: two passes a step. The authors' code keeps layers 1, 3, 5, 8, 10, 12 of 12; ours are spread evenly, 2, 4 … 12
@@ -45,7 +45,7 @@ def depth_of(config: Any, n_layers: int) -> int:
 def triple_objective(
     student: Student, context: MethodContext, *, ce: float, mlm: float, cos: float, temperature: float
 ) -> Objective:
-    """L. The head for hidden pieces and the projection are trained with the student and not kept."""
+    """L. The head for hidden tokens and the projection are trained with the student and not kept."""
     from edgebert.training.align import projection
     from edgebert.training.heads import soft_loss
     from edgebert.training.loop import DistillationObjective
@@ -84,7 +84,7 @@ def apply(
     mlm: float,
     cos: float,
     temperature: float,
-    hard: float,
+    hard_label_weight: float,
 ) -> Student:
     """The student with fewer layers, after the triple loss and the task."""
     from edgebert.training.run import train_student
@@ -96,7 +96,14 @@ def apply(
     if inner:
         triple = triple_objective(student, context, ce=ce, mlm=mlm, cos=cos, temperature=temperature)
         train_student(triple, student, context, "distilbert-triple", inner * text_epochs, rows=context.transfer)
-    learn_predictions(student, context, "distilbert", (1 - inner) * epochs, temperature=temperature, hard=hard)
+    learn_predictions(
+        student,
+        context,
+        "distilbert",
+        (1 - inner) * epochs,
+        temperature=temperature,
+        hard_label_weight=hard_label_weight,
+    )
     return student
 
 
@@ -113,7 +120,7 @@ def reshape(config: Any, *, n_layers: int, **_: Any) -> Any:
 
 METHOD = Method(
     name="distilbert",
-    title="Keep every other layer and distil predictions, hidden pieces and states together",
+    title="Keep every other layer and distil predictions, hidden tokens and states together",
     paper=Paper(
         "DistilBERT, a distilled version of BERT: smaller, faster, cheaper and lighter",
         "Sanh, Debut, Chaumond, Wolf",
@@ -136,13 +143,13 @@ METHOD = Method(
         EPOCHS,
         INNER,
         Param("ce", float, 5.0, "weight of the teacher's answers in the first phase", minimum=0),
-        Param("mlm", float, 2.0, "weight of hidden pieces; 0 leaves them out", minimum=0),
+        Param("mlm", float, 2.0, "weight of hidden tokens; 0 leaves them out", minimum=0),
         Param("cos", float, 1.0, "weight of the last layer's states", minimum=0),
         TEMPERATURE,
         HARD,
     ),
     needs=("hidden states",),
-    hides_pieces=lambda *, mlm, inner, **_: mlm * inner > 0,
+    hides_tokens=lambda *, mlm, inner, **_: mlm * inner > 0,
     reads_text=True,
     toy={"n_layers": 2, "epochs": 1},
 )

@@ -1,4 +1,4 @@
-"""Learn from text by telling which pieces a small generator has replaced.
+"""Learn from text by telling which tokens a small generator has replaced.
 
 Clark, Luong, Le, Manning (2020), "ELECTRA: Pre-training Text Encoders as Discriminators Rather Than Generators", arXiv
 2003.10555, section 2. Of a text x, a share of the positions m is hidden, and the generator G guesses them:
@@ -8,7 +8,7 @@ Clark, Luong, Le, Manning (2020), "ELECTRA: Pre-training Text Encoders as Discri
     L_disc = - Σ_t [x̂_t = x_t] log D(x̂, t) + [x̂_t ≠ x_t] log (1 - D(x̂, t))
     L      = L_MLM + λ · L_disc,   λ = 50
 
-The student is the discriminator D. A drawn piece that happens to be the right one counts as original. No gradient passes
+The student is the discriminator D. A drawn token that happens to be the right one counts as original. No gradient passes
 through the drawing. All hidden positions become [MASK] in what the generator reads. It guesses with the student's word table.
 
 Differences: the generator is a copy of the student's lowest layers, a share `generator` of them, where the paper's is
@@ -37,7 +37,7 @@ def replaced_loss(logits: Tensor, replaced: Tensor, mask: Tensor) -> Tensor:
     """L_disc, the mean over real positions.
 
     Args:
-        logits: (batch, seq), high where a piece is judged to be replaced: D = sigmoid(-logits).
+        logits: (batch, seq), high where a token is judged to be replaced: D = sigmoid(-logits).
         replaced: (batch, seq), true where it is.
         mask: (batch, seq), true at real tokens.
     """
@@ -47,16 +47,16 @@ def replaced_loss(logits: Tensor, replaced: Tensor, mask: Tensor) -> Tensor:
 
 
 def drawn(ids: Tensor, chosen: Tensor, scores: Tensor) -> Tensor:
-    """The ids with a piece drawn from softmax(scores) at each chosen position; no gradient comes from it.
+    """The ids with a token drawn from softmax(scores) at each chosen position; no gradient comes from it.
 
     Args:
         ids, chosen: (batch, seq).
-        scores: (n_chosen, n_pieces), of the chosen positions in order.
+        scores: (n_chosen, n_tokens), of the chosen positions in order.
     """
     import torch
 
-    pieces = torch.multinomial(scores.detach().float().softmax(-1), 1)[:, 0] if len(scores) else ids[chosen]
-    return ids.masked_scatter(chosen, pieces)
+    tokens = torch.multinomial(scores.detach().float().softmax(-1), 1)[:, 0] if len(scores) else ids[chosen]
+    return ids.masked_scatter(chosen, tokens)
 
 
 def shared_table(table: nn.Parameter) -> nn.Module:
@@ -121,14 +121,14 @@ def electra_objective(student: Student, generator: float, share: float, weight: 
 def apply(
     student: Student, context: MethodContext, *, epochs: float, generator: float, share: float, weight: float
 ) -> Student:
-    """The student after judging pieces."""
+    """The student after judging tokens."""
     learn_text(electra_objective(student, generator, share, weight), student, context, "electra", epochs)
     return student
 
 
 METHOD = Method(
     name="electra",
-    title="Learn from text by telling which pieces were replaced",
+    title="Learn from text by telling which tokens were replaced",
     paper=Paper(
         "ELECTRA: Pre-training Text Encoders as Discriminators Rather Than Generators",
         "Clark, Luong, Le, Manning",
@@ -144,7 +144,7 @@ METHOD = Method(
         Param("weight", float, 50.0, "of the student's loss beside the generator's", minimum=0),
     ),
     any_tokenizer=True,
-    hides_pieces=lambda **_: True,
+    hides_tokens=lambda **_: True,
     reads_text=True,
     toy={"epochs": 1},
 )

@@ -1,7 +1,7 @@
 """Train the student on the task's own labels: the control that every distillation must beat.
 
 Devlin, Chang, Lee, Toutanova (2018), "BERT: Pre-training of Deep Bidirectional Transformers for Language
-Understanding", arXiv 1810.04805, section 3: cross-entropy of the label at the first piece of each word.
+Understanding", arXiv 1810.04805, section 3: cross-entropy of the label at the first token of each word.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ Zhu, Cheng, Gan, Sun, Goldstein, Liu (2019), "FreeLB: Enhanced Adversarial Train
 
 Π projects each row's δ onto the ball ‖δ‖_F ≤ ε. All K passes of a batch drop the same neurons (section 3.3).
 
-L is the loss on true labels; `hard` below 1 gives the rest to the teacher's predictions on the undisturbed text, as in kd.
+L is the loss on true labels; `hard_label_weight` below 1 gives the rest to the teacher's predictions on the undisturbed text, as in kd.
 
 Differences: ε₀ is a parameter of its own (`start`), as in the authors' code. The K losses are kept and their mean is minimised
 at once, which is the same gradient at K times the memory; the gradient for δ costs a backward pass of its own. Padding is not
@@ -90,7 +90,7 @@ def freelb_objective(
     alpha: float,
     epsilon: float,
     start: float,
-    hard: float,
+    hard_label_weight: float,
     temperature: float,
 ) -> Objective:
     """The mean loss over K disturbances, each worse for the student than the one before."""
@@ -102,7 +102,7 @@ def freelb_objective(
     class FreeLb(DistillationObjective):
         def loss(self, batch: dict[str, Tensor]) -> Tensor:
             ids, mask = batch["input_ids"], batch["attention_mask"].bool()
-            theirs = self.ask_teacher(batch) if hard < 1 else {}
+            theirs = self.ask_teacher(batch) if hard_label_weight < 1 else {}
             table = self.student.get_input_embeddings()  # type: ignore[operator]
             delta, seed = start_of(mask, table.weight.shape[1], start), int(torch.randint(2**31, ()))
             losses: list[Tensor] = []
@@ -116,8 +116,12 @@ def freelb_objective(
             return torch.stack(losses).mean()
 
         def mixed(self, ours: dict[str, Tensor], theirs: dict[str, Tensor], batch: dict[str, Tensor]) -> Tensor:
-            loss = hard * hard_loss(self.student, ours, batch, self.weights)
-            return loss + (1 - hard) * soft_loss(self.student, ours, theirs, batch, temperature) if theirs else loss
+            loss = hard_label_weight * hard_loss(self.student, ours, batch, self.weights)
+            return (
+                loss + (1 - hard_label_weight) * soft_loss(self.student, ours, theirs, batch, temperature)
+                if theirs
+                else loss
+            )
 
     weights = context.task.class_weights(context.train, context.labels)
     return FreeLb(student.model, context.teacher, student.teacher_ids, weights)
@@ -132,13 +136,13 @@ def apply(
     alpha: float,
     epsilon: float,
     start: float,
-    hard: float,
+    hard_label_weight: float,
     temperature: float,
 ) -> Student:
     """The student after adversarial training."""
     from edgebert.training.run import train_student
 
-    objective = freelb_objective(student, context, steps, alpha, epsilon, start, hard, temperature)
+    objective = freelb_objective(student, context, steps, alpha, epsilon, start, hard_label_weight, temperature)
     train_student(objective, student, context, "freelb", epochs or context.settings.epochs)
     return student
 
@@ -161,7 +165,12 @@ METHOD = Method(
         Param("epsilon", float, 0.3, "greatest length of a row's disturbance", minimum=0),
         Param("start", float, 0.05, "length of the first disturbance of a row, about", minimum=0),
         Param(
-            "hard", float, 1.0, "weight of the true labels; the teacher's answers have the rest", minimum=0, maximum=1
+            "hard_label_weight",
+            float,
+            1.0,
+            "weight of the true labels; the teacher's answers have the rest",
+            minimum=0,
+            maximum=1,
         ),
         TEMPERATURE,
     ),

@@ -2,17 +2,17 @@
 
 Hinton, Vinyals, Dean (2015), "Distilling the Knowledge in a Neural Network", arXiv 1503.02531, section 2:
 
-    L = (1 - hard) · T² · CE(softmax(z_T / T), softmax(z_S / T)) + hard · CE(y, softmax(z_S))
+    L = (1 - hard_label_weight) · T² · CE(softmax(z_T / T), softmax(z_S / T)) + hard_label_weight · CE(y, softmax(z_S))
 
-Differences: at every real piece where the task has a label each; a binary one a label where a row may have several; over
+Differences: at every real token where the task has a label each; a binary one a label where a row may have several; over
 positions for spans; the distance of vectors for sentence embeddings (`edgebert.training.heads`).
 
 Texts of --unlabelled are learnt from too, by the teacher's answers alone. A pass is one over all rows; by default there are
 as many passes as --effort gives for that number of rows. `mix` adds rows made of the beginning of one and the end of
 another (`edgebert.data.augment.by_mixing`), for which the teacher answers too. `answers` says whose answers z_T are: `edgebert.teachers.answers`.
 
-In each batch, half of the rows get a share `replace` of their pieces replaced, by pieces as frequent as in the batch and by
-any piece of the vocabulary in equal parts; the teacher reads the same changed rows, so its answer is right for them. It has
+In each batch, half of the rows get a share `replace` of their tokens replaced, by tokens as frequent as in the batch and by
+any token of the vocabulary in equal parts; the teacher reads the same changed rows, so its answer is right for them. It has
 learnt the training rows by heart; on changed rows it shows what it knows. Ours, after TinyBERT's augmentation; 0 is the
 paper's. On WNUT-17 it was worth 4.6 points of the development score (one seed); it is on by default.
 """
@@ -42,7 +42,7 @@ def apply(
     *,
     epochs: float,
     temperature: float,
-    hard: float,
+    hard_label_weight: float,
     replace: float,
     mix: float,
     **answers: Any,
@@ -55,7 +55,7 @@ def apply(
     mixed = by_mixing(rows, round(mix * len(rows)), seed=context.settings.seed)
     learn_predictions(
         student, context, "kd", context.text_epochs(epochs),
-        rows=(*rows, *mixed), temperature=temperature, hard=hard, replace=replace,
+        rows=(*rows, *mixed), temperature=temperature, hard_label_weight=hard_label_weight, replace=replace,
     )  # fmt: skip
     return student
 
@@ -78,10 +78,10 @@ METHOD = Method(
     any_tokenizer=True,
     reads_text=True,
     trials=(
-        {"hard": 0.9, "replace": 0.0},
-        {"hard": 0.5, "replace": 0.3},
-        {"hard": 0.1, "replace": 0.3},
-        {"hard": 0.5, "temperature": 1.0, "replace": 0.0, "answers": "spread"},
+        {"hard_label_weight": 0.9, "replace": 0.0},
+        {"hard_label_weight": 0.5, "replace": 0.3},
+        {"hard_label_weight": 0.1, "replace": 0.3},
+        {"hard_label_weight": 0.5, "temperature": 1.0, "replace": 0.0, "answers": "spread"},
     ),
     toy={"epochs": 1},
 )

@@ -8,8 +8,8 @@ layer is left out with probability p (`rate`, 0.2 in the paper), drawn for each 
 Afterwards "every other" layer goes (section 3.2): of N layers those at depth d, counted from 1, with d ≡ 0 mod ⌊1/q⌋, where
 q = 1 - M/N is the share to cut, so that M layers stay.
 
-What is minimised is that of kd: (1 - hard) · T² · CE with the teacher's predictions + hard · CE with the true labels. The
-paper fine-tunes on labels alone (`hard` 1); the teacher's answers keep this comparable with the other methods.
+What is minimised is that of kd: (1 - hard_label_weight) · T² · CE with the teacher's predictions + hard_label_weight · CE with the true labels. The
+paper fine-tunes on labels alone (`hard_label_weight` 1); the teacher's answers keep this comparable with the other methods.
 
 Differences: where that rule does not leave M layers, those kept are at ⌊i·N/M⌋ for i = 0 … M-1, counted from 0, which is the
 same rule wherever N·q layers are its multiples. After the cut the student may be trained on, for the rest of the passes
@@ -75,7 +75,7 @@ def apply(
     epochs: float,
     inner: float,
     temperature: float,
-    hard: float,
+    hard_label_weight: float,
 ) -> Student:
     """The student with the layers that stay."""
     from torch import nn
@@ -87,13 +87,17 @@ def apply(
     whole = epochs or context.settings.epochs
     if inner:
         replace_layers(student.model, nn.ModuleList(droppable(layer, rate) for layer in layers), range(len(layers)))
-        learn_predictions(student, context, "layerdrop", inner * whole, temperature=temperature, hard=hard)
+        learn_predictions(
+            student, context, "layerdrop", inner * whole, temperature=temperature, hard_label_weight=hard_label_weight
+        )
         replace_layers(student.model, nn.ModuleList(layers), range(len(layers)))
     keep = every_other(len(layers), n_layers or len(layers))
     keep_layers(student.model, keep)
     if inner < 1:
         name = "layerdrop-after"
-        learn_predictions(student, context, name, (1 - inner) * whole, temperature=temperature, hard=hard)
+        learn_predictions(
+            student, context, name, (1 - inner) * whole, temperature=temperature, hard_label_weight=hard_label_weight
+        )
     student.notes += (f"kept layers {', '.join(str(i + 1) for i in keep)} of {len(layers)}",)
     return student
 

@@ -3,13 +3,13 @@
 Tsai, Riesa, Johnson, Arivazhagan, Li, Archer (2019), "Small and Practical BERT Models for Sequence Labeling", arXiv
 1909.00100. One small model learns each token's distribution over labels, softened by T = 3, without true labels:
 
-    L = T² · CE(softmax(z_T / T), softmax(z_S / T)), the mean over real pieces
+    L = T² · CE(softmax(z_T / T), softmax(z_S / T)), the mean over real tokens
 
 on `--unlabelled` and the texts of the training rows, whatever their languages. `labels` gives a last share of the epochs
 to the true labels.
 
 Differences: the paper's student is a BERT of three layers that was pre-trained first; here it is the student that the
-recipe has made so far. T² keeps the gradient's size and stands in no equation of the paper that we know. Every real piece
+recipe has made so far. T² keeps the gradient's size and stands in no equation of the paper that we know. Every real token
 counts, also those that continue a word, which have no label of their own. The paper's text was not at hand when this was
 written, only its abstract and what others say of it: whether it ends with a phase on labels could not be checked, so
 `labels` is 0.
@@ -30,7 +30,7 @@ def apply(student: Student, context: MethodContext, *, epochs: float, temperatur
     """The student after the teacher's answers on all text, and the labels where they have a share."""
     learn_predictions(
         student, context, "mini-seq", (1 - labels) * context.text_epochs(epochs),
-        rows=context.transfer, temperature=temperature, hard=0.0,
+        rows=context.transfer, temperature=temperature, hard_label_weight=0.0,
     )  # fmt: skip
     if labels:
         learn_labels(student, context, "mini-seq", labels * (epochs or context.settings.epochs))

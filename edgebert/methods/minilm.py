@@ -101,7 +101,7 @@ def apply(
     layer: int,
     assistant: int,
     temperature: float,
-    hard: float,
+    hard_label_weight: float,
     replace: float,
 ) -> Student:
     """The student after both phases."""
@@ -110,13 +110,19 @@ def apply(
     if inner:
         learn_relations(student, context, layer, assistant, inner * text_epochs)
     learn_predictions(
-        student, context, "minilm", (1 - inner) * epochs, temperature=temperature, hard=hard, replace=replace
+        student,
+        context,
+        "minilm",
+        (1 - inner) * epochs,
+        temperature=temperature,
+        hard_label_weight=hard_label_weight,
+        replace=replace,
     )
     return student
 
 
 def check(config: Any, teacher: Any, *, layer: int, assistant: int, **_: Any) -> None:
-    n_ours, n_heads = (getattr(one, "num_attention_heads", 0) for one in (config, teacher))
+    n_ours, n_heads = (getattr(item, "num_attention_heads", 0) for item in (config, teacher))
     if n_ours != n_heads:
         what = f"attention of {n_ours} heads cannot learn from {n_heads}"
         raise RequestError(what, where="minilm", hint="Give the student as many heads as its teacher has.")

@@ -79,24 +79,24 @@ def transfer_objective(student: Student, context: MethodContext, pairs: Sequence
 
 def apply(
     student: Student, context: MethodContext, *, epochs: float, inner: float, transfer: str, temperature: float,
-    hard: float, replace: float, **shape: Any,
+    hard_label_weight: float, replace: float, **shape: Any,
 ) -> Student:  # fmt: skip
     """The MobileBERT student after both phases."""
-    made = untrained(student, **shape)
-    layers = layer_map("uniform", made.model.config.num_hidden_layers, context.teacher.config.num_hidden_layers)
+    created = untrained(student, **shape)
+    layers = layer_map("uniform", created.model.config.num_hidden_layers, context.teacher.config.num_hidden_layers)
     _transfer(
-        made, context, list(enumerate(layers))[1:], transfer == "progressive", inner * context.text_epochs(epochs)
+        created, context, list(enumerate(layers))[1:], transfer == "progressive", inner * context.text_epochs(epochs)
     )
     learn_predictions(
-        made,
+        created,
         context,
         "mobilebert",
         (1 - inner) * (epochs or context.settings.epochs),
         temperature=temperature,
-        hard=hard,
+        hard_label_weight=hard_label_weight,
         replace=replace,
     )
-    return made
+    return created
 
 
 def untrained(student: Student, **shape: Any) -> Student:
@@ -136,11 +136,11 @@ def reshape(config: Any, *, embedding_width: int, bottleneck: int, n_layers: int
     from edgebert.modeling.rebuild import config_like
 
     width, sizes = bottleneck_of(config, bottleneck), sizes_of(config)
-    told = {name: sizes[name] for name in ("hidden_size", "num_attention_heads", "type_vocab_size")}
-    told["num_hidden_layers"] = n_layers or sizes["num_hidden_layers"]
+    notes = {name: sizes[name] for name in ("hidden_size", "num_attention_heads", "type_vocab_size")}
+    notes["num_hidden_layers"] = n_layers or sizes["num_hidden_layers"]
     return config_like(
         config, "mobilebert", embedding_size=embedding_width, intra_bottleneck_size=width, intermediate_size=4 * width,
-        **told,
+        **notes,
     )  # fmt: skip
 
 

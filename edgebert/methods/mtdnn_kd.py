@@ -10,7 +10,7 @@ Understanding", arXiv 1904.09482, section 3. With teachers 1 … K and, for each
 One head is one task; a model with several heads has several (`edgebert.modeling.headed`), and a batch mixes their rows.
 
 Differences: a row of one task also has soft targets of the others, since each teacher has all heads; the paper's teachers
-have one task each. `hard` is the weight ½. For spans the probabilities are over positions; for sentence vectors the teachers'
+have one task each. `hard_label_weight` is the weight ½. For spans the probabilities are over positions; for sentence vectors the teachers'
 mean vector is learnt. Teachers: the context's, and those of `teachers`; without any, `n_teachers` - 1 are made from it by a
 new head and other rows (`edgebert.methods._teachers`), where the paper's differ in dropout and begin at the pretrained model.
 """
@@ -40,22 +40,26 @@ if TYPE_CHECKING:
     from edgebert.training.loop import Objective
 
 
-def ensemble_objective(student: Student, context: MethodContext, teachers: Sequence[Teacher], hard: float) -> Objective:
-    """hard · CE with the labels + (1 - hard) · CE with the teachers' mean."""
+def ensemble_objective(
+    student: Student, context: MethodContext, teachers: Sequence[Teacher], hard_label_weight: float
+) -> Objective:
+    """hard_label_weight · CE with the labels + (1 - hard_label_weight) · CE with the teachers' mean."""
     from edgebert.modeling.heads import parts_of
     from edgebert.training.heads import hard_loss, soft_loss
     from edgebert.training.loop import DistillationObjective, Objective
 
-    readers = tuple(DistillationObjective(student.model, one.model, one.ids) for one in teachers)
+    readers = tuple(DistillationObjective(student.model, teacher.model, teacher.ids) for teacher in teachers)
     parts = parts_of(student.model.config, type(student.model).__name__)
 
     class Ensemble(Objective):
         def loss(self, batch: dict[str, Tensor]) -> Tensor:
-            said = [reader.ask_teacher(batch) for reader in readers]
-            theirs = ensemble(parts, said, batch["attention_mask"].bool())
+            description = [reader.ask_teacher(batch) for reader in readers]
+            theirs = ensemble(parts, description, batch["attention_mask"].bool())
             ours = self.answer(batch)
             soft = soft_loss(self.student, ours, theirs, batch, 1.0)
-            return hard * hard_loss(self.student, ours, batch, self.weights) + (1 - hard) * soft
+            return (
+                hard_label_weight * hard_loss(self.student, ours, batch, self.weights) + (1 - hard_label_weight) * soft
+            )
 
     return Ensemble(student.model, context.task.class_weights(context.train, context.labels))
 
@@ -69,7 +73,7 @@ def apply(
     context: MethodContext,
     *,
     epochs: float,
-    hard: float,
+    hard_label_weight: float,
     teachers: str,
     n_teachers: int,
     teacher_epochs: float,
@@ -77,10 +81,10 @@ def apply(
     """The student after learning from all teachers together."""
     from edgebert.training.run import train_student
 
-    found = find_teachers(student, context, "mtdnn-kd", teachers, n_teachers, teacher_epochs)
-    objective = ensemble_objective(student, context, found, hard)
+    result = find_teachers(student, context, "mtdnn-kd", teachers, n_teachers, teacher_epochs)
+    objective = ensemble_objective(student, context, result, hard_label_weight)
     train_student(objective, student, context, "mtdnn-kd", epochs or context.settings.epochs)
-    student.notes += (f"learnt from {len(found)} teachers together",)
+    student.notes += (f"learnt from {len(result)} teachers together",)
     return student
 
 
@@ -99,7 +103,12 @@ METHOD = Method(
     params=(
         EPOCHS,
         Param(
-            "hard", float, 0.5, "weight of the true labels, 0 to 1; the teachers have the rest", minimum=0, maximum=1
+            "hard_label_weight",
+            float,
+            0.5,
+            "weight of the true labels, 0 to 1; the teachers have the rest",
+            minimum=0,
+            maximum=1,
         ),
         TEACHERS,
         N_TEACHERS,

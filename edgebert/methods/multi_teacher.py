@@ -4,7 +4,7 @@ Yang, Shou, Gong, Lin, Jiang (2019), "Model Compression with Multi-Task Knowledg
 Answering System", arXiv 1904.09636. The student has a head for each of K teachers while it learns:
 
     stage 1, text:    L = 1/K Σ_k L_soft(z_{S,k}, z_{T_k})
-    stage 2, labels:  L = 1/K Σ_k [(1 - hard) · L_soft(z_{S,k}, z_{T_k}) + hard · CE(y, softmax(z_{S,k}))]
+    stage 2, labels:  L = 1/K Σ_k [(1 - hard_label_weight) · L_soft(z_{S,k}, z_{T_k}) + hard_label_weight · CE(y, softmax(z_{S,k}))]
 
 L_soft is that of kd. The answer is the mean of the heads'. A head here is the last linear layer of the task's head, so the
 mean of its copies' weights gives the same answer as the mean of their outputs: the student keeps that one layer, and costs
@@ -48,14 +48,14 @@ def answers_of(parts: Sequence[Any], fans: Sequence[Any], k: int, mask: Tensor) 
     """
     from edgebert.modeling.headed import pooled
 
-    found: dict[str, Tensor] = {}
+    results: dict[str, Tensor] = {}
     for part, fan in zip(parts, fans, strict=True):
         given = fan.last[k]
         if part.kind == "sequence-classification" and given.dim() == 3:
             given = pooled(given, mask, "mean")
         columns = given.unbind(-1) if part.kind == "question-answering" else (given,)
-        found.update(zip(part.outputs, columns, strict=True))
-    return found
+        results.update(zip(part.outputs, columns, strict=True))
+    return results
 
 
 def fans_objective(
@@ -63,17 +63,17 @@ def fans_objective(
     context: MethodContext,
     teachers: Sequence[Teacher],
     fans: Sequence[Any],
-    hard: float,
+    hard_label_weight: float,
     temperature: float,
 ) -> Objective:
-    """The mean over teachers of (1 - hard) · L_soft + hard · CE with the labels."""
+    """The mean over teachers of (1 - hard_label_weight) · L_soft + hard_label_weight · CE with the labels."""
     import torch
 
     from edgebert.modeling.heads import parts_of
     from edgebert.training.heads import hard_loss, soft_loss
     from edgebert.training.loop import DistillationObjective, Objective
 
-    readers = tuple(DistillationObjective(student.model, one.model, one.ids) for one in teachers)
+    readers = tuple(DistillationObjective(student.model, teacher.model, teacher.ids) for teacher in teachers)
     parts = parts_of(student.model.config, type(student.model).__name__)
 
     class Fans(Objective):
@@ -84,7 +84,9 @@ def fans_objective(
         def of_teacher(self, k: int, batch: dict[str, Tensor]) -> Tensor:
             ours = answers_of(parts, fans, k, batch["attention_mask"])
             soft = soft_loss(self.student, ours, readers[k].ask_teacher(batch), batch, temperature)
-            return (1 - hard) * soft + (hard * hard_loss(self.student, ours, batch, self.weights) if hard else 0.0)
+            return (1 - hard_label_weight) * soft + (
+                hard_label_weight * hard_loss(self.student, ours, batch, self.weights) if hard_label_weight else 0.0
+            )
 
     return Fans(student.model, context.task.class_weights(context.train, context.labels))
 
@@ -99,7 +101,7 @@ def apply(
     *,
     epochs: float,
     inner: float,
-    hard: float,
+    hard_label_weight: float,
     temperature: float,
     teachers: str,
     n_teachers: int,
@@ -109,21 +111,21 @@ def apply(
     from edgebert.modeling.headed import outlets
     from edgebert.training.run import train_student
 
-    found = find_teachers(student, context, "multi-teacher", teachers, n_teachers, teacher_epochs)
+    result = find_teachers(student, context, "multi-teacher", teachers, n_teachers, teacher_epochs)
     own = outlets(student.model)
-    fans = [fan_of(linear, len(found)) for linear in own]
+    fans = [fan_of(linear, len(result)) for linear in own]
     for linear, fan in zip(own, fans, strict=True):
         swap(student.model, linear, fan)
     text_epochs, whole = context.text_epochs(epochs), epochs or context.settings.epochs
     if inner:
-        objective = fans_objective(student, context, found, fans, 0.0, temperature)
+        objective = fans_objective(student, context, result, fans, 0.0, temperature)
         train_student(objective, student, context, "multi-teacher-text", inner * text_epochs, rows=context.transfer)
     if inner < 1:
-        objective = fans_objective(student, context, found, fans, hard, temperature)
+        objective = fans_objective(student, context, result, fans, hard_label_weight, temperature)
         train_student(objective, student, context, "multi-teacher-labels", (1 - inner) * whole)
     for fan in fans:
         swap(student.model, fan, mean_linear(fan))
-    student.notes += (f"the mean of heads for {len(found)} teachers",)
+    student.notes += (f"the mean of heads for {len(result)} teachers",)
     return student
 
 

@@ -125,7 +125,7 @@ def batches_of(student: Student, context: MethodContext) -> list[dict[str, Tenso
 
     rows = context.train[:: 1 + len(context.train) // TOKENS]
     features = context.task.encode(rows, student.tokenizer, context.labels, context.settings.max_length)
-    features = features[:: 1 + sum(len(one.input_ids) for one in features) // TOKENS]
+    features = features[:: 1 + sum(len(item.input_ids) for item in features) // TOKENS]
     features = sorted(features, key=lambda feature: len(feature.input_ids))
     return [collate(features[i : i + BATCH], pad_id(student)) for i in range(0, len(features), BATCH)]
 
@@ -146,8 +146,8 @@ def untrained(
     given = narrowing.project_tables(wide, config, to) | narrowing.head_weights(wide, seen, to)
     for i, index in enumerate(kept):
         weights = layer_weights(layers_of(wide)[index], "bert")
-        made = narrowing.project_layer(weights, seen, i, to, config, sizes_of(wide.config)["num_attention_heads"])
-        given |= {f"encoder.layer.{i}.{name}": value for name, value in made.items()}
+        created = narrowing.project_layer(weights, seen, i, to, config, sizes_of(wide.config)["num_attention_heads"])
+        given |= {f"encoder.layer.{i}.{name}": value for name, value in created.items()}
     narrow = rebuilt(student, config, given)
     narrowing.fit_sites(narrow.model, narrowing.sites_of(narrow.model, range(len(kept))), wide, sites, batches, to)
     narrowing.fit_heads(narrow.model, seen, batches)
@@ -159,14 +159,14 @@ def _note(wide: Any, config: Any, kept: tuple[int, ...], seen: Any, to: Projecti
     sizes = sizes_of(wide)
     covariance = seen.states.covariance
     share = float((to.encode @ covariance @ to.encode.T).trace() / covariance.trace())
-    told = (
+    note = (
         f"states of width {sizes['hidden_size']} to {config.hidden_size} keep {100 * share:.1f} % of their variance; layers "
         f"{', '.join(str(i + 1) for i in kept)} of {sizes['num_hidden_layers']}, {config.num_attention_heads} of "
         f"{sizes['num_attention_heads']} heads, {config.intermediate_size} of {sizes['intermediate_size']} neurons"
     )
     if wide.model_type in BY_DISTANCE:
-        told += f"; what {wide.model_type} adds to attention by the distance of two tokens is left out"
-    return told
+        note += f"; what {wide.model_type} adds to attention by the distance of two tokens is left out"
+    return note
 
 
 def alignment_objective(
@@ -175,7 +175,7 @@ def alignment_objective(
     """Σ_m |h̃_m - A h_g(m)|² / |A h_g(m)|², each a mean over real tokens. Rows as they are, the wide model reads once."""
     import torch
 
-    from edgebert.methods._prediction import replace_pieces
+    from edgebert.methods._prediction import replace_tokens
     from edgebert.training.loop import DistillationObjective
     from edgebert.training.losses import hidden_mse
     from edgebert.training.mlm import special_ids
@@ -200,16 +200,16 @@ def alignment_objective(
             lengths = batch["attention_mask"].sum(1).tolist()
             if new := [i for i, key in enumerate(keys) if key not in self.known]:
                 asked = self.wide_states({name: value[new] for name, value in batch.items()})
-                found = {i: asked[:, at, : lengths[i]].half() for at, i in enumerate(new)}
+                results = {i: asked[:, at, : lengths[i]].half() for at, i in enumerate(new)}
             else:
-                found = {}
+                results = {}
             wanted = torch.zeros(
                 len(goals), *batch["input_ids"].shape, len(to.encode), device=batch["input_ids"].device
             )
             for i, key in enumerate(keys):
-                states = found[i] if i in found else self.known[key]
+                states = results[i] if i in results else self.known[key]
                 wanted[:, i, : lengths[i]] = states
-                if i in found and self.room > 0:
+                if i in results and self.room > 0:
                     self.known[key] = states.clone()
                     self.room -= 2 * states.numel()
             return wanted
@@ -218,7 +218,7 @@ def alignment_objective(
             mask = batch["attention_mask"].bool()
             if replace:
                 ids = batch["input_ids"]
-                ids = replace_pieces(ids, mask, special.to(ids.device), replace, n_vocab)[0]
+                ids = replace_tokens(ids, mask, special.to(ids.device), replace, n_vocab)[0]
                 batch = {**batch, "input_ids": ids}
             wanted = self.wide_states(batch) if replace else self.stored_states(batch)
             losses = [
@@ -234,7 +234,7 @@ def _row_keys(batch: dict[str, Tensor]) -> list[bytes]:
     """Each row's real tokens and their types."""
     read = [batch[name] for name in ("input_ids", "token_type_ids") if name in batch]
     lengths = batch["attention_mask"].sum(1).tolist()
-    return [b"".join(one[i, :n].cpu().numpy().tobytes() for one in read) for i, n in enumerate(lengths)]
+    return [b"".join(item[i, :n].cpu().numpy().tobytes() for item in read) for i, n in enumerate(lengths)]
 
 
 def apply(
@@ -281,7 +281,7 @@ METHOD = Method(
         n_layers_param("layers to keep, spread evenly; 0 keeps all; left open, the planner chooses"),
         Param("inner", int, 0, "neurons of a feed-forward; 0 is four times the width", minimum=0),
         Param("align", float, 1.0, "times the recipe's epochs, that the student learns the wide states; 0 leaves it out", minimum=0),
-        Param("replace", float, 0.3, "share of pieces replaced in half of the rows meanwhile, 0 to 1", minimum=0, maximum=1),
+        Param("replace", float, 0.3, "share of tokens replaced in half of the rows meanwhile, 0 to 1", minimum=0, maximum=1),
         Param("rate", float, 1.0, "times the recipe's learning rate meanwhile", minimum=0.01),
     ),
     excludes={"round-embedding": "a narrowed word table leaves the grid that it was rounded to"},

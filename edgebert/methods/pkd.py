@@ -2,7 +2,7 @@
 
 Sun, Cheng, Gan, Liu (2019), "Patient Knowledge Distillation for BERT Model Compression", arXiv 1908.09355:
 
-    L = hard · CE(y, z_S) + (1 - hard) · L_DS + beta · L_PT                       equation 8, their alpha is 1 - hard
+    L = hard_label_weight · CE(y, z_S) + (1 - hard_label_weight) · L_DS + beta · L_PT                       equation 8, their alpha is 1 - hard_label_weight
     L_DS = T² · CE(softmax(z_T / T), softmax(z_S / T))                            equation 3
     L_PT = Σ_j ‖h_S,j / ‖h_S,j‖ - h_T,I(j) / ‖h_T,I(j)‖‖²,  j = 1 … M - 1         equation 7
 
@@ -16,7 +16,7 @@ Differences: equation 3 has no T², the authors' code has it. The mean over rows
 paper searches beta in 10, 100, 500, 1000, but the authors' code takes the mean over layers and components of the vectors:
 500 there is 0.13 here, for five layers of width 768. A learned projection stands before h_S,j where the widths differ,
 one a layer; the paper's students are as wide as their teachers. `temperature` defaults to 2, the paper searches 5, 10, 20;
-`hard` to 0.1, the paper searches 0.3, 0.5, 0.8.
+`hard_label_weight` to 0.1, the paper searches 0.3, 0.5, 0.8.
 """
 
 from __future__ import annotations
@@ -71,8 +71,8 @@ def read_by_heads(model: Any) -> str:
     as a head of ours says."""
     if heads := getattr(model.config, "edgebert_heads", None):
         return str(heads[0].get("reads", "cls"))
-    told = getattr(model.config, "classifier_pooling", "cls")
-    return "cls" if told in ("cls", "bos") else "mean"
+    message = getattr(model.config, "classifier_pooling", "cls")
+    return "cls" if message in ("cls", "bos") else "mean"
 
 
 def compared(states: Tensor, mask: Tensor, parts: Sequence[Part], pooling: str = "cls") -> Tensor:
@@ -88,7 +88,12 @@ def compared(states: Tensor, mask: Tensor, parts: Sequence[Part], pooling: str =
 
 
 def objective(
-    student: Student, context: MethodContext, layers: tuple[int, ...], temperature: float, hard: float, beta: float
+    student: Student,
+    context: MethodContext,
+    layers: tuple[int, ...],
+    temperature: float,
+    hard_label_weight: float,
+    beta: float,
 ) -> Objective:
     """L, with projections where the widths differ."""
     from torch import nn
@@ -120,7 +125,7 @@ def objective(
                 [project(vectors(ours.hidden[j + 1])) for j, project in enumerate(self.projections)],
                 [vectors(theirs.hidden[layer]) for layer in layers],
             )
-            return hard * true + (1 - hard) * soft + beta * inner
+            return hard_label_weight * true + (1 - hard_label_weight) * soft + beta * inner
 
     return Patient()
 
@@ -134,14 +139,14 @@ def apply(
     layers: tuple[int, ...],
     beta: float,
     temperature: float,
-    hard: float,
+    hard_label_weight: float,
 ) -> Student:
     """The student after training on predictions and inner states together."""
     from edgebert.training.run import train_student
 
     n_teacher = context.teacher.config.num_hidden_layers
     mapping = inner_layers(strategy, student.model.config.num_hidden_layers, n_teacher, layers)
-    patient = objective(student, context, mapping, temperature, hard, beta)
+    patient = objective(student, context, mapping, temperature, hard_label_weight, beta)
     train_student(patient, student, context, "pkd", epochs or context.settings.epochs)
     return student
 

@@ -43,12 +43,12 @@ def diagonal_blocks(weight: Tensor, groups: int) -> Tensor:
 
 def grouped_layer(layer: nn.Module, groups: int) -> dict[str, Tensor]:
     """A dense layer's weights as SqueezeBERT has them: matrices are kernels of width 1."""
-    found = {}
+    results = {}
     for name, value in layer_weights(layer, "squeezebert").items():
         if value.dim() == 2:
             value = diagonal_blocks(value, groups if name.removesuffix(".weight") in GROUPED else 1)[:, :, None]
-        found[name] = value
-    return found
+        results[name] = value
+    return results
 
 
 def apply(student: Student, context: MethodContext, *, groups: int, n_layers: int) -> Student:
@@ -64,10 +64,10 @@ def apply(student: Student, context: MethodContext, *, groups: int, n_layers: in
     old = layers_of(model)
     for new, index in enumerate(kept(config.num_hidden_layers, len(old)) if old else ()):
         given |= {f"encoder.layers.{new}.{name}": value for name, value in grouped_layer(old[index], groups).items()}
-    made = rebuilt(student, config, given)
-    made.model.get_input_embeddings().weight.requires_grad_(model.get_input_embeddings().weight.requires_grad)
-    _leave_unread_pooler(made.model)
-    return made
+    created = rebuilt(student, config, given)
+    created.model.get_input_embeddings().weight.requires_grad_(model.get_input_embeddings().weight.requires_grad)
+    _leave_unread_pooler(created.model)
+    return created
 
 
 def kept(n_layers: int, n_old: int) -> tuple[int, ...]:

@@ -6,7 +6,7 @@ student of L layers and k doublings:
     M_0 = train(the L / 2^k lowest layers)
     M_i = train(stack(M_{i-1}))   for i = 1 … k,   where layer j + n of stack(M) is layer j of M, of n layers
 
-Each training guesses hidden pieces (masked words). Embeddings, and the head that guesses, go on from one to the next.
+Each training guesses hidden tokens (masked words). Embeddings, and the head that guesses, go on from one to the next.
 
 Differences: the first layers begin with the weights that the student comes with, a copy of the teacher's, where the paper's
 begin at random; a recipe that makes a student of random weights before this gives the paper's. `early` of all passes over
@@ -104,7 +104,7 @@ METHOD = Method(
         SHARE,
     ),
     any_tokenizer=True,
-    hides_pieces=lambda **_: True,
+    hides_tokens=lambda **_: True,
     reads_text=True,
     toy={"epochs": 1},
 )

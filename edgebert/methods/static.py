@@ -11,7 +11,7 @@ Composition Rivals Syntactic Methods for Text Classification", ACL 2015):
 with w_t u_t as `edgebert.methods._static_table` has them. Then all of it is trained on the teacher's answers for the rows,
 for --unlabelled, and for `augment` changed samples of each row (`edgebert.data.augment.by_noise`), and on the true labels:
 
-    L = hard · CE(y, z_S) + (1 - hard) · T² CE(softmax(z_T / T), softmax(z_S / T))
+    L = hard_label_weight · CE(y, z_S) + (1 - hard_label_weight) · T² CE(softmax(z_T / T), softmax(z_S / T))
 
 Weights are not kept beside the vectors: the length of a row is its weight, and training moves both.
 
@@ -43,7 +43,7 @@ PASSES = 4  # over the rows, for each that --effort gives: one costs next to not
 
 def apply(
     student: Student, context: MethodContext, *, width: int, token_dropout: float, epochs: float, augment: int,
-    temperature: float, hard: float, rate: float,
+    temperature: float, hard_label_weight: float, rate: float,
 ) -> Student:  # fmt: skip
     """A static student that learnt the teacher's answers and the labels."""
     from edgebert.methods._static_table import token_table
@@ -54,7 +54,7 @@ def apply(
     table, note = token_table(student, context, context.transfer, width)
     student = rebuilt(student, config, {"embeddings.weight": table})
     student = replace(student, notes=(*student.notes, f"vectors: {note}"))
-    objective = prediction_objective(student, context, temperature, hard)
+    objective = prediction_objective(student, context, temperature, hard_label_weight)
     train_student(
         objective, student, context, "static", epochs or PASSES * context.text_epochs(epochs),
         rows=[*context.transfer, *samples(student, context, augment)],
@@ -66,8 +66,8 @@ def apply(
 def reshape(config: Any, *, width: int, token_dropout: float, **_: Any) -> Any:
     from edgebert.modeling.rebuild import config_like, read_pooled
 
-    made = config_like(config, "static", hidden_size=width, token_dropout_prob=token_dropout)
-    return read_pooled(made, "mean")
+    created = config_like(config, "static", hidden_size=width, token_dropout_prob=token_dropout)
+    return read_pooled(created, "mean")
 
 
 def check(config: Any, teacher: Any, *, width: int, **_: Any) -> None:

@@ -64,8 +64,8 @@ def replace_modules(
             for group in groups:
                 group.rate = replacing_rate(schedule, rate, int(self.step), self.steps)
             self.step += 1
-            found = super().loss(batch)
-            return found if found.requires_grad else found + 0.0 * successors[0].sum()  # nothing was replaced
+            result = super().loss(batch)
+            return result if result.requires_grad else result + 0.0 * successors[0].sum()  # nothing was replaced
 
     for parameter in others:
         parameter.requires_grad_(False)

@@ -13,8 +13,8 @@ given, and a share `inner` over the training rows; both minimise the sum of the 
 minimises L_pred over the training rows. The last two also read `augment` samples of each row, by the paper's Algorithm 1
 (`edgebert.data.augment.by_neighbours`, which says what its candidates are here): each sample makes them longer.
 
-Beside it, in each batch of the prediction phase half of the rows get a share `replace` of their pieces replaced, by pieces
-as frequent as in the batch and by any piece of the vocabulary in equal parts, anew in each epoch; the teacher reads the same
+Beside it, in each batch of the prediction phase half of the rows get a share `replace` of their tokens replaced, by tokens
+as frequent as in the batch and by any token of the vocabulary in equal parts, anew in each epoch; the teacher reads the same
 changed rows, so its answer is right for them. The teacher has learnt the training rows by heart; on changed rows it shows
 what it knows.
 
@@ -22,8 +22,8 @@ Differences: the paper's general distillation has the teacher before it was fine
 fine-tuned one, and the text is the user's. `augment` is 0 unless set, the paper's is 20. Scores are compared up to the
 constant of a row that softmax discards (see `attention_scores`), so that any family's attention probabilities serve; where
 the numbers of heads differ L_attn cannot be, and `attention` = false leaves it out. W_h and W_e exist only where widths
-differ; the embedding has one and each layer one. L_pred is of the task's own head: at every real piece where each has a
-label; for sentence vectors their distance (`edgebert.training.heads`). `hard` mixes in the true labels, which the paper does
+differ; the embedding has one and each layer one. L_pred is of the task's own head: at every real token where each has a
+label; for sentence vectors their distance (`edgebert.training.heads`). `hard_label_weight` mixes in the true labels, which the paper does
 not use at this stage; `temperature` defaults to 2, the paper's is 1. The paper gives the inner phase 20 epochs and the
 predictions 3; the shares here were not tuned.
 """
@@ -76,7 +76,7 @@ def inner_objective(
 
 
 def samples(student: Student, context: MethodContext, n: int) -> list[Row]:
-    """At most n samples of each training row, by the teacher's table of the pieces that the student reads."""
+    """At most n samples of each training row, by the teacher's table of the tokens that the student reads."""
     from edgebert.data.augment import by_neighbours, words_of
     from edgebert.data.neighbours import nearest_words
 

@@ -1,16 +1,16 @@
-"""Keep the word pieces that the user's text needs, and the most frequent of the rest.
+"""Keep the tokens that the user's text needs, and the most frequent of the rest.
 
 Not from one paper: vocabulary trimming as in Abdaoui, Pradel, Sigel (2020), "Load What You Need: Smaller Versions of
-Multilingual BERT", arXiv 2010.05609, which keeps the pieces a language uses. Here the count in the training text decides;
-a size that the text does not fill is filled with the most frequent pieces of the teacher's vocabulary, so that the
+Multilingual BERT", arXiv 2010.05609, which keeps the tokens a language uses. Here the count in the training text decides;
+a size that the text does not fill is filled with the most frequent tokens of the teacher's vocabulary, so that the
 student still reads text that it has not seen. A vocabulary's own order stands for that frequency: WordPiece and BPE
-vocabularies are built most frequent first, Unigram pieces carry their log probability.
+vocabularies are built most frequent first, Unigram tokens carry their log probability.
 
-Special tokens and single characters stay: a word whose piece went is spelt with smaller ones, and no word becomes unknown
-that was known before. Only of fewer than 8,000 pieces, characters would take most: then those that are neither ASCII nor in
+Special tokens and single characters stay: a word whose token went is spelt with smaller ones, and no word becomes unknown
+that was known before. Only of fewer than 8,000 tokens, characters would take most: then those that are neither ASCII nor in
 the training text come last, and words of them may become unknown. The planner takes so few where nothing else fits. The
 tokenizer is rewritten, ids are renumbered in their old order, and the embedding keeps
-the rows of the pieces that stay.
+the rows of the tokens that stay.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ TOKENS = (
     "cls_token_id",
     "mask_token_id",
 )  # of a config
-USUAL = 8000  # pieces, at the least: fewer spell much of what the training text does not hold
+USUAL = 8000  # tokens, at the least: fewer spell much of what the training text does not hold
 FEWER = (1500, 2000, 2500, 3000, 4000, 5000, 6000, 7000)
 TELL_POINTS = 2.0  # lost by the vocabulary alone, of the metric on dev: worth a word to the user
 SIZES = (
@@ -65,8 +65,8 @@ SIZES = (
 )
 
 
-def piece_counts(tokenizer: Tokenizer, rows: Iterable[Row]) -> Counter[str]:
-    """How often each piece occurs in the words of the rows."""
+def token_counts(tokenizer: Tokenizer, rows: Iterable[Row]) -> Counter[str]:
+    """How often each token occurs in the words of the rows."""
     counts: Counter[str] = Counter()
     for words in _words(rows):
         for encoding in tokenizer.encode_batch(words, is_pretokenized=True):
@@ -84,7 +84,7 @@ def _words(rows: Iterable[Row]) -> Iterator[list[list[str]]]:
 def trim(
     tokenizer: Tokenizer, counts: Counter[str], size: int, named: Collection[int | None] = ()
 ) -> tuple[Tokenizer, list[int]]:
-    """A tokenizer with `size` pieces, and for each new id the old one; pieces whose ids are `named` stay in any case.
+    """A tokenizer with `size` tokens, and for each new id the old one; tokens whose ids are `named` stay in any case.
 
     Raises:
         RequestError: the tokenizer's model is none of WordPiece, BPE and Unigram.
@@ -93,15 +93,15 @@ def trim(
 
     state = json.loads(tokenizer.to_str())
     vocabulary = tokenizer.get_vocab(with_added_tokens=True)
-    keep = _chosen(state, counts, size, {piece for piece, i in vocabulary.items() if i in named})
-    old_ids = sorted(vocabulary[piece] for piece in keep)
+    keep = _chosen(state, counts, size, {token for token, i in vocabulary.items() if i in named})
+    old_ids = sorted(vocabulary[token] for token in keep)
     new_ids = {old: new for new, old in enumerate(old_ids)}
     _rewrite(state, keep, new_ids)
     return Tokenizer.from_str(json.dumps(state)), old_ids
 
 
 def _chosen(state: dict[str, Any], counts: Counter[str], size: int, named: Collection[str]) -> set[str]:
-    """`size` pieces: special tokens, then single characters, then by count, then by general frequency."""
+    """`size` tokens: special tokens, then single characters, then by count, then by general frequency."""
     model = state["model"]
     ranked = _by_frequency(model)
     special = _special(state).union(named)
@@ -109,14 +109,14 @@ def _chosen(state: dict[str, Any], counts: Counter[str], size: int, named: Colle
     own = set(ascii_letters + digits + punctuation).union(*counts)
     every = size >= USUAL or model["type"] == "BPE"  # whose characters may be bytes of others
 
-    def order(piece: str) -> tuple[bool, int]:
-        text = piece.removeprefix(prefix)
-        return not (len(text) == 1 and (every or text in own)), -counts[piece]
+    def order(subword: str) -> tuple[bool, int]:
+        text = subword.removeprefix(prefix)
+        return not (len(text) == 1 and (every or text in own)), -counts[subword]
 
     parts = _parts(model["merges"]) if model["type"] == "BPE" else {}
     keep = set(special)
-    for piece in sorted((p for p in ranked if p not in special), key=order):  # stable: ties keep their rank
-        with_parts = _whole(piece, parts) - keep
+    for token in sorted((p for p in ranked if p not in special), key=order):  # stable: ties keep their rank
+        with_parts = _whole(token, parts) - keep
         if len(keep) + len(with_parts) <= size:
             keep |= with_parts
         if len(keep) == size:
@@ -128,24 +128,24 @@ def _by_frequency(model: dict[str, Any]) -> list[str]:
     if model.get("type") in ("WordPiece", "BPE"):
         return sorted(model["vocab"], key=model["vocab"].__getitem__)
     if model.get("type") == "Unigram":
-        return [piece for piece, _ in sorted(model["vocab"], key=lambda item: -item[1])]
+        return [token for token, _ in sorted(model["vocab"], key=lambda item: -item[1])]
     raise RequestError(f"a {model.get('type')} tokenizer cannot be trimmed", where="trim-vocab")
 
 
 def _special(state: dict[str, Any]) -> set[str]:
-    """Added tokens, the unknown token, and the 256 byte pieces of a vocabulary with byte fallback."""
+    """Added tokens, the unknown token, and the 256 byte tokens of a vocabulary with byte fallback."""
     model = state["model"]
     special = {token["content"] for token in state["added_tokens"]}
     if model["type"] == "Unigram":
         special.add(model["vocab"][model["unk_id"]][0])
     elif model.get("unk_token") in model["vocab"]:
         special.add(model["unk_token"])
-    pieces = set(_by_frequency(model))
-    return special | (pieces & {f"<0x{byte:02X}>" for byte in range(256)})
+    tokens = set(_by_frequency(model))
+    return special | (tokens & {f"<0x{byte:02X}>" for byte in range(256)})
 
 
 def _parts(merges: Sequence[Any]) -> dict[str, tuple[str, str]]:
-    """For each merged piece, the two that its first merge joins."""
+    """For each merged token, the two that its first merge joins."""
     parts: dict[str, tuple[str, str]] = {}
     for merge in merges:
         left, right = merge if isinstance(merge, list) else merge.split(" ")
@@ -153,9 +153,9 @@ def _parts(merges: Sequence[Any]) -> dict[str, tuple[str, str]]:
     return parts
 
 
-def _whole(piece: str, parts: dict[str, tuple[str, str]]) -> set[str]:
-    """A piece and every piece that its merges build it from."""
-    todo, whole = [piece], {piece}
+def _whole(token: str, parts: dict[str, tuple[str, str]]) -> set[str]:
+    """A token and every token that its merges build it from."""
+    todo, whole = [token], {token}
     while todo:
         for part in parts.get(todo.pop(), ()):
             if part not in whole:
@@ -165,13 +165,13 @@ def _whole(piece: str, parts: dict[str, tuple[str, str]]) -> set[str]:
 
 
 def _rewrite(state: dict[str, Any], keep: set[str], new_ids: dict[int, int]) -> None:
-    """Renumbers every id of a tokenizer's JSON and drops the pieces that go. In place."""
+    """Renumbers every id of a tokenizer's JSON and drops the tokens that go. In place."""
     model = state["model"]
     if model["type"] == "Unigram":
         model["unk_id"] = new_ids.get(model.get("unk_id"))
         model["vocab"] = [item for i, item in enumerate(model["vocab"]) if i in new_ids]
     else:
-        model["vocab"] = {piece: new_ids[old] for piece, old in model["vocab"].items() if piece in keep}
+        model["vocab"] = {subword: new_ids[old] for subword, old in model["vocab"].items() if subword in keep}
     if model["type"] == "BPE":
         split = [merge if isinstance(merge, list) else merge.split(" ") for merge in model["merges"]]
         model["merges"] = [m for m in split if {m[0], m[1], m[0] + m[1]} <= keep]
@@ -244,7 +244,7 @@ def _shift_positions(model: Any, old_pad: int, new_pad: int) -> None:
 
 
 def unknown_report(before: Tokenizer, after: Tokenizer, rows: Sequence[Row]) -> str:
-    """Unknown words and pieces a word on held-out text, before and after."""
+    """Unknown words and tokens a word on held-out text, before and after."""
 
     def figures(tokenizer: Tokenizer) -> tuple[float, float]:
         unk = json.loads(tokenizer.to_str())["model"].get("unk_token")
@@ -256,7 +256,7 @@ def unknown_report(before: Tokenizer, after: Tokenizer, rows: Sequence[Row]) -> 
     (unk_0, pieces_0), (unk_1, pieces_1) = figures(before), figures(after)
     return (
         f"vocabulary {before.get_vocab_size():,} to {after.get_vocab_size():,}; on dev: unknown words {unk_0:.2f} % to "
-        f"{unk_1:.2f} %, pieces a word {pieces_0:.3f} to {pieces_1:.3f}"
+        f"{unk_1:.2f} %, tokens a word {pieces_0:.3f} to {pieces_1:.3f}"
     )
 
 
@@ -268,7 +268,7 @@ def apply(student: Student, context: MethodContext, *, size: int, floor: int) ->
     if wanted >= student.tokenizer.get_vocab_size():
         student.notes += ("vocabulary kept whole",)
         return student
-    counts = piece_counts(student.tokenizer, context.transfer)
+    counts = token_counts(student.tokenizer, context.transfer)
     masks = {student.tokenizer.token_to_id(name) for name in MASKS}
     tokenizer, old_ids = trim(student.tokenizer, counts, wanted, masks | _named(student.model.config))
     before = _dev_score(student, context) if context.scores_epochs else 0.0
@@ -280,16 +280,16 @@ def apply(student: Student, context: MethodContext, *, size: int, floor: int) ->
     )
     trimmed = replace(student, tokenizer=tokenizer, teacher_ids=teacher_ids, notes=(*student.notes, note))
     if context.scores_epochs and (cost := before - _dev_score(trimmed, context)) > TELL_POINTS:
-        told = f"the smaller vocabulary alone costs the untrained student {cost:.1f} points on dev"
+        message = f"the smaller vocabulary alone costs the untrained student {cost:.1f} points on dev"
         context.log(
-            event="note", text=f"{told}; --precision int4-embedding keeps about twice the pieces in the same size"
+            event="note", text=f"{message}; --precision int4-embedding keeps about twice the tokens in the same size"
         )
-        trimmed.notes += (told,)
+        trimmed.notes += (message,)
     return trimmed
 
 
 def _dev_score(student: Student, context: MethodContext) -> float:
-    """Points of the task's metric: before training, a student that has lost only pieces is the teacher itself."""
+    """Points of the task's metric: before training, a student that has lost only tokens is the teacher itself."""
     from edgebert.training.run import evaluate
 
     max_length = context.settings.max_length
@@ -305,7 +305,7 @@ def reshape(config: Any, *, size: int, floor: int) -> Any:
 
 METHOD = Method(
     name="trim-vocab",
-    title="Keep the word pieces that the text needs",
+    title="Keep the tokens that the text needs",
     paper=Paper(
         "Load What You Need: Smaller Versions of Multilingual BERT", "Abdaoui, Pradel, Sigel", 2020, "2010.05609"
     ),
@@ -317,12 +317,12 @@ METHOD = Method(
             "size",
             int,
             0,
-            "pieces to keep; left open, the planner takes the most that the budget admits",
+            "tokens to keep; left open, the planner takes the most that the budget admits",
             minimum=1,
             search=lambda config: (*(size for size in SIZES if size < config.vocab_size), config.vocab_size),
             last=lambda config: [size for size in FEWER if size < config.vocab_size],
         ),
-        Param("floor", int, 0, "never fewer than this many pieces", minimum=0),
+        Param("floor", int, 0, "never fewer than this many tokens", minimum=0),
     ),
     any_tokenizer=True,
     toy={"size": 80, "floor": 10},

@@ -5,7 +5,7 @@ arXiv 1908.08962. The student has L layers of width H, H / 64 heads and 4 H in t
 
 - tiny 2 × 128, mini 4 × 256, small 4 × 512, medium 8 × 512; `n_layers` and `width` make others.
 
-Three phases, by share of the epochs: `pretrain` guesses hidden pieces, `distil` learns the teacher's answers alone, both
+Three phases, by share of the epochs: `pretrain` guesses hidden tokens, `distil` learns the teacher's answers alone, both
 on `--unlabelled` and the texts of the training rows; the rest fine-tunes on the labels.
 
     L_distil = - Σ_l softmax(z_T)_l · log softmax(z_S)_l          section 3; T is 1 unless `temperature` says otherwise
@@ -16,7 +16,7 @@ follows by the same basis; where the widths agree, both are taken whole. A teach
 them random; the layers are random in any case.
 
 Differences: the paper starts from random weights (`init=random`) and pre-trains on BERT's own text; ours is as large as
-what is given, which is why the tables start from the teacher. The paper's loss on hidden pieces has BERT's next sentence
+what is given, which is why the tables start from the teacher. The paper's loss on hidden tokens has BERT's next sentence
 beside it; ours has not. A width below 64 has one head.
 """
 
@@ -109,7 +109,13 @@ def apply(
         train_student(words, student, context, "well-read-pretrain", pretrain * text_epochs, rows=rows, scored=False)
     if distil:
         learn_predictions(
-            student, context, "well-read", distil * text_epochs, rows=rows, temperature=temperature, hard=0.0
+            student,
+            context,
+            "well-read",
+            distil * text_epochs,
+            rows=rows,
+            temperature=temperature,
+            hard_label_weight=0.0,
         )
     if pretrain + distil < 1:
         learn_labels(student, context, "well-read", (1 - pretrain - distil) * epochs)
@@ -153,7 +159,7 @@ METHOD = Method(
         Param("width", int, 0, "a multiple of 64, in place of the size's; 0 keeps it", minimum=0),
         Param("init", str, "teacher", "where the tables of words and positions start", choices=("teacher", "random")),
         EPOCHS,
-        Param("pretrain", float, 0.3, "share of the epochs that guesses hidden pieces", minimum=0, maximum=1),
+        Param("pretrain", float, 0.3, "share of the epochs that guesses hidden tokens", minimum=0, maximum=1),
         Param("distil", float, 0.5, "share of the epochs that learns the teacher's answers", minimum=0, maximum=1),
         replace(TEMPERATURE, default=1.0),
     ),
@@ -162,7 +168,7 @@ METHOD = Method(
         "round-embedding": "a narrowed word table leaves the grid that it was rounded to",
     },
     answers=plain_answers,
-    hides_pieces=lambda *, pretrain, **_: pretrain > 0,
+    hides_tokens=lambda *, pretrain, **_: pretrain > 0,
     reads_text=True,
     toy={"n_layers": 2, "width": 32, "epochs": 1},
 )  # fmt: skip

@@ -1,16 +1,16 @@
-"""Learn from text by guessing hidden words, all pieces of a word together.
+"""Learn from text by guessing hidden words, all tokens of a word together.
 
 Cui, Che, Liu, Qin, Yang (2019), "Pre-Training with Whole Word Masking for Chinese BERT", arXiv 1906.08101, section 2.1: if
-one piece of a word is hidden, so are the others; each is still guessed for itself:
+one token of a word is hidden, so are the others; each is still guessed for itself:
 
     L = - Σ_{i hidden} log p(x_i | text with words hidden)
 
-A word is the pieces from one that begins a word to the next such piece (`edgebert.training.mlm.continues`): what carries ##
+A word is the tokens from one that begins a word to the next such token (`edgebert.training.mlm.continues`): what carries ##
 in WordPiece, what lacks Ġ in byte-level BPE or ▁ in Unigram.
 
 Differences: the paper finds Chinese words with a segmenter (LTP), which would be a dependency; here each character that the
-tokenizer cuts off is a word of its own, so that for Chinese in BERT's pieces this is masking of single characters. Of the
-words a share is drawn, so that pieces come to that share on average. The 80/10/10 rule is drawn for each piece. There is no
+tokenizer cuts off is a word of its own, so that for Chinese in BERT's tokens this is masking of single characters. Of the
+words a share is drawn, so that tokens come to that share on average. The 80/10/10 rule is drawn for each token. There is no
 next-sentence loss. The student starts with the weights that it comes with.
 """
 
@@ -41,7 +41,7 @@ METHOD = Method(
     apply=apply,
     params=(EPOCHS, SHARE),
     any_tokenizer=True,
-    hides_pieces=lambda **_: True,
+    hides_tokens=lambda **_: True,
     reads_text=True,
     toy={"epochs": 1},
 )

@@ -16,6 +16,7 @@ from edgebert.modeling.heads import HEADS, MULTI_TASK, head_of
 from edgebert.modeling.sentence import SentenceModules, check_alone, read_modules, step_weights
 from edgebert.modeling.tokenizer import TOKENIZER, load_tokenizer, save_tokenizer
 from edgebert.modeling.weights import check_placed, check_weights, read_weights, unread_files, weight_files
+from edgebert.quantization import read_spec, write_spec
 from edgebert.types import Student
 
 __all__ = [  # the door to what lies in the modules beside this one
@@ -66,22 +67,24 @@ def load_model(
     if labels is not None:
         set_labels(config, labels)
     _set(config, settings or {})
-    said: list[str] = [*unread_files(folder), *(modules.notes if modules else ()), *_activation_notes(config)]
+    description: list[str] = [*unread_files(folder), *(modules.notes if modules else ()), *_activation_notes(config)]
     if own is not None:
         model, whole = _load_own(folder, files, own, config)
     elif ours or (modules is not None and hasattr(config, "edgebert_heads")):
-        model, whole = _with_our_head(folder, files, config, modules, ours=ours, allow_pickle=allow_pickle, notes=said)
+        model, whole = _with_our_head(
+            folder, files, config, modules, ours=ours, allow_pickle=allow_pickle, notes=description
+        )
     else:
-        model, whole = _load_auto(folder, files, auto_model, config, fresh=labels is not None, notes=said)
+        model, whole = _load_auto(folder, files, auto_model, config, fresh=labels is not None, notes=description)
     if notes is not None:
-        notes += said
+        notes += description
     return model, whole
 
 
 def _activation_notes(config: Any) -> list[str]:
     """A cross-encoder of sentence-transformers puts a function after its logits, which the head does not have."""
-    said = getattr(config, "sentence_transformers", None)
-    name = said.get("activation_fn") if isinstance(said, dict) else None
+    description = getattr(config, "sentence_transformers", None)
+    name = description.get("activation_fn") if isinstance(description, dict) else None
     if not name or str(name).endswith("Identity"):
         return []
     return [f"the outputs are logits: sentence-transformers' CrossEncoder puts {str(name).split('.')[-1]} after them"]
@@ -143,10 +146,10 @@ def _load_auto(
     """A model of transformers, and whether all of its weights came from the checkpoint."""
     import torch
 
-    made = _class_of(auto_model, config, folder)
+    created = _class_of(auto_model, config, folder)
 
     def read() -> Any:
-        return made.from_pretrained(
+        return created.from_pretrained(
             None,  # weights are read by us: transformers would apply an adapter beside them where peft is installed
             config=config,
             state_dict=read_weights(files),
@@ -174,12 +177,12 @@ def _class_of(name: str, config: Any, folder: Path) -> Any:
     import transformers
     from transformers.models.auto.auto_factory import _get_model_class
 
-    made = getattr(transformers, name, None)
-    known = getattr(made, "_model_mapping", None)
-    if made is None or (known is not None and type(config) not in known):
+    created = getattr(transformers, name, None)
+    known = getattr(created, "_model_mapping", None)
+    if created is None or (known is not None and type(config) not in known):
         what = f"transformers has no {name.removeprefix('Auto')} of the family {config.model_type}"
         raise TeacherError(what, where=str(folder))
-    return made if known is None else _get_model_class(config, known)
+    return created if known is None else _get_model_class(config, known)
 
 
 def _check_found(
@@ -196,16 +199,16 @@ def _check_found(
     lost = sorted(key for key in missing if (bare or key.startswith(base)) and "pooler." not in key)
     hint = "The file is cut short or belongs to another config.json."
     if lost:
-        told = f"{len(lost)} weights of the encoder are missing or have another shape, the first is {lost[0]}"
-        raise TeacherError(told + _shape(shapes, lost[0]), where=str(folder), hint=hint)
+        note = f"{len(lost)} weights of the encoder are missing or have another shape, the first is {lost[0]}"
+        raise TeacherError(note + _shape(shapes, lost[0]), where=str(folder), hint=hint)
     for name, value in model.named_parameters():
         if name not in missing and not bool(torch.isfinite(value).all()):
             raise TeacherError(f"{name} holds values that are no numbers", where=str(folder), hint="Fetch it again.")
     head = {name for name, _ in model.named_parameters() if not name.startswith(base)}
     if missing and head - missing and not fresh:
         first = sorted(missing)[0]
-        told = f"{len(missing)} weights of its own head are missing or have another shape, the first is {first}"
-        raise TeacherError(told + _shape(shapes, first), where=str(folder), hint=hint)
+        note = f"{len(missing)} weights of its own head are missing or have another shape, the first is {first}"
+        raise TeacherError(note + _shape(shapes, first), where=str(folder), hint=hint)
     if shapes and not fresh:
         first = sorted(shapes)[0]
         raise TeacherError(f"{first} has another shape than config.json says{_shape(shapes, first)}", where=str(folder))
@@ -224,12 +227,12 @@ def _old_head(config: Any) -> tuple[str, ...]:
     import torch
     import transformers
 
-    made = getattr(transformers, (config.architectures or [""])[0], None)
-    if made is None or not hasattr(made, "base_model_prefix"):
+    created = getattr(transformers, (config.architectures or [""])[0], None)
+    if created is None or not hasattr(created, "base_model_prefix"):
         return ("-",)  # nothing: weights of a class that transformers does not have may belong to the vector
     with torch.device("meta"):
-        names = {name for name, _ in made(copy.deepcopy(config)).named_parameters()}
-    return tuple(name for name in names if not name.startswith(f"{made.base_model_prefix}.")) or ("-",)
+        names = {name for name, _ in created(copy.deepcopy(config)).named_parameters()}
+    return tuple(name for name in names if not name.startswith(f"{created.base_model_prefix}.")) or ("-",)
 
 
 def _is_bare(class_name: str) -> bool:
@@ -296,6 +299,8 @@ def save_checkpoint(folder: Path, student: Student, tokenizer_from: Path) -> Non
     save_tokenizer(folder, student.tokenizer, tokenizer_from)
     if student.teacher_ids is not None:
         (folder / TEACHER_IDS).write_text(json.dumps(list(student.teacher_ids)), encoding="utf-8")
+    if student.quantization is not None:
+        write_spec(folder, student.quantization)
 
 
 def load_student(folder: Path) -> Student:
@@ -303,7 +308,7 @@ def load_student(folder: Path) -> Student:
     model, _ = load_model(folder, load_config(folder).architectures[0])
     ids = folder / TEACHER_IDS
     teacher_ids = tuple(json.loads(ids.read_text(encoding="utf-8"))) if ids.exists() else None
-    return Student(model, load_tokenizer(folder), teacher_ids)
+    return Student(model, load_tokenizer(folder), teacher_ids, quantization=read_spec(folder))
 
 
 def copy_student(model: nn.Module, tokenizer: Tokenizer) -> Student:

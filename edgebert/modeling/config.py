@@ -182,5 +182,5 @@ def _check_fields(config: Any, path: Path) -> None:
     if pad is not None and not (isinstance(pad, int) and 0 <= pad < config.vocab_size):
         raise _wrong(f"pad_token_id is {pad!r}, outside the {config.vocab_size} tokens of the word table", path)
     if config.problem_type not in PROBLEMS:
-        known = ", ".join(str(one) for one in PROBLEMS[1:])
+        known = ", ".join(str(problem) for problem in PROBLEMS[1:])
         raise _wrong(f"problem_type is {config.problem_type!r}", path, f"Known: {known}.")

@@ -8,6 +8,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from edgebert.errors import TeacherError
+from edgebert.quantization.spec import FILE as QUANTIZATION
 
 MODULES = "modules.json"  # of sentence-transformers
 ADAPTER = "adapter_config.json"
@@ -55,10 +56,10 @@ def read_json(path: Path) -> Any:
 
 def read_object(path: Path) -> dict[str, Any]:
     """Raises TeacherError, with the file, where it does not hold a JSON object."""
-    said = read_json(path)
-    if not isinstance(said, dict):
-        raise TeacherError(f"it holds {type(said).__name__}, not an object of fields", where=str(path))
-    return said
+    description = read_json(path)
+    if not isinstance(description, dict):
+        raise TeacherError(f"it holds {type(description).__name__}, not an object of fields", where=str(path))
+    return description
 
 
 def inner(folder: Path, name: Any, where: Path) -> Path:
@@ -88,14 +89,14 @@ def encoder_folder(folder: Path) -> Path:
 def files_read(folder: Path, weights: list[Path]) -> list[Path]:
     """Every file that a teacher is made of: its result depends on nothing else."""
     encoder = encoder_folder(folder)
-    found = {encoder / "config.json", *weights}
-    found |= {encoder / name for name in TOKENIZER_FILES}
+    results = {encoder / "config.json", encoder / QUANTIZATION, *weights}
+    results |= {encoder / name for name in TOKENIZER_FILES}
     for pattern in SENTENCE_FILES:
-        found |= {*folder.glob(pattern), *encoder.glob(pattern)}
+        results |= {*folder.glob(pattern), *encoder.glob(pattern)}
     for pattern in ("*/config.json", "*/model.safetensors", "*/pytorch_model.bin"):  # 1_Pooling, 2_Dense, …
-        found |= {path for path in folder.glob(pattern) if path.parent.name[:1].isdigit()}
-    found |= set(encoder.glob("*.index.json"))
-    return sorted(path for path in found if path.is_file())
+        results |= {path for path in folder.glob(pattern) if path.parent.name[:1].isdigit()}
+    results |= set(encoder.glob("*.index.json"))
+    return sorted(path for path in results if path.is_file())
 
 
 def no_checkpoint(folder: Path) -> TeacherError:
@@ -106,8 +107,10 @@ def no_checkpoint(folder: Path) -> TeacherError:
     models = [name for name in inside if not name[:1].isdigit() or name.endswith("Transformer")]
     hint = f"Did you mean {folder / models[-1]}?" if models else "Save one with save_pretrained()."
     what = next(iter(_others(folder)), None)
-    told = f"no config.json: this is {what}, not a checkpoint" if what else "no config.json: this is not a checkpoint"
-    return TeacherError(told, where=str(folder), hint=hint)
+    message = (
+        f"no config.json: this is {what}, not a checkpoint" if what else "no config.json: this is not a checkpoint"
+    )
+    return TeacherError(message, where=str(folder), hint=hint)
 
 
 def _others(folder: Path) -> Iterator[str]:
@@ -117,9 +120,12 @@ def _others(folder: Path) -> Iterator[str]:
 def adapter_alone(folder: Path) -> TeacherError:
     """The error for an adapter without the model that it belongs to."""
     path = folder / ADAPTER
-    said = read_json(path) if path.is_file() else {}
-    said = said if isinstance(said, dict) else {}
-    kind, base = said.get("peft_type") or "", said.get("base_model_name_or_path") or said.get("model_name") or ""
+    description = read_json(path) if path.is_file() else {}
+    description = description if isinstance(description, dict) else {}
+    kind, base = (
+        description.get("peft_type") or "",
+        description.get("base_model_name_or_path") or description.get("model_name") or "",
+    )
     named = {"LORA": "a LoRA adapter"}.get(str(kind), f"an adapter ({kind})" if kind else "an adapter")
     of = f" of {base}" if base else ""
     hint = (

@@ -15,6 +15,7 @@ from edgebert.modeling.checkpoint import accepted
 from edgebert.modeling.headed import HeadedEncoder, answers
 from edgebert.modeling.heads import parts_of
 from edgebert.modeling.rebuild import SHIFTED
+from edgebert.quantization import QuantSpec
 from edgebert.runtime.session import Batch, Shape, Source, per_token
 
 MASKED = -1e4  # exp underflows to 0 in float32 and float16 alike, and float16 reaches only -65504
@@ -81,13 +82,13 @@ def make_graph(model: nn.Module) -> Graph:
     with torch.inference_mode():
         expected = clamped(*inputs)
         try:
-            found = additive(*inputs)
+            result = additive(*inputs)
         except Exception:  # families take masks of other ranks in their own ways; the 2-D form always works
             return clamped
     mask = inputs[clamped.inputs.index("attention_mask")].bool()
     same = all(
         a.shape == b.shape and bool((_visible(name, a, mask) - _visible(name, b, mask)).abs().max() <= SAME)
-        for name, a, b in zip(clamped.outputs, expected, found, strict=True)
+        for name, a, b in zip(clamped.outputs, expected, result, strict=True)
     )
     return additive if same else clamped
 
@@ -119,6 +120,7 @@ def make_source(
     tokenizer: Path | None = None,
     title: str = "",
     shape: Shape | None = None,
+    quantization: QuantSpec | None = None,
 ) -> Source:
     """What converters take, from a model of transformers."""
     graph = make_graph(model)
@@ -137,6 +139,7 @@ def make_source(
         tokenizer=tokenizer if tokenizer is not None and tokenizer.exists() else None,
         title=title,
         shape=shape,
+        quantization=quantization,
     )
 
 
@@ -172,9 +175,9 @@ class TorchSession:
         """Embedding tables by name, (rows, width): weights of which no set of rows reads all. The words' comes first."""
         model: Any = self.graph.model
         words = model.get_input_embeddings()
-        found = [(name, one) for name, one in self.graph.named_modules() if isinstance(one, nn.Embedding)]
-        found.sort(key=lambda pair: pair[1] is not words)
-        return {name: one.weight.detach().float().cpu().numpy() for name, one in found}
+        results = [(name, module) for name, module in self.graph.named_modules() if isinstance(module, nn.Embedding)]
+        results.sort(key=lambda pair: pair[1] is not words)
+        return {name: item.weight.detach().float().cpu().numpy() for name, item in results}
 
     def run(self, batch: Batch) -> dict[str, np.ndarray]:
         if self.threads and torch.get_num_threads() != self.threads:

@@ -164,10 +164,10 @@ class _Step(nn.Module):
             return unit(vectors)
         if self.kind == "layer-norm":
             return torch.as_tensor(self.norm(vectors))
-        made = self.activation(self.linear(vectors))
+        created = self.activation(self.linear(vectors))
         if self.is_residual:
-            made = made + (self.residual(vectors) if hasattr(self, "residual") else vectors)
-        return torch.as_tensor(made)
+            created = created + (self.residual(vectors) if hasattr(self, "residual") else vectors)
+        return torch.as_tensor(created)
 
 
 def pooled(states: Tensor, mask: Tensor | None, pooling: str) -> Tensor:
@@ -222,7 +222,7 @@ def outlets(model: Any) -> list[nn.Linear]:
     else:
         heads = [nn.ModuleList(child for name, child in model.named_children() if name != model.base_model_prefix)]
     linear = [[module for module in head.modules() if isinstance(module, nn.Linear)] for head in heads]
-    return [found[-1] for found in linear if found]
+    return [result[-1] for result in linear if result]
 
 
 def _key(part: Part) -> str:

@@ -91,18 +91,21 @@ def _each(name: str, count: int, elements: int, flops: int) -> Operator:
 
 def _embedding(config: Any, s: int) -> list[Operator]:
     width, hidden = embedding_width(config), _size(config, "hidden_size")
-    found = [_each("embedding gather", 3, s * width, MOVE), _each("embedding sum", 2, s * width, ADD)]
+    results = [_each("embedding gather", 3, s * width, MOVE), _each("embedding sum", 2, s * width, ADD)]
     if config.model_type == "mobilebert":
         # Each token sees its two neighbours' embeddings; positions, types and the norm come after, at full width.
-        found = [_each("embedding gather", 1, s * width, MOVE), _each("embedding gather", 2, s * hidden, MOVE)]
-        found.append(_product("embedding projection", 1, s, (3 if config.trigram_input else 1) * width, hidden))
-        return [*found, _each("embedding sum", 2, s * hidden, ADD), _each("norm", 1, s * hidden, 2 * ADD)]
+        results = [_each("embedding gather", 1, s * width, MOVE), _each("embedding gather", 2, s * hidden, MOVE)]
+        results.append(_product("embedding projection", 1, s, (3 if config.trigram_input else 1) * width, hidden))
+        return [*results, _each("embedding sum", 2, s * hidden, ADD), _each("norm", 1, s * hidden, 2 * ADD)]
     if config.model_type in GATED:  # no table of positions, and of types in some alone
         tables = 1 + bool(getattr(config, "type_vocab_size", 0))
-        found = [_each("embedding gather", tables, s * width, MOVE), _each("embedding sum", tables - 1, s * width, ADD)]
+        results = [
+            _each("embedding gather", tables, s * width, MOVE),
+            _each("embedding sum", tables - 1, s * width, ADD),
+        ]
     if width != hidden:
-        found.append(_product("embedding projection", 1, s, width, hidden))
-    return [*found, _each("layer norm", 1, s * width, LAYER_NORM)]
+        results.append(_product("embedding projection", 1, s, width, hidden))
+    return [*results, _each("layer norm", 1, s * width, LAYER_NORM)]
 
 
 def _gated_layer(config: Any, s: int) -> list[Operator]:
@@ -183,17 +186,17 @@ def _squeezebert_layer(config: Any, s: int) -> list[Operator]:
 
     A group's product is counted as one of its own, between a split and a join.
     """
-    found = []
+    results = []
     for operator in _bert_layer(config, s):
         groups = getattr(config, GROUPS[operator.name]) if operator.name in GROUPS and operator.shape else 1
         if groups > 1 and operator.shape:
             m, k, n = operator.shape
-            found.append(_each("split groups", 1, m * k, MOVE))
-            found.append(_product(operator.name, groups, m, k // groups, n // groups))
-            found.append(_each("join groups", 1, m * n, MOVE))
+            results.append(_each("split groups", 1, m * k, MOVE))
+            results.append(_product(operator.name, groups, m, k // groups, n // groups))
+            results.append(_each("join groups", 1, m * n, MOVE))
         else:
-            found.append(operator)
-    return found
+            results.append(operator)
+    return results
 
 
 def _mobilebert_layer(config: Any, s: int) -> list[Operator]:

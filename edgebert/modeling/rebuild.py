@@ -45,13 +45,13 @@ def config_like(config: Any, family: str, **sizes: Any) -> Any:
     if own is None and getattr(config, "rope_parameters", None) is not None:
         limit = min(limit, PLACES)
     wanted = {**known, "max_position_embeddings": limit, "type_vocab_size": 2, **sizes}
-    made = AutoConfig.for_model(family, **wanted)
+    created = AutoConfig.for_model(family, **wanted)
     kind = head_of((config.architectures or [""])[0])
     if own is not None and kind.name != MULTI_TASK:  # transformers has no class of this family with a head
-        made.edgebert_heads = [head_settings(config, kind.name)]
+        created.edgebert_heads = [head_settings(config, kind.name)]
         kind = HEADS[MULTI_TASK]
-    made.architectures = [kind.auto_model if kind.name == MULTI_TASK else f"Some{kind.mark}"]
-    return made
+    created.architectures = [kind.auto_model if kind.name == MULTI_TASK else f"Some{kind.mark}"]
+    return created
 
 
 def read_pooled(config: Any, reads: str) -> Any:
@@ -67,12 +67,12 @@ def read_pooled(config: Any, reads: str) -> Any:
 
 def head_settings(config: Any, kind: str) -> dict[str, Any]:
     """A single head as `edgebert_heads` has it."""
-    found: dict[str, Any] = {"name": "", "kind": kind}
+    results: dict[str, Any] = {"name": "", "kind": kind}
     if kind in ("token-classification", "sequence-classification"):
-        found["n_labels"] = config.num_labels
+        results["n_labels"] = config.num_labels
     if kind == "sequence-classification" and getattr(config, "problem_type", None):
-        found["problem"] = config.problem_type
-    return found
+        results["problem"] = config.problem_type
+    return results
 
 
 def auto_model_of(config: Any) -> str:
@@ -116,11 +116,11 @@ def rebuilt(student: Student, config: Any, given: Mapping[str, Tensor] | None = 
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             bare = _bare(name, model)
-            found = next(
+            result = next(
                 (known[key] for known, key in ((given, name), (given, bare), (old, bare)) if key in known), None
             )
-            if found is not None and found.shape == parameter.shape:
-                parameter.copy_(found)
+            if result is not None and result.shape == parameter.shape:
+                parameter.copy_(result)
                 n_known += parameter.numel()
     n_all = sum(parameter.numel() for parameter in model.parameters())
     note = f"{config.model_type} of {n_all:,} parameters, {100 * n_known / n_all:.0f} % of them from the teacher"

@@ -56,11 +56,11 @@ class SentenceModules:
     def settings(self) -> dict[str, Any]:
         """Attributes of a config that say the same: `edgebert_heads` only where there is more than a length of 1."""
         normalized = [step["step"] for step in self.steps]
-        found: dict[str, Any] = {"edgebert_pooling": self.pooling}
+        results: dict[str, Any] = {"edgebert_pooling": self.pooling}
         if normalized in ([], ["normalize"]):
-            return found | ({} if normalized else {"edgebert_normalize": False})
+            return results | ({} if normalized else {"edgebert_normalize": False})
         head = {"name": "", "kind": "sentence-embedding", "steps": [dict(step) for step in self.steps]}
-        return found | {"edgebert_heads": [head]}
+        return results | {"edgebert_heads": [head]}
 
 
 def pooling_of(folder: Path, config: Any) -> str:
@@ -88,21 +88,21 @@ def read_modules(folder: Path) -> SentenceModules:
         return SentenceModules(_pooling(read_object(bare), bare)) if bare.is_file() else SentenceModules()
     listed = read_json(path)
     encoder_folder(folder)  # raises where it is no list of modules
-    kinds = [_kind(one, path) for one in listed]
+    kinds = [_kind(item, path) for item in listed]
     if kinds[0] != "Transformer":
         raise _refused(f"its first module is {kinds[0]}, no transformer", path)
     if "Pooling" not in kinds[1:2]:
         after = kinds[1] if len(kinds) > 1 else "nothing"
         raise _refused(f"{after} comes after the transformer, where a Pooling is expected", path)
-    folders = [inner(folder, one.get("path", ""), path) for one in listed]
+    folders = [inner(folder, item.get("path", ""), path) for item in listed]
     notes = _check_prompts(folder)
     pooling = _pooling(read_object(folders[1] / "config.json"), folders[1] / "config.json")
     pairs = list(zip(kinds[2:], folders[2:], strict=True))
-    made = [(_step(kind, place, path), place) for kind, place in pairs if kind != "Dropout"]
+    created = [(_step(kind, place, path), place) for kind, place in pairs if kind != "Dropout"]
     return SentenceModules(
         pooling,
-        tuple(step for step, _ in made),
-        tuple(place for _, place in made),
+        tuple(step for step, _ in created),
+        tuple(place for _, place in created),
         _transformer_length(folder),
         tuple(notes),
     )
@@ -128,11 +128,11 @@ def _config_of(folder: Path) -> dict[str, Any]:
     return read_object(path) if path.is_file() else {}
 
 
-def _pooling(said: Mapping[str, Any], path: Path) -> str:
+def _pooling(description: Mapping[str, Any], path: Path) -> str:
     """Modes joined by +, in the order in which sentence-transformers joins their vectors; mean where none is named."""
-    named = said.get("pooling_mode")
+    named = description.get("pooling_mode")
     if named is None:
-        named = [mode for flag, mode in FLAGS.items() if said.get(flag)] or ["mean"]
+        named = [mode for flag, mode in FLAGS.items() if description.get(flag)] or ["mean"]
     modes = [named] if isinstance(named, str) else named
     if not isinstance(modes, list) or not modes or not all(mode in POOLINGS for mode in modes):
         raise TeacherError(f"pooling_mode is {named!r}", where=str(path), hint=f"Known: {', '.join(POOLINGS)}.")
@@ -140,24 +140,24 @@ def _pooling(said: Mapping[str, Any], path: Path) -> str:
 
 
 def _step(kind: str, folder: Path, path: Path) -> dict[str, Any]:
-    said, where = _config_of(folder), folder / "config.json"
+    description, where = _config_of(folder), folder / "config.json"
     for side in ("module_input_name", "module_output_name"):
-        if said.get(side, "sentence_embedding") not in ("sentence_embedding", None):
-            raise _refused(f"{kind} works on {said[side]}, not on the sentence's vector", where)
+        if description.get(side, "sentence_embedding") not in ("sentence_embedding", None):
+            raise _refused(f"{kind} works on {description[side]}, not on the sentence's vector", where)
     if kind == "Normalize":
         return {"step": "normalize"}
     if kind == "LayerNorm":
         return {"step": "layer-norm"}
     if kind != "Dense":
         raise _refused(f"the module {kind} cannot be kept", path)
-    name = str(said.get("activation_function", "torch.nn.modules.activation.Tanh"))
+    name = str(description.get("activation_function", "torch.nn.modules.activation.Tanh"))
     activation = name.split(".")[-1]
     if not name.startswith("torch.nn.") or activation not in ACTIVATIONS:
         raise _refused(f"Dense has the activation {name}", where)
-    width = said.get("out_features")
+    width = description.get("out_features")
     if not isinstance(width, int) or isinstance(width, bool) or width < 1:
         raise TeacherError(f"out_features is {width!r}, not a count", where=str(where))
-    bias, residual = bool(said.get("bias", True)), bool(said.get("use_residual", False))
+    bias, residual = bool(description.get("bias", True)), bool(description.get("use_residual", False))
     return {"step": "dense", "width": width, "bias": bias, "activation": activation, "residual": residual}
 
 
@@ -166,16 +166,16 @@ def _transformer_length(folder: Path) -> int | None:
     paths = sorted({*encoder_folder(folder).glob("sentence_*_config.json"), *folder.glob("sentence_*_config.json")})
     length = None
     for path in paths:
-        said = read_object(path)
-        if changed := [name for name in EMPTY if said.get(name)]:
-            raise _refused(f"{changed[0]} is {said[changed[0]]!r}, whose effect cannot be kept", path)
-        task = said.get("transformer_task", "feature-extraction")
+        description = read_object(path)
+        if changed := [name for name in EMPTY if description.get(name)]:
+            raise _refused(f"{changed[0]} is {description[changed[0]]!r}, whose effect cannot be kept", path)
+        task = description.get("transformer_task", "feature-extraction")
         if task != "feature-extraction":
             raise _refused(f"transformer_task is {task!r}", path)
-        text = (said.get("modality_config") or {}).get("text") or {}
+        text = (description.get("modality_config") or {}).get("text") or {}
         if (text.get("method", "forward"), text.get("method_output_name", STATES)) != ("forward", STATES):
             raise _refused(f"its transformer gives {text.get('method_output_name')} of {text.get('method')}", path)
-        given = said.get("max_seq_length")
+        given = description.get("max_seq_length")
         if given is not None and (not isinstance(given, int) or isinstance(given, bool) or given < 1):
             raise TeacherError(f"max_seq_length is {given!r}, not a count", where=str(path))
         length = given if length is None else length
@@ -185,11 +185,11 @@ def _transformer_length(folder: Path) -> int | None:
 def _check_prompts(folder: Path) -> list[str]:
     """encode() puts the default prompt before every text: refused, as a bundle would not. Others are asked for by name."""
     path = folder / SENTENCE_CONFIG
-    said = read_object(path) if path.is_file() else {}
-    kind = said.get("model_type") or "SentenceTransformer"
+    description = read_object(path) if path.is_file() else {}
+    kind = description.get("model_type") or "SentenceTransformer"
     if kind != "SentenceTransformer":
         raise _refused(f"this is a {kind}, which gives no single vector of a text", path)
-    prompts, default = said.get("prompts") or {}, said.get("default_prompt_name")
+    prompts, default = description.get("prompts") or {}, description.get("default_prompt_name")
     if not isinstance(prompts, dict) or (default is not None and default not in prompts):
         raise TeacherError(f"default_prompt_name is {default!r}, which prompts does not hold", where=str(path))
     if default is not None and prompts[default]:
@@ -200,7 +200,7 @@ def _check_prompts(folder: Path) -> list[str]:
     notes = (
         [f"the prompts {', '.join(named)} are not put before texts: encode() does so only where asked"] if named else []
     )
-    similarity = said.get("similarity_fn_name")
+    similarity = description.get("similarity_fn_name")
     if similarity not in (None, "cosine"):
         notes.append(f"similarity is measured by the cosine, where the checkpoint says {similarity}")
     return notes
@@ -210,12 +210,12 @@ def step_weights(modules: SentenceModules, *, allow_pickle: bool) -> dict[str, T
     """The weights of all steps, by the names that they have in `edgebert.modeling.headed`: "0.linear.weight"."""
     from edgebert.modeling.weights import read_weights, weight_files
 
-    found: dict[str, Any] = {}
+    results: dict[str, Any] = {}
     for i, (step, folder) in enumerate(zip(modules.steps, modules.folders, strict=True)):
         if step["step"] != "normalize":
             weights = read_weights(weight_files(folder, allow_pickle=allow_pickle))
-            found |= {f"{i}.{name}": value for name, value in weights.items()}
-    return found
+            results |= {f"{i}.{name}": value for name, value in weights.items()}
+    return results
 
 
 def check_alone(modules: SentenceModules, where: Path) -> None:

@@ -83,10 +83,10 @@ def read_settings(folder: Path) -> dict[str, Any]:
     path = encoder_folder(folder) / SETTINGS
     if not path.exists():
         return {}
-    said = read_object(path)
+    description = read_object(path)
 
     def check(name: str, kinds: tuple[type, ...], wanted: str) -> None:
-        value = said.get(name)
+        value = description.get(name)
         if value is not None and (not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds)):
             raise TeacherError(f"{name} is {value!r}, not {wanted}", where=str(path), hint="Correct it there.")
 
@@ -95,10 +95,10 @@ def read_settings(folder: Path) -> dict[str, Any]:
     check("added_tokens_decoder", (dict,), "an object of tokens by their ids")
     for name in SWITCHES:
         check(name, (bool,), "true or false")
-    for name in said:
+    for name in description:
         if name.endswith("_token") and not name.startswith("add_"):
             check(name, (str, dict), "a token")
-    return said
+    return description
 
 
 def check_tokenizer(tokenizer: Tokenizer, rows: int, folder: Path) -> None:
@@ -142,7 +142,7 @@ def reads_bytes_bare(tokenizer: Tokenizer) -> bool:
 
 
 def with_prefix(tokenizer: Tokenizer) -> Tokenizer:
-    """The tokenizer with a space before each text or word, where it is byte-level: in its pieces a word begins with one,
+    """The tokenizer with a space before each text or word, where it is byte-level: in its tokens a word begins with one,
     and taggers of RoBERTa's kind are trained on such (`add_prefix_space=True`)."""
     from tokenizers import Tokenizer
 

@@ -1,4 +1,4 @@
-"""Two tokenizers held against each other: whether a teacher can read its student's pieces one by one."""
+"""Two tokenizers held against each other: whether a teacher can read its student's tokens one by one."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ROLES = (("[PAD]", "<pad>"), ("[UNK]", "<unk>"), ("[CLS]", "<s>"), ("[SEP]", "</
 def teacher_ids(
     student: Tokenizer, teacher: Tokenizer, texts: Sequence[tuple[str, ...]]
 ) -> tuple[tuple[int, ...] | None, str]:
-    """For each id of the student the teacher's id of the same piece, None where they are equal; and "" or why not.
+    """For each id of the student the teacher's id of the same token, None where they are equal; and "" or why not.
 
     Special tokens go by their role, whatever they are called: a vocabulary may hold BERT's names beside others that it
     uses, as MPNet's does, so those that are marked as special count first. That both split text alike is tried on `texts`, one or a pair
@@ -25,13 +25,15 @@ def teacher_ids(
     ours, theirs = student.get_vocab(), teacher.get_vocab()
     used = [unknown_token(teacher), *(t.content for t in teacher.get_added_tokens_decoder().values() if t.special)]
     roles = {name: _of_role(names, used, theirs) for names in ROLES for name in names}
-    found = {piece: theirs.get(roles.get(piece) or piece) for piece in ours}
-    lost = sorted(piece for piece, number in found.items() if number is None and not piece.startswith("[unused"))
+    results = {subword: theirs.get(roles.get(subword) or subword) for subword in ours}
+    lost = sorted(
+        subword for subword, number in results.items() if number is None and not subword.startswith("[unused")
+    )
     if lost:
-        return None, f"{len(lost)} of its {len(ours)} pieces are not the teacher's, the first is '{lost[0]}'"
+        return None, f"{len(lost)} of its {len(ours)} tokens are not the teacher's, the first is '{lost[0]}'"
     ids = [0] * (max(ours.values()) + 1)
-    for piece, number in ours.items():
-        ids[number] = found[piece] or 0
+    for token, number in ours.items():
+        ids[number] = results[token] or 0
     for text in texts:
         first, second = text[0], text[1] if len(text) > 1 else None
         mine, other = student.encode(first, second).ids, teacher.encode(first, second).ids
@@ -42,7 +44,7 @@ def teacher_ids(
 
 def _of_role(names: Sequence[str], used: Sequence[str], vocabulary: Collection[str]) -> str:
     """Which of the names a tokenizer uses: the first in `used`, else the first that it has; "" where it has none."""
-    return next((one for one in used if one in names), next((one for one in names if one in vocabulary), ""))
+    return next((item for item in used if item in names), next((name for name in names if name in vocabulary), ""))
 
 
 def unknown_token(tokenizer: Tokenizer) -> str:

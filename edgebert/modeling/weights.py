@@ -77,8 +77,8 @@ def weight_files(folder: Path, *, allow_pickle: bool = False) -> list[Path]:
 
 def _shards(index: Path) -> dict[Path, set[str]]:
     """The files that a list of shards names, and the weights that each should hold."""
-    said = read_json(index)
-    table = said.get("weight_map") if isinstance(said, dict) else None
+    description = read_json(index)
+    table = description.get("weight_map") if isinstance(description, dict) else None
     if not isinstance(table, dict) or not table:
         raise TeacherError("it holds no weight_map", where=str(index), hint="Fetch the file again.")
     shards: dict[Path, set[str]] = {}
@@ -112,10 +112,10 @@ def read_weights(files: Sequence[Path]) -> dict[str, Tensor]:
     import torch
     from safetensors.torch import load_file
 
-    found: dict[str, Tensor] = {}
+    results: dict[str, Tensor] = {}
     for path in files:
         if path.suffix == ".safetensors":
-            found |= load_file(path)
+            results |= load_file(path)
             continue
         try:
             given = torch.load(path, map_location="cpu", weights_only=True)
@@ -127,10 +127,10 @@ def read_weights(files: Sequence[Path]) -> dict[str, Tensor]:
             ) from None
         for outer in ("state_dict", "model_state_dict"):
             given = given.get(outer, given) if isinstance(given, Mapping) else given
-        if not isinstance(given, Mapping) or not all(isinstance(one, torch.Tensor) for one in given.values()):
+        if not isinstance(given, Mapping) or not all(isinstance(item, torch.Tensor) for item in given.values()):
             raise TeacherError("it holds something else than a table of weights", where=str(path))
-        found |= given
-    return found
+        results |= given
+    return results
 
 
 def unread_files(folder: Path) -> list[str]:
@@ -200,9 +200,9 @@ def _unplaced(lost: list[str], model: Any, folder: Path) -> TeacherError:
 
 def groups(names: Sequence[str]) -> str:
     """Names of weights by what they begin with, counted: "crf (3), bert.encoder.layer.1 (16)"."""
-    found = [(key, len(list(group))) for key, group in groupby(sorted(names), key=_stem)]
-    told = ", ".join(f"{name} ({n})" for name, n in found[:4])
-    return f"{told} and {len(found) - 4} more" if len(found) > 4 else told
+    results = [(key, len(list(group))) for key, group in groupby(sorted(names), key=_stem)]
+    message = ", ".join(f"{name} ({n})" for name, n in results[:4])
+    return f"{message} and {len(results) - 4} more" if len(results) > 4 else message
 
 
 def _stem(name: str) -> str:

@@ -14,7 +14,8 @@ from edgebert.report import view
 from edgebert.report.labels import CHARACTER, Box, Label, place
 from edgebert.report.scale import Scale, linear_scale, log_scale
 from edgebert.report.view import Entry
-from edgebert.types import How, Latency, Report
+from edgebert.results import Report
+from edgebert.types import How, Latency
 
 WIDTH, HEIGHT = 460, 380
 LEFT, RIGHT, TOP, BOTTOM = 40, 448, 34, 288  # the plot's frame
@@ -57,9 +58,9 @@ class Panel:
 
 def panels(report: Report) -> list[Panel]:
     """The panel of this machine and that of the device, each only if it has a point."""
-    found = view.entries(report)
-    here = [(entry, latency) for entry in found if (latency := view.main_latency(entry, report))]
-    there = [(entry, latency) for entry in found if (latency := view.on_device(entry, report))]
+    result = view.entries(report)
+    here = [(entry, latency) for entry in result if (latency := view.main_latency(entry, report))]
+    there = [(entry, latency) for entry in result if (latency := view.on_device(entry, report))]
     scores = [entry.score.value for entry, _ in here + there]
     floor = view.score_floor(report)
     y = linear_scale([100 * s for s in scores + ([floor] if floor is not None else [])] or [0], BOTTOM, TOP, 0.5)

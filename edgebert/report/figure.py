@@ -7,7 +7,7 @@ from typing import Any
 
 from edgebert.report import chart, colours, view
 from edgebert.report.chart import Mark, Panel
-from edgebert.types import Report
+from edgebert.results import Report
 
 INK, MUTED, GRID, LIMIT, FLOOR = "#1e293b", "#64748b", "#e2e8f0", "#b91c1c", "#b45309"
 

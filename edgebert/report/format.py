@@ -88,12 +88,12 @@ def latency_bases(latencies: Iterable[Latency]) -> list[str]:
     groups: dict[str, list[Latency]] = {}
     for latency in latencies:
         groups.setdefault(_basis(latency, ""), []).append(latency)
-    found = []
+    results = []
     for same in groups.values():
-        least, most = min(one.n_runs for one in same), max(one.n_runs for one in same)
+        least, most = min(item.n_runs for item in same), max(item.n_runs for item in same)
         runs = f"{count(least)} to {count(most)} runs" if least < most else f"{count(most)} runs" if most else ""
-        found.append(_basis(same[0], runs))
-    return found
+        results.append(_basis(same[0], runs))
+    return results
 
 
 def _basis(latency: Latency, runs: str) -> str:

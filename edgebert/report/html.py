@@ -10,7 +10,7 @@ from edgebert.files import to_plain
 from edgebert.report import chart, colours, tables, view
 from edgebert.report import format as fmt
 from edgebert.report.view import Entry
-from edgebert.types import Report
+from edgebert.results import Report
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ def render(report: Report) -> str:
         latencies=tables.conditions(report),
         environment=list(flatten(to_plain(report.environment))),
         budget=tables.budget_lines(report),
-        padding=[fmt.padding(one) for one in view.padding(report, best)] if best else [],
+        padding=[fmt.padding(item) for item in view.padding(report, best)] if best else [],
         facts=list(flatten(to_plain(report.measured_on.facts))) if report.measured_on else [],
         on_target=any(view.on_target(entry) for entry in view.entries(report)),
     )
@@ -57,8 +57,8 @@ def render(report: Report) -> str:
 
 def cards(report: Report, best: Entry) -> tuple[Card, ...]:
     """Score, size, latency here and latency on the device of the packaged file, each against the teacher."""
-    found = (_score_card, _size_card, _latency_card, _device_card)
-    return tuple(card for make in found if (card := make(report, best)))
+    results = (_score_card, _size_card, _latency_card, _device_card)
+    return tuple(card for make in results if (card := make(report, best)))
 
 
 def _score_card(report: Report, best: Entry) -> Card:

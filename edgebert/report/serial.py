@@ -12,7 +12,7 @@ from typing import Any
 
 from edgebert.errors import RunError
 from edgebert.files import to_plain
-from edgebert.types import Report
+from edgebert.results import Report
 
 SCHEMA = 1
 # What reports of 0.1.0 before 2026-11-30 call a field.

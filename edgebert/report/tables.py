@@ -9,7 +9,8 @@ from edgebert.budget.limits import LIMITS
 from edgebert.report import format as fmt
 from edgebert.report import view
 from edgebert.report.view import Entry
-from edgebert.types import Footprint, Latency, ModelResult, Report, Score, TypeScore
+from edgebert.results import ModelResult, Report
+from edgebert.types import Footprint, Latency, Score, TypeScore
 
 
 @dataclass(frozen=True)
@@ -45,8 +46,8 @@ def file_table(report: Report) -> list[Group]:
     entries = view.entries(report)
 
     def lines(*wanted: tuple[str, Cell], predicted: bool = False) -> tuple[Line, ...]:
-        made = [Line(name, tuple(cell(entry) for entry in entries), predicted) for name, cell in wanted]
-        return tuple(line for line in made if any(cell != fmt.NONE for cell in line.cells))
+        created = [Line(name, tuple(cell(entry) for entry in entries), predicted) for name, cell in wanted]
+        return tuple(line for line in created if any(cell != fmt.NONE for cell in line.cells))
 
     groups = [
         Group("Score", lines(*_score_cells(report))),
@@ -72,8 +73,8 @@ def _statistic(report: Report) -> str:
     timed = [
         t for e in view.entries(report) for t in e.latencies if (t.how, t.device, t.called) == ("measured", here, "")
     ]
-    found = dict.fromkeys(latency.statistic for latency in timed)
-    return f" ({' or '.join(found)})" if found else ""
+    result = dict.fromkeys(latency.statistic for latency in timed)
+    return f" ({' or '.join(result)})" if result else ""
 
 
 def _score_cells(report: Report) -> list[tuple[str, Cell]]:
@@ -147,7 +148,7 @@ def _latency_cells(report: Report) -> list[tuple[str, Cell]]:
     return [
         *(
             (f"{_length(n)}, {threads}", cell(threads == "1 thread", n))
-            for n in sorted({view.length_of(one) for one in timed})
+            for n in sorted({view.length_of(item) for item in timed})
             for threads in ("1 thread", "all cores")
         ),
         ("speed against the teacher in torch", faster),
@@ -160,12 +161,14 @@ def _padding_cells(report: Report, called: str) -> list[tuple[str, Cell]]:
 
     def cell(n_tokens: int) -> Cell:
         def found(entry: Entry) -> str:
-            own = [one for one in view.padding(report, entry) if one.called == called and one.fixed_tokens == n_tokens]
+            own = [
+                item for item in view.padding(report, entry) if item.called == called and item.fixed_tokens == n_tokens
+            ]
             return fmt.times(own[0].factor) if own else fmt.NONE
 
         return found
 
-    lengths = sorted({one.fixed_tokens for one in report.padding if one.called == called})
+    lengths = sorted({item.fixed_tokens for item in report.padding if item.called == called})
     return [(f"padded to {n} tokens against own lengths", cell(n)) for n in lengths]
 
 
@@ -173,8 +176,8 @@ def _target_cells(report: Report, entries: list[Entry]) -> list[tuple[str, list[
     """A group for what was measured on the target, or emulated there: each length that was run."""
     timed = [latency for entry in entries for latency in view.on_target(entry)]
     groups = []
-    for how, called, threads in dict.fromkeys((one.how, one.called, one.threads) for one in timed):
-        ran = sorted({view.length_of(one) for one in timed})
+    for how, called, threads in dict.fromkeys((item.how, item.called, item.threads) for item in timed):
+        ran = sorted({view.length_of(item) for item in timed})
         title = f"Latency {how} on {called}, ms: p50 / p90, batch 1, {fmt.threads(threads)}"
         cells = [(_length(n), _target_cell(how, called, n)) for n in ran]
         groups.append((title, [*cells, *_padding_cells(report, called)]))
@@ -183,9 +186,9 @@ def _target_cells(report: Report, entries: list[Entry]) -> list[tuple[str, list[
 
 def _target_cell(how: str, called: str, n_tokens: int) -> Cell:
     def cell(entry: Entry) -> str:
-        for one in view.on_target(entry):
-            if (one.how, one.called, view.length_of(one)) == (how, called, n_tokens):
-                return _pair(one)
+        for item in view.on_target(entry):
+            if (item.how, item.called, view.length_of(item)) == (how, called, n_tokens):
+                return _pair(item)
         return fmt.NONE
 
     return cell
@@ -273,8 +276,8 @@ def conditions(report: Report) -> list[tuple[str, str]]:
     timed += [candidate.latency for candidate in report.plan.candidates]
     return [
         (device, basis)
-        for device in dict.fromkeys(one.device for one in timed)
-        for basis in fmt.latency_bases(one for one in timed if one.device == device)
+        for device in dict.fromkeys(item.device for item in timed)
+        for basis in fmt.latency_bases(item for item in timed if item.device == device)
     ]
 
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from edgebert.report import format as fmt
 from edgebert.report import view
 from edgebert.report.view import Entry
-from edgebert.types import Latency, Report
+from edgebert.results import Report
+from edgebert.types import Latency
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -57,8 +58,8 @@ def _others(report: Report, best: Entry | None) -> list[str]:
     for name, part in teacher.parts.items():
         own = score.parts.get(name)
         alone = report.baselines.get(name)
-        told = f"; alone {fmt.percent(alone.score.value, 2)} in {fmt.megabytes(alone.size_bytes)}" if alone else ""
-        lines.append(line(f"{name}, {part.metric}, n = {part.n}", own.value if own else None, part.value) + told)
+        message = f"; alone {fmt.percent(alone.score.value, 2)} in {fmt.megabytes(alone.size_bytes)}" if alone else ""
+        lines.append(line(f"{name}, {part.metric}, n = {part.n}", own.value if own else None, part.value) + message)
     return lines
 
 

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from edgebert.budget import choice
-from edgebert.types import Artifact, ArtifactResult, Latency, ModelResult, Padding, Report, Score
+from edgebert.results import ArtifactResult, ModelResult, Report
+from edgebert.types import Artifact, Latency, Padding, Score
 
 TORCH = "torch"  # what stands for a precision where a model runs in torch and has no file
 
@@ -66,15 +67,15 @@ def entries(report: Report) -> list[Entry]:
     Raises ValueError when two have one name: the winner is known by its name.
     """
     models = (report.teacher, *report.students)
-    found = [
+    results = [
         Entry(model, result, rank, report.winner)
         for rank, model in enumerate(models)
         for result in (None, *model.artifacts)
     ]
-    names = [entry.name for entry in found]
+    names = [entry.name for entry in results]
     if len(set(names)) < len(names):
         raise ValueError(f"models and files of a report need names of their own: {', '.join(names)}")
-    return found
+    return results
 
 
 def winner(report: Report) -> Entry | None:
@@ -114,11 +115,11 @@ def predicted(entry: Entry, report: Report) -> Latency | None:
 
     The planner's figure is of the int8 file, so it stands for no other precision.
     """
-    found = [latency for latency in entry.latencies if latency.how == "predicted"]
-    if not found and entry.precision == "int8" and entry.model.candidate:
-        found = [entry.model.candidate.latency]
+    results = [latency for latency in entry.latencies if latency.how == "predicted"]
+    if not results and entry.precision == "int8" and entry.model.candidate:
+        results = [entry.model.candidate.latency]
     return next(
-        (latency for latency in found if latency.seq_len == report.plan.length_p95), found[0] if found else None
+        (latency for latency in results if latency.seq_len == report.plan.length_p95), results[0] if results else None
     )
 
 
@@ -134,13 +135,13 @@ def on_target(entry: Entry) -> tuple[Latency, ...]:
 
 def elsewhere(entry: Entry, report: Report) -> Latency | None:
     """What was measured on a target and does not count as the device, at the budget's length."""
-    found = [one for one in on_target(entry) if one.how != "measured" or one.device != report.device.name]
-    return next((one for one in found if one.lengths == "fixed" and one.seq_len == report.plan.length_p95), None)
+    results = [item for item in on_target(entry) if item.how != "measured" or item.device != report.device.name]
+    return next((item for item in results if item.lengths == "fixed" and item.seq_len == report.plan.length_p95), None)
 
 
 def padding(report: Report, entry: Entry) -> list[Padding]:
     """What padding to a fixed length costs a file, here and on the target."""
-    return [one for one in report.padding if one.file == entry.name]
+    return [item for item in report.padding if item.file == entry.name]
 
 
 def drop(entry: Entry, report: Report) -> float:

@@ -7,7 +7,7 @@ from pathlib import Path
 from edgebert.errors import RunError
 from edgebert.files import replace_folder
 from edgebert.report.serial import dump_report
-from edgebert.types import Report
+from edgebert.results import Report
 
 
 def write_report(report: Report, folder: Path) -> None:

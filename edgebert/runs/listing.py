@@ -38,12 +38,12 @@ def list_runs(root: Path) -> list[dict[str, Any]]:
 
 def read_stages(folder: Path) -> list[dict[str, Any]]:
     """The finished stages of a run, in the order of their numbers; "damaged" where a record cannot be read."""
-    found = []
+    results = []
     for place in sorted(path for path in folder.glob("stages/[0-9]*")):
         record = read_record(place) or {"stage": place.name, "key": "", "seconds": 0.0, "result": None, "damaged": True}
         names = {"name": "stage", "key": "key", "seconds": "seconds", "result": "result"}
-        found.append({new: record[old] for new, old in names.items()} | {"damaged": "damaged" in record})
-    return found
+        results.append({new: record[old] for new, old in names.items()} | {"damaged": "damaged" in record})
+    return results
 
 
 def _changed(folder: Path) -> float:

@@ -114,13 +114,13 @@ class Run:
         makes a resumable stage (it trains), one makes the others.
         """
         key = digest({"stage": name, "version": version, "inputs": inputs})
-        found = self._find(name, key) if is_main() else None
-        if found is None and is_main() and (why := self._why_again(name, inputs)):
+        result = self._find(name, key) if is_main() else None
+        if result is None and is_main() and (why := self._why_again(name, inputs)):
             self.log(event="note", text=f"{name} is made again: {why}")
-        if found is None and (is_main() or resumable):
+        if result is None and (is_main() or resumable):
             self._make(name, key, inputs, make, resumable)
         wait_for_everyone()
-        stage = found or self._read(name, key)
+        stage = result or self._read(name, key)
         if stage is None:
             raise RunError(f"stage '{name}' left no result", where=str(self.folder))
         self.stages.append(stage)
@@ -129,8 +129,8 @@ class Run:
     def _why_again(self, name: str, inputs: Mapping[str, Any]) -> str:
         """What differs from the newest stage of this name that an earlier command left here; "" where there is none."""
         used = {stage.path for stage in self.stages}
-        folders = [one for one in (self.folder / "stages").glob(f"[0-9]*-{name}-*") if one not in used]
-        records = [record for one in folders if (record := read_record(one)) and record["stage"] == name]
+        folders = [path for path in (self.folder / "stages").glob(f"[0-9]*-{name}-*") if path not in used]
+        records = [record for folder in folders if (record := read_record(folder)) and record["stage"] == name]
         if not records:
             return ""
         old, new = max(records, key=lambda record: str(record.get("finished"))).get("inputs", {}), plain(inputs)
@@ -239,8 +239,8 @@ def read_record(folder: Path) -> dict[str, Any] | None:
         return None
     try:
         record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        told = record.pop("digest", None)  # records of 0.1.0 before 2026-11-29 have none
-        whole = told in (None, digest(record)) and {"stage", "result"} <= record.keys()
+        message = record.pop("digest", None)  # records of 0.1.0 before 2026-11-29 have none
+        whole = message in (None, digest(record)) and {"stage", "result"} <= record.keys()
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
     return record if whole else None

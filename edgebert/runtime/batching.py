@@ -35,17 +35,17 @@ def run_features(
     batch: padding and neighbours would change the answer. `step` is told how many features each batch held.
     """
     order = sorted(range(len(features)), key=lambda i: len(features[i].input_ids))
-    found: list[Outputs] = [{}] * len(features)
+    results: list[Outputs] = [{}] * len(features)
     for start in range(0, len(order), batch_size):
         chosen = order[start : start + batch_size]
         outputs = session.run(pad_batch([features[i] for i in chosen], pad_id))
         for at, i in enumerate(chosen):
-            found[i] = {name: one_row(name, array, at, len(features[i].input_ids)) for name, array in outputs.items()}
+            results[i] = {name: one_row(name, array, at, len(features[i].input_ids)) for name, array in outputs.items()}
         if step:
             step(len(chosen))
-    return found
+    return results
 
 
-def one_row(name: str, output: np.ndarray, at: int, n_pieces: int) -> np.ndarray:
-    """Of an output of a batch, row `at`, cut to its pieces where it has one entry a piece."""
-    return output[at][:n_pieces] if per_token(name, output.ndim) else output[at]
+def one_row(name: str, output: np.ndarray, at: int, n_tokens: int) -> np.ndarray:
+    """Of an output of a batch, row `at`, cut to its tokens where it has one entry a token."""
+    return output[at][:n_tokens] if per_token(name, output.ndim) else output[at]

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import nn
 
+    from edgebert.quantization import QuantSpec
+
 Shape = Literal["fixed", "enumerated", "ranged"]
 Batch = Mapping[str, "np.ndarray"]  # int64 input_ids, attention_mask, token_type_ids, each (batch, seq)
 
@@ -66,6 +68,7 @@ class Source:
         calibration: real batches of one row; only static precisions read them.
         shape: how a format that can choose takes lengths; None leaves it to the converter.
         tokenizer: the tokenizer.json that belongs to the model, if there is one.
+        quantization: scales that the model was trained with, and that a file in few bits shall use.
     """
 
     graph: nn.Module
@@ -81,3 +84,4 @@ class Source:
     tokenizer: Path | None = None
     title: str = ""
     shape: Shape | None = None
+    quantization: QuantSpec | None = None

@@ -56,7 +56,7 @@ def successive_halving(
 
 def _best(names: Sequence[str], size: int, tried: Sequence[Tried], always: str) -> list[str]:
     """At most `size` of the names by their newest score, with `always` among them, in the order in which they came."""
-    newest = {one.name: one.score for one in tried}
+    newest = {item.name: item.score for item in tried}
     ranked = sorted(names, key=lambda name: (name != always, -newest.get(name, 0.0)))
     kept = ranked[:size]
     return [name for name in names if name in kept]

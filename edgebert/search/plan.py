@@ -1,7 +1,7 @@
 """Which students to train: every shape a recipe can make, its predicted cost, and a verdict with a reason for each.
 
 Shapes that differ in the vocabulary alone form a group, and each group offers its largest vocabulary that fits: within
-a budget of bytes, pieces that are kept cost next to no time. Of the groups' offers, the largest encoders are taken.
+a budget of bytes, tokens that are kept cost next to no time. Of the groups' offers, the largest encoders are taken.
 Where students may start from smaller checkpoints too, starts take turns, a checkpoint before the teacher's own layers: a
 few layers cut from a wide teacher keep less of it. Of equal encoders, the one that loses fewer layers is preferred.
 """
@@ -93,9 +93,9 @@ def make_plan(
         return _judge(_named(list(shapes.values())), n_candidates, budget)
 
     candidates, notes = judged(last=False), _notes(budget, device, long, precision, format)
-    if not any(one.fits for one in candidates):
+    if not any(candidate.fits for candidate in candidates):
         usual, candidates = len(candidates), judged(last=True)
-        if not any(one.fits for one in candidates):
+        if not any(candidate.fits for candidate in candidates):
             raise _nothing_fits(candidates, budget, device)
         notes += (f"None of the {usual} usual shapes fits: students this small know few words besides those of the "
                   "training rows, and lose on other text.",)  # fmt: skip
@@ -144,15 +144,15 @@ def possible_shapes(
 
     Raises RequestError, of the first that cannot, where none can.
     """
-    found, refusals = [], []
+    results, refusals = [], []
     for full, group in _recipes(config, recipe, methods, last=last):
         try:
-            found.append((full, group, reshaped(config, full, methods, teacher)))
+            results.append((full, group, reshaped(config, full, methods, teacher)))
         except RequestError as error:
             refusals.append(error)
-    if not found:
+    if not results:
         raise refusals[0]
-    return found
+    return results
 
 
 def check_shapes(config: Any, recipe: Recipe, teacher: Any, max_length: int = 0) -> set[str]:
@@ -170,8 +170,8 @@ def check_shapes(config: Any, recipe: Recipe, teacher: Any, max_length: int = 0)
     """
     from edgebert.modeling.graph import position_limit
 
-    for one, where in ((teacher, "--teacher"), (config, "--student")):
-        check_head(one, where)
+    for entry, where in ((teacher, "--teacher"), (config, "--student")):
+        check_head(entry, where)
     shapes = possible_shapes(config, recipe, METHODS.all(), teacher)
     most = count_parameters(teacher, auto_model_of(teacher))
     smallest = min(shapes, key=lambda item: (item[2].vocab_size, item[2].num_hidden_layers))[2]
@@ -283,7 +283,7 @@ def _judge(shapes: Sequence[_Shape], n_candidates: int, budget: Budget) -> tuple
     offers = {
         members[0].key: best
         for members in ranked
-        if (best := next((one.candidate for one in members if not _excess(budget, one.candidate)), None))
+        if (best := next((member.candidate for member in members if not _excess(budget, member.candidate)), None))
     }
     wanted = _in_turns(offers)[:n_candidates]
     return tuple(
@@ -308,7 +308,7 @@ def _verdict(
 ) -> Candidate:
     """`best` is the one that its group offers; `wanted` where its group is among the `n_candidates` that are taken."""
     if excess := _excess(budget, candidate):
-        return replace(candidate, reason="; ".join(f"{one.amount} {one.over}" for one in excess))
+        return replace(candidate, reason="; ".join(f"{item.amount} {item.over}" for item in excess))
     if candidate is not best and best is not None:
         return replace(candidate, fits=True, reason=f"fits, but a vocabulary of {best.vocab_size:,} also fits")
     if not wanted:
@@ -325,8 +325,8 @@ def _excess(budget: Budget, candidate: Candidate) -> list[Excess]:
 def _nothing_fits(candidates: Sequence[Candidate], budget: Budget, device: DeviceProfile) -> BudgetError:
     nearest = min(candidates, key=lambda candidate: (worst(_excess(budget, candidate)), candidate.size_bytes))
     excess = _excess(budget, nearest)
-    misses = "; ".join(one.miss for one in excess)
-    give = " and ".join(one.admits for one in excess)
+    misses = "; ".join(item.miss for item in excess)
+    give = " and ".join(item.admits for item in excess)
     return BudgetError(
         f"none of {len(candidates)} student shapes fits the budget; the nearest, {nearest.name}, is {misses}",
         where=f"--device {device.name}",

@@ -94,7 +94,7 @@ def find_checkpoints(
     around, notes = ([], []) if is_small(config) else _around(teacher)
     places = [*_named(folders), *around]
     limit = encoder_parameters(config) if places else 0
-    found: list[tuple[bool, TeacherSource]] = []
+    results: list[tuple[bool, TeacherSource]] = []
     seen = {teacher.sha256}
     for place in places:
         try:
@@ -105,11 +105,11 @@ def find_checkpoints(
         if source is None or source.sha256 in seen:
             continue
         seen.add(source.sha256)
-        found.append((place.named, source))
-    kept = [source for i, (named, source) in enumerate(found) if named or i < MOST]
+        results.append((place.named, source))
+    kept = [source for i, (named, source) in enumerate(results) if named or i < MOST]
     notes += [
         f"{source.name} ({source.origin}) was found too, and is not tried: {MOST} starts are enough; --student names one"
-        for _, source in found
+        for _, source in results
         if source not in kept
     ]
     return kept, notes
@@ -171,11 +171,11 @@ def _named(folders: Sequence[str]) -> Iterator[_Place]:
         if not folder.is_dir():
             raise RequestError("no such folder", where=f"--starts {name}")
         inside = [folder] if _is_checkpoint(folder) else [*_checkpoints(folder)]
-        inside += [] if inside else [two for one in _folders(folder) for two in _checkpoints(one)]
+        inside += [] if inside else [two for item in _folders(folder) for two in _checkpoints(item)]
         if not inside:
             what = "no folder in it holds a config.json, so there is no checkpoint to start from"
             raise RequestError(what, where=f"--starts {name}", hint="Give the folder in which the checkpoints lie.")
-        yield from (_Place(str(one), one, "local folder", named=True) for one in inside)
+        yield from (_Place(str(item), item, "local folder", named=True) for item in inside)
 
 
 def _around(teacher: TeacherSource) -> tuple[list[_Place], list[str]]:
@@ -183,7 +183,7 @@ def _around(teacher: TeacherSource) -> tuple[list[_Place], list[str]]:
     given = Path(teacher.name).expanduser()
     beside = (given.resolve() if given.name in ("", "..") else given).parent
     local = _checkpoints(beside) if teacher.origin == "local folder" else []
-    places = [_Place(str(one), one, "beside the teacher") for one in local]
+    places = [_Place(str(item), item, "beside the teacher") for item in local]
     notes = []
     for name, (_, requirement, *_) in PACKAGED.items():
         try:
@@ -204,7 +204,11 @@ def _cached() -> list[str]:
     from huggingface_hub.constants import HF_HUB_CACHE
 
     folders = _folders(Path(HF_HUB_CACHE))
-    return [one.name.removeprefix("models--").replace("--", "/") for one in folders if one.name.startswith("models--")]
+    return [
+        folder.name.removeprefix("models--").replace("--", "/")
+        for folder in folders
+        if folder.name.startswith("models--")
+    ]
 
 
 def _is_checkpoint(folder: Path) -> bool:
@@ -212,13 +216,13 @@ def _is_checkpoint(folder: Path) -> bool:
 
 
 def _checkpoints(folder: Path) -> list[Path]:
-    return [one for one in _folders(folder) if _is_checkpoint(one)]
+    return [item for item in _folders(folder) if _is_checkpoint(item)]
 
 
 def _folders(folder: Path) -> list[Path]:
     """The folders in a folder, by name; none where it cannot be read."""
     try:
-        return sorted(one for one in folder.iterdir() if one.is_dir())
+        return sorted(path for path in folder.iterdir() if path.is_dir())
     except OSError:
         return []
 
@@ -228,13 +232,13 @@ def _folders(folder: Path) -> list[Path]:
 
 def prefixes(names: Iterable[str]) -> list[str]:
     """A short name for each start, unlike any other: sentence-transformers/all-MiniLM-L6-v2 gives minilm-l6."""
-    made: list[str] = []
+    created: list[str] = []
     for name in names:
         short = _short(name)
-        if short in made:
-            short = next(f"{short}-{i}" for i in range(2, len(made) + 3) if f"{short}-{i}" not in made)
-        made.append(short)
-    return made
+        if short in created:
+            short = next(f"{short}-{i}" for i in range(2, len(created) + 3) if f"{short}-{i}" not in created)
+        created.append(short)
+    return created
 
 
 def _short(name: str) -> str:

@@ -68,14 +68,14 @@ class Task(ABC):
         """Raises DataError where the rows of a split cannot serve. Here: no label in any split, or one alone to learn."""
         if type(self).labels is Task.labels:
             return
-        found = self.labels(rows)
+        result = self.labels(rows)
         hint = f"Every split needs labelled rows: check the label's column, or give others with --data {split}=FILE"
-        if found in ((), ("O",)):
+        if result in ((), ("O",)):
             what = f"none of the {len(rows)} rows of the {split} split carries a label"
             raise DataError(what, where=split, hint=hint)
-        if len(found) < 2 and split == "train":
+        if len(result) < 2 and split == "train":
             raise DataError(
-                f"every row to train on is '{found[0]}'",
+                f"every row to train on is '{result[0]}'",
                 where=split,
                 hint="A model needs rows of at least two labels to learn from.",
             )
@@ -91,8 +91,8 @@ class Task(ABC):
         """For each of `labels`, its index in a teacher's `head`; None where the head does not fit the task's labels.
 
         By name, as `fold` compares; else by number, where both sides are numbered: 1, 1.0, true, LABEL_1."""
-        found = _matched([self.fold(label) for label in head], [self.fold(label) for label in labels])
-        return _by_number(head, labels) if found is None else found
+        result = _matched([self.fold(label) for label in head], [self.fold(label) for label in labels])
+        return _by_number(head, labels) if result is None else result
 
     def fold(self, label: str) -> str:
         """What two spellings of one label have in common."""
@@ -110,7 +110,7 @@ class Task(ABC):
     def encode(
         self, rows: Sequence[Row], tokenizer: Tokenizer, labels: Sequence[str], max_length: int
     ) -> list[Feature]:
-        """Windows of at most `max_length` pieces, in the order of the rows."""
+        """Windows of at most `max_length` tokens, in the order of the rows."""
 
     # ------------------------------------------------------------ answers
 
@@ -233,7 +233,7 @@ def find_task(name: str) -> Task:
         from edgebert.tasks._multitask import multitask
 
         return multitask(name, find_task)
-    known = {alias: one for one in TASKS.all().values() for alias in (one.name, *one.aliases)}
+    known = {alias: task for task in TASKS.all().values() for alias in (task.name, *task.aliases)}
     if name not in known:
         raise unknown("task", name, known, where="--task")
     return known[name]

@@ -26,9 +26,9 @@ def cut_texts(
     max_length: int,
     targets: Callable[[Row], Mapping[str, Any]] = lambda row: {},
 ) -> list[Feature]:
-    """One window a row: its text, and its second text where it has one, cut to `max_length` pieces, the longer first.
+    """One window a row: its text, and its second text where it has one, cut to `max_length` tokens, the longer first.
 
-    Raises RequestError when no piece fits into a window.
+    Raises RequestError when no token fits into a window.
     """
     from tokenizers import Tokenizer
 
@@ -46,7 +46,7 @@ def cut_texts(
 
 
 def room(tokenizer: Tokenizer, max_length: int, *, pair: bool = False) -> int:
-    """Pieces of text in a window, the special tokens aside. Raises RequestError when there is none."""
+    """Tokens of text in a window, the special tokens aside. Raises RequestError when there is none."""
     free = int(max_length - tokenizer.num_special_tokens_to_add(pair))
     if free < 1:
         what = f"windows of {max_length} tokens leave no room for a word"
@@ -55,12 +55,12 @@ def room(tokenizer: Tokenizer, max_length: int, *, pair: bool = False) -> int:
 
 
 def word_windows(rows: Sequence[Row], tokenizer: Tokenizer, labels: Sequence[str], max_length: int) -> list[Feature]:
-    """Windows over words of at most `max_length` pieces, overlapping by about a quarter.
+    """Windows over words of at most `max_length` tokens, overlapping by about a quarter.
 
-    Each word belongs to the one window in which its first piece has the most context on its poorer side, so that no word
+    Each word belongs to the one window in which its first token has the most context on its poorer side, so that no word
     is predicted at a window's edge if another window shows it better. A window that owns no word is left out, so a row
-    whose words give no pieces has none. A tag that is not in `labels` gets the label id -100. Raises RequestError when
-    no piece fits into a window.
+    whose words give no tokens has none. A tag that is not in `labels` gets the label id -100. Raises RequestError when
+    no token fits into a window.
     """
     from tokenizers import Tokenizer
 
@@ -81,34 +81,34 @@ def word_windows(rows: Sequence[Row], tokenizer: Tokenizer, labels: Sequence[str
 def _features(
     index: int, row: Row, windows: Sequence[Encoding], step: int, ids: Mapping[str, int]
 ) -> Iterator[Feature]:
-    owned: list[dict[int, int]] = [{} for _ in windows]  # of each window: piece -> word
-    for word, (window, piece) in _owners([encoding.word_ids for encoding in windows], step).items():
-        owned[window][piece] = word
+    owned: list[dict[int, int]] = [{} for _ in windows]  # of each window: token -> word
+    for word, (window, token) in _owners([encoding.word_ids for encoding in windows], step).items():
+        owned[window][token] = word
     known = [ids.get(tag, IGNORED) for tag in row.tags]
     for encoding, mine in zip(windows, owned, strict=True):
         if mine:
-            words = tuple(mine.get(piece, -1) for piece in range(len(encoding.ids)))
+            words = tuple(mine.get(subword, -1) for subword in range(len(encoding.ids)))
             labels = tuple(known[word] if word >= 0 else IGNORED for word in words) if known else ()
             yield Feature(index, tuple(encoding.ids), tuple(encoding.type_ids), words, labels)
 
 
 def _owners(windows: Sequence[Sequence[int | None]], step: int) -> dict[int, tuple[int, int]]:
-    """word -> (window, piece): where the word's first piece has the most context on its poorer side.
+    """word -> (window, token): where the word's first token has the most context on its poorer side.
 
-    `windows` holds the word of each piece, None for special tokens. Window k begins with piece k * step of the row, so
+    `windows` holds the word of each token, None for special tokens. Window k begins with token k * step of the row, so
     a word that a window's edge cuts is told from one that begins there. The row's own ends count as endless context.
     """
-    begun: dict[int, int] = {}  # word -> its first piece, counted from the row's first
+    begun: dict[int, int] = {}  # word -> its first token, counted from the row's first
     best: dict[int, tuple[float, int, int]] = {}
     for k, window in enumerate(windows):
-        pieces = [(piece, word) for piece, word in enumerate(window) if word is not None]
-        for n_before, (piece, word) in enumerate(pieces):
+        tokens = [(subword, word) for subword, word in enumerate(window) if word is not None]
+        for n_before, (token, word) in enumerate(tokens):
             position = k * step + n_before
             if begun.setdefault(word, position) != position:
                 continue
             before = n_before if k else math.inf
-            after = len(pieces) - 1 - n_before if k < len(windows) - 1 else math.inf
+            after = len(tokens) - 1 - n_before if k < len(windows) - 1 else math.inf
             context = min(before, after)
             if word not in best or context > best[word][0]:
-                best[word] = (context, k, piece)
-    return {word: (k, piece) for word, (_, k, piece) in best.items()}
+                best[word] = (context, k, token)
+    return {word: (k, subword) for word, (_, k, subword) in best.items()}

@@ -95,8 +95,8 @@ def read_labels(records: Sequence[Record], separator: str) -> tuple[list[Any], l
     values, n_lists = [], 0
     for record in records:
         value = column_of(record, "label", "label")
-        if isinstance(value, str) and (found := read_list(value, record.where)) is not None:
-            value, n_lists = found, n_lists + 1
+        if isinstance(value, str) and (result := read_list(value, record.where)) is not None:
+            value, n_lists = result, n_lists + 1
         values.append(value)
     notes = [f"{n_lists} labels that are lists written as text were read as lists"] if n_lists else []
     if separator and _are_flags(values):
@@ -106,7 +106,7 @@ def read_labels(records: Sequence[Record], separator: str) -> tuple[list[Any], l
         return [[i for i, flag in enumerate(value) if flag] for value in values], notes
     if separator:
         texts = [value for value in values if isinstance(value, str)]
-        between = next((one for one in (separator, *JOINTS) if _joins(one, texts)), separator)
+        between = next((joint for joint in (separator, *JOINTS) if _joins(joint, texts)), separator)
         if between != separator:
             notes.append(f"labels are taken apart at '{between}', as none holds '{separator}'")
         return [value.split(between) if isinstance(value, str) else value for value in values], notes
@@ -125,8 +125,8 @@ def _are_flags(values: Sequence[Any]) -> bool:
 
 def _joins(separator: str, texts: Sequence[str]) -> bool:
     """Whether something stands on either side of it wherever it stands: C# is one label."""
-    found = [text.split(separator) for text in texts if separator in text]
-    return bool(found) and (separator != "#" or all(part.strip() for parts in found for part in parts))
+    results = [text.split(separator) for text in texts if separator in text]
+    return bool(results) and (separator != "#" or all(part.strip() for parts in results for part in parts))
 
 
 def joined_labels(labels: Iterable[str]) -> list[str]:
@@ -219,24 +219,24 @@ def by_class(gold: Sequence[Iterable[str]], predicted: Sequence[Iterable[str]]) 
     Args:
         gold, predicted: the labels of each row.
     """
-    found, wanted, right = (Counter[str]() for _ in range(3))
+    results, wanted, right = (Counter[str]() for _ in range(3))
     for ours, theirs in zip(predicted, gold, strict=True):
         own, other = set(ours), set(theirs)
-        found.update(own)
+        results.update(own)
         wanted.update(other)
         right.update(own & other)
-    rows = [_type(name, right[name], found[name], wanted[name]) for name in sorted({*found, *wanted})]
+    rows = [_type(name, right[name], results[name], wanted[name]) for name in sorted({*results, *wanted})]
     return tuple(sorted(rows, key=lambda row: (-row.support, row.name)))
 
 
-def _type(name: str, right: int, found: int, wanted: int) -> TypeScore:
-    f1 = 2 * right / (found + wanted)
-    return TypeScore(name, right / found if found else 0.0, right / wanted if wanted else 0.0, f1, wanted)
+def _type(name: str, right: int, number: int, wanted: int) -> TypeScore:
+    f1 = 2 * right / (number + wanted)
+    return TypeScore(name, right / number if number else 0.0, right / wanted if wanted else 0.0, f1, wanted)
 
 
 def macro_f1(classes: Sequence[TypeScore]) -> float:
     """The mean F1 over classes; 0 of none."""
-    return share(sum(one.f1 for one in classes), len(classes))
+    return share(sum(class_name.f1 for class_name in classes), len(classes))
 
 
 def share(part: float, whole: float) -> float:

@@ -33,15 +33,15 @@ def multitask(spec: str, find: Callable[[str], Task]) -> MultiTask:
     heads: dict[str, Task] = {}
     for item in spec.split(","):
         name, mark, kind = (part.strip() for part in item.rpartition("="))
-        one = find(kind)
-        name = name if mark else one.name
+        entry = find(kind)
+        name = name if mark else entry.name
         if not NAME.fullmatch(name) or name.endswith(("start", "end")):
             hint = "Small letters, digits and single dashes, not ending in start or end: --task slots=ner"
             raise RequestError(f"'{name}' cannot name a head", where="--task", hint=hint)
         if name in heads:
             hint = f"Name them: --task first={kind} --task second={kind}"
             raise RequestError(f"two heads are named '{name}'", where="--task", hint=hint)
-        heads[name] = one
+        heads[name] = entry
     return MultiTask(tuple(heads.items()))
 
 
@@ -60,15 +60,15 @@ class MultiTask(Task):
     answer_name = "heads"
 
     def __post_init__(self) -> None:
-        spec = ",".join(f"{name}={one.name}" for name, one in self.heads)
+        spec = ",".join(f"{name}={head.name}" for name, head in self.heads)
         facts = {
             "name": spec,
-            "title": " and ".join(one.title for _, one in self.heads),
-            "metric": "mean of " + " and ".join(f"{name}'s {one.metric}" for name, one in self.heads),
-            "inputs": max((one.inputs for _, one in self.heads), key=len),
-            "cuts": any(one.cuts for _, one in self.heads),
-            "paired": any(one.paired for _, one in self.heads),
-            "asks_teacher": any(one.asks_teacher for _, one in self.heads),
+            "title": " and ".join(head.title for _, head in self.heads),
+            "metric": "mean of " + " and ".join(f"{name}'s {head.metric}" for name, head in self.heads),
+            "inputs": max((head.inputs for _, head in self.heads), key=len),
+            "cuts": any(head.cuts for _, head in self.heads),
+            "paired": any(head.paired for _, head in self.heads),
+            "asks_teacher": any(head.asks_teacher for _, head in self.heads),
         }
         for key, value in facts.items():
             object.__setattr__(self, key, value)
@@ -84,13 +84,13 @@ class MultiTask(Task):
         rows = list(rows)
         return tuple(
             f"{name}{MARK}{label}"
-            for name, one in self.heads
-            for label in one.labels([row for row in rows if row.head == name])
+            for name, head in self.heads
+            for label in head.labels([row for row in rows if row.head == name])
         )
 
     @property
     def reads_words(self) -> bool:
-        return any(one.reads_words for _, one in self.heads)
+        return any(head.reads_words for _, head in self.heads)
 
     def fold(self, label: str) -> str:
         name, _, own = label.partition(MARK)
@@ -98,33 +98,33 @@ class MultiTask(Task):
 
     def model_settings(self, labels: Sequence[str]) -> dict[str, Any]:
         heads = []
-        for name, one in self.heads:
-            settings = one.model_settings(_own(labels, name))
+        for name, head in self.heads:
+            settings = head.model_settings(_own(labels, name))
             known = {"problem_type": "problem", "edgebert_pooling": "pooling"}
             more = {known[key]: value for key, value in settings.items() if key in known}
             vector = {k: v for k, v in settings.get("edgebert_heads", [{}])[0].items() if k in ("pooling", "width")}
-            heads.append({"name": name, "kind": one.head, "n_labels": len(_own(labels, name)), **more, **vector})
+            heads.append({"name": name, "kind": head.head, "n_labels": len(_own(labels, name)), **more, **vector})
         return {"edgebert_heads": heads}
 
     def encode(
         self, rows: Sequence[Row], tokenizer: Tokenizer, labels: Sequence[str], max_length: int
     ) -> list[Feature]:
         """Each head's rows by its own task; a row of no head by all of them, in as few windows as they need."""
-        found = []
-        for name, one in self.heads:
+        results = []
+        for name, head in self.heads:
             at = [i for i, row in enumerate(rows) if row.head == name]
-            own = one.encode([rows[i] for i in at], tokenizer, _own(labels, name), max_length)
+            own = head.encode([rows[i] for i in at], tokenizer, _own(labels, name), max_length)
             if at and self._shares(name):
                 own = self._carried([rows[i] for i in at], own, tokenizer, max_length)
-            found += [replace(feature, row=at[feature.row], head=name) for feature in own]
+            results += [replace(feature, row=at[feature.row], head=name) for feature in own]
         free = [i for i, row in enumerate(rows) if not row.head]
         if free:
-            found += self._of_all([rows[i] for i in free], free, tokenizer, labels, max_length)
-        return sorted(found, key=lambda feature: feature.row)
+            results += self._of_all([rows[i] for i in free], free, tokenizer, labels, max_length)
+        return sorted(results, key=lambda feature: feature.row)
 
     def _carrier(self) -> tuple[str, Task] | None:
         """Of the heads that read one text, the one whose windows serve them all: one that tags words before others."""
-        ones = [(name, one) for name, one in self.heads if len(one.inputs) == 1]
+        ones = [(name, head) for name, head in self.heads if len(head.inputs) == 1]
         return min(ones, key=lambda item: item[1].head != "token-classification") if ones else None
 
     def _shares(self, name: str) -> bool:
@@ -141,31 +141,33 @@ class MultiTask(Task):
         first: dict[int, Feature] = {}
         for feature in carrier[1].encode(again, tokenizer, (), max_length):
             first.setdefault(feature.row, feature)
-        return [replace(first[one.row], words=(), labels=(), targets=one.targets) for one in own if one.row in first]
+        return [
+            replace(first[item.row], words=(), labels=(), targets=item.targets) for item in own if item.row in first
+        ]
 
     def _of_all(
         self, rows: Sequence[Row], at: Sequence[int], tokenizer: Tokenizer, labels: Sequence[str], max_length: int
     ) -> list[Feature]:
         carrier = self._carrier()
-        found = []
-        for name, one in self.heads:
+        results = []
+        for name, head in self.heads:
             if not self._shares(name):
-                own = one.encode(rows, tokenizer, _own(labels, name), max_length)
+                own = head.encode(rows, tokenizer, _own(labels, name), max_length)
                 shared = carrier is not None and name == carrier[0]
-                found += [replace(feature, row=at[feature.row], head="" if shared else name) for feature in own]
-        return found
+                results += [replace(feature, row=at[feature.row], head="" if shared else name) for feature in own]
+        return results
 
     def decode(
         self, rows: Sequence[Row], features: Sequence[Feature], outputs: Sequence[Outputs], labels: Sequence[str]
     ) -> list[dict[str, Any]]:
         """Of each row, the prediction of its head, or of all, by the head's name."""
-        found: list[dict[str, Any]] = [{} for _ in rows]
-        for name, one in self.heads:
+        results: list[dict[str, Any]] = [{} for _ in rows]
+        for name, head in self.heads:
             at, own, given = self._of_head(name, rows, features, outputs)
-            predictions = one.decode([rows[i] for i in at], own, given, _own(labels, name))
+            predictions = head.decode([rows[i] for i in at], own, given, _own(labels, name))
             for i, prediction in zip(at, predictions, strict=True):
-                found[i][name] = prediction
-        return found
+                results[i][name] = prediction
+        return results
 
     def _of_head(
         self, name: str, rows: Sequence[Row], features: Sequence[Feature], outputs: Sequence[Outputs]
@@ -189,11 +191,13 @@ class MultiTask(Task):
     def score(self, rows: Sequence[Row], predictions: Sequence[Mapping[str, Any]], split: str) -> Score:
         """The mean of the heads' scores, each over its own rows, which stand in `parts`."""
         parts = {}
-        for name, one in self.heads:
-            pairs = [(row, found[name]) for row, found in zip(rows, predictions, strict=True) if row.head == name]
+        for name, head in self.heads:
+            pairs = [
+                (row, prediction[name]) for row, prediction in zip(rows, predictions, strict=True) if row.head == name
+            ]
             if pairs:
                 own, theirs = zip(*pairs, strict=True)
-                parts[name] = one.score(own, theirs, split)
+                parts[name] = head.score(own, theirs, split)
         mean = sum(part.value for part in parts.values()) / len(parts) if parts else 0.0
         return Score(self.metric, mean, split, len(rows), parts=parts)
 
@@ -204,20 +208,20 @@ class MultiTask(Task):
         self, rows: Sequence[Row], features: Sequence[Feature], outputs: Sequence[Outputs], labels: Sequence[str]
     ) -> Self:
         heads = []
-        for name, one in self.heads:
+        for name, head in self.heads:
             at, own, given = self._of_head(name, rows, features, outputs)
-            heads.append((name, one.tuned([rows[i] for i in at], own, given, _own(labels, name)) if given else one))
+            heads.append((name, head.tuned([rows[i] for i in at], own, given, _own(labels, name)) if given else head))
         return replace(self, heads=tuple(heads))
 
     def with_teacher_labels(
         self, rows: Sequence[Row], features: Sequence[Feature], outputs: Sequence[Outputs]
     ) -> tuple[Row, ...]:
-        found = list(rows)
-        for name, one in self.heads:
+        results = list(rows)
+        for name, head in self.heads:
             at, own, given = self._of_head(name, rows, features, outputs)
-            for i, row in zip(at, one.with_teacher_labels([rows[i] for i in at], own, given), strict=True):
-                found[i] = row
-        return tuple(found)
+            for i, row in zip(at, head.with_teacher_labels([rows[i] for i in at], own, given), strict=True):
+                results[i] = row
+        return tuple(results)
 
     def read_texts(self, *texts: str) -> Row:
         carrier = self._carrier()
@@ -229,7 +233,7 @@ class MultiTask(Task):
         return {name: self.by_name[name].answer(row, own) for name, own in prediction.items()}
 
     def options(self) -> dict[str, Any]:
-        return {f"{name}.{key}": value for name, one in self.heads for key, value in one.options().items()}
+        return {f"{name}.{key}": value for name, head in self.heads for key, value in head.options().items()}
 
     def configured(self, options: Mapping[str, Any]) -> Self:
         """Options by `HEAD.OPTION`."""
@@ -241,7 +245,7 @@ class MultiTask(Task):
             name: {key.partition(".")[2]: value for key, value in options.items() if key.partition(".")[0] == name}
             for name in names
         }
-        return replace(self, heads=tuple((name, one.configured(own[name])) for name, one in self.heads))
+        return replace(self, heads=tuple((name, head.configured(own[name])) for name, head in self.heads))
 
 
 def _own(labels: Sequence[str], name: str) -> tuple[str, ...]:

@@ -28,10 +28,10 @@ def placed(row: Row) -> tuple[str, tuple[tuple[int, int], ...]]:
 def best_tags(
     rows: Sequence[Row], features: Sequence[Feature], outputs: Sequence[Outputs], labels: Sequence[str], default: str
 ) -> list[tuple[str, ...]]:
-    """The best label of each word's first piece; `default` for a word without pieces.
+    """The best label of each word's first token; `default` for a word without tokens.
 
     Args:
-        outputs: `logits` (n_pieces, n_labels) of each feature.
+        outputs: `logits` (n_tokens, n_labels) of each feature.
     """
     tags = [[default] * len(row.words) for row in rows]
     for feature, output in zip(features, outputs, strict=True):

@@ -261,10 +261,10 @@ class Classify(Task):
         """
         if self.multi_label:
             return self if self.threshold is not None else self._best_limit(rows, features, outputs, labels)
-        found = sorted({label for row in rows for label in row.labels if self._is_outside(label)})
-        if not found:
+        results = sorted({label for row in rows for label in row.labels if self._is_outside(label)})
+        if not results:
             return self
-        named = replace(self, out_of_scope=self.out_of_scope or found[0])
+        named = replace(self, out_of_scope=self.out_of_scope or results[0])
         if self.threshold is not None or any(map(self._is_outside, labels)):
             return named
         predictions = self.decode(rows, features, outputs, labels)
@@ -279,7 +279,7 @@ class Classify(Task):
     ) -> Self:
         """With the one of LIMITS of the best micro F1; of equals the nearest to a half."""
         tries = [replace(self, threshold=limit) for limit in sorted(LIMITS, key=lambda limit: abs(limit - HALF))]
-        return max(tries, key=lambda one: one.score(rows, one.decode(rows, features, outputs, labels), "dev").value)
+        return max(tries, key=lambda item: item.score(rows, item.decode(rows, features, outputs, labels), "dev").value)
 
     def score(self, rows: Sequence[Row], predictions: Sequence[Prediction], split: str) -> Score:
         """Accuracy and macro F1 over the rows in scope, where a rejected row is wrong; and how well the others are told.
@@ -289,24 +289,24 @@ class Classify(Task):
         pairs = list(zip(rows, predictions, strict=True))
         if self.multi_label:
             return self._score_several(pairs, split)
-        inside = [(row, found) for row, found in pairs if not self._is_outside(row.labels[0])]
-        outside = [found for row, found in pairs if self._is_outside(row.labels[0])]
-        right = sum(row.labels == found.labels for row, found in inside)
-        classes = by_class([row.labels for row, _ in inside], [found.labels for _, found in inside])
+        inside = [(row, pair) for row, pair in pairs if not self._is_outside(row.labels[0])]
+        outside = [pair for row, pair in pairs if self._is_outside(row.labels[0])]
+        right = sum(row.labels == result.labels for row, result in inside)
+        classes = by_class([row.labels for row, _ in inside], [result.labels for _, result in inside])
         more = {"macro F1": macro_f1(classes)}
         if outside and inside:
-            rejected = sum(not found.labels for found in outside)
-            doubts = [[-found.confidence for found in side] for side in (outside, [found for _, found in inside])]
+            rejected = sum(not result.labels for result in outside)
+            doubts = [[-result.confidence for result in side] for side in (outside, [result for _, result in inside])]
             more["out-of-scope recall"] = rejected / len(outside)
             more["out-of-scope AUROC"] = auroc(*doubts)
             more["accuracy with rejection"] = (right + rejected) / len(pairs)
         return Score(self.metric, share(right, len(inside)), split, len(inside), per_type=classes, more=more)
 
     def _score_several(self, pairs: Sequence[tuple[Row, Prediction]], split: str) -> Score:
-        classes = by_class([row.labels for row, _ in pairs], [found.labels for _, found in pairs])
-        right = sum(len({*row.labels} & {*found.labels}) for row, found in pairs)
-        n_labels = sum(len(row.labels) + len(found.labels) for row, found in pairs)
-        whole = sum({*row.labels} == {*found.labels} for row, found in pairs)
+        classes = by_class([row.labels for row, _ in pairs], [pair.labels for _, pair in pairs])
+        right = sum(len({*row.labels} & {*pair.labels}) for row, pair in pairs)
+        n_labels = sum(len(row.labels) + len(pair.labels) for row, pair in pairs)
+        whole = sum({*row.labels} == {*pair.labels} for row, pair in pairs)
         more = {"macro F1": macro_f1(classes), "subset accuracy": share(whole, len(pairs))}
         return Score(self.metric, share(2 * right, n_labels), split, len(pairs), per_type=classes, more=more)
 

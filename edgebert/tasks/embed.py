@@ -93,17 +93,17 @@ def nearest(vectors: Sequence[np.ndarray]) -> list[tuple[int, ...]]:
     matrix = np.stack(vectors).astype(np.float32)
     matrix /= np.maximum(np.linalg.norm(matrix, axis=1, keepdims=True), 1e-12)
     k = min(NEAREST, len(matrix) - 1)
-    found = []
+    results = []
     for start in range(0, len(matrix), CHUNK):
         alike = np.round(
             matrix[start : start + CHUNK] @ matrix.T, 6
         )  # sums differ in their last digit by where they stand
         alike[np.arange(len(alike)), np.arange(start, start + len(alike))] = -np.inf
         order = np.argsort(-alike, axis=1, kind="stable")[:, :k]
-        found += [tuple(row) for row in order.tolist()]
-    return found
+        results += [tuple(row) for row in order.tolist()]
+    return results
 
 
 def _recall(rows: Sequence[Row], near: Sequence[tuple[int, ...]]) -> float:
-    shares = [len({*row.gold} & {*found}) / len(row.gold) for row, found in zip(rows, near, strict=True)]
+    shares = [len({*row.gold} & {*result}) / len(row.gold) for row, result in zip(rows, near, strict=True)]
     return sum(shares) / len(shares)

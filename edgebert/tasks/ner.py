@@ -44,11 +44,11 @@ class Ner(Task):
 
     def rows(self, records: Iterable[Record]) -> tuple[list[Row], list[str]]:
         """Rows with BIO tags, whatever scheme the records have. Records without words are left out, with a note."""
-        pairs, told = read_rows(list(records))
+        pairs, message = read_rows(list(records))
         kept = [(record, row) for record, row in pairs if row.words]
         tags, notes = normalise([row.tags for _, row in kept], lambda i, j: place(kept[i][0], j))
         rows = [replace(row, tags=bio) for (_, row), bio in zip(kept, tags, strict=True)]
-        return rows, [*told, *notes, *left_out(len(pairs) - len(kept), "without words")]
+        return rows, [*message, *notes, *left_out(len(pairs) - len(kept), "without words")]
 
     def labels(self, rows: Iterable[Row]) -> tuple[str, ...]:
         """`O`, then `B-X` and `I-X` of each type, types sorted."""
@@ -63,18 +63,18 @@ class Ner(Task):
     def encode(
         self, rows: Sequence[Row], tokenizer: Tokenizer, labels: Sequence[str], max_length: int
     ) -> list[Feature]:
-        """`word_windows`: words without pieces are in none, and are `O`."""
+        """`word_windows`: words without tokens are in none, and are `O`."""
         return word_windows(rows, tokenizer, labels, max_length)
 
     def decode(
         self, rows: Sequence[Row], features: Sequence[Feature], outputs: Sequence[Outputs], labels: Sequence[str]
     ) -> list[tuple[str, ...]]:
-        """The best label of each word's first piece; `O` for a word without pieces. Stray `I-` tags are left as is."""
+        """The best label of each word's first token; `O` for a word without tokens. Stray `I-` tags are left as is."""
         return best_tags(rows, features, outputs, labels, "O")
 
     def same(self, a: tuple[str, ...], b: tuple[str, ...]) -> list[bool]:
         """Word by word."""
-        return [one == other for one, other in zip(a, b, strict=True)]
+        return [item == other for item, other in zip(a, b, strict=True)]
 
     def score(self, rows: Sequence[Row], predictions: Sequence[tuple[str, ...]], split: str) -> Score:
         """Micro-averaged over all entities: right only if type, first and last word are (seqeval, strict, IOB2).
@@ -97,7 +97,7 @@ class Ner(Task):
             TypeScore(name, float(p), float(r), float(f), int(n))
             for name, p, r, f, n in zip(unique_labels(gold, predicted, IOB2), *columns, strict=True)
         ]
-        types.sort(key=lambda one: (-one.support, one.name))
+        types.sort(key=lambda item: (-item.support, item.name))
         return Score(self.metric, float(f1), split, len(pairs), float(precision), float(recall), tuple(types))
 
     def read_texts(self, *texts: str) -> Row:

@@ -1,4 +1,4 @@
-"""A label for two texts: paraphrases, entailment, duplicates. The segment ids say which text a piece is of."""
+"""A label for two texts: paraphrases, entailment, duplicates. The segment ids say which text a token is of."""
 
 from __future__ import annotations
 
@@ -113,13 +113,15 @@ class Pair(Task):
     def score(self, rows: Sequence[Row], predictions: Sequence[Ranked], split: str) -> Score:
         """Accuracy, macro F1, Matthews' correlation, and of a model of two labels the F1 of the one that sorts last:
         1 of 0 and 1, yes of no and yes, paraphrase of other and paraphrase."""
-        gold, found = [row.labels[0] for row in rows], [prediction[0][0] for prediction in predictions]
-        classes = by_class([[one] for one in gold], [[one] for one in found])
-        more = {"macro F1": macro_f1(classes), "Matthews correlation": matthews(gold, found)}
+        gold, results = [row.labels[0] for row in rows], [prediction[0][0] for prediction in predictions]
+        classes = by_class([[item] for item in gold], [[item] for item in results])
+        more = {"macro F1": macro_f1(classes), "Matthews correlation": matthews(gold, results)}
         known = {label for prediction in predictions for label, _ in prediction}  # all, where there are at most KEPT
         if len(known) == 2:
-            more[f"F1 of {max(known)}"] = next((one.f1 for one in classes if one.name == max(known)), 0.0)
-        right = sum(a == b for a, b in zip(gold, found, strict=True))
+            more[f"F1 of {max(known)}"] = next(
+                (class_name.f1 for class_name in classes if class_name.name == max(known)), 0.0
+            )
+        right = sum(a == b for a, b in zip(gold, results, strict=True))
         return Score(self.metric, share(right, len(gold)), split, len(gold), per_type=classes, more=more)
 
     def read_texts(self, *texts: str) -> Row:
@@ -144,13 +146,13 @@ def read_pair(record: Record) -> tuple[str, str]:
     return texts
 
 
-def matthews(gold: Sequence[str], found: Sequence[str]) -> float:
+def matthews(gold: Sequence[str], results: Sequence[str]) -> float:
     """Matthews' correlation coefficient over any number of classes; 0 where one side is constant.
 
     Gorodkin (2004), "Comparing two K-category assignments by a K-category correlation coefficient", equation 8.
     """
-    n, right = len(gold), sum(a == b for a, b in zip(gold, found, strict=True))
-    wanted, given = Counter(gold), Counter(found)
+    n, right = len(gold), sum(a == b for a, b in zip(gold, results, strict=True))
+    wanted, given = Counter(gold), Counter(results)
     both = right * n - sum(wanted[name] * given[name] for name in wanted)
     spread = (n * n - sum(v * v for v in wanted.values())) * (n * n - sum(v * v for v in given.values()))
     return both / math.sqrt(spread) if spread else 0.0

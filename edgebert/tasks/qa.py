@@ -110,7 +110,7 @@ class QuestionAnswering(Task):
 
         Targets: the first answer's first and last token; the first token of the window twice where it does not hold it;
         none where nobody has said the answer.
-        Raises RequestError when a window has no room for a piece of each.
+        Raises RequestError when a window has no room for a token of each.
         """
         from tokenizers import Tokenizer
 
@@ -145,11 +145,11 @@ class QuestionAnswering(Task):
             absent[feature.row] = min(absent[feature.row], float(start[0] + end[0]))
             context = rows[feature.row].second or ""
             spans[feature.row] += _spans(feature, start, end, context, self.max_answer_tokens)
-        return [self._choose(found, none) for found, none in zip(spans, absent, strict=True)]
+        return [self._choose(span, none) for span, none in zip(spans, absent, strict=True)]
 
-    def _choose(self, found: Sequence[Span], absent: float) -> tuple[Span, ...]:
+    def _choose(self, results: Sequence[Span], absent: float) -> tuple[Span, ...]:
         best: dict[tuple[int, int], Span] = {}
-        for span in sorted(found, key=lambda one: -one.score):  # windows overlap: one span, its best score
+        for span in sorted(results, key=lambda item: -item.score):  # windows overlap: one span, its best score
             best.setdefault((span.start, span.end), span)
         ordered = tuple(best.values())[: self.n_best]
         none = Span("", *NOWHERE, absent)
@@ -170,9 +170,9 @@ class QuestionAnswering(Task):
             return self
         open_task = replace(self, no_answer=float("inf"))  # never absent, but its score is told last
         gains = []  # (margin, what saying "absent" adds to the row's F1)
-        for row, found in zip(rows, open_task.decode(rows, features, outputs, labels), strict=True):
+        for row, result in zip(rows, open_task.decode(rows, features, outputs, labels), strict=True):
             right = [text for text, _ in row.answers]
-            gains.append((found[-1].score - found[0].score, f1_of("", right) - f1_of(found[0].text, right)))
+            gains.append((result[-1].score - result[0].score, f1_of("", right) - f1_of(result[0].text, right)))
         gains.sort(reverse=True)
         best, total, margin = 0.0, 0.0, gains[0][0]
         for (value, gain), (following, _) in zip(gains, [*gains[1:], (gains[-1][0] - 1.0, 0.0)], strict=True):
@@ -184,10 +184,11 @@ class QuestionAnswering(Task):
     def score(self, rows: Sequence[Row], predictions: Sequence[tuple[Span, ...]], split: str) -> Score:
         """F1 over words and exact match, each against the answer that fits best, as SQuAD 2.0's program has them."""
         pairs = [
-            (found[0].text, [text for text, _ in row.answers]) for row, found in zip(rows, predictions, strict=True)
+            (prediction[0].text, [text for text, _ in row.answers])
+            for row, prediction in zip(rows, predictions, strict=True)
         ]
         n = max(1, len(pairs))
-        exact = sum(normal(found) in _golds(right) for found, right in pairs) / n
+        exact = sum(normal(result) in _golds(right) for result, right in pairs) / n
         return Score(
             self.metric, sum(f1_of(*pair) for pair in pairs) / n, split, len(pairs), more={"exact match": exact}
         )
@@ -219,21 +220,21 @@ TASK = QuestionAnswering()
 
 def _answers(record: Record, context: str, counts: Counter[str]) -> tuple[tuple[str, int], ...]:
     """(text, first character) of each answer. What was not as the data says is added to `counts`."""
-    found = []
-    for text, said in _listed(record):
-        start = said
+    results = []
+    for text, description in _listed(record):
+        start = description
         if start is None or start < 0 or not context.startswith(text, start):
             places = [match.start() for match in re.finditer(f"(?={re.escape(text)})", context)]
             if not places:
                 hint = "An answer is a part of its context, letter by letter; a question without one has an empty list."
                 raise DataError(f"the context does not hold the answer '{text}'", where=record.where, hint=hint)
-            start = min(places, key=lambda at: abs(at - (said or 0)))
-            counts["did not stand where the data says and were found nearby"] += said is not None
+            start = min(places, key=lambda at: abs(at - (description or 0)))
+            counts["did not stand where the data says and were found nearby"] += description is not None
         first, last = _visible(text)
         end = _over_marks(context, start + last)
         counts["ended between a letter and its marks and now end behind them"] += end > start + last
-        found.append((context[start + first : end], start + first))
-    return tuple(dict.fromkeys(found))
+        results.append((context[start + first : end], start + first))
+    return tuple(dict.fromkeys(results))
 
 
 def _visible(text: str) -> tuple[int, int]:
@@ -296,16 +297,16 @@ def _feature(index: int, row: Row, window: Encoding) -> Feature:
 
 
 def _place(text: str, start: int, end: int) -> tuple[int, int]:
-    """The place of a piece, without whitespace around it and with the marks behind it."""
+    """The place of a token, without whitespace around it and with the marks behind it."""
     start, end = _trimmed(text, start, end)
     return (start, _over_marks(text, end)) if start < end else (start, end)
 
 
 def _trimmed(text: str, start: int, end: int) -> tuple[int, int]:
-    """The place without the whitespace around it, which some tokenizers count to a piece."""
-    piece = text[start:end]
-    start += len(piece) - len(piece.lstrip())
-    return start, start + len(piece.strip())
+    """The place without the whitespace around it, which some tokenizers count to a token."""
+    token = text[start:end]
+    start += len(token) - len(token.lstrip())
+    return start, start + len(token.strip())
 
 
 def _targets(row: Row, spans: Sequence[tuple[int, int]]) -> dict[str, int]:
@@ -331,13 +332,13 @@ def _spans(feature: Feature, start: np.ndarray, end: np.ndarray, context: str, m
     length = lasts[None, :] - firsts[:, None]
     scores = np.where((length >= 0) & (length < most), start[firsts][:, None] + end[lasts][None, :], -np.inf)
     order = np.argsort(-scores, axis=None, kind="stable")[:SHORTLIST]
-    found = []
+    results = []
     for flat in order.tolist():
         i, j = divmod(flat, len(lasts))
         if np.isfinite(scores[i, j]):
             a, b = feature.spans[int(firsts[i])][0], feature.spans[int(lasts[j])][1]
-            found.append(Span(context[a:b], a, b, float(scores[i, j])))
-    return found
+            results.append(Span(context[a:b], a, b, float(scores[i, j])))
+    return results
 
 
 # ---------------------------------------------------------------- SQuAD's rules
@@ -349,18 +350,18 @@ def normal(text: str) -> str:
     return " ".join(_ARTICLES.sub(" ", kept).split())
 
 
-def f1_of(found: str, right: Sequence[str]) -> float:
+def f1_of(text: str, right: Sequence[str]) -> float:
     """The best F1 over words against any right answer; 1 or 0 where one side is empty."""
-    return max(_f1(normal(found).split(), one.split()) for one in _golds(right))
+    return max(_f1(normal(text).split(), gold.split()) for gold in _golds(right))
 
 
 def _golds(right: Sequence[str]) -> list[str]:
     """The answers in normal form, without those of which nothing is left; the empty one alone where none is."""
-    return [one for one in map(normal, right) if one] or [""]
+    return [item for item in map(normal, right) if item] or [""]
 
 
-def _f1(found: Sequence[str], right: Sequence[str]) -> float:
-    if not found or not right:
-        return float(list(found) == list(right))
-    common = sum((Counter(found) & Counter(right)).values())
-    return 2 * common / (len(found) + len(right))
+def _f1(results: Sequence[str], right: Sequence[str]) -> float:
+    if not results or not right:
+        return float(list(results) == list(right))
+    common = sum((Counter(results) & Counter(right)).values())
+    return 2 * common / (len(results) + len(right))

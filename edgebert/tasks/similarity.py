@@ -79,7 +79,7 @@ class Similarity(VectorTask):
         """Two windows a row: its first text, its second."""
         alone = [Row(text=text, score=row.score) for row in rows for text in (row.text, row.second)]
         targets = lambda row: {} if row.score is None else {"score": row.score}  # noqa: E731
-        return [replace(one, row=i // 2) for i, one in enumerate(cut_texts(alone, tokenizer, max_length, targets))]
+        return [replace(item, row=i // 2) for i, item in enumerate(cut_texts(alone, tokenizer, max_length, targets))]
 
     def decode(
         self, rows: Sequence[Row], features: Sequence[Feature], outputs: Sequence[Outputs], labels: Sequence[str]
@@ -91,7 +91,7 @@ class Similarity(VectorTask):
 
     def score(self, rows: Sequence[Row], predictions: Sequence[tuple[float, float]], split: str) -> Score:
         gold = [float(row.score or 0.0) for row in rows]
-        whole, small = ([one[i] for one in predictions] for i in (0, 1))
+        whole, small = ([prediction[i] for prediction in predictions] for i in (0, 1))
         more = {"Pearson correlation": pearson(whole, gold), "Spearman, int8 vectors": spearman(small, gold)}
         return Score(self.metric, spearman(whole, gold), split, len(gold), more=more)
 

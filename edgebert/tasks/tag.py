@@ -61,18 +61,18 @@ class Tag(Task):
     def decode(
         self, rows: Sequence[Row], features: Sequence[Feature], outputs: Sequence[Outputs], labels: Sequence[str]
     ) -> list[tuple[str, ...]]:
-        """The best tag of each word's first piece; the first label for a word without pieces."""
+        """The best tag of each word's first token; the first label for a word without tokens."""
         return best_tags(rows, features, outputs, labels, labels[0])
 
     def same(self, a: tuple[str, ...], b: tuple[str, ...]) -> list[bool]:
         """Word by word."""
-        return [one == other for one, other in zip(a, b, strict=True)]
+        return [item == other for item, other in zip(a, b, strict=True)]
 
     def score(self, rows: Sequence[Row], predictions: Sequence[tuple[str, ...]], split: str) -> Score:
         """The share of words with the right tag. Raises ValueError unless each word has one tag and prediction."""
         pairs = [pair for row, tags in zip(rows, predictions, strict=True) for pair in zip(row.tags, tags, strict=True)]
-        classes = by_class([[gold] for gold, _ in pairs], [[found] for _, found in pairs])
-        accuracy = share(sum(gold == found for gold, found in pairs), len(pairs))
+        classes = by_class([[gold] for gold, _ in pairs], [[result] for _, result in pairs])
+        accuracy = share(sum(gold == result for gold, result in pairs), len(pairs))
         return Score(self.metric, accuracy, split, len(rows), per_type=classes, more={"macro F1": macro_f1(classes)})
 
     def read_texts(self, *texts: str) -> Row:

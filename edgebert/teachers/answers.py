@@ -179,5 +179,5 @@ def fitted_temperature(
         return float(torch.stack(losses).mean())
 
     with torch.no_grad():
-        found = minimize_scalar(nll, bounds=tuple(np.log(TEMPERATURES)), method="bounded")
-    return float(np.exp(found.x))
+        result = minimize_scalar(nll, bounds=tuple(np.log(TEMPERATURES)), method="bounded")
+    return float(np.exp(result.x))

@@ -52,13 +52,15 @@ def fit_teacher(
 
     torch.manual_seed(settings.seed)
     dev = dataset.splits["dev"]
-    found = fitting_head(source.folder, task, dataset.labels, allow_pickle=allow_pickle)
+    result = fitting_head(source.folder, task, dataset.labels, allow_pickle=allow_pickle)
     tokenizer = load_tokenizer(source.folder, words=task.reads_words, vectors=task.head == "sentence-embedding")
-    if found.model is not None:
-        model, note = found.model, found.note
+    if result.model is not None:
+        model, note = result.model, result.note
         if task.reads_words:
-            tokenizer, said = words_tokenizer(model, source.folder, task, dataset.labels, dev, settings.max_length)
-            note = "; ".join(part for part in (note, said) if part)
+            tokenizer, description = words_tokenizer(
+                model, source.folder, task, dataset.labels, dev, settings.max_length
+            )
+            note = "; ".join(part for part in (note, description) if part)
         student = Student(model, tokenizer)
     else:
         student = fine_tuned(source, dataset, task, settings, folder / "work", allow_pickle=allow_pickle, log=log)
@@ -66,7 +68,7 @@ def fit_teacher(
         of_states = "" if part.reads == "cls" else f" that reads the states pooled by {part.reads}"
         note = f"a new head{of_states}, fine-tuned for {settings.epochs:g} epochs at a learning rate of "
         note += f"{settings.learning_rate:g}"
-        note += f": {found.note}" if found.note else ""
+        note += f": {result.note}" if result.note else ""
     save_checkpoint(folder, student, source.folder)
     dataset = with_teacher_labels(student, task, dataset, settings.max_length)
     scores = evaluate_splits(student, task, dataset, settings.max_length)
@@ -244,12 +246,12 @@ def words_tokenizer(
         return spaced, ""
     first = list(rows[:TRIED_ROWS])
     with_space, without = (
-        evaluate(Student(model, one), task, labels, first, "dev", max_length).value for one in (spaced, bare)
+        evaluate(Student(model, item), task, labels, first, "dev", max_length).value for item in (spaced, bare)
     )
-    told = f"{task.metric} {100 * with_space:.2f} with a space before each word, {100 * without:.2f} without"
+    note = f"{task.metric} {100 * with_space:.2f} with a space before each word, {100 * without:.2f} without"
     chosen = spaced if with_space >= without else bare
     way = "with one" if chosen is spaced else "without"
     return (
         chosen,
-        f"the tokenizer's files do not say add_prefix_space: on {len(first)} rows {told}, so words are read {way}",
+        f"the tokenizer's files do not say add_prefix_space: on {len(first)} rows {note}, so words are read {way}",
     )

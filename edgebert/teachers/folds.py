@@ -25,9 +25,9 @@ def fold_of_rows(rows: Sequence[Row], n_folds: int, seed: int = 0) -> list[int]:
     for i, row in enumerate(rows):
         units[row.head, row.group or row.identity].append(i)
     labels = [sorted({label for i in unit for label in labels_of_row(rows[i])}) or [""] for unit in units.values()]
-    found = _balanced(labels, min(n_folds, len(labels)), seed)
+    result = _balanced(labels, min(n_folds, len(labels)), seed)
     folds = [HELD_BY_NONE] * len(rows)
-    for unit, fold in zip(units.values(), found, strict=True):
+    for unit, fold in zip(units.values(), result, strict=True):
         for i in unit:
             folds[i] = fold
     return folds
@@ -48,26 +48,26 @@ def _balanced(labels: Sequence[Sequence[str]], n_folds: int, seed: int) -> list[
     order.sort(key=lambda i: (counts[rarest[i]], rarest[i]))
     sizes = [0] * n_folds
     held: dict[str, Counter[int]] = defaultdict(Counter)
-    found = [HELD_BY_NONE] * len(labels)
+    result = [HELD_BY_NONE] * len(labels)
     if n_folds < 2:
-        return found
+        return result
     for i in order:
         if counts[rarest[i]] < 2:
             continue
-        found[i] = min(range(n_folds), key=lambda fold: (held[rarest[i]][fold], sizes[fold]))
-        sizes[found[i]] += 1
+        result[i] = min(range(n_folds), key=lambda fold: (held[rarest[i]][fold], sizes[fold]))
+        sizes[result[i]] += 1
         for label in labels[i]:
-            held[label][found[i]] += 1
-    _give_back(labels, counts, held, found)
-    return found
+            held[label][result[i]] += 1
+    _give_back(labels, counts, held, result)
+    return result
 
 
 def _give_back(
-    labels: Sequence[Sequence[str]], counts: Counter[str], held: dict[str, Counter[int]], found: list[int]
+    labels: Sequence[Sequence[str]], counts: Counter[str], held: dict[str, Counter[int]], results: list[int]
 ) -> None:
     """Holds one unit by none where all units of a label are in one fold, in place: units may have several labels."""
     for i, own in enumerate(labels):
-        if any(counts[label] > 1 and held[label][found[i]] == counts[label] for label in own):
+        if any(counts[label] > 1 and held[label][results[i]] == counts[label] for label in own):
             for label in own:
-                held[label][found[i]] -= 1
-            found[i] = HELD_BY_NONE
+                held[label][results[i]] -= 1
+            results[i] = HELD_BY_NONE

@@ -45,10 +45,10 @@ def spreading(teacher: Student, windows: Sequence[Feature], part: Part, ask: Ask
     if finite.any():
         labels = np.array([window.targets.get("labels", NO_LABEL) for window in windows])
         logits[finite] = np.log(spread_labels(states[finite], labels[finite], part.n_labels).clip(SMALLEST))
-    found = {window_key(window): {name: answer} for window, answer in zip(windows, logits, strict=True)}
+    results = {window_key(window): {name: answer} for window, answer in zip(windows, logits, strict=True)}
 
     def answer(student: Student, some: Sequence[Feature], dropout: bool) -> list[Outputs]:
-        return [found[window_key(window)] for window in some]
+        return [results[window_key(window)] for window in some]
 
     return answer
 
@@ -81,11 +81,11 @@ def spread_labels(states: np.ndarray, labels: np.ndarray, n_labels: int) -> np.n
     graph = scale @ graph @ scale
     given = np.zeros((len(states), n_labels))
     given[labelled, labels[labelled]] = 1
-    found = given
+    result = given
     for _ in range(ROUNDS):
-        found = ALPHA * (graph @ found) + (1 - ALPHA) * given
+        result = ALPHA * (graph @ result) + (1 - ALPHA) * given
     share = 1 + given.sum(0)
-    found = found * share / np.maximum(found[~labelled].sum(0), SMALLEST)
-    total = found.sum(1, keepdims=True)
+    result = result * share / np.maximum(result[~labelled].sum(0), SMALLEST)
+    total = result.sum(1, keepdims=True)
     reached = total > SMALLEST  # from the others no path of neighbours leads to a labelled text
-    return np.where(reached, found / np.where(reached, total, 1), share / share.sum())
+    return np.where(reached, result / np.where(reached, total, 1), share / share.sum())

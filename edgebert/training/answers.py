@@ -28,10 +28,10 @@ def window_key(feature: Feature) -> bytes:
 
 def distinct_windows(features: Iterable[Feature]) -> list[Feature]:
     """The first window of each key, the shortest first, so that little of a batch is padding."""
-    found: dict[bytes, Feature] = {}
+    results: dict[bytes, Feature] = {}
     for feature in features:
-        found.setdefault(window_key(feature), feature)
-    return sorted(found.values(), key=lambda feature: len(feature.input_ids))
+        results.setdefault(window_key(feature), feature)
+    return sorted(results.values(), key=lambda feature: len(feature.input_ids))
 
 
 class StoredAnswers:
@@ -45,10 +45,10 @@ class StoredAnswers:
         keys = np.load(folder / WINDOWS)
         self._at = {key.tobytes(): i for i, key in enumerate(keys)}
         self._starts = np.load(folder / STARTS)
-        told = json.loads((folder / OUTPUTS).read_text(encoding="utf-8"))
+        message = json.loads((folder / OUTPUTS).read_text(encoding="utf-8"))
         # Copy-on-write: torch takes no array that cannot be written, and the file stays as it is.
         self._outputs = {
-            name: (np.load(folder / file, mmap_mode="c"), by_token) for name, (file, by_token) in told.items()
+            name: (np.load(folder / file, mmap_mode="c"), by_token) for name, (file, by_token) in message.items()
         }
 
     def __len__(self) -> int:
@@ -93,17 +93,17 @@ class AnswerWriter:
 
     def get(self, at: int) -> dict[str, np.ndarray]:
         """What has been put at a window, zeros where nothing was."""
-        found = {}
+        results = {}
         for name, (values, by_token) in self._outputs.items():
-            found[name] = np.array(values[slice(self._starts[at], self._starts[at + 1]) if by_token else at])
-        return found
+            results[name] = np.array(values[slice(self._starts[at], self._starts[at + 1]) if by_token else at])
+        return results
 
     def close(self) -> None:
         """Writes what is still in memory to the disk."""
         for values, _ in self._outputs.values():
             values.flush()
-        told = {name: (_file(i), by_token) for i, (name, (_, by_token)) in enumerate(self._outputs.items())}
-        (self.folder / OUTPUTS).write_text(json.dumps(told), encoding="utf-8")
+        notes = {name: (_file(i), by_token) for i, (name, (_, by_token)) in enumerate(self._outputs.items())}
+        (self.folder / OUTPUTS).write_text(json.dumps(notes), encoding="utf-8")
 
     def _array(self, name: str, value: np.ndarray) -> tuple[Any, bool]:
         if name not in self._outputs:

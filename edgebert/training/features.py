@@ -66,9 +66,9 @@ def trace_hidden_states(
     attentions: tuple[Any, ...] = tuple(getattr(result, "attentions", None) or ()) if attentive else ()
     if not hidden:
         raise LookupError(f"{_family(model)} gives no hidden states")
-    if attentive and (not attentions or any(one is None for one in attentions)):
+    if attentive and (not attentions or any(attention is None for attention in attentions)):
         raise LookupError(f"{_family(model)} gives no attention probabilities")
-    attentions = tuple(_probabilities(one) for one in attentions)
+    attentions = tuple(_probabilities(attention) for attention in attentions)
     n_heads = attentions[0].shape[1] if attentions else 1
     shared = n_heads // (getattr(model.config, "num_key_value_heads", None) or n_heads)
     values = tuple(_split(name, value, later, n_heads, shared) for name, value, later in caught)

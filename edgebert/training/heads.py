@@ -76,17 +76,17 @@ def rows_with_answers(teacher: Batch) -> Tensor:
     known = [
         value.isfinite() | (value == UNANSWERED) if value.dim() == 3 else value.isfinite() for value in teacher.values()
     ]
-    return torch.stack([one.flatten(1).all(1) for one in known]).all(0)
+    return torch.stack([item.flatten(1).all(1) for item in known]).all(0)
 
 
 def rows_with_labels(batch: Batch) -> Tensor:
     """(batch,) true where a row has a target of its own for any head; pair rows of vectors share one."""
-    found = torch.zeros_like(batch["input_ids"][:, 0], dtype=torch.bool)
+    result = torch.zeros_like(batch["input_ids"][:, 0], dtype=torch.bool)
     for name, value in batch.items():
         if name not in INPUTS and not name.startswith(ANSWERED):
             empty = value.isnan() if value.is_floating_point() else value == IGNORED
-            found = found | ~empty.flatten(1).all(1) if value.dim() > 1 else found | ~empty
-    return found
+            result = result | ~empty.flatten(1).all(1) if value.dim() > 1 else result | ~empty
+    return result
 
 
 def forget(batch: Mapping[str, Tensor], rows: Tensor) -> dict[str, Tensor]:

@@ -73,7 +73,7 @@ class DistillationObjective(Objective):
         student: the model that is trained.
         teacher: in eval mode, without gradients.
         teacher_ids: student token id -> teacher token id, where their vocabularies differ. The teacher then reads the
-            student's own pieces, so that positions match one to one.
+            student's own tokens, so that positions match one to one.
     """
 
     asks_once = False  # it reads no more of the teacher than its answers, which can be had before the training
@@ -124,7 +124,7 @@ Item = Feature | tuple[Feature, ...]  # what the loop draws: a window, or window
 def collate(items: Sequence[Item], pad_id: int = 0) -> dict[str, Tensor]:
     """`pad_batch` as tensors, and the targets of each head under `HEAD_NAME`, or `NAME` where there is one head.
 
-    Token labels (batch, seq) are padded with IGNORED, a teacher's answers of a piece each with 0. A row without a target
+    Token labels (batch, seq) are padded with IGNORED, a teacher's answers of a token each with 0. A row without a target
     that others have gets IGNORED, or NaN where the target is a float: shapes (batch,) or (batch, n).
     """
     features = [feature for item in items for feature in _windows(item)]
@@ -149,7 +149,7 @@ def collate(items: Sequence[Item], pad_id: int = 0) -> dict[str, Tensor]:
 
 
 def _blank(name: str, answer: Tensor, ids: Tensor) -> Tensor:
-    """Zeros for the batch's answers of one output; those of a piece each are as long as the batch."""
+    """Zeros for the batch's answers of one output; those of a token each are as long as the batch."""
     n = ids.shape[1] if per_token(name, answer.dim() + 1) else len(answer)
     return answer.new_zeros((len(ids), n, *answer.shape[1:]))
 
@@ -164,7 +164,7 @@ class _LengthTrainer(Trainer):
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
         from transformers.trainer_pt_utils import LengthGroupedSampler
 
-        lengths = [max(len(one.input_ids) for one in _windows(item)) for item in self.train_dataset]
+        lengths = [max(len(window.input_ids) for window in _windows(item)) for item in self.train_dataset]
         return LengthGroupedSampler(self.args.train_batch_size, lengths=lengths)
 
 

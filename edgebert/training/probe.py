@@ -52,7 +52,7 @@ def fit_head(student: Student, task: Task, labels: Sequence[str], rows: Sequence
     (last,) = outlets(model)
     drawn = Random(settings.seed).sample(rows, min(len(rows), MOST_ROWS))  # rows may lie in an order of their labels
     features = task.encode(drawn, student.tokenizer, labels, settings.max_length)
-    features = [one for one in features if one.labels or "labels" in one.targets]
+    features = [feature for feature in features if feature.labels or "labels" in feature.targets]
     if not features:
         return False
     batches = [collate(features[i : i + BATCH], pad_id(student)) for i in range(0, len(features), BATCH)]

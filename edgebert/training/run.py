@@ -107,12 +107,14 @@ def answered(
         features = context.task.encode(rows, teacher.tokenizer, context.labels, context.settings.max_length)
     else:
         ids = student.teacher_ids
-        features = [replace(one, input_ids=tuple(ids[i] for i in one.input_ids)) if ids else one for one in windows]
+        features = [replace(item, input_ids=tuple(ids[i] for i in item.input_ids)) if ids else item for item in windows]
     outputs = _without_broken(_found(teacher, features, context), student, context)
     of_tokens = any(per_token(name, array.ndim + 1) for name, array in outputs[0].items())
     if student.own_tokenizer and of_tokens and context.task.head == "token-classification":
         outputs = answers_by_word(windows, features, outputs)
-    elif student.own_tokenizer and (of_tokens or [one.row for one in features] != [one.row for one in windows]):
+    elif student.own_tokenizer and (
+        of_tokens or [feature.row for feature in features] != [item.row for item in windows]
+    ):
         what = "a student with a tokenizer of its own can learn one answer a text, and this task has one a token"
         raise RequestError(what, where="--student", hint="Choose a student of the teacher's tokenizer.")
     return [
@@ -141,25 +143,25 @@ def answers_by_word(
         if word >= 0
     }
     blank = {name: np.full(array.shape[1:], UNANSWERED, array.dtype) for name, array in outputs[0].items()}
-    found: list[Outputs] = []
+    results: list[Outputs] = []
     for window in windows:
         each = [known.get((window.row, word), blank) for word in window.words]
-        found.append({name: np.stack([one[name] for one in each]) for name in blank})
-    return found
+        results.append({name: np.stack([item[name] for item in each]) for name in blank})
+    return results
 
 
 def _found(teacher: Student, features: Sequence[Feature], context: MethodContext) -> list[Outputs]:
     """The answer to each window: the stored one, or else the teacher's own now."""
     stored = context.answers
-    found = [stored.find(one) if stored else None for one in features]
-    missing = [i for i, answer in enumerate(found) if answer is None]
+    results = [stored.find(feature) if stored else None for feature in features]
+    missing = [i for i, answer in enumerate(results) if answer is None]
     if stored and missing:
         told = f"the teacher is asked about {len(missing)} of {len(features)} windows, whose answers are not stored"
         context.log(event="note", text=told)
     if missing:
         new = ask_teacher(teacher, [features[i] for i in missing], context.settings, context.log)
-        found = [new.pop(0) if answer is None else answer for answer in found]
-    return [answer for answer in found if answer is not None]
+        results = [new.pop(0) if answer is None else answer for answer in results]
+    return [answer for answer in results if answer is not None]
 
 
 def _without_broken(outputs: Sequence[Outputs], student: Student, context: MethodContext) -> list[Outputs]:

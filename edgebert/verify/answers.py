@@ -81,19 +81,19 @@ def answers_of(parts: Iterable[Part]) -> tuple[Answer, ...]:
 
 def guess_answers(outputs: Outputs) -> tuple[Answer, ...]:
     """Told from names and shapes alone, where nothing says what the heads are for."""
-    found = []
+    results = []
     for name, output in outputs.items():
         if name.endswith("end_logits"):
             continue
         if name.endswith("start_logits"):
-            found.append(Answer("span", (name, f"{name.removesuffix('start_logits')}end_logits")))
+            results.append(Answer("span", (name, f"{name.removesuffix('start_logits')}end_logits")))
         elif name.endswith("logits"):
-            found.append(
+            results.append(
                 Answer("tags" if output.ndim == 3 else "scores" if output.shape[-1] == 1 else "label", (name,))
             )
         else:
-            found.append(Answer("vector", (name,)))
-    return tuple(found)
+            results.append(Answer("vector", (name,)))
+    return tuple(results)
 
 
 def _kind(head: str, problem: str, n_labels: int) -> Kind:

@@ -69,7 +69,7 @@ def file_failures(
 
 
 def contents_failures(
-    made: Contents, precision: Precision | None, *, origin: Contents | None, tables: Mapping[str, np.ndarray]
+    created: Contents, precision: Precision | None, *, origin: Contents | None, tables: Mapping[str, np.ndarray]
 ) -> list[str]:
     """What is wrong with a file beside its answers.
 
@@ -79,46 +79,48 @@ def contents_failures(
         tables: the model's own embedding tables, the words' first, which a float32 file must hold as they are.
     """
     if origin is None or precision is None:
-        return list(_tables(made.weights, tables))
+        return list(_tables(created.weights, tables))
     words = next(iter(tables.values())).size if tables else 0
     limits = {at: next(WEIGHTS[bits] for bits in WEIGHTS if bits <= most)
               for at, most in ((words, precision.embedding_bits), (0, precision.bits))}  # fmt: skip
-    found = list(_weights(made.weights, origin.weights, limits))
-    more = [f"{len(found) - SHOWN} more weights differ"] if len(found) > SHOWN else []
-    return [*found[:SHOWN], *more, *_operators(made, origin)]
+    results = list(_weights(created.weights, origin.weights, limits))
+    more = [f"{len(results) - SHOWN} more weights differ"] if len(results) > SHOWN else []
+    return [*results[:SHOWN], *more, *_operators(created, origin)]
 
 
 # ---------------------------------------------------------------- weights
 
 
 def _weights(
-    made: Mapping[str, np.ndarray], origin: Mapping[str, np.ndarray], limits: Mapping[int, WeightTolerance]
+    created: Mapping[str, np.ndarray], origin: Mapping[str, np.ndarray], limits: Mapping[int, WeightTolerance]
 ) -> Iterator[str]:
     by_size: dict[int, list[np.ndarray]] = {}
-    for name, array in made.items():
+    for name, array in created.items():
         by_size.setdefault(array.size, []).append(array)
         if not np.isfinite(array).all():
             yield f"weight {name} holds NaN or infinity"
     seen = set()  # a file of several graphs has several names for one array
     for name, theirs in origin.items():
-        named = made.get(name)
+        named = created.get(name)
         if (pair := (id(theirs), id(named))) in seen:
             continue
         seen.add(pair)
         alike = [named] if named is not None and named.size == theirs.size else by_size.get(theirs.size)
-        ours = _counterpart(theirs, alike or _padded(theirs, made))
+        ours = _counterpart(theirs, alike or _padded(theirs, created))
         if ours is None:
             yield f"weight {name} is nowhere in the file"
         elif why := _changed(ours, theirs, limits.get(theirs.size, limits[0])):
             yield f"weight {name} {why}, more than its bits explain"
 
 
-def _tables(made: Mapping[str, np.ndarray], tables: Mapping[str, np.ndarray]) -> Iterator[str]:
+def _tables(created: Mapping[str, np.ndarray], tables: Mapping[str, np.ndarray]) -> Iterator[str]:
     """A file may hold fewer positions than the model, and no table that its inputs do not read; but all words."""
-    yield from (f"weight {name} holds NaN or infinity" for name, one in made.items() if not np.isfinite(one).all())
+    yield from (f"weight {name} holds NaN or infinity" for name, item in created.items() if not np.isfinite(item).all())
     for i, (name, theirs) in enumerate(tables.items()):
-        found = [one for one in made.values() if one.ndim == 2 and one.shape[1] == theirs.shape[1] and len(one) > 1]
-        equal = [_equal_rows(one, theirs) for one in found if i or len(one) >= len(theirs)]
+        results = [
+            item for item in created.values() if item.ndim == 2 and item.shape[1] == theirs.shape[1] and len(item) > 1
+        ]
+        equal = [_equal_rows(item, theirs) for item in results if i or len(item) >= len(theirs)]
         same = max(equal, key=lambda rows: float(rows.mean()), default=np.zeros(0, bool))
         if same.sum() > RECOGNISED * len(same):  # it is this table
             if not same.all():
@@ -134,20 +136,20 @@ def _equal_rows(ours: np.ndarray, theirs: np.ndarray) -> np.ndarray:
     return same
 
 
-def _padded(theirs: np.ndarray, made: Mapping[str, np.ndarray]) -> list[np.ndarray]:
+def _padded(theirs: np.ndarray, created: Mapping[str, np.ndarray]) -> list[np.ndarray]:
     """Tables with more rows, without these: palettes want a multiple of a number."""
     if theirs.ndim != 2:
         return []
     rows, width = theirs.shape
-    return [one[:rows] for one in made.values() if one.ndim == 2 and one.shape[1] == width and len(one) > rows]
+    return [item[:rows] for item in created.values() if item.ndim == 2 and item.shape[1] == width and len(item) > rows]
 
 
 def _counterpart(theirs: np.ndarray, candidates: Sequence[np.ndarray]) -> np.ndarray | None:
     """The array, perhaps turned, that is nearest to this one at a sample of places."""
     at = np.random.default_rng(0).integers(0, theirs.size, SAMPLE)  # equal steps could be a square's diagonal
     seen, best, least = theirs.ravel()[at], None, np.inf
-    for one in candidates:
-        turned = [one] if one.ndim != 2 else [one, one.T]
+    for candidate in candidates:
+        turned = [candidate] if candidate.ndim != 2 else [candidate, candidate.T]
         for array in turned:
             if array.ndim > 1 and theirs.ndim > 1 and array.squeeze().shape != theirs.squeeze().shape:
                 continue
@@ -189,23 +191,23 @@ def _size(array: np.ndarray) -> float:
 # ---------------------------------------------------------------- operators
 
 
-def _operators(made: Contents, origin: Contents) -> list[str]:
+def _operators(created: Contents, origin: Contents) -> list[str]:
     """Operators that reach a result, and what reaches what through those that a precision may change."""
-    if not made.operators or not origin.operators:
+    if not created.operators or not origin.operators:
         return []
-    ours, theirs = _live(made), _live(origin)
+    ours, theirs = _live(created), _live(origin)
     failures = [
         f"{ours[kind]} operators {kind} lead to the outputs, {theirs[kind]} do in the float32 file"
         for kind in sorted(ours | theirs)
         if ours[kind] != theirs[kind]
     ]
-    if not failures and _shape(made) != _shape(origin):
+    if not failures and _shape(created) != _shape(origin):
         failures.append("its operators read one another otherwise than the float32 file's do")
     return failures[:SHOWN]
 
 
 def _makers(contents: Contents) -> dict[str, int]:
-    return {name: i for i, one in enumerate(contents.operators) for name in one.outputs}
+    return {name: i for i, operator in enumerate(contents.operators) for name in operator.outputs}
 
 
 def _live(contents: Contents) -> Counter[str]:
@@ -232,20 +234,24 @@ def _shape(contents: Contents) -> list[str]:
             at = makers.get(top)
             if at is None:
                 read[top] = frozenset()
-            open_inputs = [one for one in contents.operators[at].inputs if one not in read] if at is not None else []
+            open_inputs = (
+                [element for element in contents.operators[at].inputs if element not in read] if at is not None else []
+            )
             if open_inputs:
                 stack += open_inputs
                 continue
             if at is not None:
-                one = contents.operators[at]
-                found = frozenset().union(*(read[item] for item in one.inputs))
-                for output in one.outputs:
-                    read[output] = frozenset({_digest(one.kind, found, output, one.outputs)}) if one.kind else found
+                entry = contents.operators[at]
+                result = frozenset().union(*(read[item] for item in entry.inputs))
+                for output in entry.outputs:
+                    read[output] = (
+                        frozenset({_digest(entry.kind, result, output, entry.outputs)}) if entry.kind else result
+                    )
             stack.pop()
         return read[name]
 
     return [_digest("", before(name), name, (name,)) for name in contents.outputs]
 
 
-def _digest(kind: str, found: frozenset[str], output: str, outputs: tuple[str, ...]) -> str:
-    return hashlib.sha256("\0".join([kind, str(outputs.index(output)), *sorted(found)]).encode()).hexdigest()[:16]
+def _digest(kind: str, result: frozenset[str], output: str, outputs: tuple[str, ...]) -> str:
+    return hashlib.sha256("\0".join([kind, str(outputs.index(output)), *sorted(result)]).encode()).hexdigest()[:16]

@@ -53,17 +53,17 @@ def edges_of(rows: Sequence[Batch], vocab_size: int, max_length: int, pad_id: in
     taken = [row for row in rows if row["attention_mask"].sum() > 1][:N_TAKEN]
     if not taken:
         return {}
-    made: dict[str, list[Batch]] = {name: [] for name in PADDED}
+    created: dict[str, list[Batch]] = {name: [] for name in PADDED}
     for row, other in zip(taken, [*taken[1:], taken[0]], strict=True):
         ids, types = _real(row)
         room = max_length - len(ids)
         if room > 0:
             behind = list(islice(cycle(_real(other)[0]), min(room, max(16, len(ids)))))
-            made[PADDED[0]].append(batch_of(ids + [pad_id] * room, types + [0] * room, n_real=len(ids)))
-            made[PADDED[1]].append(batch_of(ids + behind, types + [0] * len(behind), n_real=len(ids)))
-    made["joined rows"] = list(_joined(taken, max_length))
-    made["words of other rows"] = list(_unread(taken, rows, vocab_size))
-    return {name: batches for name, batches in made.items() if batches}
+            created[PADDED[0]].append(batch_of(ids + [pad_id] * room, types + [0] * room, n_real=len(ids)))
+            created[PADDED[1]].append(batch_of(ids + behind, types + [0] * len(behind), n_real=len(ids)))
+    created["joined rows"] = list(_joined(taken, max_length))
+    created["words of other rows"] = list(_unread(taken, rows, vocab_size))
+    return {name: batches for name, batches in created.items() if batches}
 
 
 def _joined(taken: Sequence[Batch], max_length: int) -> Iterator[Batch]:
@@ -87,7 +87,7 @@ def _unread(taken: Sequence[Batch], rows: Sequence[Batch], vocab_size: int) -> I
     drawn = np.random.default_rng(0)
     for row in taken:
         ids, types = _real(row)
-        yield batch_of([one if one in common else int(drawn.choice(left)) for one in ids], types)
+        yield batch_of([item if item in common else int(drawn.choice(left)) for item in ids], types)
 
 
 def _real(row: Batch) -> tuple[list[int], list[int]]:

@@ -10,20 +10,20 @@ hide is looked for in the file itself (`edgebert.verify.contents`).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from edgebert.converters import Converter
-from edgebert.errors import EdgebertError, first_line
-from edgebert.runtime.batching import one_row, pad_batch
-from edgebert.runtime.session import Batch, Runner, Session, per_token
+from edgebert.runtime.batching import one_row
+from edgebert.runtime.session import Batch, Session, per_token
 from edgebert.tasks._vectors import spearman
 from edgebert.types import Artifact, Feature, OutputComparison, Outputs, Parity, Row
-from edgebert.verify.answers import Answer, answers_of, guess_answers
-from edgebert.verify.edges import PADDED, edges_of
+from edgebert.verify.answers import Answer
+from edgebert.verify.edges import PADDED
 from edgebert.verify.measures import FAR, Distance, distance, neighbour_cosines, units
+from edgebert.verify.reference import Reference, finite
 from edgebert.verify.tolerances import TOLERANCES, USUAL_OUTPUT, Tolerance
 
 if TYPE_CHECKING:
@@ -34,63 +34,6 @@ ROWS_IN_ORDER = 20  # fewer say nothing by their order: two neighbours that chan
 N_OTHERWISE = 100  # rows on which other kernels are tried
 VECTOR_ROOM = 2.0  # the farthest of a vector's hundreds of columns is farther than that of a few labels
 ENDLESS = 1e9  # stands for a difference that is no number, which a report could not hold
-
-
-@dataclass(frozen=True)
-class Reference:
-    """The model in torch on the rows: what every file is held against.
-
-    Attributes:
-        batches: real rows, one each.
-        edges: edge rows of a kind by its name; one batch, or several of one row each.
-        labels: what the outputs mean, in order; () where they are no labels.
-        answers: what the heads answer; told from the outputs' names and shapes where it is empty.
-        tables: the model's embedding tables by name, the words' first; see `edgebert.verify.contents`.
-    """
-
-    batches: Sequence[Batch]
-    outputs: Sequence[Outputs]
-    edges: Mapping[str, Batch | Sequence[Batch]]
-    edge_outputs: Mapping[str, Outputs | Sequence[Outputs]]
-    labels: Sequence[str]
-    answers: Sequence[Answer] = ()
-    tables: Mapping[str, np.ndarray] = field(default_factory=dict)
-
-    def told(self) -> Sequence[Answer]:
-        """The answers, guessed where nobody said them."""
-        return self.answers or guess_answers(self.outputs[0])
-
-
-def make_reference(
-    model: Runner, batches: Sequence[Batch], edges: Mapping[str, Batch], labels: Sequence[str]
-) -> Reference:
-    """Runs the model on all rows, one at a time as a device does, and on edge rows made of them.
-
-    Args:
-        edges: those that need no real rows, see `edge_batches`; the longest says how long the others may be.
-
-    Raises:
-        EdgebertError: the model gives NaN or infinity, or cannot read a row.
-    """
-    outputs = [model.run(batch) for batch in batches]
-    if not all(_finite(one) for one in outputs):
-        raise EdgebertError("the model itself gives NaN or infinity", hint="Its weights are damaged: train it again.")
-    longest = max((batch["input_ids"].shape[1] for batch in edges.values()), default=0)
-    more = edges_of(batches, getattr(model, "vocab_size", 0), longest, getattr(model, "pad_id", 0)) if longest else {}
-    every: dict[str, list[Batch]] = {name: [batch] for name, batch in edges.items()} | more
-    edge_outputs: dict[str, Sequence[Outputs]] = {}
-    for name, kind in every.items():
-        try:
-            edge_outputs[name] = [model.run(batch) for batch in kind]
-        except (IndexError, RuntimeError, ValueError) as error:
-            raise EdgebertError(f"the model itself cannot read the edge row '{name}': {first_line(error)}") from None
-    tables = model.tables() if hasattr(model, "tables") else {}
-    return Reference(batches, outputs, every, edge_outputs, labels, answers_of(getattr(model, "parts", ())), tables)
-
-
-def row_batches(features: Sequence[Feature], pad_id: int = 0) -> list[Batch]:
-    """One batch a feature, unpadded."""
-    return [pad_batch([feature], pad_id) for feature in features]
 
 
 @dataclass(frozen=True)
@@ -116,36 +59,40 @@ def compare(
     Returns:
         The comparison with its failures, and the file's outputs on the real rows.
     """
-    found: list[Outputs] = []
+    results: list[Outputs] = []
     for batch in reference.batches:
-        found.append(session.run(batch))
+        results.append(session.run(batch))
         if step:
             step(1)
     edges = {name: [session.run(batch) for batch in _each(batches)] for name, batches in reference.edges.items()}
     outputs = [
-        _compared(name, answer, reference, found, edges) for answer in reference.told() for name in answer.outputs
+        _compared(name, answer, reference, results, edges)
+        for answer in reference.known_answers()
+        for name in answer.outputs
     ]
-    agreements = _agreements(reference, found, kind)
+    agreements = _agreements(reference, results, kind)
     same = [agree for agree, _ in agreements]
-    orders = [one.order for one in outputs if one.order is not None]
+    orders = [output.order for output in outputs if output.order is not None]
     comparison = OutputComparison(
-        n_rows=len(found),
-        max_logit_difference=_largest(found, reference.outputs, reference.batches, reference.told()),
-        nrmse=min(ENDLESS, max(one.distance.nrmse for one in outputs)),
+        n_rows=len(results),
+        max_logit_difference=_largest(results, reference.outputs, reference.batches, reference.known_answers()),
+        nrmse=min(ENDLESS, max(output.distance.nrmse for output in outputs)),
         rank_correlation=min(orders) if orders else None,
         equal_predictions=_share(same),
         edges={
-            name: _largest(ours, _each(reference.edge_outputs[name]), _each(reference.edges[name]), reference.told())
+            name: _largest(
+                ours, _each(reference.edge_outputs[name]), _each(reference.edges[name]), reference.known_answers()
+            )
             for name, ours in edges.items()
         },
-        edge_nrmse={name: min(ENDLESS, max(one.edges[name] for one in outputs)) for name in edges},
+        edge_nrmse={name: min(ENDLESS, max(output.edges[name] for output in outputs)) for name in edges},
     )
     failures = [
-        *_sound(session, reference, found, edges),
+        *_sound(session, reference, results, edges),
         *_beyond(comparison, outputs, reference, kind),
         *_unequal([agree for agree, decided in agreements if decided], kind),
     ]
-    return replace(comparison, failures=tuple(failures)), found
+    return replace(comparison, failures=tuple(failures)), results
 
 
 def failures_otherwise(converter: Converter, artifact: Artifact, reference: Reference, kind: str) -> list[str]:
@@ -188,19 +135,19 @@ def compare_task(
 
 def for_task(reference: Reference, task: Task) -> Reference:
     """The reference with answers as the task gives them, such as labels from its threshold on."""
-    return replace(reference, answers=[_by_task(answer, task) for answer in reference.told()])
+    return replace(reference, answers=[_by_task(answer, task) for answer in reference.known_answers()])
 
 
-def share_decided(reference: Reference, found: Sequence[Outputs], kind: str) -> float:
+def share_decided(reference: Reference, results: Sequence[Outputs], kind: str) -> float:
     """The share of the answers that the model was decided on which a file's outputs give too, 0 to 1; 1 without any."""
-    return _share([agree for agree, decided in _agreements(reference, found, kind) if decided])
+    return _share([agree for agree, decided in _agreements(reference, results, kind) if decided])
 
 
 def unbatched(outputs: Sequence[Outputs], features: Sequence[Feature]) -> list[Outputs]:
     """Of batches of one row each, the rows."""
     return [
-        {name: one_row(name, array, 0, len(feature.input_ids)) for name, array in one.items()}
-        for one, feature in zip(outputs, features, strict=True)
+        {name: one_row(name, array, 0, len(feature.input_ids)) for name, array in output.items()}
+        for output, feature in zip(outputs, features, strict=True)
     ]
 
 
@@ -211,12 +158,12 @@ def _compared(
     name: str,
     answer: Answer,
     reference: Reference,
-    found: Sequence[Outputs],
+    results: Sequence[Outputs],
     edges: Mapping[str, Sequence[Outputs]],
 ) -> _Output:
     theirs = _values(name, answer, reference.outputs, reference.batches)
     unit = units(theirs)
-    ours = _values(name, answer, found, reference.batches) if _alike(name, found, reference.outputs) else None
+    ours = _values(name, answer, results, reference.batches) if _alike(name, results, reference.outputs) else None
     apart = distance(ours, theirs, unit) if ours is not None else FAR
     on_edges = {}
     for kind, outputs in edges.items():
@@ -249,7 +196,7 @@ def _order(ours: np.ndarray | None, theirs: np.ndarray, kind: str) -> float | No
 
 def _values(name: str, answer: Answer, outputs: Sequence[Outputs], batches: Sequence[Batch]) -> np.ndarray:
     """(n, columns) of all rows."""
-    rows = [answer.values(name, one[name], batch) for one, batch in zip(outputs, batches, strict=True)]
+    rows = [answer.values(name, output[name], batch) for output, batch in zip(outputs, batches, strict=True)]
     return np.concatenate(rows).astype(np.float64)
 
 
@@ -257,14 +204,14 @@ def _alike(name: str, ours: Sequence[Outputs], theirs: Sequence[Outputs]) -> boo
     return all(name in a and a[name].shape == b[name].shape for a, b in zip(ours, theirs, strict=True))
 
 
-def _agreements(reference: Reference, found: Sequence[Outputs], kind: str) -> list[tuple[bool, bool]]:
+def _agreements(reference: Reference, results: Sequence[Outputs], kind: str) -> list[tuple[bool, bool]]:
     """Of each answer whether it is the model's, and whether the model was decided: it preferred its answer to the next
     by more than the precision may change of an output."""
     agreements = []
-    for answer in reference.told():
+    for answer in reference.known_answers():
         theirs = _values(answer.outputs[0], answer, reference.outputs, reference.batches)
         enough = TOLERANCES[kind].nrmse * float(np.sqrt(np.mean(np.square(units(theirs)))))
-        for batch, ours, own in zip(reference.batches, found, reference.outputs, strict=True):
+        for batch, ours, own in zip(reference.batches, results, reference.outputs, strict=True):
             if not all(_alike(name, [ours], [own]) for name in answer.outputs):
                 agreements.append((False, True))
                 continue
@@ -275,8 +222,8 @@ def _agreements(reference: Reference, found: Sequence[Outputs], kind: str) -> li
 
 def _by_task(answer: Answer, task: Task) -> Answer:
     """The answer with the threshold that the task gives labels by."""
-    one = getattr(task, "by_name", {}).get(answer.outputs[0].removesuffix("logits").rstrip("_"), task)
-    threshold = getattr(one, "threshold", None)
+    item = getattr(task, "by_name", {}).get(answer.outputs[0].removesuffix("logits").rstrip("_"), task)
+    threshold = getattr(item, "threshold", None)
     return answer if threshold is None or answer.kind != "labels" else replace(answer, threshold=threshold)
 
 
@@ -298,8 +245,8 @@ def _largest(
 
 def _magnitude(reference: Reference) -> float:
     """The largest absolute output of the model on the real rows, padding aside."""
-    nothing = [{name: np.zeros_like(array) for name, array in one.items()} for one in reference.outputs]
-    return _largest(nothing, reference.outputs, reference.batches, reference.told())
+    nothing = [{name: np.zeros_like(array) for name, array in output.items()} for output in reference.outputs]
+    return _largest(nothing, reference.outputs, reference.batches, reference.known_answers())
 
 
 def _share(same: Sequence[bool]) -> float:
@@ -317,23 +264,23 @@ def _each(value: Any) -> Sequence[Any]:
 def _sound(
     session: Session,
     reference: Reference,
-    found: Sequence[Outputs],
+    results: Sequence[Outputs],
     edges: Mapping[str, Sequence[Outputs]],
 ) -> list[str]:
     """What is wrong whatever the precision: NaN, an output that never changes, labels in another order."""
     failures = []
-    if not all(_finite(outputs) for outputs in found):
+    if not all(finite(outputs) for outputs in results):
         failures.append("some outputs are NaN or infinite")
     failures += [
         f"an output is NaN or infinite on {name}"
         for name, kind in edges.items()
-        if not all(_finite(outputs) for outputs in kind)
+        if not all(finite(outputs) for outputs in kind)
     ]
     for name in reference.outputs[0]:
-        if not _alike(name, found, reference.outputs):
+        if not _alike(name, results, reference.outputs):
             failures.append(f"{name} has another shape than the model's")
             continue
-        ours, theirs = ([_head(one[name]) for one in side] for side in (found, reference.outputs))
+        ours, theirs = ([_head(item[name]) for item in side] for side in (results, reference.outputs))
         if len(ours) > 1 and np.ptp(ours, axis=0).max() < 1e-6 < np.ptp(theirs, axis=0).max():
             failures.append(f"{name} is the same for every row")
     if tuple(session.labels) != tuple(reference.labels):
@@ -346,10 +293,6 @@ def _sound(
             f"the first that differs is number {wrong}"
         )
     return failures
-
-
-def _finite(outputs: Outputs) -> bool:
-    return all(bool(np.isfinite(array).all()) for array in outputs.values())
 
 
 def _head(output: np.ndarray) -> np.ndarray:
@@ -367,22 +310,22 @@ def _beyond(comparison: OutputComparison, outputs: Sequence[_Output], reference:
             for name, value in worst.items()
             if not value <= limit
         ]
-    for one in outputs:
-        failures += [f"{one.name} {what} in {kind}" for what in _output_beyond(one, allowed)]
+    for output in outputs:
+        failures += [f"{output.name} {what} in {kind}" for what in _output_beyond(output, allowed)]
     return failures
 
 
-def _output_beyond(one: _Output, allowed: Tolerance) -> list[str]:
+def _output_beyond(item: _Output, allowed: Tolerance) -> list[str]:
     """What is wrong with an output's figures, without its name."""
-    apart, failures = one.distance, []
+    apart, failures = item.distance, []
     deviation = "of its deviation over the rows"
     if apart is FAR:
         return []  # said by `_sound`
-    room = VECTOR_ROOM if one.name.endswith("sentence_embedding") else 1.0
+    room = VECTOR_ROOM if item.name.endswith("sentence_embedding") else 1.0
     if apart.nrmse > allowed.nrmse:
         failures.append(f"differs by {apart.nrmse:.2g} {deviation}, {allowed.nrmse:g} is allowed")
     elif apart.column > room * allowed.column:
-        column = f"label {one.columns[apart.farthest]}" if one.columns else f"column {apart.farthest}"
+        column = f"label {item.columns[apart.farthest]}" if item.columns else f"column {apart.farthest}"
         failures.append(f"differs in {column} by {apart.column:.2g} {deviation}, {room * allowed.column:g} is allowed")
     if apart.entry > allowed.entry:
         failures.append(f"differs on one row by {apart.entry:.2g} {deviation}, {allowed.entry:g} is allowed")
@@ -390,9 +333,9 @@ def _output_beyond(one: _Output, allowed: Tolerance) -> list[str]:
         failures.append(f"has {apart.slope:.3f} times the model's scale, {allowed.scale:g} more or less is allowed")
     if apart.shift > room * allowed.shift:
         failures.append(f"is shifted by {apart.shift:.2g} {deviation}, {room * allowed.shift:g} is allowed")
-    if one.order is not None and one.order < allowed.order:
-        failures.append(f"orders rows otherwise: rank correlation {one.order:.4f}, {allowed.order:g} is needed")
-    for name, value in one.edges.items():
+    if item.order is not None and item.order < allowed.order:
+        failures.append(f"orders rows otherwise: rank correlation {item.order:.4f}, {allowed.order:g} is needed")
+    for name, value in item.edges.items():
         limit = min(allowed.edge, 3 * apart.nrmse + allowed.padding) if name in PADDED else allowed.edge
         if limit < value < float("inf"):
             failures.append(f"differs by {value:.2g} {deviation} on {name}, {limit:.2g} is allowed")

@@ -39,7 +39,7 @@ def answers_stage(job: Fit, kind: AnswerKind, teacher: Stage) -> Stage:
         torch.manual_seed(job.request.seed)  # of dropout
         first = load_student(teacher.path)
         windows = job.task.encode(rows, first.tokenizer, job.dataset.labels, job.max_length)
-        fold_of = {window_key(one): folds[one.row] for one in windows if one.row < len(folds)}
+        fold_of = {window_key(window): folds[window.row] for window in windows if window.row < len(folds)}
 
         def temperature(student: Student) -> float:
             dev = job.dataset.splits["dev"]
@@ -49,7 +49,7 @@ def answers_stage(job: Fit, kind: AnswerKind, teacher: Stage) -> Stage:
             return ask_teacher(student, features, settings, job.run.log, dropout=dropout)
 
         parts = parts_of(first.model.config, type(first.model).__name__)
-        found = write_answers(
+        result = write_answers(
             folder,
             windows,
             _members(kind, first, others, fold_of),
@@ -57,7 +57,7 @@ def answers_stage(job: Fit, kind: AnswerKind, teacher: Stage) -> Stage:
             spreading(first, windows, parts[0], ask) if kind.name == "spread" else ask,
             temperature if kind.calibrated else None,
         )
-        return {**found, "notes": notes}
+        return {**result, "notes": notes}
 
     settings = teacher_train_settings(job)
     inputs = {
@@ -82,8 +82,8 @@ def _folds(job: Fit, kind: AnswerKind) -> tuple[list[int], list[str]]:
     if n_folds < kind.folds:
         notes.append(f"{n_folds} folds in place of {kind.folds}: the training rows allow no more")
     if alone:
-        told = f"{alone} of {len(train)} training rows are answered by the teacher that learnt them"
-        notes.append(f"{told}: without them no row of another fold would have their label")
+        message = f"{alone} of {len(train)} training rows are answered by the teacher that learnt them"
+        notes.append(f"{message}: without them no row of another fold would have their label")
     for note in notes:
         job.run.log(event="note", text=note)
     return folds, notes

@@ -26,10 +26,10 @@ def next_attempt(
         others: recipes that came close to the chosen one, best first.
     """
     drop = smallest_drop(models["teacher"], verified)
-    made = sum(candidate.is_attempt for candidate in plan.candidates)
+    created = sum(candidate.is_attempt for candidate in plan.candidates)
     if job.budget.drop_points is None or drop is None or drop[0] <= job.budget.drop_points:
         return None
-    if made >= job.level.attempts:
+    if created >= job.level.attempts:
         return None
     best = next(candidate for candidate in plan.candidates if candidate.name == drop[1])
     candidate = next((c for c in _possible(job, plan, best, others) if c.name not in models), None)
@@ -57,14 +57,14 @@ def smallest_drop(teacher: Stage, verified: Mapping[str, Stage]) -> tuple[float,
 
 def _possible(job: Fit, plan: Plan, best: Candidate, others: Sequence[Recipe]) -> list[Candidate]:
     """What can be tried beside what was asked for, in order."""
-    found = []
+    results = []
     if not job.request.epochs:
         reason = f"as {best.name}, trained {LONGER:g} times as long"
-        found.append(_attempt(best, f"{best.name}-longer", reason, epochs_factor=LONGER * best.epochs_factor))
+        results.append(_attempt(best, f"{best.name}-longer", reason, epochs_factor=LONGER * best.epochs_factor))
     for number, recipe in enumerate(others, 2):
         reason = f"as {best.name}, by the recipe that was next best in the trials"
-        found.append(_attempt(best, f"{best.name}-recipe{number}", reason, recipe=recipe))
-    return found
+        results.append(_attempt(best, f"{best.name}-recipe{number}", reason, recipe=recipe))
+    return results
 
 
 def _attempt(candidate: Candidate, name: str, reason: str, **changes: object) -> Candidate:

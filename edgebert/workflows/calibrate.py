@@ -94,9 +94,9 @@ def calibrate(
               for precision in request.precisions for shape in probes]  # fmt: skip
     log(event="begin", stage=f"writing {len(wanted)} probes, kept for the next time")
     for shape in probes:
-        log(event="trial", name=shape.name)
+        log(event="probe", name=shape.name)
         files_of(shape, request.format, request.precisions)
-    found = []
+    results = []
     for n in threads:
         timed = list(
             time_shapes(
@@ -105,11 +105,11 @@ def calibrate(
             )
         )  # fmt: skip
         for precision in request.precisions:
-            its = [one for one in timed if one.precision == precision]
-            found.append(_calibration(request, device, precision, n, its))
-            log(event="note", text=found[-1].said)
-    write_calibrations(path, found)
-    return Calibrated(device.name, path, tuple(found), time.monotonic() - started)
+            its = [item for item in timed if item.precision == precision]
+            results.append(_calibration(request, device, precision, n, its))
+            log(event="note", text=results[-1].said)
+    write_calibrations(path, results)
+    return Calibrated(device.name, path, tuple(results), time.monotonic() - started)
 
 
 def device_of(request: Request, target: Target, address: str) -> DeviceProfile:
@@ -163,8 +163,8 @@ def _calibration(
     request: Request, device: DeviceProfile, precision: str, threads: int, timed: Sequence[Timed]
 ) -> Calibration:
     compute = find_precision(request.format, precision).compute
-    points = [Point(one.shape.name, one.shape.config(), length, p50)
-              for one in timed for length, p50 in zip(one.lengths, one.p50_ms, strict=True)]  # fmt: skip
+    points = [Point(item.shape.name, item.shape.config(), length, p50)
+              for item in timed for length, p50 in zip(item.lengths, item.p50_ms, strict=True)]  # fmt: skip
     return Calibration(
         device=device.name,
         soc=device.soc,
@@ -177,16 +177,16 @@ def _calibration(
         threads=threads,
         **asdict(fit(points, compute)),
         created=now(),
-        probes=[_raw(one) for one in timed],
+        probes=[_raw(item) for item in timed],
     )
 
 
-def _raw(one: Timed) -> Mapping[str, Any]:
+def _raw(timed: Timed) -> Mapping[str, Any]:
     return {
-        "name": one.shape.name,
-        "lengths": list(one.lengths),
-        "p50_ms": [round(p50, 5) for p50 in one.p50_ms],
-        "times_ms": [round(took, 4) for took in one.times_ms],
+        "name": timed.shape.name,
+        "lengths": list(timed.lengths),
+        "p50_ms": [round(p50, 5) for p50 in timed.p50_ms],
+        "times_ms": [round(took, 4) for took in timed.times_ms],
     }
 
 
@@ -222,12 +222,12 @@ def time_shapes(
             files = tuple(files_of(shape, format, [precision])[0] for shape, precision in group)
             stage = f"{target.name}: {n_done + 1} to {n_done + len(group)} of {len(wanted)} files, {threads} thread(s)"
             log(event="begin", stage=stage)
-            for (shape, precision), one in zip(
+            for (shape, precision), item in zip(
                 group,
                 _timed(target, address, files, lengths, log, threads, cores, blocks, max_seconds, timeout_s),
                 strict=True,
             ):
-                yield Timed(shape, precision, lengths, *one)
+                yield Timed(shape, precision, lengths, *item)
             n_done += len(group)
 
 
@@ -257,22 +257,28 @@ def _timed(
     outcome = target.measure(address, job, log)
     if outcome.how != "measured":
         raise EdgebertError(f"{outcome.device} is {outcome.how}: its times say nothing of a device", where=target.name)
-    for found in outcome.found:
-        if found.failure:
-            raise EdgebertError(f"{found.name} cannot be timed: {found.failure}", where=target.name)
+    for result in outcome.found:
+        if result.failure:
+            raise EdgebertError(f"{result.name} cannot be timed: {result.failure}", where=target.name)
     return [
-        (p50s(found.times_ms, len(lengths)), found.runtime, found.runtime_version, outcome.device, found.times_ms)
-        for found in outcome.found
+        (
+            p50s(results.times_ms, len(lengths)),
+            results.runtime,
+            results.runtime_version,
+            outcome.device,
+            results.times_ms,
+        )
+        for results in outcome.found
     ]
 
 
 def _in_blocks(lengths: Sequence[int]) -> tuple[Input, ...]:
     """Each length as often as a block has timed runs: then a block is of one length, and its first runs, which are not
     counted, have filled the caches for that length. A length between others would find them full of the others' work."""
-    return tuple(one for one in token_inputs(lengths) for _ in range(BLOCK))
+    return tuple(item for item in token_inputs(lengths) for _ in range(BLOCK))
 
 
 def p50s(times_ms: Sequence[float], n_lengths: int) -> tuple[float, ...]:
     """p50 of each length, each from its own quietest blocks, as a measurement of that length alone would give it."""
     blocks = [times_ms[start : start + BLOCK] for start in range(0, len(times_ms) - BLOCK + 1, BLOCK)]
-    return tuple(quiet_p50([one for block in blocks[i::n_lengths] for one in block]) for i in range(n_lengths))
+    return tuple(quiet_p50([item for block in blocks[i::n_lengths] for item in block]) for i in range(n_lengths))

@@ -13,11 +13,12 @@ from edgebert.faults import check_writable, faults_told
 from edgebert.files import copy_tree, name_of, replace_folder, slug
 from edgebert.methods import METHODS
 from edgebert.modeling.checkpoint import load_student
+from edgebert.results import CompressResult
 from edgebert.runs.store import RECORD
 from edgebert.search.plan import Group, possible_shapes
 from edgebert.search.starts import TEACHER
 from edgebert.teachers.fitting import with_teacher_labels
-from edgebert.types import Budget, CompressResult, FitRequest, Recipe
+from edgebert.types import Budget, FitRequest, Recipe
 from edgebert.workflows.fit import plan_stage
 from edgebert.workflows.recipe import recipe_text
 from edgebert.workflows.records import read_score
@@ -27,7 +28,7 @@ from edgebert.workflows.stages import compress_stage, teacher_stage
 OTHER = "Choose another --output."
 WRITTEN = (  # by this command, into a student's folder
     "config.json", "generation_config.json", "*.safetensors", "*.safetensors.index.json", "tokenizer.json",
-    "tokenizer_config.json", "special_tokens_map.json", "teacher_ids.json",
+    "tokenizer_config.json", "special_tokens_map.json", "teacher_ids.json", "quantization.json",
 )  # fmt: skip
 
 
@@ -109,7 +110,7 @@ def _made(job: Fit, folder: Path) -> CompressResult:
     teacher = teacher_stage(job)
     job.dataset = with_teacher_labels(load_student(teacher.path), job.task, job.dataset, job.max_length)
     plan = plan_stage(job, teacher)
-    candidate = next(one for one in plan.candidates if one.taken)
+    candidate = next(item for item in plan.candidates if item.taken)
     stage = compress_stage(job, candidate, teacher)
     with replace_folder(folder) as place:
         for path in stage.path.iterdir():

@@ -29,7 +29,7 @@ MARKS = (".onnx", ".onnx.data", ".tflite", ".mlpackage")
 def work_folder(output: Path) -> Iterator[Path]:
     """A working folder in `output` that is gone afterwards, with an output folder that stayed empty. What a killed
     process left is undone before."""
-    made = [folder for folder in (output, *output.parents) if not folder.exists()]
+    created = [folder for folder in (output, *output.parents) if not folder.exists()]
     output.mkdir(parents=True, exist_ok=True)
     undo_killed(output)
     work = output / f"{WORK}{os.getpid()}"
@@ -38,7 +38,7 @@ def work_folder(output: Path) -> Iterator[Path]:
         yield work
     finally:
         shutil.rmtree(work, ignore_errors=True)
-        for folder in made:
+        for folder in created:
             with suppress(OSError):  # it is not empty: something was written
                 folder.rmdir()
 
@@ -82,8 +82,8 @@ def publish(work: Path, output: Path, model: str, *, force: bool) -> bool:
     going = [name for name in old if (others and not stays) or _superseded(name, coming) or name in coming]
     _swap(work, output, going, coming)
     files = {name for name in old if (output / name).exists()} | {name for name in _leaves(work / NEW) if not stays}
-    told = {"model": record.get("model", "") if stays else model, "files": sorted(map(str, files))}
-    write_atomic(output / RECORD, json.dumps(told, indent=1) + "\n")
+    notes = {"model": record.get("model", "") if stays else model, "files": sorted(map(str, files))}
+    write_atomic(output / RECORD, json.dumps(notes, indent=1) + "\n")
     return not stays
 
 
@@ -135,7 +135,7 @@ def _move(source: Path, target: Path) -> None:
 def _drop_empty(output: Path, names: Iterable[PurePosixPath]) -> None:
     """Folders that held nothing but what was moved away."""
     folders = {folder for name in names for folder in name.parents if folder.name}
-    for folder in sorted(folders, key=lambda one: -len(one.parts)):
+    for folder in sorted(folders, key=lambda item: -len(item.parts)):
         with suppress(OSError):
             (output / folder).rmdir()
 
@@ -152,9 +152,9 @@ def _ours(output: Path) -> list[PurePosixPath]:
         listed = {name for name in named if not name.is_absolute() and ".." not in name.parts}
     else:
         listed = {PurePosixPath("tokenizer.json")}
-    found = {place for root in (output, output / REJECTED) for place in _in_tree(root, output)}
-    rejected = {name for name in found if name.parts[0] == REJECTED}
-    return sorted(name for name in listed | (rejected if files else found) if (output / name).exists())
+    results = {place for root in (output, output / REJECTED) for place in _in_tree(root, output)}
+    rejected = {name for name in results if name.parts[0] == REJECTED}
+    return sorted(name for name in listed | (rejected if files else results) if (output / name).exists())
 
 
 def _in_tree(root: Path, output: Path) -> Iterator[PurePosixPath]:
@@ -169,7 +169,8 @@ def _in_tree(root: Path, output: Path) -> Iterator[PurePosixPath]:
 def _superseded(name: PurePosixPath, coming: Iterable[PurePosixPath]) -> bool:
     """Whether an old file is of a format and precision that comes anew. A rejected one takes no good one's place."""
     return any(
-        _place(name) == _place(one) != () and (name.parts[0] == REJECTED or one.parts[0] != REJECTED) for one in coming
+        _place(name) == _place(item) != () and (name.parts[0] == REJECTED or item.parts[0] != REJECTED)
+        for item in coming
     )
 
 
@@ -179,8 +180,8 @@ def _place(name: PurePosixPath) -> tuple[str, ...]:
     return parts[:2] if len(parts) > 2 else ()
 
 
-def _equal(one: Path, other: Path) -> bool:
-    return other.is_file() and one.stat().st_size == other.stat().st_size and sha256_file(one) == sha256_file(other)
+def _equal(path: Path, other: Path) -> bool:
+    return other.is_file() and path.stat().st_size == other.stat().st_size and sha256_file(path) == sha256_file(other)
 
 
 def _record(output: Path) -> dict[str, Any]:

@@ -58,7 +58,9 @@ def check_names(request: ConvertRequest) -> None:
         if name not in offered:
             find_precision(request.formats[0], name)  # raises, with the nearest names
             raise RequestError(f"none of the formats that were asked for offers {name}", where="--precision")
-        calibrated = any(found.calibrated for f in request.formats if (found := CONVERTERS.get(f).precisions.get(name)))
+        calibrated = any(
+            result.calibrated for f in request.formats if (result := CONVERTERS.get(f).precisions.get(name))
+        )
         if calibrated and not request.data and not request.texts:
             raise RequestError(
                 f"{name} is calibrated on real rows, and there are none",
@@ -89,11 +91,11 @@ def _check_runtime(format: str, request: ConvertRequest) -> None:
     refused = known[str(request.runtime)]
     for name in request.precisions:
         if name in refused:
-            sound = [p for p in ("fp32", *CONVERTERS.get(format).precisions) if p not in refused]
+            valid = [p for p in ("fp32", *CONVERTERS.get(format).precisions) if p not in refused]
             raise RequestError(
                 f"{request.runtime} cannot run {name} files: {refused[name]}",
                 where="--precision",
-                hint=f"It can run {', '.join(sound)}.",
+                hint=f"It can run {', '.join(valid)}.",
             )
 
 

@@ -29,16 +29,16 @@ def load_multitask(specs: Sequence[str], task: MultiTask, *, encoding: str, colu
     Raises:
         RequestError: specs that do not say which head they are for. DataError: as `load`, for any head.
     """
-    found = {
+    results = {
         name: load(own, task.by_name[name], encoding=encoding, columns=columns)
         for name, own in specs_by_head(specs, [name for name, _ in task.heads]).items()
     }
     splits = {
-        split: tuple(replace(row, head=name) for name, one in found.items() for row in one.splits[split])
+        split: tuple(replace(row, head=name) for name, item in results.items() for row in item.splits[split])
         for split in SPLITS
     }
-    labels = tuple(f"{name}/{label}" for name, one in found.items() for label in one.labels)
-    return Dataset(splits, labels, _source({name: one.source for name, one in found.items()}))
+    labels = tuple(f"{name}/{label}" for name, item in results.items() for label in item.labels)
+    return Dataset(splits, labels, _source({name: item.source for name, item in results.items()}))
 
 
 def specs_by_head(specs: Sequence[str], names: Sequence[str]) -> dict[str, tuple[str, ...]]:

@@ -15,16 +15,18 @@ from edgebert.bundle import write_bundle
 from edgebert.converters import CONVERTERS, find_precision
 from edgebert.devices.machine import describe_environment
 from edgebert.distributed import is_main
+from edgebert.errors import WorkerFinished
 from edgebert.faults import faults_told
 from edgebert.files import link_tree, now, plain, slug, write_atomic
 from edgebert.measure.protocol import FIXED_LENGTH
 from edgebert.modeling.checkpoint import load_student, load_tokenizer
 from edgebert.report import write_report
+from edgebert.results import FitResult, MeasuredOn, Report, SingleTaskBaseline
 from edgebert.runs.store import Stage
 from edgebert.search.plan import make_plan
 from edgebert.tasks._multitask import MultiTask
 from edgebert.teachers.fitting import with_teacher_labels
-from edgebert.types import FitRequest, FitResult, MeasuredOn, Plan, Report, SingleTaskBaseline
+from edgebert.types import FitRequest, Plan
 from edgebert.workflows.attempts import next_attempt
 from edgebert.workflows.data import specs_by_head
 from edgebert.workflows.profiling import profile_on_stage, profile_stage
@@ -52,6 +54,7 @@ def fit(
     Raises:
         EdgebertError: the request, the data or the teacher cannot be used (exit code 2).
         BudgetError: no student shape fits the budget (exit code 1).
+        WorkerFinished: in every process but the main one, under `accelerate launch`.
     """
     with faults_told(Path(request.run or RUNS)):
         job = resolve(request, command, on_event)
@@ -70,7 +73,7 @@ def _stages(job: Fit) -> FitResult:
     job.run.log(event="recipe", recipe=recipe_text(choice.recipe))
     plan = with_choice(plan, choice, n_candidates=job.request.candidates or job.level.candidates)
     taken = [candidate for candidate in plan.candidates if candidate.taken]
-    models = {"teacher": teacher} | {one.name: compress_stage(job, one, teacher) for one in taken}
+    models = {"teacher": teacher} | {item.name: compress_stage(job, item, teacher) for item in taken}
     converted, verified = _files(job, models)
     while further := next_attempt(job, plan, models, verified, choice.others):
         plan = replace(plan, candidates=(*plan.candidates, further))
@@ -79,9 +82,9 @@ def _stages(job: Fit) -> FitResult:
         more_converted, more_verified = _files(job, student)
         converted, verified = converted | more_converted, verified | more_verified
     if not is_main():
-        raise SystemExit(0)  # the others were here to train
+        raise WorkerFinished
     profiled = profile_stage(job, models, converted, verified, plan.length_p95)
-    there = profile_on_stage(job, models, converted, verified, plan.length_p95) if job.place else None
+    there = profile_on_stage(job, models, converted, verified, plan.length_p95) if job.target else None
     report = _report(job, plan, models, converted, verified, profiled, there, choice.table)
     report = replace(report, baselines=_baselines(job))
     return _finish(job, report, models)
@@ -97,17 +100,17 @@ def _baselines(job: Fit) -> dict[str, SingleTaskBaseline]:
     """Each head of several fitted alone, in a run of its own beside this one."""
     if not job.request.baselines or not isinstance(job.task, MultiTask):
         return {}
-    found = {}
-    options = {name: one.options() for name, one in job.task.heads}
+    results = {}
+    options = {name: head.options() for name, head in job.task.heads}
     rest = {key: value for key, value in job.request.params.items() if key.partition(".")[0] not in options}
     for name, specs in specs_by_head(job.request.data, list(options)).items():
-        one = job.task.by_name[name]
-        own = {f"{one.name}.{key}": value for key, value in options[name].items()}
+        item = job.task.by_name[name]
+        own = {f"{item.name}.{key}": value for key, value in options[name].items()}
         place = f"{job.run.folder}-{slug(name)}"
-        request = replace(job.request, task=one.name, data=specs, run=place, params=rest | own, baselines=False)
+        request = replace(job.request, task=item.name, data=specs, run=place, params=rest | own, baselines=False)
         report = fit(request, command=job.command, on_event=job.run.on_event).report
-        found[name] = _baseline(report, planned(job.formats, job.precisions))
-    return found
+        results[name] = _baseline(report, planned(job.formats, job.precisions))
+    return results
 
 
 def _baseline(report: Report, shipped: tuple[str, str]) -> SingleTaskBaseline:
@@ -126,8 +129,8 @@ def plan_stage(job: Fit, teacher: Stage) -> Plan:
     shipped = planned(job.formats, job.precisions)
     full = sum(length == job.max_length for length in lengths)
     if job.task.cuts and full:
-        told = f"{full} of {len(lengths)} training rows fill the window of {job.max_length} tokens and may be cut there"
-        job.run.log(event="note", text=f"{told}; --max-length reads more")
+        note = f"{full} of {len(lengths)} training rows fill the window of {job.max_length} tokens and may be cut there"
+        job.run.log(event="note", text=f"{note}; --max-length reads more")
     plan = make_plan(
         job.starts,
         job.recipe,
@@ -192,13 +195,13 @@ def _report(
             **describe_environment(),
             "seed": job.request.seed,
             "effort": job.request.effort,
-            "recipe": recipe_text(next(one.recipe for one in plan.candidates if one.taken)),
+            "recipe": recipe_text(next(candidate.recipe for candidate in plan.candidates if candidate.taken)),
             "teacher": {"name": job.source.name, "origin": job.source.origin, "sha256": job.source.sha256}
             | {"licence": job.source.licence},
             "seconds": {stage.path.name: stage.seconds for stage in job.run.stages},
         },
         created=now(),
-        measured_on=_measured_on(job.place, there) if job.place and there else None,
+        measured_on=_measured_on(job.target, there) if job.target and there else None,
         padding=padding,
         notes=tuple(profiled["notes"]),
         recipe_trials=trials,
@@ -271,7 +274,7 @@ def _bundle(job: Fit, report: Report, models: dict[str, Stage]) -> Path | None:
             "teacher_score": report.teacher.test,
             "parity": result.parity,
             "latencies": result.latencies,
-            "padding": [one for one in report.padding if one.file == report.winner],
+            "padding": [item for item in report.padding if item.file == report.winner],
             "measured_on": report.measured_on,
             "footprint": result.footprint,
             "versions": report.environment["versions"],

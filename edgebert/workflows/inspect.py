@@ -95,12 +95,12 @@ def inspect(
     check_encoding(encoding)
     name = task or next((catalogue()[spec].task for spec in specs if spec in catalogue()), None)
     chosen = find_task(name or _guess(find_all(specs, None, encoding)[0].parts[0])).configured(options or {})
-    found = find_all(specs, chosen, encoding)
-    parts = [part for one in found for part in one.parts]
-    told = [note for one in found for note in one.notes]
+    result = find_all(specs, chosen, encoding)
+    parts = [part for item in result for part in item.parts]
+    message = [note for item in result for note in item.notes]
     if task is None and chosen.name == "classify" and not options and _have_several(parts, chosen, columns or {}):
         chosen = chosen.configured({"multi_label": True})
-        told.append("rows have several labels, which fit reads with --set classify.multi_label=true")
+        message.append("rows have several labels, which fit reads with --set classify.multi_label=true")
     rows, notes = read_rows(parts, chosen, columns or {})
     whole: dict[Split, list[Row]] = {"train": [], "dev": [], "test": [], **rows}
     wrong = [*overlap_notes(whole), *(unseen_notes(whole) if rows.get("train") else ()), *problems(rows)]
@@ -115,7 +115,7 @@ def inspect(
         tuple(dict.fromkeys(str(c) for record in parts[0].records for c in record.columns if c != LINES)),
         {split: _view(own) for split, own in rows.items()},
         tuple(_example(row, split) for row in _telling(first)),
-        (*told, *notes),
+        (*message, *notes),
         tuple(wrong),
     )
 
@@ -163,22 +163,22 @@ def _guess(part: Part) -> str:
         return "ner"
     for name in ("qa", "ner", "similarity", "pair", "classify"):
         roles = find_task(name).columns
-        found = {role for role, usual in roles.items() if any(str(c).casefold() in (role, *usual) for c in columns)}
-        if name == "ner" and {"text", "spans"} <= found and not _has_label(columns):
+        results = {role for role, usual in roles.items() if any(str(c).casefold() in (role, *usual) for c in columns)}
+        if name == "ner" and {"text", "spans"} <= results and not _has_label(columns):
             return "ner"
-        if name == "ner" and {"words", "spans"} <= found:
+        if name == "ner" and {"words", "spans"} <= results:
             return "ner"
-        if name == "ner" and {"words", "tags"} <= found:
+        if name == "ner" and {"words", "tags"} <= results:
             return "ner" if _is_entities(part) else "tag"
         if name == "similarity" and not _has_score(part, columns, roles["score"]):
             continue
         if name == "qa" and any(isinstance(columns.get(answer), bool) for answer in roles["answers"]):
             continue  # yes or no of a question and a passage
-        if found == roles.keys() or (name == "qa" and {"text", "second", "answers"} <= found):
+        if results == roles.keys() or (name == "qa" and {"text", "second", "answers"} <= results):
             return name
-    told = {name: value for name, value in columns.items() if not is_bookkeeping(name)}
-    texts = [value for value in told.values() if isinstance(value, str) and " " in value.strip()]
-    if len(told) == 3 and len(texts) == 2 and any(_is_score(part, name) for name in told):
+    notes = {name: value for name, value in columns.items() if not is_bookkeeping(name)}
+    texts = [value for value in notes.values() if isinstance(value, str) and " " in value.strip()]
+    if len(notes) == 3 and len(texts) == 2 and any(_is_score(part, name) for name in notes):
         return "similarity"
     return "classify" if len(columns) > 1 else "embed"
 
@@ -191,9 +191,9 @@ def _has_tags(part: Part, columns: Mapping[str, Any]) -> bool:
             continue
         tags = [_items(record.columns.get(name)) for record in part.records[:GUESSED]]
         words = [_items(record.columns.get(texts or "")) for record in part.records[:GUESSED]]
-        found = {str(tag) for own in tags for tag in own}
-        begun = "O" in found and any(tag.startswith(("B-", "I-")) for tag in found)
-        if begun and all(map(TAG_LIKE.fullmatch, found)) and list(map(len, tags)) == list(map(len, words)):
+        results = {str(tag) for own in tags for tag in own}
+        begun = "O" in results and any(tag.startswith(("B-", "I-")) for tag in results)
+        if begun and all(map(TAG_LIKE.fullmatch, results)) and list(map(len, tags)) == list(map(len, words)):
             return True
     return False
 
@@ -250,17 +250,17 @@ def _n_words(row: Row) -> int:
     return len(row.words) or sum(len(find_words(text)) for text in (row.text, row.second) if text)
 
 
-def draw(found: Inspection, path: Path) -> None:
+def draw(inspection: Inspection, path: Path) -> None:
     """A picture of lengths and labels; the file's ending says its kind. Raises RequestError for one that cannot be."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(9, 3.4), layout="constrained")
     left, right = figure.subplots(1, 2)
-    for split, view in found.splits.items():
+    for split, view in inspection.splits.items():
         left.hist(view.lengths, bins=30, histtype="step", label=f"{split} ({view.n_rows})")
     left.set(xlabel="words a row", ylabel="rows", yscale="log")
     left.legend(frameon=False)
-    labels = next(iter(found.splits.values())).labels
+    labels = next(iter(inspection.splits.values())).labels
     right.bar(range(len(labels)), list(labels.values()))
     right.set(xlabel=f"{len(labels)} labels, the most frequent first", ylabel="times in the first split")
     try:

@@ -37,18 +37,18 @@ class _Incomplete(Exception):
 
 def _kept(job: Fit, name: str, keys: Mapping[str, Any], make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     """What was measured: kept as a stage when nothing is missing, so that else the same command measures again."""
-    told: dict[str, Any] = {}
+    notes: dict[str, Any] = {}
 
     def fill(folder: Path) -> dict[str, Any]:
-        told.update(plain(make()))
-        if told["missing"]:
+        notes.update(plain(make()))
+        if notes["missing"]:
             raise _Incomplete
-        return told
+        return notes
 
     try:
         return dict(job.run.stage(name, keys, fill, version=2).result)
     except _Incomplete:
-        return told
+        return notes
 
 
 def sound_files(converted: dict[str, Stage], verified: dict[str, Stage]) -> dict[str, tuple[str, Artifact]]:
@@ -79,8 +79,8 @@ def profile_stage(
                  for threads in sorted({1, usable_cores()})
                  for key, (name, format, path) in files.items() for chosen in inputs[name]]  # fmt: skip
         meter = UseMeter()
-        found = _measure_here(job, asked)
-        return _told_here(job, found, meter.use())
+        result = _measure_here(job, asked)
+        return _told_here(job, result, meter.use())
 
     keys = {
         "converted": {name: stage.key for name, stage in converted.items()},
@@ -118,12 +118,12 @@ def _measure_here(job: Fit, asked: list[tuple[File, Inputs]]) -> list[Measured]:
     )
     outcome = TARGETS.get("here").measure("", settings, job.run.log)
     return [
-        measured(file, found, outcome, "here", settings, inputs)
-        for (file, inputs), found in zip(asked, outcome.found, strict=True)
+        measured(file, result, outcome, "here", settings, inputs)
+        for (file, inputs), result in zip(asked, outcome.found, strict=True)
     ]
 
 
-def _told_here(job: Fit, found: list[Measured], use: MachineUse) -> dict[str, Any]:
+def _told_here(job: Fit, results: list[Measured], use: MachineUse) -> dict[str, Any]:
     latencies: dict[str, list[Latency]] = {}
     footprints: dict[str, Footprint] = {}
     notes = []
@@ -132,17 +132,17 @@ def _told_here(job: Fit, found: list[Measured], use: MachineUse) -> dict[str, An
             f"this machine was shared while it was measured ({use}): its times are too long, those of slow models the "
             "most, so that speed-ups look too large"
         )
-    for one in found:
-        if one.n_runs >= MIN_RUNS:
-            latencies.setdefault(one.file, []).append(replace(as_latency(one, HERE), called=""))
-        if cost := as_footprint(one):
-            footprints.setdefault(one.file, cost)
-        if one.failure:
-            notes.append(f"{one.file} on this machine, {one.threads} thread(s): {one.failure}")
+    for item in results:
+        if item.n_runs >= MIN_RUNS:
+            latencies.setdefault(item.file, []).append(replace(as_latency(item, HERE), called=""))
+        if cost := as_footprint(item):
+            footprints.setdefault(item.file, cost)
+        if item.failure:
+            notes.append(f"{item.file} on this machine, {item.threads} thread(s): {item.failure}")
     notes = list(dict.fromkeys(notes))
     for note in notes:
         job.run.log(event="note", text=note)
-    missing = any(one.failure for one in found)
+    missing = any(entry.failure for entry in results)
     return {"latencies": latencies, "footprints": footprints, "notes": notes, "missing": missing}
 
 
@@ -155,14 +155,14 @@ def profile_on_stage(
     job: Fit, models: dict[str, Stage], converted: dict[str, Stage], verified: dict[str, Stage], n_budget: int
 ) -> dict[str, Any]:
     """The sound files that the place can run, measured there: at the rows' own lengths, at the length that the budget
-    is about, and at 128. Files that read the same pieces take turns.
+    is about, and at 128. Files that read the same tokens take turns.
 
     What was measured is returned whatever happens there; only when nothing is missing it is kept as a stage of this run,
     so that the same command measures again when a device went away, and another run does so in any case.
     """
-    place = job.place
+    place = job.target
     assert place is not None, "there is a place to measure on"
-    sound = {
+    valid = {
         key: (name, artifact)
         for key, (name, artifact) in sound_files(converted, verified).items()
         if artifact.format in place.formats
@@ -172,9 +172,9 @@ def profile_on_stage(
     def make() -> dict[str, Any]:
         gathered, failure = Gathered(), ""
         try:
-            for names in by_tokenizer(models, sound):
-                group = [Subject(File(key, sound[key][1].format, sound[key][1].path), None) for key in names]
-                inputs = _target_inputs(job, models[sound[names[0]][0]], n_budget)
+            for names in by_tokenizer(models, valid):
+                group = [Subject(File(key, valid[key][1].format, valid[key][1].path), None) for key in names]
+                inputs = _target_inputs(job, models[valid[names[0]][0]], n_budget)
                 on_target(settings, place.on, place.target, group, inputs, gathered, job.run.log)
         except EdgebertError as error:
             failure = f"{place.on}: {error.what}"
@@ -182,7 +182,7 @@ def profile_on_stage(
 
     keys = {
         "run": job.run.folder.name,
-        "files": {key: artifact.sha256 for key, (_, artifact) in sound.items()},
+        "files": {key: artifact.sha256 for key, (_, artifact) in valid.items()},
         "rows": data_key(job),
         "lengths": (n_budget, FIXED_LENGTH, job.max_length),
         "place": (place.on, place.called, place.is_device, job.device.name),
@@ -191,10 +191,10 @@ def profile_on_stage(
     return _kept(job, "profile-on", keys, make)
 
 
-def by_tokenizer(models: dict[str, Stage], sound: Mapping[str, tuple[str, Artifact]]) -> list[list[str]]:
-    """Files that read the same pieces can take turns on the same inputs."""
+def by_tokenizer(models: dict[str, Stage], valid: Mapping[str, tuple[str, Artifact]]) -> list[list[str]]:
+    """Files that read the same tokens can take turns on the same inputs."""
     groups: dict[str, list[str]] = {}
-    for key, (name, _) in sound.items():
+    for key, (name, _) in valid.items():
         groups.setdefault(sha256_file(models[name].path / TOKENIZER), []).append(key)
     return list(groups.values())
 
@@ -217,19 +217,23 @@ def _told(job: Fit, place: MeasurementTarget, gathered: Gathered, failure: str) 
     latencies: dict[str, list[Latency]] = {}
     footprints: dict[str, Footprint] = {}
     notes = [*gathered.notes, *([failure] if failure else [])]
-    for one in gathered.results:
-        if one.n_runs >= MIN_RUNS:
-            here = HERE if place.target.name == "here" else one.device
-            latencies.setdefault(one.file, []).append(as_latency(one, job.device.name if place.is_device else here))
-        if place.is_device and one.how == "measured" and (found := as_footprint(one, one.device)):
-            footprints.setdefault(one.file, found)
-        if one.failure:
-            notes.append(f"{one.file} on {place.on}: {one.failure}")
-        if one.equal_predictions is not None and one.equal_predictions < 1:
-            notes.append(f"{one.file} on {place.on}: {100 * one.equal_predictions:.2f} % of predictions are as here")
-    missing = bool(failure) or any(one.failure for one in gathered.results)
-    called = next((one.device for one in gathered.results), place.called)
-    if any(one.how == "emulated" for one in gathered.results):
+    for result in gathered.results:
+        if result.n_runs >= MIN_RUNS:
+            here = HERE if place.target.name == "here" else result.device
+            latencies.setdefault(result.file, []).append(
+                as_latency(result, job.device.name if place.is_device else here)
+            )
+        if place.is_device and result.how == "measured" and (results := as_footprint(result, result.device)):
+            footprints.setdefault(result.file, results)
+        if result.failure:
+            notes.append(f"{result.file} on {place.on}: {result.failure}")
+        if result.equal_predictions is not None and result.equal_predictions < 1:
+            notes.append(
+                f"{result.file} on {place.on}: {100 * result.equal_predictions:.2f} % of predictions are as here"
+            )
+    missing = bool(failure) or any(item.failure for item in gathered.results)
+    called = next((item.device for item in gathered.results), place.called)
+    if any(item.how == "emulated" for item in gathered.results):
         notes.append(f"{place.on} is emulated: its times say nothing of a device, and the predictions judge")
     if missing:
         notes.append("what was not measured there is predicted; the same command measures again")

@@ -51,7 +51,7 @@ def check_methods(recipe: Recipe, head: str, why_own_tokenizer: str = "") -> Non
 
     Args:
         head: of `edgebert.modeling.heads.HEADS`.
-        why_own_tokenizer: why the teacher cannot read the student's pieces; "" where it can.
+        why_own_tokenizer: why the teacher cannot read the student's tokens; "" where it can.
 
     Raises:
         RequestError: which method cannot, and why.
@@ -66,7 +66,7 @@ def check_methods(recipe: Recipe, head: str, why_own_tokenizer: str = "") -> Non
             what = f"{method.name} serves {' and '.join(method.heads)} heads, and this task has a {head} one"
             raise RequestError(what, where="--recipe", hint="`edgebert methods` lists which method serves which task.")
         if why_own_tokenizer and not method.any_tokenizer:
-            able = ", ".join(one.name for one in METHODS.all().values() if one.any_tokenizer)
+            able = ", ".join(item.name for item in METHODS.all().values() if item.any_tokenizer)
             what = f"{method.name} needs a student with the teacher's tokens, and {why_own_tokenizer}"
             raise RequestError(what, where="--student", hint=f"These methods do not need that: {able}.")
 
@@ -74,17 +74,17 @@ def check_methods(recipe: Recipe, head: str, why_own_tokenizer: str = "") -> Non
 def answer_kinds(recipe: Recipe) -> dict[str, AnswerKind]:
     """The kind of stored answers that each method learns from; methods that ask the teacher themselves are left out."""
     methods = [(METHODS.get(call.method), call.params) for call in recipe.calls]
-    found = {method.name: method.answers(**method.read_params(params)) for method, params in methods}
-    return {name: kind for name, kind in found.items() if kind}
+    results = {method.name: method.answers(**method.read_params(params)) for method, params in methods}
+    return {name: kind for name, kind in results.items() if kind}
 
 
 def check_mask(recipe: Recipe, tokenizer: Tokenizer) -> None:
-    """Raises RequestError where a method hides pieces and the student's vocabulary has nothing to hide them behind."""
+    """Raises RequestError where a method hides tokens and the student's vocabulary has nothing to hide them behind."""
     from edgebert.training.mlm import mask_id
 
     for call in recipe.calls:
         method = METHODS.get(call.method)
-        if method.hides_pieces(**method.read_params(call.params)):
+        if method.hides_tokens(**method.read_params(call.params)):
             mask_id(tokenizer, where=method.name)
 
 
@@ -150,11 +150,11 @@ def _from_file(path: Path) -> list[MethodCall]:
     """The methods of a TOML file. Raises RequestError with the file, the table and the parameter that is wrong."""
     from edgebert.files import read_toml
 
-    where, found = str(path), read_toml(path)
-    tables, hint = found.get("method"), 'Write one for each method, such as: [[method]] name = "tinybert"'
+    where, results = str(path), read_toml(path)
+    tables, hint = results.get("method"), 'Write one for each method, such as: [[method]] name = "tinybert"'
     if not isinstance(tables, list) or not tables:
         raise RequestError("the recipe has no [[method]] table", where=where, hint=hint)
-    if aside := [key for key in found if key != "method"]:
+    if aside := [key for key in results if key != "method"]:
         raise RequestError(f"unknown key '{shown(aside[0])}'", where=where, hint=hint)
     calls = []
     for number, table in enumerate(tables, 1):

@@ -35,8 +35,8 @@ LEAST_DEV_ROWS = 50  # of fewer, one row more or less decides
 # the teacher's answers with 3 rows a label (banking77), and than logistic regression on frozen states with 2 (clinc150);
 # with 10 they were worse than that by 4. Otherwise what comes near plain fine-tuning on every corpus that was tried.
 FEW_ROWS = 5
-FEW = MethodCall("kd", {"hard": 0.5, "temperature": 1.0, "replace": 0.0, "answers": "spread"})
-UNTRIED = MethodCall("kd", {"hard": 0.9, "replace": 0.0})
+FEW = MethodCall("kd", {"hard_label_weight": 0.5, "temperature": 1.0, "replace": 0.0, "answers": "spread"})
+UNTRIED = MethodCall("kd", {"hard_label_weight": 0.9, "replace": 0.0})
 
 
 @dataclass(frozen=True)
@@ -60,13 +60,13 @@ def choose_recipe(job: Fit, plan: Plan, teacher: Stage) -> Choice:
     """Trials on the largest candidate of each start, where the recipe is left to us and the effort has trials."""
     taken = [candidate for candidate in plan.candidates if candidate.taken]
     first: dict[str, Candidate] = {}
-    for one in taken:  # the largest come first
-        first.setdefault(one.start, one)
+    for item in taken:  # the largest come first
+        first.setdefault(item.start, item)
     unchanged = Choice(taken[0].recipe, taken[0].start)
     if job.request.recipe is not None or not job.level.trials:
         return unchanged
-    shapes = {one.name: shape_alternatives(job, one) for one in first.values()}
-    trainings = {one.name: training_alternatives(job, one) for one in first.values()}
+    shapes = {entry.name: shape_alternatives(job, entry) for entry in first.values()}
+    trainings = {entry.name: training_alternatives(job, entry) for entry in first.values()}
     if len(first) == 1 and len(shapes[taken[0].name]) * len(trainings[taken[0].name]) == 1:
         return unchanged
     if (n_dev := len(job.dataset.splits["dev"])) < LEAST_DEV_ROWS:
@@ -85,13 +85,15 @@ def choose_recipe(job: Fit, plan: Plan, teacher: Stage) -> Choice:
 def with_choice(plan: Plan, choice: Choice, *, n_candidates: int) -> Plan:
     """The plan with the recipe that won, and of the candidates taken, at most so many of the start that won."""
     left, candidates = n_candidates, []
-    for one in plan.candidates:
-        if one.taken and one.start == choice.start and left:
+    for candidate in plan.candidates:
+        if candidate.taken and candidate.start == choice.start and left:
             left -= 1
-            one = replace(one, recipe=_with_sizes_of(choice.recipe, one.recipe))
-        elif one.taken:
-            one = replace(one, taken=False, reason="fits; another start or shape was preferred after trials")
-        candidates.append(one)
+            candidate = replace(candidate, recipe=_with_sizes_of(choice.recipe, candidate.recipe))
+        elif candidate.taken:
+            candidate = replace(
+                candidate, taken=False, reason="fits; another start or shape was preferred after trials"
+            )
+        candidates.append(candidate)
     return replace(plan, candidates=tuple(candidates))
 
 
@@ -100,14 +102,14 @@ def with_choice(plan: Plan, choice: Choice, *, n_candidates: int) -> Plan:
 
 def shape_alternatives(job: Fit, candidate: Candidate) -> list[Candidate]:
     """The candidate with every setting that its shaping methods compete with, but for what the user set."""
-    found = [candidate.recipe]
+    results = [candidate.recipe]
     for i, call in enumerate(candidate.recipe.calls):
         method = METHODS.get(call.method)
         fixed = {key.partition(".")[2] for key in job.request.params if key.startswith(f"{method.name}.")}
         free = [trial for trial in method.trials if not fixed & trial.keys()]
         if method.stage != "train" and free:
-            found = [_replaced(one, i, {**one.calls[i].params, **trial}) for one in found for trial in free]
-    return _possible(job, candidate, found)
+            results = [_replaced(item, i, {**item.calls[i].params, **trial}) for item in results for trial in free]
+    return _possible(job, candidate, results)
 
 
 def training_alternatives(job: Fit, candidate: Candidate) -> list[Candidate]:
@@ -118,7 +120,7 @@ def training_alternatives(job: Fit, candidate: Candidate) -> list[Candidate]:
     methods = [method for method in METHODS.all().values() if method.stage == "train" and method.trials]
     methods.sort(key=lambda method: method.name != TRAINING_ADDED)
     return _possible(
-        job, candidate, [Recipe((*shape, MethodCall(one.name, trial))) for one in methods for trial in one.trials]
+        job, candidate, [Recipe((*shape, MethodCall(item.name, trial))) for item in methods for trial in item.trials]
     )
 
 
@@ -141,7 +143,7 @@ def _replaced(recipe: Recipe, i: int, params: Mapping[str, Any]) -> Recipe:
 
 def _possible(job: Fit, candidate: Candidate, recipes: Sequence[Recipe]) -> list[Candidate]:
     """The candidate with each of the recipes that can be, or as it is where none can."""
-    start, found = job.start_of(candidate), []
+    start, results = job.start_of(candidate), []
     for recipe in recipes:
         try:
             check_methods(recipe, job.task.head, start.why_own_tokenizer)
@@ -149,8 +151,8 @@ def _possible(job: Fit, candidate: Candidate, recipes: Sequence[Recipe]) -> list
             reshaped(start.config, recipe, METHODS.all(), job.teacher_config)
         except RequestError:
             continue
-        found.append(replace(candidate, recipe=recipe))
-    return found or [candidate]
+        results.append(replace(candidate, recipe=recipe))
+    return results or [candidate]
 
 
 def _with_sizes_of(chosen: Recipe, recipe: Recipe) -> Recipe:
@@ -187,22 +189,24 @@ def trials_stage(
     def make(folder: Path) -> dict[str, Any]:
         trials.kept = folder / "work" / "scores.json"
         first = {name: own[0] for name, own in trainings.items()}
-        start = trials.compete("start", [_with_training(one, first[one.name]) for one in candidates], rungs[:1])[0]
-        shaped = [_with_training(one, first[start.name]) for one in shapes[start.name]]
+        start = trials.compete(
+            "start", [_with_training(candidate, first[candidate.name]) for candidate in candidates], rungs[:1]
+        )[0]
+        shaped = [_with_training(item, first[start.name]) for item in shapes[start.name]]
         shape = trials.compete("layers", shaped, rungs[:1])[0]  # whose score stands for its training below, too
-        competing = [_with_training(shape, one) for one in trainings[start.name]]
-        always = next((one for one in competing if one.recipe.calls[-1].method == TRAINING_ADDED), None)
+        competing = [_with_training(shape, training) for training in trainings[start.name]]
+        always = next((item for item in competing if item.recipe.calls[-1].method == TRAINING_ADDED), None)
         ranked = trials.compete("training", competing, rungs, always)
         return {
             "start": start.start,
-            "ranked": [plain(one.recipe.calls) for one in ranked],
+            "ranked": [plain(item.recipe.calls) for item in ranked],
             "table": trials.table,
         }
 
-    all_of_them = [*candidates, *(one for group in (*shapes.values(), *trainings.values()) for one in group)]
+    all_of_them = [*candidates, *(item for group in (*shapes.values(), *trainings.values()) for item in group)]
     visits = round(rungs[0].effort)
     inputs = {
-        "runs": [RecipeRun.of(job, one, teacher, visits=visits).inputs for one in all_of_them],
+        "runs": [RecipeRun.of(job, item, teacher, visits=visits).inputs for item in all_of_them],
         "rungs": rungs,
         "dev": DEV_ROWS,
     }
@@ -229,17 +233,17 @@ class _Trials:
         """The candidates from the winner on: by the rung that they reached, then by score."""
         if len(candidates) == 1:
             return list(candidates)
-        by_name = {self.name_of(one): one for one in candidates}
+        by_name = {self.name_of(candidate): candidate for candidate in candidates}
         best, tried = successive_halving(
             list(by_name), rungs, lambda name, visits: self.score(name, by_name[name], round(visits)),
             always=self.name_of(always) if always else "",
         )  # fmt: skip
         self.table += [
-            {"what": what, "recipe": one.name, "rows": round(rungs[one.rung].effort), "dev": one.score,
-             "chosen": one.name == best}
-            for one in tried
+            {"what": what, "recipe": item.name, "rows": round(rungs[item.rung].effort), "dev": item.score,
+             "chosen": item.name == best}
+            for item in tried
         ]  # fmt: skip
-        newest = {one.name: (one.rung, one.score) for one in tried}
+        newest = {item.name: (item.rung, item.score) for item in tried}
         return [by_name[name] for name in sorted(newest, key=lambda name: (name == best, newest[name]), reverse=True)]
 
     def name_of(self, candidate: Candidate) -> str:
@@ -254,11 +258,11 @@ class _Trials:
             work = self.kept.parent / "training"
             run = RecipeRun.of(job, candidate, self.teacher, visits=visits)
             student = run.student(work, self.steps_only, scores_epochs=False)
-            found = evaluate(
+            result = evaluate(
                 student, job.task, job.dataset.labels, self.dev, "dev", job.max_length,
                 mixed_precision=run.settings.mixed_precision,
             )  # fmt: skip
-            done[key] = round(found.value, 5)
+            done[key] = round(result.value, 5)
             wait_for_everyone()
             if is_main():
                 shutil.rmtree(work, ignore_errors=True)

@@ -10,26 +10,16 @@ from edgebert.cost.analytic import predict_latency
 from edgebert.measure.figures import padding_of
 from edgebert.measure.protocol import FIXED_LENGTH
 from edgebert.modeling.checkpoint import load_config
+from edgebert.results import ArtifactResult, ModelResult
 from edgebert.runs.store import Stage
-from edgebert.types import (
-    Artifact,
-    ArtifactResult,
-    Footprint,
-    Latency,
-    ModelResult,
-    Padding,
-    Parity,
-    Plan,
-    Score,
-    TypeScore,
-)
+from edgebert.types import Artifact, Footprint, Latency, Padding, Parity, Plan, Score, TypeScore
 from edgebert.workflows.request import Fit
 
 
 def artifacts_of(converted: Stage) -> list[Artifact]:
     """The files of a convert stage, with their paths."""
     return [
-        Artifact(**{**{k: v for k, v in item.items() if k != "trials"}, "path": converted.path / item["path"]})
+        Artifact(**{**{k: v for k, v in item.items() if k != "variants"}, "path": converted.path / item["path"]})
         for item in converted.result
     ]
 
@@ -63,8 +53,8 @@ def model_result(
         key = f"{name}/{artifact.name}"
         timed = (*profiled["latencies"].get(key, ()), *there.get("latencies", {}).get(key, ()))
         measured = tuple(Latency(**item) for item in timed)
-        footprints = [one.get("footprints", {}).get(key) for one in (profiled, there)]
-        here, on_device = (Footprint(**one) if one else None for one in footprints)
+        footprints = [entry.get("footprints", {}).get(key) for entry in (profiled, there)]
+        here, on_device = (Footprint(**footprint) if footprint else None for footprint in footprints)
         results.append(
             ArtifactResult(
                 artifact=artifact,
@@ -104,11 +94,11 @@ def _predictions(job: Fit, config: Any, artifact: Artifact, length_p95: int) -> 
 def paddings(models: Mapping[str, ModelResult], n_fixed: int) -> list[Padding]:
     """What padding to `n_fixed` tokens costs each file: on one thread of this machine, and on the target."""
     timed = [
-        (f"{name}/{result.artifact.name}", one)
+        (f"{name}/{result.artifact.name}", latency)
         for name, model in models.items()
         for result in model.artifacts
-        for one in result.latencies
-        if one.how != "predicted" and (one.called or one.threads == 1)
-        if one.lengths == "data" or one.seq_len == n_fixed
+        for latency in result.latencies
+        if latency.how != "predicted" and (latency.called or latency.threads == 1)
+        if latency.lengths == "data" or latency.seq_len == n_fixed
     ]
     return padding_of(timed)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgebert.budget.limits import budget_of
 from edgebert.converters import CONVERTERS, find_precision, usable_converter
@@ -48,6 +48,9 @@ from edgebert.workflows.starts import (
     task_tokenizer,
 )
 from edgebert.workflows.target import MeasurementTarget, find_target
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
 
 DEFAULT_LENGTH = 128
 RUNS = "runs"
@@ -113,7 +116,7 @@ class Fit:
     teacher_config: Any  # with the task's head
     starts: tuple[Start, ...]  # what students may start from: the first is the teacher's own layers, or --student
     unlabelled: Unlabelled
-    place: MeasurementTarget | None  # where files are measured beside this machine
+    target: MeasurementTarget | None  # where files are measured beside this machine
     lengths: tuple[int, ...] = ()  # of files that fix them; known once the teacher's tokenizer has read the rows
     answers: dict[AnswerKind, Stage] = field(default_factory=dict)  # the stages that store them, once they are made
 
@@ -135,64 +138,89 @@ def resolve(request: FitRequest, command: str, on_event: Callable[[dict[str, Any
     _check_training_end(request)
     device = find_device(request.device)
     task, params = _configured(find_task(request.task), request.params)
-    formats = request.formats or device.formats
-    precisions = _precisions(request.precisions, formats)
-    packed = find_precision(*planned(formats, precisions)).embedding_bits < 8
-    recipe, notes = read_recipe(request.recipe or (PACKED_RECIPE if packed else None), params)
-    formats, without = formats_of(recipe, formats, request.formats)
-    notes += without
-    place, untaken = find_target(request.on, device, formats)
-    notes += untaken
+    offered = request.formats or device.formats
+    precisions = _precisions(request.precisions, offered)
+    recipe, recipe_notes = read_recipe(request.recipe or _default_recipe(offered, precisions), params)
+    formats, format_notes = formats_of(recipe, offered, request.formats)
+    target, target_notes = find_target(request.on, device, formats)
     dataset = load_data(request.data, task, encoding=request.encoding, columns=request.columns)
     source = find_teacher(request.teacher, allow_pickle=request.allow_pickle)
-    teacher_config = task_config(task, dataset.labels, source)
-    wanted = Wanted(request, task, dataset, recipe, source, teacher_config)
-    first = named_start(wanted) or Start(TEACHER, teacher_config)
-    notes += checkpoint_notes(source, first.source, task, dataset.labels, allow_pickle=request.allow_pickle)
-    max_length = min(_max_length(request.max_length, one, task.head) for one in (source, first.source) if one)
+    wanted = Wanted(request, task, dataset, recipe, source, task_config(task, dataset.labels, source))
+    students = _students(wanted, formats)
+    unlabelled = _unlabelled(wanted, students.tokenizer)
+    name = f"{slug(task.name)}-{slug(dataset.source.name)}-{slug(device.name)}"
+    job = Fit(
+        request=request,
+        device=device,
+        task=task,
+        budget=budget_of(request, device),
+        recipe=recipe,
+        source=source,
+        dataset=dataset,
+        run=Run(Path(request.run or f"{RUNS}/{name}"), plain(request), on_event),
+        command=command,
+        max_length=students.max_length,
+        notes=(
+            *recipe_notes, *format_notes, *target_notes, *students.notes, *unlabelled.notes,
+            *_text_notes(recipe, unlabelled),
+        ),
+        formats=students.formats,
+        precisions=precisions,
+        teacher_config=wanted.config,
+        starts=students.starts,
+        unlabelled=unlabelled,
+        target=target,
+    )  # fmt: skip
+    job.run.log(event="request", device=device.name, task=task.name, data=dataset.source.name, teacher=source.name)
+    job.run.log(event="teacher-found", origin=source.origin, sha256=source.sha256)
+    for note in (*dataset.source.notes, *job.notes, *(target.notes if target else ())):
+        job.run.log(event="note", text=note)
+    return job
+
+
+@dataclass(frozen=True)
+class _Students:
+    """What students may be: where they start, what they read, and what can express them."""
+
+    starts: tuple[Start, ...]
+    max_length: int
+    formats: tuple[str, ...]
+    tokenizer: Tokenizer  # of the first start
+    notes: tuple[str, ...]
+
+
+def _students(wanted: Wanted, formats: Sequence[str]) -> _Students:
+    """The starts that serve the request, the first of which must. Raises EdgebertError with what it cannot."""
+    request, task, recipe, source = wanted.request, wanted.task, wanted.recipe, wanted.source
+    first = named_start(wanted) or Start(TEACHER, wanted.config)
+    notes = checkpoint_notes(source, first.source, task, wanted.dataset.labels, allow_pickle=request.allow_pickle)
+    max_length = min(_max_length(request.max_length, item, task.head) for item in (source, first.source) if item)
     check_methods(recipe, task.head, first.why_own_tokenizer)
     notes += check_answers(first, recipe)
-    families = check_shapes(first.config, recipe, teacher_config, max_length)
-    formats, without = formats_of_families(families, teacher_config.model_type, formats, request.formats)
-    notes += without
+    families = check_shapes(first.config, recipe, wanted.config, max_length)
+    kept, format_notes = formats_of_families(families, wanted.config.model_type, formats, request.formats)
     tokenizer = task_tokenizer((first.source or source).folder, task)
     check_mask(recipe, tokenizer)
-    found, without = found_starts(wanted, max_length, formats)
-    notes += without
-    unlabelled = read_unlabelled(
-        request.unlabelled, task, tokenizer,
+    others, start_notes = found_starts(wanted, max_length, kept)
+    return _Students((first, *others), max_length, kept, tokenizer, (*notes, *format_notes, *start_notes))
+
+
+def _unlabelled(wanted: Wanted, tokenizer: Tokenizer) -> Unlabelled:
+    """The texts of --unlabelled that there is time for. Raises EdgebertError where they, or what a method asks of the
+    teacher about them, cannot be."""
+    request, dataset = wanted.request, wanted.dataset
+    texts = read_unlabelled(
+        request.unlabelled, wanted.task, tokenizer,
         encoding=request.encoding, labelled=dataset.splits, labels=dataset.labels,
     )  # fmt: skip
-    unlabelled = _afforded(unlabelled, request, dataset.splits["train"])
-    check_answer_kinds(recipe, task, source, dataset.labels, unlabelled)
-    notes += unlabelled.notes
-    notes += _text_notes(recipe, unlabelled)
-    default = Path(RUNS) / f"{slug(task.name)}-{slug(dataset.source.name)}-{slug(device.name)}"
-    run = Run(Path(request.run) if request.run else default, plain(request), on_event)
-    budget = budget_of(request, device)
-    run.log(event="request", device=device.name, task=task.name, data=dataset.source.name, teacher=source.name)
-    run.log(event="teacher-found", origin=source.origin, sha256=source.sha256)
-    for note in (*dataset.source.notes, *notes, *(place.notes if place else ())):
-        run.log(event="note", text=note)
-    return Fit(
-        request,
-        device,
-        task,
-        budget,
-        recipe,
-        source,
-        dataset,
-        run,
-        command,
-        max_length,
-        tuple(notes),
-        formats,
-        precisions,
-        teacher_config,
-        (first, *found),
-        unlabelled,
-        place,
-    )
+    texts = _afforded(texts, request, dataset.splits["train"])
+    check_answer_kinds(wanted.recipe, wanted.task, wanted.source, dataset.labels, texts)
+    return texts
+
+
+def _default_recipe(formats: Sequence[str], precisions: Sequence[str]) -> str | None:
+    """The recipe of a precision that stores the word table below 8 bits; None leaves it to `read_recipe`."""
+    return PACKED_RECIPE if find_precision(*planned(formats, precisions)).embedding_bits < 8 else None
 
 
 def _check_training_end(request: FitRequest) -> None:

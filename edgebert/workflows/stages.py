@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from edgebert.converters import CALIBRATION_ROWS, CONVERTERS, find_precision
+from edgebert.converters import CALIBRATION_ROWS, CONVERTERS
 from edgebert.cost.analytic import count_parameters
 from edgebert.files import plain
 from edgebert.methods import METHODS
@@ -37,24 +37,16 @@ from edgebert.training.context import MethodContext
 from edgebert.training.probe import fit_head
 from edgebert.training.run import evaluate_splits, pad_id
 from edgebert.types import Artifact, Candidate, Outputs, Recipe, Student, TrainSettings
-from edgebert.verify.contents import file_failures
 from edgebert.verify.edges import edge_batches
-from edgebert.verify.parity import (
-    TOLERANCES,
-    compare_task,
-    failures_otherwise,
-    for_task,
-    make_reference,
-    row_batches,
-    share_decided,
-    unbatched,
-)
+from edgebert.verify.file import check_file
+from edgebert.verify.parity import TOLERANCES, for_task, share_decided, unbatched
+from edgebert.verify.reference import make_reference, row_batches
 from edgebert.workflows.answers import answers_stage
 from edgebert.workflows.recipe import answer_kinds
 from edgebert.workflows.records import artifacts_of
 from edgebert.workflows.request import Fit, data_key, teacher_train_settings, train_settings
 from edgebert.workflows.starts import alignment, task_tokenizer
-from edgebert.workflows.variants import VARIANT_ROWS, VariantEvaluator, choose_variant
+from edgebert.workflows.variants import VARIANT_ROWS, VariantEvaluator, choose_variant, export_float
 
 THREE_LAYERS = 5_600_000  # parameters of MiniLM's, without the word table
 MOST_PASSES = 2.5  # times those of --effort
@@ -117,13 +109,13 @@ class RecipeRun:
     def inputs(self) -> dict[str, Any]:
         """What the student follows from."""
         job = self.job
-        found = {"teacher": self.teacher.key, "recipe": self.calls, "settings": self.settings}
-        found |= {"task": job.task.options(), "answers": {name: stage.key for name, stage in self.stored.items()}}
+        results = {"teacher": self.teacher.key, "recipe": self.calls, "settings": self.settings}
+        results |= {"task": job.task.options(), "answers": {name: stage.key for name, stage in self.stored.items()}}
         if self.start.source:
-            found["student"] = self.start.source.key
+            results["student"] = self.start.source.key
         if job.unlabelled.rows:
-            found["unlabelled"] = (job.unlabelled.sha256, self.text_epochs)
-        return found
+            results["unlabelled"] = (job.unlabelled.sha256, self.text_epochs)
+        return results
 
     def student(self, work: Path, log: Callable[..., None], *, scores_epochs: bool = True) -> Student:
         """The recipe's methods applied, in order, to a copy of the teacher or of the checkpoint that it starts from;
@@ -217,31 +209,29 @@ def convert_stage(job: Fit, name: str, model: Stage) -> Stage:
         source = _source(job, student, model.path)
         batches = row_batches(features, source.pad_id)
         reference = for_task(make_reference(TorchSession(student.model), batches, {}, job.dataset.labels), task)
-        made = []
+        created = []
 
         def evaluator_of(kind: str) -> VariantEvaluator:
             return VariantEvaluator(
                 predict=lambda session: [session.run(batch) for batch in batches],
-                score=lambda found: task.score(rows, decoded(found), "dev").value,
-                same=lambda found, _: share_decided(reference, found, kind),
+                score=lambda result: task.score(rows, decoded(result), "dev").value,
+                same=lambda results, _: share_decided(reference, results, kind),
             )
 
-        def decoded(found: list[Outputs]) -> list[Any]:
-            return task.decode(rows, features, unbatched(found, features), job.dataset.labels)
+        def decoded(outcome: list[Outputs]) -> list[Any]:
+            return task.decode(rows, features, unbatched(outcome, features), job.dataset.labels)
 
         for format in formats:
             converter = CONVERTERS.get(format)
-            place = folder / format / "fp32"
-            place.mkdir(parents=True)
-            exported = converter.export(source, place)
-            made.append(_describe(exported, folder))
+            exported = export_float(converter, source, folder)
+            created.append(_describe(exported, folder))
             for precision in (p for p in precisions if p in converter.precisions):
                 chosen, table = choose_variant(
                     converter, source, exported, precision, folder,
                     evaluator=evaluator_of(converter.precisions[precision].kind), log=job.run.log,
                 )  # fmt: skip
-                made.append(_describe(chosen, folder) | {"trials": table})
-        return made
+                created.append(_describe(chosen, folder) | {"variants": table})
+        return created
 
     inputs = {
         "model": model.key,
@@ -265,6 +255,7 @@ def _source(job: Fit, student: Student, folder: Path) -> Source:
         calibration=row_batches(features, pad_id(student)),
         tokenizer=folder / TOKENIZER,
         title=f"edgebert {job.task.name}, {job.dataset.source.name}",
+        quantization=student.quantization,
     )
 
 
@@ -290,16 +281,9 @@ def verify_stage(job: Fit, name: str, model: Stage, converted: Stage) -> Stage:
         results: dict[str, Any] = {}
         origins: dict[str, Artifact] = {}
         for artifact in artifacts_of(converted):  # of each format, float32 first
-            converter = CONVERTERS.get(artifact.format)
-            session = converter.open(artifact.path, 0)
-            kind = find_precision(artifact.format, artifact.precision).kind
-            parity = compare_task(session, reference, kind, task, rows, features, "test")
             origin = origins.setdefault(artifact.format, artifact)
-            failures = [
-                *parity.failures,
-                *failures_otherwise(converter, artifact, reference, kind),
-                *file_failures(converter, artifact, origin, reference.tables),
-            ]
+            parity, session = check_file(artifact, origin, reference, task, rows, features)
+            failures = list(parity.failures)
             if origin is not artifact and results[origin.name]["parity"].failures:  # a mistake that looser limits pass
                 failures.append("the float32 file that it was made from was rejected")
             parity = replace(parity, failures=tuple(failures))
@@ -308,7 +292,7 @@ def verify_stage(job: Fit, name: str, model: Stage, converted: Stage) -> Stage:
             results[artifact.name] = {
                 "parity": parity,
                 "dev": task.score(dev, predictions, "dev"),
-                "accelerator_fallbacks": dict(converter.accelerator_fallbacks(artifact.path)),
+                "accelerator_fallbacks": dict(CONVERTERS.get(artifact.format).accelerator_fallbacks(artifact.path)),
             }
             outcome = "rejected" if parity.failures else "passed"
             job.run.log(event="parity", model=name, artifact=artifact.name, outcome=outcome, failures=parity.failures)

@@ -93,18 +93,18 @@ def found_starts(wanted: Wanted, max_length: int, formats: Sequence[str]) -> tup
     if request.student is not None:
         if request.starts:
             raise RequestError("--student names the only start", where="--starts", hint="Give one of the two.")
-        told = f"--student {TEACHER} means the teacher's own layers; the folder of that name is ./{TEACHER}"
-        return [], [told] if request.student == TEACHER and Path(TEACHER).is_dir() else []
+        message = f"--student {TEACHER} means the teacher's own layers; the folder of that name is ./{TEACHER}"
+        return [], [message] if request.student == TEACHER and Path(TEACHER).is_dir() else []
     sources, notes = find_checkpoints(wanted.source, wanted.config, request.starts)
     starts = []
     for source, prefix in zip(sources, prefixes(source.name for source in sources), strict=True):
         try:
-            start, said = _checked(wanted, source, prefix, max_length, formats)
+            start, description = _checked(wanted, source, prefix, max_length, formats)
         except EdgebertError as error:
             notes.append(f"students do not start from {source.name} ({source.origin}): {error.what}")
             continue
         starts.append(start)
-        notes += [f"{source.name}: {note}" for note in said]
+        notes += [f"{source.name}: {note}" for note in description]
     if starts:
         names = " and ".join(f"{start.name} ({start.source.origin})" for start in starts if start.source)
         notes.append(f"students may start from {names} too; --student {TEACHER} keeps to the teacher's own layers")
@@ -141,7 +141,7 @@ def _checked(
 def _check_vocabulary(wanted: Wanted, source: TeacherSource) -> None:
     """Raises RequestError where a checkpoint's vocabulary was made for other text than the training rows."""
     texts = _texts(wanted.dataset, wanted.task, COUNTED_ON)
-    mine, theirs = (token_counts(task_tokenizer(one.folder, wanted.task), texts) for one in (source, wanted.source))
+    mine, theirs = (token_counts(task_tokenizer(item.folder, wanted.task), texts) for item in (source, wanted.source))
     if mine.n_tokens > MORE_TOKENS * theirs.n_tokens:
         times = mine.n_tokens / theirs.n_tokens
         raise RequestError(f"it splits the training rows into {times:.2f} times the teacher's tokens, as a vocabulary "
@@ -173,8 +173,8 @@ def checkpoint_notes(
 ) -> list[str]:
     """What of the checkpoints is left out, once both were read whole: what is wrong with them is found before training."""
     notes: list[str] = []
-    found = fitting_head(source.folder, task, labels, allow_pickle=allow_pickle, notes=notes)
-    if found.model is None:
+    result = fitting_head(source.folder, task, labels, allow_pickle=allow_pickle, notes=notes)
+    if result.model is None:
         auto_model, settings = new_head(source.folder, task, labels)
         load_model(source.folder, auto_model, labels, settings=settings, allow_pickle=allow_pickle, notes=notes)
     if student:

@@ -48,6 +48,13 @@ class _Tried:
     same: float | None = None
 
 
+def export_float(converter: Converter, source: Source, folder: Path) -> Artifact:
+    """The format's float32 file, at folder/FORMAT/fp32, which every reduced precision is made from."""
+    place = folder / converter.name / "fp32"
+    place.mkdir(parents=True)
+    return converter.export(source, place)
+
+
 def choose_variant(
     converter: Converter,
     source: Source,
@@ -74,20 +81,22 @@ def choose_variant(
     aim = evaluator.predict(converter.open(exported.path, 1)) if len(declared.variants) > 1 else None
 
     def attempt(spare: bool) -> list[_Tried]:
-        made = []
-        for variant in (one for one in declared.variants if one.spare == spare):
+        created = []
+        for variant in (entry for entry in declared.variants if entry.spare == spare):
             log(event="variant", name=f"{converter.name} {precision} {variant.name}")
             place = work / variant.name
             place.mkdir(parents=True)
-            one = _Tried(variant, converter.reduce(source, exported, precision, variant, place))
+            item = _Tried(variant, converter.reduce(source, exported, precision, variant, place))
             if aim is not None:
-                found = evaluator.predict(converter.open(one.artifact.path, 1))
-                one = replace(one, score=round(evaluator.score(found), 5), same=round(evaluator.same(found, aim), 5))
-            made.append(one)
-        return made
+                result = evaluator.predict(converter.open(item.artifact.path, 1))
+                item = replace(
+                    item, score=round(evaluator.score(result), 5), same=round(evaluator.same(result, aim), 5)
+                )
+            created.append(item)
+        return created
 
     tried = attempt(spare=False)
-    if not any(_keeps(one, enough) for one in tried):
+    if not any(_keeps(entry, enough) for entry in tried):
         tried += attempt(spare=True)
     best = _best(tried, enough, evaluator.score(aim) if aim is not None else 0.0)
     place = folder / converter.name / precision
@@ -95,20 +104,20 @@ def choose_variant(
     target = place / best.artifact.path.name
     shutil.move(best.artifact.path, target)
     table = [
-        {"variant": one.variant.name, "dev_score": one.score, "equal": one.same,
-         "bytes": one.artifact.size_bytes, "chosen": one is best}
-        for one in tried
+        {"variant": entry.variant.name, "dev_score": entry.score, "equal": entry.same,
+         "bytes": entry.artifact.size_bytes, "chosen": entry is best}
+        for entry in tried
     ]  # fmt: skip
     shutil.rmtree(work)
     return replace(best.artifact, path=target), table
 
 
-def _keeps(one: _Tried, enough: float) -> bool:
-    return one.same is None or one.same >= enough
+def _keeps(item: _Tried, enough: float) -> bool:
+    return item.same is None or item.same >= enough
 
 
 def _best(tried: Sequence[_Tried], enough: float, aim: float) -> _Tried:
-    most = max(one.same or 0.0 for one in tried)
-    sound = [one for one in tried if _keeps(one, min(enough, most))]
-    least = min(max(one.score or 0.0 for one in sound), aim) - SCORE_TIE
-    return next(one for one in sound if (one.score or 0.0) >= least)
+    most = max(item.same or 0.0 for item in tried)
+    valid = [item for item in tried if _keeps(item, min(enough, most))]
+    least = min(max(item.score or 0.0 for item in valid), aim) - SCORE_TIE
+    return next(item for item in valid if (item.score or 0.0) >= least)

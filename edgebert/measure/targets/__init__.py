@@ -124,13 +124,13 @@ class Target:
 
 def lacking(formats: Sequence[str], check: Callable[[str], object]) -> dict[str, str]:
     """The formats for which `check` raises an EdgebertError, and what it says."""
-    found = {}
+    results = {}
     for name in formats:
         try:
             check(name)
         except EdgebertError as error:
-            found[name] = f"{error.what}. {error.hint}" if error.hint else error.what
-    return found
+            results[name] = f"{error.what}. {error.hint}" if error.hint else error.what
+    return results
 
 
 def parse_address(text: str) -> tuple[str, str]:

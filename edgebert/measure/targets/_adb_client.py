@@ -69,13 +69,13 @@ class Phone:
             Hung: the time is over; what runs on the phone may still run.
             Gone: the phone went away, or closed the line.
         """
-        said = self._adb(["shell", "-n", "-T", f"{command}\necho {END}$?"], seconds)
-        out, mark, code = said.out.replace("\r\n", "\n").rpartition(END)
+        description = self._adb(["shell", "-n", "-T", f"{command}\necho {END}$?"], seconds)
+        out, mark, code = description.out.replace("\r\n", "\n").rpartition(END)
         if not mark or not code.strip().isdigit():
             self._still_there()
             hint = "Run again."
-            raise Gone(f"the phone broke off: {last_line(said.text)}", where=self.where, hint=hint)
-        return Said(int(code), out, said.err)
+            raise Gone(f"the phone broke off: {last_line(description.text)}", where=self.where, hint=hint)
+        return Said(int(code), out, description.err)
 
     def words(self, *words: str, seconds: float | None = SECONDS) -> Said:
         """Runs one command of the phone, each word quoted."""
@@ -87,9 +87,9 @@ class Phone:
         Raises:
             EdgebertError: no space, or refused. Hung, Gone: as of shell.
         """
-        said = self._adb(["push", str(local.resolve()), remote], None)
-        if said.code:
-            if "No space left" in said.text:
+        description = self._adb(["push", str(local.resolve()), remote], None)
+        if description.code:
+            if "No space left" in description.text:
                 size = sum(file.stat().st_size for file in (local, *local.rglob("*")) if file.is_file())
                 raise EdgebertError(
                     f"no space left on the phone for {local.name} ({size / 1e6:.0f} MB)",
@@ -97,14 +97,16 @@ class Phone:
                     hint="Free some space on its internal storage and run again.",
                 )
             self._still_there()
-            raise EdgebertError(f"cannot copy {local.name} to the phone: {last_line(said.text)}", where=self.where)
+            raise EdgebertError(
+                f"cannot copy {local.name} to the phone: {last_line(description.text)}", where=self.where
+            )
 
     def pull(self, remote: str, local: Path) -> bytes:
         """The bytes of a file of the phone, by way of `local`."""
-        said = self._adb(["pull", remote, str(local)], None)
-        if said.code:
+        description = self._adb(["pull", remote, str(local)], None)
+        if description.code:
             self._still_there()
-            raise EdgebertError(f"cannot read {remote}: {last_line(said.text)}", where=self.where)
+            raise EdgebertError(f"cannot read {remote}: {last_line(description.text)}", where=self.where)
         return local.read_bytes()
 
     @property
@@ -146,10 +148,12 @@ def find() -> str:
 
 def listed(adb: str) -> list[tuple[str, str]]:
     """Serial and state of every phone that adb knows."""
-    said = run([adb, "devices"], SECONDS, WHERE)
-    if said.code:
-        raise EdgebertError(f"adb does not work: {last_line(said.text)}", where=WHERE, hint="Try it alone: adb devices")
-    rows = (line.rpartition("\t") for line in said.out.splitlines()[1:] if "\t" in line)
+    description = run([adb, "devices"], SECONDS, WHERE)
+    if description.code:
+        raise EdgebertError(
+            f"adb does not work: {last_line(description.text)}", where=WHERE, hint="Try it alone: adb devices"
+        )
+    rows = (line.rpartition("\t") for line in description.out.splitlines()[1:] if "\t" in line)
     return [(serial, state.strip()) for serial, _, state in rows]
 
 
@@ -192,10 +196,10 @@ def machine(phone: Phone) -> str:
 def folder(phone: Phone, left: list[str]) -> Iterator[str]:
     """A new folder of ours on the phone, which goes with all that runs in it; what could not be removed is in `left`."""
     path = f"{PLACE}/edgebert-{secrets.token_hex(8)}"
-    made = phone.words("mkdir", path)
-    if made.code:
-        space = "No space left" in made.text
-        what = "no space left on the phone" if space else f"cannot write to the phone: {last_line(made.text)}"
+    created = phone.words("mkdir", path)
+    if created.code:
+        space = "No space left" in created.text
+        what = "no space left on the phone" if space else f"cannot write to the phone: {last_line(created.text)}"
         raise EdgebertError(what, where=phone.where, hint="Free some space on its internal storage." if space else None)
     try:
         yield path

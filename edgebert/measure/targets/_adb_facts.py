@@ -17,30 +17,30 @@ CLOCKS = f"grep -H . {CPUS}/cpu[0-9]*/cpufreq/"  # the pattern is expanded by th
 def of_phone(phone: Phone) -> dict[str, Any]:
     """device, processor, system, and each core's highest clock in MHz; without what the phone does not tell."""
     android = _property(phone, "ro.build.version.release")
-    found = {
+    results = {
         "device": name_of(phone),
         "serial": phone.serial,
         "processor": _property(phone, "ro.soc.model") or _property(phone, "ro.board.platform"),
         "system": f"Android {android}" if android else "",
         "core_clocks_mhz": _clocks(phone, MOST),
     }
-    return {key: value for key, value in found.items() if value}
+    return {key: value for key, value in results.items() if value}
 
 
 def name_of(phone: Phone) -> str:
     """Maker and model: "Google Pixel 6"; the serial number where it tells neither."""
-    told = (_property(phone, f"ro.product.{name}") for name in ("manufacturer", "model"))
-    return " ".join(part for part in told if part) or phone.serial
+    notes = (_property(phone, f"ro.product.{name}") for name in ("manufacturer", "model"))
+    return " ".join(part for part in notes if part) or phone.serial
 
 
 def now(phone: Phone) -> dict[str, float]:
     """clock_mhz of the fastest core and temperature_c, of the battery where no thermal zone of the CPU can be read."""
-    found = {}
+    results = {}
     if clocks := _clocks(phone, NOW):
-        found["clock_mhz"] = max(clocks)
+        results["clock_mhz"] = max(clocks)
     if (degrees := _temperature(phone)) is not None:
-        found["temperature_c"] = degrees
-    return found
+        results["temperature_c"] = degrees
+    return results
 
 
 def pairs(before: Mapping[str, float], after: Mapping[str, float]) -> dict[str, Any]:
@@ -54,18 +54,18 @@ def _property(phone: Phone, name: str) -> str:
 
 def _clocks(phone: Phone, name: str) -> list[float]:
     """MHz of each core, in the order of their numbers; [] where they cannot be read."""
-    said = phone.shell(CLOCKS + name, SECONDS)
-    found = re.findall(rf"^{CPUS}/cpu(\d+)/cpufreq/{name}:(\d+)$", said.out, re.MULTILINE)
-    return [int(khz) / 1e3 for _, khz in sorted(found, key=lambda pair: int(pair[0]))]
+    description = phone.shell(CLOCKS + name, SECONDS)
+    result = re.findall(rf"^{CPUS}/cpu(\d+)/cpufreq/{name}:(\d+)$", description.out, re.MULTILINE)
+    return [int(khz) / 1e3 for _, khz in sorted(result, key=lambda pair: int(pair[0]))]
 
 
 def _temperature(phone: Phone) -> float | None:
     """Degrees Celsius: the warmest zone whose type names the CPU, else the battery."""
     types = phone.shell("grep -H . /sys/class/thermal/thermal_zone*/type", SECONDS).out
     zones = set(re.findall(r"^(/sys/class/thermal/thermal_zone\d+)/type:.*cpu", types, re.MULTILINE | re.IGNORECASE))
-    said = phone.shell("grep -H . /sys/class/thermal/thermal_zone*/temp", SECONDS).out if zones else ""
-    found = re.findall(r"^(/sys/class/thermal/thermal_zone\d+)/temp:(\d+)$", said, re.MULTILINE)
-    degrees = [int(value) / (1e3 if int(value) > 1000 else 1) for zone, value in found if zone in zones]
+    description = phone.shell("grep -H . /sys/class/thermal/thermal_zone*/temp", SECONDS).out if zones else ""
+    result = re.findall(r"^(/sys/class/thermal/thermal_zone\d+)/temp:(\d+)$", description, re.MULTILINE)
+    degrees = [int(value) / (1e3 if int(value) > 1000 else 1) for zone, value in result if zone in zones]
     if degrees:
         return max(degrees)
     battery = re.search(r"^\s*temperature: (\d+)$", phone.words("dumpsys", "battery").out, re.MULTILINE)

@@ -34,7 +34,7 @@ class Tflite:
         self.lengths, self.pad_id = tuple(sorted(info["lengths"])), info["pad_id"]
         for signature in model.signatureDefs:
             length, graph = int(_text(signature.signatureKey)[3:]), model.subgraphs[signature.subgraphIndex]
-            names = {one.tensorIndex: _text(one.name) for one in (*signature.inputs, *signature.outputs)}
+            names = {item.tensorIndex: _text(item.name) for item in (*signature.inputs, *signature.outputs)}
             self.inputs[length] = [names[i] for i in graph.inputs]
             self.outputs[length] = [(names[i], tuple(int(n) for n in graph.tensors[i].shape)) for i in graph.outputs]
 
@@ -75,19 +75,21 @@ class Tflite:
         ]
         return shlex.join(words)
 
-    def read(self, said: Said) -> Round:
+    def read(self, description: Said) -> Round:
         """Raises EdgebertError with the text where it is not what the tool is known to print."""
-        if said.code:
-            raise refused(self.file, LITERT, said)
-        timings = re.search(r"Inference timings in us: Init: (\d+), First inference: (\d+),", said.text)
-        summaries = re.findall(r"^.*?(count=\d+ .*)$", said.text, re.MULTILINE)
+        if description.code:
+            raise refused(self.file, LITERT, description)
+        timings = re.search(r"Inference timings in us: Init: (\d+), First inference: (\d+),", description.text)
+        summaries = re.findall(r"^.*?(count=\d+ .*)$", description.text, re.MULTILINE)
         if not timings or len(summaries) != 2:
-            raise not_understood(LITERT, said)
-        memory = re.search(r"footprint delta from the start of the tool \(MB\): init=\S+ overall=([\d.]+)", said.text)
+            raise not_understood(LITERT, description)
+        memory = re.search(
+            r"footprint delta from the start of the tool \(MB\): init=\S+ overall=([\d.]+)", description.text
+        )
         return Round(
             int(timings[1]) / 1e3,
             int(timings[2]) / 1e3,
-            three(summaries[1], said),
+            three(summaries[1], description),
             round(float(memory[1]) * 2**20) if memory else None,
         )
 
@@ -97,34 +99,34 @@ class Tflite:
 
         from edgebert.runtime.session import per_token
 
-        n, found, at = len(row["input_ids"][0]), {}, 0
+        n, results, at = len(row["input_ids"][0]), {}, 0
         outputs = self.outputs[self.length(row)]
         if len(content) != sum(4 * math.prod(shape) for _, shape in outputs):
             raise EdgebertError(f"{LITERT.name} wrote {len(content)} bytes of outputs, which is not what the file has")
         for name, shape in outputs:
             array = np.frombuffer(content, "<f4", math.prod(shape), at).reshape(shape)
             at += array.nbytes
-            found[name] = (array[:, :n] if per_token(name, array.ndim) else array).tolist()
-        return found
+            results[name] = (array[:, :n] if per_token(name, array.ndim) else array).tolist()
+        return results
 
 
-def three(summary: str, said: Said) -> tuple[float, ...]:
+def three(summary: str, description: Said) -> tuple[float, ...]:
     """The times in ms of RUNS runs, in order, from `count=3 first=… curr=… min=… max=… avg=… std=… [… median=…]`.
 
     Older versions print no median; then the time between follows from the average, within its six digits.
     """
     values = {key: float(value) for key, value in re.findall(r"(\w+)=([\d.]+(?:e[+-]?\d+)?)", summary)}
     if values.get("count") != RUNS or "curr" not in values:
-        raise not_understood(LITERT, said)
+        raise not_understood(LITERT, description)
     if "all same" in summary:
         return (values["curr"] / 1e3,) * RUNS
     if not {"first", "curr", "min", "max", "avg"} <= set(values):
-        raise not_understood(LITERT, said)
+        raise not_understood(LITERT, description)
     least, most = values["min"], values["max"]
     between = values.get("median", min(max(RUNS * values["avg"] - least - most, least), most))
     rest = [least, between, most]
-    for one in (values["first"], values["curr"]):
-        nearest = min(rest, key=lambda value, one=one: abs(value - one))  # type: ignore[misc]
+    for item in (values["first"], values["curr"]):
+        nearest = min(rest, key=lambda value, entry=item: abs(value - entry))  # type: ignore[misc]
         rest.remove(nearest)
     return tuple(value / 1e3 for value in (values["first"], rest[0], values["curr"]))
 

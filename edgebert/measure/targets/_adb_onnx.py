@@ -35,7 +35,7 @@ class Onnx:
         except Exception as error:  # protobuf raises whatever it likes
             raise EdgebertError(f"the ONNX file cannot be read: {last_line(str(error))}") from None
         constants = {tensor.name for tensor in graph.initializer}
-        kinds = {one.name: one.type.tensor_type.elem_type for one in graph.input if one.name not in constants}
+        kinds = {item.name: item.type.tensor_type.elem_type for item in graph.input if item.name not in constants}
         if other := [name for name, kind in kinds.items() if kind not in DTYPES]:
             raise EdgebertError(f"its inputs {', '.join(other)} are not token ids")
         self.inputs = {name: DTYPES[kind] for name, kind in kinds.items()}
@@ -61,15 +61,15 @@ class Onnx:
             f" && LD_LIBRARY_PATH={shlex.quote(parent(at))} {tool} && {{ cat {shlex.quote(results)}; true; }}"
         )
 
-    def read(self, said: Said) -> Round:
+    def read(self, description: Said) -> Round:
         """Raises EdgebertError with the text where it is not what the tool is known to print."""
-        if said.code:
-            raise refused(self.file, ONNX, said)
-        load = re.search(r"^Session creation time cost: ([\d.e+-]+) s$", said.out, re.MULTILINE)
-        first = re.search(r"^First inference time cost: (\d+) ms$", said.out, re.MULTILINE)
-        rows = re.findall(r"^[^,\n]*,([\d.e+-]+),(\d+),-?\d+,(\d+)$", said.out, re.MULTILINE)
+        if description.code:
+            raise refused(self.file, ONNX, description)
+        load = re.search(r"^Session creation time cost: ([\d.e+-]+) s$", description.out, re.MULTILINE)
+        first = re.search(r"^First inference time cost: (\d+) ms$", description.out, re.MULTILINE)
+        rows = re.findall(r"^[^,\n]*,([\d.e+-]+),(\d+),-?\d+,(\d+)$", description.out, re.MULTILINE)
         if not load or not first or len(rows) < RUNS or [int(row[2]) for row in rows] != list(range(len(rows))):
-            raise not_understood(ONNX, said)
+            raise not_understood(ONNX, description)
         times = tuple(float(row[0]) * 1e3 for row in rows[-RUNS:])
         return Round(float(load[1]) * 1e3, float(first[1]), times, int(rows[0][1]) or None)
 

@@ -78,8 +78,8 @@ def check_binary(path: Path, machine: str, tool: Tool) -> None:
         head = file.read(8192)
     if head[:4] != b"\x7fELF" or len(head) < 20:
         what = "not a program of Linux or Android"
-    elif (found := MACHINES.get(int.from_bytes(head[18:20], "little"), "another machine")) != machine:
-        what = f"built for {found}, the phone is {machine}"
+    elif (result := MACHINES.get(int.from_bytes(head[18:20], "little"), "another machine")) != machine:
+        what = f"built for {result}, the phone is {machine}"
     elif b"/ld-linux" in head or b"/ld-musl" in head:
         what = "built for Linux, not for Android"
     else:
@@ -107,11 +107,13 @@ def bound(command: str, cores: Sequence[int]) -> str:
     return f"taskset {mask:x} sh -c {shlex.quote(command)}"
 
 
-def refused(file: File, tool: Tool, said: Said) -> EdgebertError:
-    errors = [line.strip() for line in said.text.splitlines() if re.search(r"error|fail|cannot", line, re.IGNORECASE)]
-    reason = errors[0] if errors else last_line(said.text)
-    return EdgebertError(f"{tool.name} refuses {file.name} (exit code {said.code}): {reason[:300]}")
+def refused(file: File, tool: Tool, description: Said) -> EdgebertError:
+    errors = [
+        line.strip() for line in description.text.splitlines() if re.search(r"error|fail|cannot", line, re.IGNORECASE)
+    ]
+    reason = errors[0] if errors else last_line(description.text)
+    return EdgebertError(f"{tool.name} refuses {file.name} (exit code {description.code}): {reason[:300]}")
 
 
-def not_understood(tool: Tool, said: Said) -> EdgebertError:
-    return EdgebertError(f"{tool.name} printed what is not known of it: {said.text[-500:]!r}")
+def not_understood(tool: Tool, description: Said) -> EdgebertError:
+    return EdgebertError(f"{tool.name} printed what is not known of it: {description.text[-500:]!r}")

@@ -83,10 +83,10 @@ def wrong(folder: Path) -> str:
     """What is wrong with the folder's files; "" where all are as published."""
     for name, expected in FILES.items():
         try:
-            found = hashlib.sha256((folder / name).read_bytes()).hexdigest()
+            result = hashlib.sha256((folder / name).read_bytes()).hexdigest()
         except OSError:
             return f"{name} is missing"
-        if found != expected:
+        if result != expected:
             return f"the checksum of {name} differs from the published one"
     return ""
 
@@ -126,11 +126,11 @@ def _kept(make: Callable[[Path], Path]) -> Path:
             hint="Set XDG_CACHE_HOME to another folder.",
         ) from None
     try:
-        made = make(scratch)
+        created = make(scratch)
         if cached().exists() and wrong(cached()):
             cached().rename(scratch / "damaged")
         if not cached().exists():  # else another process was quicker
-            made.rename(cached())
+            created.rename(cached())
         return cached()
     finally:
         shutil.rmtree(scratch, ignore_errors=True)

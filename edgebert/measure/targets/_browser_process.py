@@ -42,9 +42,9 @@ def find(program: str = "") -> str:
     Raises:
         RequestError: there is none.
     """
-    found = shutil.which(program) if program else next(filter(None, map(shutil.which, PROGRAMS)), None)
-    if found:
-        return found
+    result = shutil.which(program) if program else next(filter(None, map(shutil.which, PROGRAMS)), None)
+    if result:
+        return result
     wanted = f"there is no program '{program}'" if program else f"no browser found: looked for {', '.join(PROGRAMS)}"
     raise RequestError(
         wanted,
@@ -71,27 +71,27 @@ class Browser:
         """Every process of it that lives (psutil.Process): below ours, or with our profile on its command line."""
         import psutil
 
-        found = {}
+        results = {}
         with suppress(psutil.Error):
             mine = psutil.Process(self._process.pid)
-            found = {one.pid: one for one in (mine, *mine.children(recursive=True))}
-        for one in psutil.process_iter():
+            results = {child.pid: child for child in (mine, *mine.children(recursive=True))}
+        for item in psutil.process_iter():
             with suppress(psutil.Error):
-                if any(str(self._folder) in part for part in one.cmdline()):
-                    found[one.pid] = one
-        return list(found.values())
+                if any(str(self._folder) in part for part in item.cmdline()):
+                    results[item.pid] = item
+        return list(results.values())
 
     def stop(self) -> None:
         import psutil
 
         for _ in range(20):  # one may start another while we look
             alive = self.processes()
-            for one in alive:
+            for item in alive:
                 with suppress(psutil.Error):
-                    one.kill()
+                    item.kill()
             self._process.wait()
             if (
-                not psutil.wait_procs([one for one in alive if one.pid != self._process.pid], timeout=5)[1]
+                not psutil.wait_procs([entry for entry in alive if entry.pid != self._process.pid], timeout=5)[1]
                 and not alive
             ):
                 return

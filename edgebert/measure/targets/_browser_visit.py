@@ -81,15 +81,15 @@ class Visit:
             EdgebertError: nothing was.
         """
         with self._lock:
-            found = tuple(self._found(at) for at in range(len(self.job.files)))
-            if not any(one.times_ms or one.outputs for one in found):
+            results = tuple(self._found(at) for at in range(len(self.job.files)))
+            if not any(item.times_ms or item.outputs for item in results):
                 raise EdgebertError(
-                    self.reason or "; ".join(f"{one.name}: {one.failure}" for one in found),
+                    self.reason or "; ".join(f"{item.name}: {item.failure}" for item in results),
                     where="--on browser",
                     hint=self._hint or "Convert it again, or choose another precision: edgebert convert --help",
                 )
             translated = self.engine == "webgpu" and _is_software(self.facts["webgpu"])
-            return Outcome(_device(self.facts), "emulated" if translated else "measured", found, self.facts)
+            return Outcome(_device(self.facts), "emulated" if translated else "measured", results, self.facts)
 
     def _hear_hello(self, message: dict[str, Any]) -> dict[str, Any]:
         self._page, self.facts = str(message["page"]), dict(message["facts"])
@@ -100,7 +100,7 @@ class Visit:
         return {"job": _job(self.job), "engine": self.engine}
 
     def _hear_loaded(self, message: dict[str, Any]) -> dict[str, Any]:
-        outputs = tuple({name: _nested(**tensor) for name, tensor in one.items()} for one in message["outputs"])
+        outputs = tuple({name: _nested(**tensor) for name, tensor in item.items()} for item in message["outputs"])
         self._entry(message["file"]).loaded = {**message, "outputs": outputs}
         self.facts["runtime_start_ms"] = round(message["start_ms"], 2)
         return {}
@@ -113,22 +113,22 @@ class Visit:
     def _hear_round(self, message: dict[str, Any]) -> dict[str, Any]:
         self._started = self._started or time.monotonic()
         for at, times in message["times"].items():
-            _take(self._entry(int(at)).turn, [float(one) for one in times], self.job)
-        loaded = {at: one for at, one in self._entries.items() if one.loaded}
+            _take(self._entry(int(at)).turn, [float(item) for item in times], self.job)
+        loaded = {at: entry for at, entry in self._entries.items() if entry.loaded}
         if message["times"]:
-            told = ", ".join(f"{self.job.files[at].name} {len(one.turn.times_ms)}" for at, one in loaded.items())
-            self.news.put(("measuring", f"runs in the browser: {told}"))
+            note = ", ".join(f"{self.job.files[at].name} {len(item.turn.times_ms)}" for at, item in loaded.items())
+            self.news.put(("measuring", f"runs in the browser: {note}"))
         return {"files": [] if self.ended.is_set() else self._next(loaded)}
 
     def _next(self, loaded: Mapping[int, _Entry]) -> list[int]:
         """The files of the next round: all whose time is not over, until each of them has been run enough."""
         job = self.job
         settled = (time.monotonic() - self._started) / SETTLE_S
-        for one in loaded.values():
-            one.complete = one.turn.done(job.min_runs, job.max_seconds, settled)
-        if all(one.complete for one in loaded.values()):
+        for item in loaded.values():
+            item.complete = item.turn.done(job.min_runs, job.max_seconds, settled)
+        if all(entry.complete for entry in loaded.values()):
             return []
-        turns = {at: one.turn for at, one in loaded.items()}
+        turns = {at: entry.turn for at, entry in loaded.items()}
         return [at for at, t in turns.items() if len(t.times_ms) < job.min_runs or t.seconds < job.max_seconds]
 
     def _hear_error(self, message: dict[str, Any]) -> dict[str, Any]:
@@ -153,7 +153,7 @@ class Visit:
             runtime_version=str(entry.loaded.get("version", "")),
             load_ms=round(entry.loaded.get("load_ms", 0.0), 3),
             first_run_ms=round(entry.loaded.get("first_run_ms", 0.0), 3),
-            times_ms=tuple(round(one, 5) for one in entry.turn.times_ms),
+            times_ms=tuple(round(item, 5) for item in entry.turn.times_ms),
             peak_memory_bytes=entry.loaded.get("memory_bytes") if self.engine == "wasm" else None,
             outputs=entry.loaded.get("outputs", ()),
             failure=entry.turn.failure or stopped,
@@ -169,8 +169,8 @@ def _take(turn: Turn, times_ms: Sequence[float], job: Job) -> None:
     turn.times_ms += times_ms
     seconds = sum(times_ms) / 1e3
     if times_ms:  # and what warmed its blocks up, which the page does not tell
-        one = seconds / len(times_ms)
-        seconds += len(times_ms) / BLOCK * min(WARM_RUNS * one, max(one, WARM_S))
+        item = seconds / len(times_ms)
+        seconds += len(times_ms) / BLOCK * min(WARM_RUNS * item, max(item, WARM_S))
     turn.seconds += seconds
     if len(turn.times_ms) >= max(job.min_runs, turn.check_at):
         turn.check()
@@ -179,7 +179,7 @@ def _take(turn: Turn, times_ms: Sequence[float], job: Job) -> None:
 def _job(job: Job) -> dict[str, Any]:
     return {
         "files": [{"name": file.name} for file in job.files],
-        "inputs": [_filled(one) for one in job.inputs],
+        "inputs": [_filled(item) for item in job.inputs],
         "threads": job.threads,
         "block": BLOCK,
         "warm_runs": WARM_RUNS,
@@ -197,20 +197,20 @@ def _filled(given: Input) -> dict[str, list[list[int]]]:
 
 def _nested(dims: Sequence[int], type: str, data: Sequence[float | None]) -> Any:
     """A tensor as nested lists. JSON has no NaN and no infinity: both come as null, and are NaN here."""
-    values = np.array([np.nan if one is None else one for one in data], np.float64).reshape(dims)
+    values = np.array([np.nan if item is None else item for item in data], np.float64).reshape(dims)
     return (values.astype(np.int64) if type.startswith(("int", "uint")) else values).tolist()
 
 
 def _device(facts: Mapping[str, Any]) -> str:
     """As the browser calls itself: "Chromium 156.0.8078.79 on Linux"."""
-    known = {one["brand"]: one["version"] for one in facts.get("brands", ()) if "Brand" not in one["brand"]}
+    known = {item["brand"]: item["version"] for item in facts.get("brands", ()) if "Brand" not in item["brand"]}
     name = next((brand for brand in known if brand != "Chromium"), "Chromium")
     if name in known:
         browser = f"{name} {known[name]}"
     else:
         agent = facts.get("user_agent", "")
-        told = re.search(r"(Firefox|Edg|Chrome)/([\d.]+)|(Version)/([\d.]+).*Safari", agent)
-        browser = " ".join(filter(None, told.groups())).replace("Version", "Safari") if told else agent
+        message = re.search(r"(Firefox|Edg|Chrome)/([\d.]+)|(Version)/([\d.]+).*Safari", agent)
+        browser = " ".join(filter(None, message.groups())).replace("Version", "Safari") if message else agent
     place = " ".join(filter(None, (facts.get("platform"), facts.get("platform_version"), facts.get("model"))))
     return f"{browser} on {place}" if place else browser
 

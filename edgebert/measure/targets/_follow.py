@@ -48,85 +48,86 @@ def job_json(job: Job, paths: Sequence[str], python: str | None = None) -> str:
 
 
 def _lists(inputs: Sequence[Input]) -> list[dict[str, list[list[int]]]]:
-    return [{name: [list(map(int, row)) for row in rows] for name, rows in one.items()} for one in inputs]
+    return [{name: [list(map(int, row)) for row in rows] for name, rows in item.items()} for item in inputs]
 
 
 def follow(command: Sequence[str], job: Job, log: Log, env: Mapping[str, str] | None = None) -> Told:
     """Runs the command until it ends or the job's time is over, and gathers the lines that it prints."""
-    told = Told()
+    message = Told()
     with tempfile.TemporaryFile() as errors:
         process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors, env=env, start_new_session=True
         )
-        timer = threading.Timer(job.timeout_s + MARGIN_S, _stop, (process, told))
+        timer = threading.Timer(job.timeout_s + MARGIN_S, _stop, (process, message))
         timer.start()
         try:
             assert process.stdout is not None
             for line in process.stdout:
-                _take(told, line)
-                log(event="measuring", text=_progress(told))
-            told.code = process.wait()
+                _take(message, line)
+                log(event="measuring", text=_progress(message))
+            message.code = process.wait()
         finally:
             timer.cancel()
             process.kill()
             process.wait()
         errors.seek(0)
-        told.said = errors.read()[-4000:].decode(errors="replace").strip()
-    return told
+        message.said = errors.read()[-4000:].decode(errors="replace").strip()
+    return message
 
 
-def _stop(process: subprocess.Popen[bytes], told: Told) -> None:
-    told.timed_out = True
+def _stop(process: subprocess.Popen[bytes], message: Told) -> None:
+    message.timed_out = True
     process.kill()
 
 
-def _take(told: Told, line: bytes) -> None:
+def _take(message: Told, line: bytes) -> None:
     """Joins a line to what is known; a line that was cut short by a death is none."""
     try:
         news = json.loads(line)
-        found = news.pop("found")
+        result = news.pop("found")
     except (ValueError, KeyError, AttributeError):
         return
-    told.state = news
-    told.found = told.found or [{"times_ms": []} for _ in found]
-    for known, new in zip(told.found, found, strict=True):
+    message.state = news
+    message.found = message.found or [{"times_ms": []} for _ in result]
+    for known, new in zip(message.found, result, strict=True):
         known.update({**new, "times_ms": [*known["times_ms"], *new.get("times_ms", ())]})
 
 
-def _progress(told: Told) -> str:
-    runs = [len(one["times_ms"]) for one in told.found]
+def _progress(message: Told) -> str:
+    runs = [len(item["times_ms"]) for item in message.found]
     return f"{min(runs, default=0)} runs of each of {len(runs)} file(s)" if any(runs) else "loading each file alone"
 
 
-def outcome(told: Told, job: Job, where: str) -> Outcome:
+def outcome(message: Told, job: Job, where: str) -> Outcome:
     """What was told as an Outcome. Raises EdgebertError where nothing was measured and the runner did not end well."""
-    ended = bool(told.state.get("done"))
-    why = "" if ended else _death(told, job)
-    found = [
-        _found(file.name, one, why) for file, one in zip(job.files, told.found or [{}] * len(job.files), strict=True)
+    ended = bool(message.state.get("done"))
+    why = "" if ended else _death(message, job)
+    results = [
+        _found(file.name, item, why)
+        for file, item in zip(job.files, message.found or [{}] * len(job.files), strict=True)
     ]
-    if not ended and not any(one.times_ms for one in found):
-        raise EdgebertError(why, where=where, hint=_last_words(told))
-    facts = told.state.get("facts", {})
-    how = "emulated" if told.state.get("emulated") else "measured"
-    return Outcome(cast(str, told.state.get("device", where)), cast(Any, how), tuple(found), facts)
+    if not ended and not any(item.times_ms for item in results):
+        raise EdgebertError(why, where=where, hint=_last_words(message))
+    facts = message.state.get("facts", {})
+    how = "emulated" if message.state.get("emulated") else "measured"
+    return Outcome(cast(str, message.state.get("device", where)), cast(Any, how), tuple(results), facts)
 
 
-def _found(name: str, one: Mapping[str, Any], why: str) -> Found:
-    kept = {key: value for key, value in one.items() if key in KEPT}
+def _found(name: str, item: Mapping[str, Any], why: str) -> Found:
+    kept = {key: value for key, value in item.items() if key in KEPT}
     kept |= {"name": name, "times_ms": tuple(kept.get("times_ms", ())), "outputs": tuple(kept.get("outputs", ()))}
     return Found(**{**kept, "failure": kept.get("failure") or why})
 
 
-def _death(told: Told, job: Job) -> str:
-    if told.timed_out:
+def _death(message: Told, job: Job) -> str:
+    if message.timed_out:
         return f"no answer for {job.timeout_s + MARGIN_S:g} s: it hangs, and was stopped"
-    if told.code == 255:
+    if message.code == 255:
         return "the connection was lost while it measured"
-    killed = told.code in (-9, 137)
-    return "the runner was killed" + (", often for want of memory" if killed else f" (exit status {told.code})")
+    killed = message.code in (-9, 137)
+    return "the runner was killed" + (", often for want of memory" if killed else f" (exit status {message.code})")
 
 
-def _last_words(told: Told) -> str | None:
-    lines = [line for line in told.said.splitlines() if line.strip()]
+def _last_words(message: Told) -> str | None:
+    lines = [line for line in message.said.splitlines() if line.strip()]
     return lines[-1][:300] if lines else None

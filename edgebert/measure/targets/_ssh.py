@@ -148,10 +148,12 @@ class Connection:
         except subprocess.TimeoutExpired:
             raise EdgebertError(f"no answer within {limit_s:g} s", where=self.address) from None
         if done.returncode:
-            said = done.stderr.decode(errors="replace").strip()
+            description = done.stderr.decode(errors="replace").strip()
             if done.returncode == 255:
-                raise refusal(self.address, 255, said)
-            raise EdgebertError(said.splitlines()[-1] if said else f"exit status {done.returncode}", where=self.address)
+                raise refusal(self.address, 255, description)
+            raise EdgebertError(
+                description.splitlines()[-1] if description else f"exit status {done.returncode}", where=self.address
+            )
         return done.stdout.decode(errors="replace").partition(MARK + "\n")[2]
 
     def put(self, local: Path, remote: str) -> None:
@@ -167,10 +169,12 @@ class Connection:
                     raise EdgebertError(f"cannot copy {path.name}: {error.what}", where=self.address) from None
 
 
-def refusal(address: str, code: int, said: str) -> EdgebertError:
+def refusal(address: str, code: int, description: str) -> EdgebertError:
     """ssh's complaint as one message that says what to do."""
     host = address.rpartition("@")[2]
-    lines = [line.strip() for line in said.splitlines() if line.strip() and not line.startswith(("@", "Warning:"))]
+    lines = [
+        line.strip() for line in description.splitlines() if line.strip() and not line.startswith(("@", "Warning:"))
+    ]
     known = (
         ("IDENTIFICATION HAS CHANGED", "the host's key is not the one that this machine knows",
          f"If the device was set up anew: ssh-keygen -R {host}, then ssh {address} to see the new key. "
@@ -185,7 +189,7 @@ def refusal(address: str, code: int, said: str) -> EdgebertError:
         ("unreachable", "the host cannot be reached", "Is it switched on, and in this network?"),
     )  # fmt: skip
     for sign, what, hint in known:
-        if sign in said:
+        if sign in description:
             return EdgebertError(what, where=address, hint=hint)
     if code == 97:
         return EdgebertError("no folder can be made on the device", where=address, hint=lines[-1] if lines else None)

@@ -64,12 +64,12 @@ class _Entry:
 
     def times(self, n_inputs: int) -> list[float]:
         """Milliseconds; the k-th is of input k % n_inputs. Of a pass that was not finished, the last run of a round."""
-        found: list[float] = []
+        results: list[float] = []
         for start in range(0, len(self.rounds), n_inputs):
-            rounds = [one.times_ms for one in self.rounds[start : start + n_inputs]]
+            rounds = [item.times_ms for item in self.rounds[start : start + n_inputs]]
             runs = range(tools.RUNS) if len(rounds) == n_inputs else range(tools.RUNS - 1, tools.RUNS)
-            found += [one[run] for run in runs for one in rounds]
-        return found
+            results += [item[run] for run in runs for item in rounds]
+        return results
 
 
 def measure(address: str, job: Job, log: Log) -> Outcome:
@@ -82,14 +82,14 @@ def measure(address: str, job: Job, log: Log) -> Outcome:
     phone = client.select(client.find(), address, time.monotonic() + job.timeout_s)
     binaries = _binaries(job, client.machine(phone))
     entries = [_opened(file, binaries[file.format]) for file in job.files]
-    told = facts.of_phone(phone) | {"cores": list(job.cores), "threads": job.threads}
+    note = facts.of_phone(phone) | {"cores": list(job.cores), "threads": job.threads}
     before, left = facts.now(phone), list[str]()
     try:
         with client.folder(phone, left) as folder, tempfile.TemporaryDirectory(prefix="edgebert-") as scratch:
-            log(event="measuring", text=f"copying {len(entries)} files to {told['device']}")
+            log(event="measuring", text=f"copying {len(entries)} files to {note['device']}")
             _copy(phone, job, entries, binaries, folder, Path(scratch))
             _rounds(phone, job, entries, folder, Path(scratch), log)
-            told |= facts.pairs(before, facts.now(phone))
+            note |= facts.pairs(before, facts.now(phone))
     except (client.Hung, client.Gone) as error:
         if not any(entry.rounds for entry in entries):
             raise EdgebertError(error.what + _remains(left), where=error.where, hint=error.hint) from None
@@ -97,9 +97,9 @@ def measure(address: str, job: Job, log: Log) -> Outcome:
             entry.failure = entry.failure or f"stopped in round {len(entry.rounds) + 1}: {error.what}"
     if left:
         log(event="note", text=_remains(left).removeprefix("; "))
-    device = told.pop("device")
+    device = note.pop("device")
     return Outcome(
-        device, "measured", tuple(_found(entry, len(job.inputs)) for entry in entries), told | {"left_behind": left}
+        device, "measured", tuple(_found(entry, len(job.inputs)) for entry in entries), note | {"left_behind": left}
     )
 
 
@@ -204,13 +204,13 @@ def _enough(entry: _Entry, job: Job) -> bool:
 
 def _found(entry: _Entry, n_inputs: int) -> Found:
     file, rounds = entry.kind.file, entry.rounds
-    peaks = [one.peak_memory_bytes for one in rounds if one.peak_memory_bytes]
+    peaks = [item.peak_memory_bytes for item in rounds if item.peak_memory_bytes]
     return Found(
         name=file.name,
         runtime=tools.TOOLS[file.format].runtime,
         runtime_version=f"not told by {entry.binary}",
-        load_ms=median([one.load_ms for one in rounds]) if rounds else 0.0,
-        first_run_ms=median([one.first_run_ms for one in rounds]) if rounds else 0.0,
+        load_ms=median([item.load_ms for item in rounds]) if rounds else 0.0,
+        first_run_ms=median([item.first_run_ms for item in rounds]) if rounds else 0.0,
         times_ms=tuple(entry.times(n_inputs)),
         peak_memory_bytes=max(peaks, default=None),
         outputs=tuple(entry.outputs),

@@ -114,7 +114,7 @@ def _model(file: File) -> Path:
     if file.format != "onnx":
         raise RequestError(f"a browser runs ONNX files, this is {file.format}", where=str(file.path))
     beside = [file.path.with_name(file.path.name + end) for end in (".data", "_data")]
-    if file.path.is_dir() or any(one.exists() for one in beside):
+    if file.path.is_dir() or any(item.exists() for item in beside):
         raise RequestError(
             "its weights lie in a file of their own, which a page cannot load",
             where=str(file.path),

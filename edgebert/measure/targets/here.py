@@ -37,8 +37,8 @@ def measure(address: str, job: Job, log: Log) -> Outcome:
     with tempfile.TemporaryDirectory(prefix="edgebert-") as folder:
         path = Path(folder) / "job.json"
         path.write_text(job_json(job, [str(file.path.resolve()) for file in job.files]), encoding="utf-8")
-        told = follow([sys.executable, "-m", MODULE, str(path), "-"], job, log, env)
-    return outcome(told, job, "here")
+        message = follow([sys.executable, "-m", MODULE, str(path), "-"], job, log, env)
+    return outcome(message, job, "here")
 
 
 def answers(address: str) -> str:

@@ -57,8 +57,8 @@ def measure(address: str, job: Job, log: Log) -> Outcome:
             written = Path(folder) / "job.json"
             written.write_text(job_json(job, paths, device.python), encoding="utf-8")
             device.put(written, "job.json")
-        told = follow(device.command(RUN, device.folder, device.python), job, log)
-    return outcome(told, job, f"ssh:{address}")
+        message = follow(device.command(RUN, device.folder, device.python), job, log)
+    return outcome(message, job, f"ssh:{address}")
 
 
 def _suffix(path: Path) -> str:
@@ -111,8 +111,8 @@ def answers(address: str) -> str:
         return f"the host does not answer within {CONNECT_S} s"
     except RequestError as error:
         return error.what
-    said = done.stderr.decode(errors="replace")
-    return refusal(address, done.returncode, said).what if done.returncode else ""
+    description = done.stderr.decode(errors="replace")
+    return refusal(address, done.returncode, description).what if done.returncode else ""
 
 
 def look(address: str, formats: Sequence[str]) -> Seen:
@@ -144,9 +144,9 @@ def prepare(address: str, log: Log) -> str:
         if done.returncode:
             raise _not_prepared(address, done.returncode, done.stderr.decode(errors="replace"))
         device.python = device.ask(f'echo "$HOME/{VENV}/bin/python"').strip()
-        found = ask(device)
-    versions = ", ".join(f"{name} {version}" for name, version in found["runtimes"].items())
-    return f"{found['device']}: Python {found['python']}, {versions}, in ~/{VENV}"
+        result = ask(device)
+    versions = ", ".join(f"{name} {version}" for name, version in result["runtimes"].items())
+    return f"{result['device']}: Python {result['python']}, {versions}, in ~/{VENV}"
 
 
 def wanted(probe: Mapping[str, Any], address: str) -> list[str]:
@@ -160,13 +160,17 @@ def wanted(probe: Mapping[str, Any], address: str) -> list[str]:
     raise RequestError(what, where=address, hint=ON_32_BIT)
 
 
-def _not_prepared(address: str, code: int, said: str) -> EdgebertError:
+def _not_prepared(address: str, code: int, description: str) -> EdgebertError:
     if code == 255:
-        return refusal(address, code, said)
+        return refusal(address, code, description)
     if code == 96:
         return RequestError("its Python cannot make a virtual environment", where=address,
                             hint="On Debian: sudo apt install python3-venv")  # fmt: skip
-    lines = [line for line in said.splitlines() if line.startswith("ERROR")] or said.splitlines() or ["no message"]
+    lines = (
+        [line for line in description.splitlines() if line.startswith("ERROR")]
+        or description.splitlines()
+        or ["no message"]
+    )
     return EdgebertError(f"pip cannot install there: {lines[-1][:300]}", where=address,
                          hint="The device needs a way to a package index, or its own pip configuration.")  # fmt: skip
 

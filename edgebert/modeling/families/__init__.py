@@ -19,10 +19,10 @@ def families() -> dict[str, ModuleType]:
     """The families of this package by `model_type`, known to AutoConfig and AutoModel once this returns."""
     from transformers import AutoConfig, AutoModel
 
-    found = {}
+    results = {}
     for info in pkgutil.iter_modules(__path__):
         module = importlib.import_module(f"{__name__}.{info.name}")
         AutoConfig.register(module.CONFIG.model_type, module.CONFIG)
         AutoModel.register(module.CONFIG, module.MODEL)
-        found[module.CONFIG.model_type] = module
-    return found
+        results[module.CONFIG.model_type] = module
+    return results

@@ -1,4 +1,4 @@
-"""A bidirectional LSTM over word pieces, with the interface of an encoder of transformers.
+"""A bidirectional LSTM over tokens, with the interface of an encoder of transformers.
 
 The backward direction reads each row from its last real token: rows are turned round within their length, read forwards,
 and turned back. So padding is always behind what is read, a row gives the same states whatever it is padded to, and the
@@ -114,12 +114,12 @@ class BiLstmModel(PreTrainedModel):
     ) -> BaseModelOutput:
         mask = torch.ones_like(input_ids) if attention_mask is None else attention_mask
         states = self.embeddings(input_ids)
-        found = [states]
+        results = [states]
         for layer in self.layers:
             states = layer(self.dropout(states), mask)
-            found.append(states)
-        states = found[-1] = gathered(states, mask)
-        return BaseModelOutput(last_hidden_state=states, hidden_states=tuple(found) if output_hidden_states else None)
+            results.append(states)
+        states = results[-1] = gathered(states, mask)
+        return BaseModelOutput(last_hidden_state=states, hidden_states=tuple(results) if output_hidden_states else None)
 
 
 CONFIG, MODEL = BiLstmConfig, BiLstmModel
@@ -129,11 +129,11 @@ def layer_operators(config: Any, seq_len: int) -> list[Any]:
     """Of each layer: what the tokens bring to the gates at once, then a step a token, in two directions."""
     from edgebert.modeling.operators import Operator
 
-    half, width, found = config.hidden_size // 2, config.embedding_size, []
+    half, width, results = config.hidden_size // 2, config.embedding_size, []
     for _ in range(config.num_hidden_layers):
         into = Operator("lstm input", 2, 2 * seq_len * width * 4 * half, seq_len * (width + 4 * half), 4 * half * width,
                         (seq_len, width, 4 * half))  # fmt: skip
         step = Operator("lstm step", 2, 2 * seq_len * half * 4 * half, seq_len * 6 * half, 4 * half * half)
-        found += [into, step]
+        results += [into, step]
         width = config.hidden_size
-    return found
+    return results

@@ -1,4 +1,4 @@
-"""Convolutions over word pieces, with the interface of an encoder of transformers.
+"""Convolutions over tokens, with the interface of an encoder of transformers.
 
 A layer reads each token and its neighbours at a distance, twice as far as the layer before. It is computed as one product
 of the neighbours' states side by side: that is the same sum, and every runtime has fast 8-bit kernels for products.
@@ -114,11 +114,11 @@ class ConvModel(PreTrainedModel):
         mask = torch.ones_like(input_ids) if attention_mask is None else attention_mask
         real = mask[:, :, None].to(self.projection.weight.dtype)
         states = self.norm(self.projection(self.dropout(self.embeddings(input_ids))))
-        found = [states]
+        results = [states]
         for layer in self.layers:
             states = layer(states, real)
-            found.append(states)
-        return BaseModelOutput(last_hidden_state=states, hidden_states=tuple(found) if output_hidden_states else None)
+            results.append(states)
+        return BaseModelOutput(last_hidden_state=states, hidden_states=tuple(results) if output_hidden_states else None)
 
 
 CONFIG, MODEL = ConvConfig, ConvModel

@@ -32,11 +32,11 @@ def lstm(
     kinds = (recurrent_activation, cell_activation, activation)
     if direction != "forward" or kinds != USUAL:
         raise refuse(f"an lstm in direction {direction} with {', '.join(kinds)}")
-    h, c, found = initial_h, initial_c, []
+    h, c, results = initial_h, initial_c, []
     for step in x:
         gates = step @ weight_ih.T + h @ weight_hh.T + (0.0 if bias is None else bias)
         put_in, keep, give, new = gates.chunk(4, -1)
         c = torch.sigmoid(keep) * c + torch.sigmoid(put_in) * torch.tanh(new)
         h = torch.sigmoid(give) * torch.tanh(c)
-        found.append(h)
-    return (torch.stack(found) if output_sequence else h[None]), h, c
+        results.append(h)
+    return (torch.stack(results) if output_sequence else h[None]), h, c

@@ -55,8 +55,8 @@ class Step:
     def run(self, values: Mapping[str, Value]) -> dict[str, Tensor]:
         arguments = dict(self.fixed)
         for name, kind, sources in self.live:
-            found = [values[source] for source in sources]
-            arguments[name] = READERS[kind](found if kind == "Tensors" else found[0])
+            outcome = [values[source] for source in sources]
+            arguments[name] = READERS[kind](outcome if kind == "Tensors" else outcome[0])
         try:
             result = table()[self.op].run(**arguments)
             results = result if isinstance(result, tuple) else (result,)
@@ -172,8 +172,8 @@ def _step(package: Package, operation: Any, opset: int, constants: Mapping[str, 
         if len(bound) != 1 and kinds[name] != "Tensors":
             raise refuse(f"{operation.type} with {len(bound)} values for {name}")
         if all(value is not None for _, value in bound):
-            found = [value for _, value in bound]
-            fixed[name] = READERS[kinds[name]](found if kinds[name] == "Tensors" else found[0])
+            results = [value for _, value in bound]
+            fixed[name] = READERS[kinds[name]](results if kinds[name] == "Tensors" else results[0])
         else:
             live.append((name, kinds[name], tuple(source for source, _ in bound)))
     outputs = tuple((item.name, read_type(item.type)) for item in operation.outputs)

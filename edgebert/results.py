@@ -1,0 +1,148 @@
+"""What the workflows give back: students, their files, and the report of a fit. Frozen, without behaviour."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from edgebert.types import (
+    Artifact,
+    Candidate,
+    DataSource,
+    DeviceProfile,
+    Footprint,
+    Latency,
+    OutputComparison,
+    Padding,
+    Parity,
+    Plan,
+    Score,
+)
+
+
+@dataclass(frozen=True)
+class ArtifactResult:
+    artifact: Artifact
+    parity: Parity
+    latencies: tuple[Latency, ...] = ()
+    footprint: Footprint | None = None  # on this machine
+    dev: Score | None = None  # of the file itself, on the development rows that chose it
+    accelerator_fallbacks: Mapping[str, int] = field(default_factory=dict)  # what keeps it off an accelerator -> count
+    device_footprint: Footprint | None = None  # on the device, where its target was measured and tells its memory
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """One file that `edgebert convert` wrote, or was asked for."""
+
+    format: str
+    precision: str
+    artifact: Artifact | None = None  # None: this format does not offer the precision, see `note`
+    comparison: OutputComparison | None = None  # with the metric (Parity) where labelled rows were given
+    size_share: float = 1.0  # of the float32 file of the same format
+    seconds: float = 0.0  # of writing, verification aside
+    peak_memory_bytes: int = 0  # of the whole process so far
+    runtime: str = ""  # what ran the file for the comparison
+    variant: str = ""
+    accelerator_fallbacks: Mapping[str, int] = field(default_factory=dict)
+    with_tokenizer: Artifact | None = None  # a second file, that reads text itself
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class ConvertResult:
+    folder: Path
+    head: str
+    family: str
+    n_rows: int
+    rows_from: str
+    conversions: tuple[Conversion, ...]
+    exit_code: int  # 0, or 1 when a file was rejected
+    notes: tuple[str, ...] = ()  # what of the checkpoint was left out or guessed, and from what
+
+
+@dataclass(frozen=True)
+class CompressResult:
+    folder: Path
+    name: str  # of the student's shape
+    recipe: str
+    teacher: Score  # in torch, float, on test; so are the student's
+    dev: Score
+    test: Score
+    teacher_parameters: int
+    n_parameters: int
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class ModelResult:
+    """The teacher, or one student, with its files. `candidate` is None for the teacher."""
+
+    name: str
+    n_layers: int
+    vocab_size: int
+    n_parameters: int
+    dev: Score  # in torch, float
+    test: Score
+    artifacts: tuple[ArtifactResult, ...]
+    torch_latencies: tuple[Latency, ...] = ()
+    candidate: Candidate | None = None
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class SingleTaskBaseline:
+    """One head of several, fitted alone with the same request."""
+
+    file: str  # model/artifact
+    score: Score
+    size_bytes: int
+
+
+@dataclass(frozen=True)
+class MeasuredOn:
+    """The target on which a fit's files were measured, beside this machine."""
+
+    on: str  # as `edgebert profile --on` takes it
+    called: str  # what it calls itself; "" where it never came to measuring
+    is_device: bool  # it counts as the device of the fit, so that the budget is judged by what was measured there
+    notes: tuple[str, ...] = ()  # what was left out, and what went wrong
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Report:
+    """Everything that the terminal, the HTML page, report.json and report.png show."""
+
+    run: str
+    command: str
+    device: DeviceProfile
+    task: str
+    data: DataSource
+    n_rows: Mapping[str, int]  # a split
+    teacher: ModelResult
+    students: tuple[ModelResult, ...]
+    plan: Plan
+    winner: str | None  # the packaged file, as model/artifact
+    verdict: str  # why it won, or why nothing did
+    failures: tuple[str, ...]  # what was rejected or out of budget
+    environment: Mapping[str, Any]  # versions, hardware, seed, times
+    created: str  # ISO 8601, UTC
+    baselines: Mapping[str, SingleTaskBaseline] = field(
+        default_factory=dict
+    )  # of each head, where there are several and it was asked for
+    measured_on: MeasuredOn | None = None
+    padding: tuple[Padding, ...] = ()  # of every file that was timed, on one thread here and on the target
+    notes: tuple[str, ...] = ()  # on what was measured here: what is missing, and whether others used the machine
+    recipe_trials: tuple[Mapping[str, Any], ...] = ()  # recipes that competed: recipe, rows seen, dev score, chosen
+    changes: tuple[str, ...] = ()  # where nothing was packaged: single changes of the budget that would have helped
+
+
+@dataclass(frozen=True)
+class FitResult:
+    run: Path
+    report: Report
+    bundle: Path | None
+    exit_code: int  # 0, or 1 when a budget or parity failed

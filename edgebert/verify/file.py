@@ -1,0 +1,48 @@
+"""One file held against the model that it was made from: its answers, its weights, and the other kernels of its runtime."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from edgebert.converters import CONVERTERS, find_precision
+from edgebert.runtime.session import Session
+from edgebert.types import Artifact, Feature, OutputComparison, Row
+from edgebert.verify.contents import file_failures
+from edgebert.verify.parity import compare, compare_task, failures_otherwise
+from edgebert.verify.reference import Reference
+
+if TYPE_CHECKING:
+    from edgebert.tasks import Task
+
+
+def check_file(
+    artifact: Artifact,
+    origin: Artifact,
+    reference: Reference,
+    task: Task | None = None,
+    rows: Sequence[Row] = (),
+    features: Sequence[Feature] = (),
+) -> tuple[OutputComparison, Session]:
+    """What differs between a file and the model, with every failure, and the opened file.
+
+    Args:
+        origin: the float32 file of the format, perhaps the file itself.
+        task: judges by its metric and its answers, which makes the comparison a Parity; None compares outputs alone.
+        rows, features: of the task, that the reference holds.
+    """
+    converter = CONVERTERS.get(artifact.format)
+    session = converter.open(artifact.path, 0)
+    kind = find_precision(artifact.format, artifact.precision).kind
+    comparison: OutputComparison
+    if task is not None:
+        comparison = compare_task(session, reference, kind, task, rows, features, "test")
+    else:
+        comparison, _ = compare(session, reference, kind)
+    failures = (
+        *comparison.failures,
+        *failures_otherwise(converter, artifact, reference, kind),
+        *file_failures(converter, artifact, origin, reference.tables),
+    )
+    return replace(comparison, failures=failures), session
