@@ -6,13 +6,13 @@ Converters know models and rows, never compression methods. Modules whose name b
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgebert.errors import RequestError, unknown
+from edgebert.faults import install_command, is_installed
 from edgebert.files import sha256_file
 from edgebert.registry import Registry, check_call
 from edgebert.runtime.session import Session, Shape, Source
@@ -180,11 +180,24 @@ def usable_converter(name: str) -> Converter:
         RequestError: an unknown format, or the pip command that brings what is missing.
     """
     result = CONVERTERS.get(name)
-    missing = [module for module in result.needs if importlib.util.find_spec(module) is None]
+    missing = [module for module in result.needs if not is_installed(module)]
     if missing:
         raise RequestError(
             f"{result.title} needs {', '.join(missing)}, which {'is' if len(missing) == 1 else 'are'} not installed",
             where=f"--format {name}",
             hint=f'Run: pip install "edgebert[{result.extra}]" - or choose other formats with --format.',
         )
+    return result
+
+
+def runnable_converter(name: str) -> Converter:
+    """The converter of this format, whose runtime is installed: enough to run a file, not to write one.
+
+    Raises:
+        RequestError: an unknown format, or the pip command that brings the runtime.
+    """
+    result = CONVERTERS.get(name)
+    if not is_installed(result.runtime):
+        what = f"{result.title} needs {result.runtime}, which is not installed here"
+        raise RequestError(what, hint=f"Run: {install_command(result.runtime)}")
     return result

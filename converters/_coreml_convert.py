@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import logging
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from edgebert.converters._coreml_fourier import real_fourier
 from edgebert.converters._coreml_ops import register
 from edgebert.errors import EdgebertError, RequestError
+from edgebert.runtime.quiet import quiet
 from edgebert.runtime.session import Shape, Source
 
 if TYPE_CHECKING:
@@ -74,7 +71,7 @@ def convert(source: Source, wanted: Plan, *, half: bool) -> Any:
     """
     import numpy as np
 
-    with silenced():
+    with quiet(capture=True):
         ct = _coremltools()
         register()
         try:
@@ -150,38 +147,3 @@ def padding_moves(source: Source) -> float:
         alone, padded = source.graph(*sample(source, real, real)), source.graph(*sample(source, longer, real))
     pairs = ((a, b if a.shape == b.shape else b[:, :real]) for a, b in zip(alone, padded, strict=True))
     return max(float((a - b).abs().max()) for a, b in pairs)
-
-
-@contextmanager
-def silenced() -> Iterator[None]:
-    """Without the libraries' warnings and bars."""
-    from edgebert.runtime.mil.package import hushed  # which needs torch: declaring the format must not
-
-    loggers = [logging.getLogger(name) for name in ("torch", "torchao")]
-    levels = [item.level for item in loggers]
-    for item in loggers:
-        item.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings(), hushed(), _no_bars():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        for item, level in zip(loggers, levels, strict=True):
-            item.setLevel(level)
-
-
-@contextmanager
-def _no_bars() -> Iterator[None]:
-    """coremltools draws its bars with tqdm, and offers no way to leave them out."""
-    import tqdm
-
-    real = tqdm.tqdm.__init__
-
-    def quiet(self: Any, *args: Any, **options: Any) -> None:
-        real(self, *args, **{**options, "disable": True})
-
-    tqdm.tqdm.__init__ = quiet
-    try:
-        yield
-    finally:
-        tqdm.tqdm.__init__ = real

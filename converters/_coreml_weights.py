@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from edgebert.converters._coreml_convert import silenced
 from edgebert.errors import EdgebertError, first_line
+from edgebert.runtime.quiet import quiet
 from edgebert.runtime.session import Source
 
 # Weights are what these ops read as these arguments: layers and embedding tables. Other constants stay as they are:
@@ -96,7 +96,7 @@ def _apply(function: Any, model: Any, setting: Any) -> Any:
     # By name: by kind of op, coremltools refuses a constant that ops of two kinds share, such as a vector of zeros.
     config = optimize.OptimizationConfig(op_name_configs=dict.fromkeys(weight_names(model.get_spec()), setting))
     try:
-        with silenced():
+        with quiet(capture=True):
             return function(model, config)
     except Exception as error:  # coremltools raises whatever it likes
         raise EdgebertError(f"the weights cannot be reduced: {first_line(error)}") from error

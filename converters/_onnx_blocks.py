@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from edgebert.converters._onnx_export import silence
+from edgebert.runtime.quiet import quiet
 
 
 def in_blocks(
@@ -21,7 +21,7 @@ def in_blocks(
     with _logging_kept():
         from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
 
-        with silence():
+        with quiet(capture=True):
             quantizer = MatMulNBitsQuantizer(
                 model,
                 bits=bits,

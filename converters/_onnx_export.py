@@ -7,12 +7,8 @@ for the example it saw.
 
 from __future__ import annotations
 
-import io
-import logging
 import tempfile
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -22,6 +18,7 @@ import numpy as np
 from edgebert.converters._onnx_file import EXTERNAL_FROM, NAME, first_line, load, scratch, write
 from edgebert.converters._onnx_pointwise import pointwise_as_products
 from edgebert.errors import EdgebertError
+from edgebert.runtime.quiet import quiet
 from edgebert.runtime.session import Batch, Source, per_token
 from edgebert.types import Artifact
 
@@ -43,7 +40,7 @@ def export(source: Source, folder: Path, *, external_from: int = EXTERNAL_FROM) 
     for exporter in ("torchscript", "dynamo"):
         with scratch(folder) as work:
             try:
-                with silence(), pointwise_as_products():
+                with quiet(capture=True), pointwise_as_products():
                     _EXPORTERS[exporter](source, work / NAME)
                 check(source, work / NAME)
             except Exception as error:
@@ -147,21 +144,6 @@ def values(model: Any, tensors: Sequence[str], rows: Iterable[Batch]) -> Iterato
     names = [item.name for item in session.get_inputs()]
     for row in rows:
         yield from zip(tensors, session.run(list(tensors), {name: row[name] for name in names}), strict=True)
-
-
-@contextmanager
-def silence() -> Iterator[None]:
-    """Keeps the libraries' warnings, log and printed graphs off the terminal; what matters is checked and raised."""
-    from edgebert.modeling.checkpoint import quiet
-
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with quiet(), warnings.catch_warnings(), redirect_stdout(io.StringIO()):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(before)
 
 
 def _torchscript(source: Source, path: Path) -> None:

@@ -10,9 +10,10 @@ import numpy as np
 from edgebert.converters import QuantizationVariant
 from edgebert.converters._onnx_blocks import in_blocks
 from edgebert.converters._onnx_embedding import per_row
-from edgebert.converters._onnx_export import sample, silence, values
+from edgebert.converters._onnx_export import sample, values
 from edgebert.converters._onnx_int8 import products
 from edgebert.errors import EdgebertError
+from edgebert.runtime.quiet import quiet
 from edgebert.runtime.session import Source
 
 LARGEST = float(np.finfo(np.float16).max)
@@ -48,7 +49,7 @@ def fp16(source: Source, model: Any, variant: QuantizationVariant) -> Any:
     for name, array in values(model, results, sample(source)):
         if array.dtype == np.float32:
             _check_half("tensor", name, array)
-    with silence():
+    with quiet(capture=True):
         return convert_float_to_float16(model, keep_io_types=True)
 
 

@@ -20,7 +20,7 @@ from edgebert.converters import QuantizationVariant
 from edgebert.converters._onnx_blocks import in_blocks
 from edgebert.converters._onnx_embedding import per_row
 from edgebert.converters._onnx_embedding4 import pack_word_table
-from edgebert.converters._onnx_export import silence
+from edgebert.runtime.quiet import quiet
 from edgebert.runtime.session import Source
 
 PRODUCTS = ("MatMul", "Gemm", "Conv")  # what is multiplied by weights
@@ -63,7 +63,7 @@ def _quantize(model: Any, **options: Any) -> Any:
     import onnx
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
-    with silence(), tempfile.TemporaryDirectory() as folder:
+    with quiet(capture=True), tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.onnx"
         quantize_dynamic(
             model,

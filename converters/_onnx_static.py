@@ -17,9 +17,10 @@ import numpy as np
 
 from edgebert.converters import QuantizationVariant
 from edgebert.converters._onnx_embedding import per_row, tables
-from edgebert.converters._onnx_export import silence, values
+from edgebert.converters._onnx_export import values
 from edgebert.converters._onnx_int8 import LSTM, PRODUCTS, dynamic_nodes, products, without_shapes
 from edgebert.errors import EdgebertError, RequestError
+from edgebert.runtime.quiet import quiet
 from edgebert.runtime.session import Batch, Source
 
 NOISY_DB = 28.0  # signal to rounding noise of an 8-bit scale; plain tensors of a BERT have 30 dB and more
@@ -88,7 +89,7 @@ def _quantize(model: Any, nodes: Sequence[str], rows: Sequence[Batch], reduce_ra
             row = next(self._rows, None)
             return None if row is None else {name: row[name] for name in names}
 
-    with silence(), tempfile.TemporaryDirectory() as folder:
+    with quiet(capture=True), tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.onnx"
         quantize_static(
             model,

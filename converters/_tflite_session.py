@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from edgebert.converters._tflite_file import LABELS, TOKENIZER, read_files, read_info
-from edgebert.converters._tflite_quiet import hushed
 from edgebert.devices.machine import usable_cores
 from edgebert.errors import EdgebertError, first_line
+from edgebert.runtime.quiet import quiet
 from edgebert.runtime.session import Batch, per_token
 
 
@@ -126,7 +126,7 @@ def _interpreter(path: Path, threads: int, delegate: bool = True) -> Any:
     kind = OpResolverType.AUTO if delegate else OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
 
     try:
-        with hushed():  # it announces its delegate
+        with quiet(capture=True):  # it announces its delegate
             interpreter = Interpreter(model_path=str(path), num_threads=threads, experimental_op_resolver_type=kind)
             interpreter.allocate_tensors()
     except (RuntimeError, ValueError) as error:

@@ -18,8 +18,9 @@ from typing import Any
 
 from edgebert.converters import Converter, Precision, QuantizationVariant, describe
 from edgebert.converters._coreml_contents import contents
-from edgebert.converters._coreml_convert import HINT, Plan, convert, padding_moves, plan, sample, silenced
+from edgebert.converters._coreml_convert import HINT, Plan, convert, padding_moves, plan, sample
 from edgebert.errors import EdgebertError
+from edgebert.runtime.quiet import quiet
 from edgebert.runtime.session import Session, Source
 from edgebert.types import Artifact
 
@@ -167,7 +168,7 @@ def _save(model: Any, source: Source, precision: str, wanted: Plan, folder: Path
     _describe(model, source, precision, wanted)
     path = folder / NAME
     try:
-        with tempfile.TemporaryDirectory(dir=folder, prefix=".coreml-") as beside, silenced():
+        with tempfile.TemporaryDirectory(dir=folder, prefix=".coreml-") as beside, quiet(capture=True):
             model.save(str(Path(beside) / NAME))
             _make_reproducible(Path(beside) / NAME)
             if path.exists():

@@ -19,10 +19,10 @@ from edgebert.converters import _tflite_file as file
 from edgebert.converters import _tflite_names as names
 from edgebert.converters import _tflite_positions as positions
 from edgebert.converters._tflite_contents import contents
-from edgebert.converters._tflite_quiet import hushed
 from edgebert.converters._tflite_recipes import PRECISIONS, quantize
 from edgebert.converters._tflite_session import TfliteSession, delegated
 from edgebert.errors import EdgebertError
+from edgebert.runtime.quiet import quiet
 from edgebert.runtime.session import Source, per_token
 from edgebert.types import Artifact
 
@@ -114,7 +114,7 @@ def _converted(source: Source, lengths: tuple[int, ...]) -> Any:
     """The flatbuffer object that litert-torch makes, one trace a length."""
     import torch
 
-    with hushed() as description:
+    with quiet(capture=True) as description:
         import litert_torch
         from litert_torch._config import config
 
@@ -182,7 +182,7 @@ def reduce(source: Source, artifact: Artifact, precision: str, variant: Quantiza
     places = names.find_places(model)
     names.mark(model)
     try:
-        with hushed():
+        with quiet(capture=True):
             content = quantize(bytes(file.pack(model)), places, precision, variant, source.calibration, info)
     except EdgebertError:
         raise

@@ -13,7 +13,7 @@ import click
 from edgebert.cli._stop import Stopped, end_children, stoppable
 from edgebert.devices.machine import wait_passively
 from edgebert.errors import EdgebertError
-from edgebert.faults import fault_of
+from edgebert.faults import absent_of, fault_of
 
 INTERNAL_ERROR = 70
 
@@ -80,7 +80,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _report(error: Exception) -> int:
-    error = fault_of(error) or error
+    error = fault_of(error) or absent_of(error) or error
     if isinstance(error, EdgebertError):
         click.echo(f"error: {error}", err=True)
         return error.exit_code

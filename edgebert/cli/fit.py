@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from edgebert.cli._groups import GroupedCommand
 from edgebert.cli._show import (
     column_options,
     json_option,
@@ -19,9 +20,23 @@ from edgebert.cli._show import (
     training_end_options,
 )
 
+GROUPS = {
+    "Start with these": ("device", "task", "teacher", "data", "run"),
+    "Data": ("text-column", "second-column", "label-column", "unlabelled", "encoding", "max-length"),
+    "Student": ("student", "starts", "recipe", "set", "candidates", "baselines", "allow-pickle"),
+    "Budget": ("max-drop", "max-latency-ms", "max-size-mb", "max-memory-mb", "on"),
+    "Training": (
+        "effort", "epochs", "teacher-epochs", "learning-rate", "batch-size", "mixed-precision", "average-weights",
+        "early-stopping", "seed",
+    ),
+    "Output": ("format", "precision", "quiet", "json", "help"),
+}  # fmt: skip
+
 
 @click.command(
     "fit",
+    cls=GroupedCommand,
+    groups=GROUPS,
     short_help="Make a student of a teacher that meets a device's budget, and package it.",
     epilog="""\b
 Examples:

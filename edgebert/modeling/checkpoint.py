@@ -11,21 +11,24 @@ from typing import TYPE_CHECKING, Any
 
 from edgebert.distributed import is_main
 from edgebert.errors import TeacherError
-from edgebert.modeling.config import labels_of, load_config, quiet, whole_text
+from edgebert.modeling.config import labels_of, load_config, whole_text
 from edgebert.modeling.heads import HEADS, MULTI_TASK, head_of
 from edgebert.modeling.sentence import SentenceModules, check_alone, read_modules, step_weights
 from edgebert.modeling.tokenizer import TOKENIZER, load_tokenizer, save_tokenizer
 from edgebert.modeling.weights import check_placed, check_weights, read_weights, unread_files, weight_files
 from edgebert.quantization import read_spec, write_spec
+from edgebert.runtime.quiet import quiet
 from edgebert.types import Student
 
 __all__ = [  # the door to what lies in the modules beside this one
-    "TOKENIZER", "check_weights", "labels_of", "load_config", "load_tokenizer", "quiet", "save_tokenizer",
+    "TOKENIZER", "check_weights", "labels_of", "load_config", "load_tokenizer", "save_tokenizer",
 ]  # fmt: skip
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
     from torch import nn
+
+    from edgebert.modeling.config import ModelConfig
 
 TEACHER_IDS = "teacher_ids.json"  # beside a student whose vocabulary was trimmed
 
@@ -81,7 +84,7 @@ def load_model(
     return model, whole
 
 
-def _activation_notes(config: Any) -> list[str]:
+def _activation_notes(config: ModelConfig) -> list[str]:
     """A cross-encoder of sentence-transformers puts a function after its logits, which the head does not have."""
     description = getattr(config, "sentence_transformers", None)
     name = description.get("activation_fn") if isinstance(description, dict) else None
@@ -90,12 +93,12 @@ def _activation_notes(config: Any) -> list[str]:
     return [f"the outputs are logits: sentence-transformers' CrossEncoder puts {str(name).split('.')[-1]} after them"]
 
 
-def _set(config: Any, values: Mapping[str, Any]) -> None:
+def _set(config: ModelConfig, values: Mapping[str, Any]) -> None:
     for name, value in values.items():
         setattr(config, name, value)
 
 
-def _load_own(folder: Path, files: Sequence[Path], own: Any, wanted: Any) -> tuple[Any, bool]:
+def _load_own(folder: Path, files: Sequence[Path], own: ModelConfig, wanted: ModelConfig) -> tuple[Any, bool]:
     """A model with heads of ours, or its encoder with new ones where others are wanted."""
     from edgebert.modeling.headed import HeadedEncoder, load_headed
 
@@ -107,7 +110,7 @@ def _load_own(folder: Path, files: Sequence[Path], own: Any, wanted: Any) -> tup
 def _with_our_head(
     folder: Path,
     files: Sequence[Path],
-    config: Any,
+    config: ModelConfig,
     modules: SentenceModules | None,
     *,
     ours: bool,
@@ -132,7 +135,7 @@ def _with_our_head(
 
 def _reading(folder: Path, read: Callable[[], Any]) -> Any:
     try:
-        with quiet():
+        with quiet("transformers"):
             return read()
     except TeacherError:
         raise
@@ -141,7 +144,7 @@ def _reading(folder: Path, read: Callable[[], Any]) -> Any:
 
 
 def _load_auto(
-    folder: Path, files: Sequence[Path], auto_model: str, config: Any, *, fresh: bool, notes: list[str]
+    folder: Path, files: Sequence[Path], auto_model: str, config: ModelConfig, *, fresh: bool, notes: list[str]
 ) -> tuple[Any, bool]:
     """A model of transformers, and whether all of its weights came from the checkpoint."""
     import torch
@@ -172,7 +175,7 @@ def _load_auto(
     return model.eval(), head_is_ours
 
 
-def _class_of(name: str, config: Any, folder: Path) -> Any:
+def _class_of(name: str, config: ModelConfig, folder: Path) -> Any:
     """A class of transformers by its own name, or the family's by the name of an Auto class."""
     import transformers
     from transformers.models.auto.auto_factory import _get_model_class
@@ -222,7 +225,7 @@ def _shape(shapes: Mapping[str, tuple[Any, Any]], name: str) -> str:
     return f": {there} in the file, {here} by config.json"
 
 
-def _old_head(config: Any) -> tuple[str, ...]:
+def _old_head(config: ModelConfig) -> tuple[str, ...]:
     """Patterns of the weights outside the encoder of the class that the config names: a head that nobody asked for."""
     import torch
     import transformers
@@ -240,7 +243,7 @@ def _is_bare(class_name: str) -> bool:
     return head_of(class_name).name == "sentence-embedding"
 
 
-def build_model(config: Any, auto_model: str) -> Any:
+def build_model(config: ModelConfig, auto_model: str) -> Any:
     """The model of a config, with random weights in float32."""
     import torch
     import transformers
@@ -252,7 +255,7 @@ def build_model(config: Any, auto_model: str) -> Any:
     return getattr(transformers, auto_model).from_config(config, attn_implementation="eager", dtype=torch.float32)
 
 
-def set_labels(config: Any, labels: Sequence[str]) -> None:
+def set_labels(config: ModelConfig, labels: Sequence[str]) -> None:
     if not labels:
         return
     config.num_labels = len(labels)
@@ -294,7 +297,7 @@ def save_checkpoint(folder: Path, student: Student, tokenizer_from: Path) -> Non
     """
     if not is_main():
         return
-    with quiet():
+    with quiet("transformers"):
         student.model.save_pretrained(folder)
     save_tokenizer(folder, student.tokenizer, tokenizer_from)
     if student.teacher_ids is not None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from edgebert.errors import TeacherError
 from edgebert.modeling.folder import encoder_folder, no_checkpoint
+from edgebert.runtime.quiet import quiet
 
 CONFIG = "config.json"
 COUNTS = (  # fields that count something, where a family has them
@@ -20,18 +20,38 @@ ACTIVATIONS = ("hidden_act", "hidden_activation", "activation", "classifier_acti
 PROBLEMS = (None, "regression", "single_label_classification", "multi_label_classification")
 
 
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Keeps transformers' load reports and bars off the user's terminal; what matters is checked and raised."""
-    import transformers
+class ModelConfig(Protocol):
+    """What we read of a `transformers.PreTrainedConfig`. Named are the fields that every family of ours has; those that a
+    family has of its own are read and set as attributes too.
 
-    verbosity = transformers.logging.get_verbosity()
-    transformers.logging.set_verbosity_error()
-    transformers.logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        transformers.logging.set_verbosity(verbosity)
+    Attributes:
+        model_type: the family: "bert".
+        architectures: names of the model's class.
+        id2label: the label of each output.
+        problem_type: of PROBLEMS.
+    """
+
+    model_type: str
+    architectures: list[str]
+    vocab_size: int
+    hidden_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    intermediate_size: int
+    pad_token_id: int | None
+    id2label: dict[int, str]
+    num_labels: int
+    problem_type: str | None
+
+    def __getattr__(self, name: str, /) -> Any: ...
+
+    def __setattr__(self, name: str, value: Any, /) -> None: ...
+
+    def to_dict(self) -> dict[str, Any]:
+        """Every field by its name."""
+
+    def save_pretrained(self, save_directory: Path) -> None:
+        """Writes config.json into a folder."""
 
 
 def whole_text(error: object) -> str:
@@ -40,7 +60,7 @@ def whole_text(error: object) -> str:
     return text if " " in text else f"{type(error).__name__} {text}".strip()
 
 
-def load_config(folder: Path) -> Any:
+def load_config(folder: Path) -> ModelConfig:
     """The transformers config of a checkpoint folder, for weights in float32. Never runs code of the checkpoint.
 
     Raises:
@@ -65,7 +85,7 @@ def load_config(folder: Path) -> Any:
             f"the weights are quantized ({method})", path, "Give the checkpoint in float32, float16 or bfloat16."
         )
     try:
-        with quiet():
+        with quiet("transformers"):
             config = CONFIG_MAPPING[family].from_dict(given | ({"id2label": labels} if labels else {}))
     except Exception as error:  # each family validates its fields in its own way
         raise _wrong(whole_text(error), path) from None
@@ -74,7 +94,7 @@ def load_config(folder: Path) -> Any:
     return config
 
 
-def labels_of(config: Any, where: Path | str = CONFIG) -> tuple[str, ...]:
+def labels_of(config: ModelConfig, where: Path | str = CONFIG) -> tuple[str, ...]:
     """The label of each output of a config's head. Raises TeacherError where two have one name."""
     labels = tuple(config.id2label[i] for i in range(config.num_labels))
     if twice := next((label for label in labels if labels.count(label) > 1), None):
@@ -161,7 +181,7 @@ def _as_text(value: Any) -> str:
     raise ValueError(value)
 
 
-def _check_fields(config: Any, path: Path) -> None:
+def _check_fields(config: ModelConfig, path: Path) -> None:
     from transformers.activations import ACT2FN
 
     for name in COUNTS:

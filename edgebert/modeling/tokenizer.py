@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgebert.errors import TeacherError
-from edgebert.modeling.config import load_config, quiet, whole_text
+from edgebert.modeling.config import load_config, whole_text
 from edgebert.modeling.folder import TOKENIZER_FILES, VOCABULARIES, encoder_folder, read_object
+from edgebert.runtime.quiet import quiet
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -48,7 +49,7 @@ def _auto_tokenizer(folder: Path) -> Any:
     _check_files(encoder)
     where = str(encoder / next(name for name in VOCABULARIES if (encoder / name).exists()))
     try:
-        with quiet():
+        with quiet("transformers"):
             loaded = AutoTokenizer.from_pretrained(
                 encoder, config=config, trust_remote_code=False, local_files_only=True
             )

@@ -20,9 +20,10 @@ from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArgu
 from edgebert.devices.machine import usable_cores
 from edgebert.distributed import is_main, wait_for_everyone, world_size
 from edgebert.errors import EdgebertError
-from edgebert.modeling.checkpoint import accepted, quiet
+from edgebert.modeling.checkpoint import accepted
 from edgebert.modeling.headed import answers
 from edgebert.runtime.batching import pad_batch
+from edgebert.runtime.quiet import quiet
 from edgebert.runtime.session import per_token
 from edgebert.training.callbacks import EarlyStopping, Watch, WeightAverage
 from edgebert.training.context import TracedPart
@@ -206,7 +207,7 @@ def train(
         callbacks.append(average := WeightAverage(objective, settings.average * _steps(settings, len(features))))
     if settings.patience and after_epoch and world_size() == 1:
         callbacks.append(best := EarlyStopping(objective.student, watch, settings.patience, work))
-    with quiet():
+    with quiet("transformers"):
         trainer = _LengthTrainer(
             model=objective.train(),
             args=_arguments(settings, len(features), work),

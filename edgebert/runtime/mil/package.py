@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import logging
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +13,7 @@ import numpy as np
 from edgebert.errors import EdgebertError
 from edgebert.runtime.mil.ops_quantize import unpack_bits
 from edgebert.runtime.mil.registry import refuse
+from edgebert.runtime.quiet import quiet
 
 MAGIC = 0xDEADBEEF
 ENTRY = np.dtype([("magic", "<u4"), ("dtype", "<u4"), ("size", "<u8"), ("start", "<u8"), ("padding_bits", "<u8")])
@@ -36,18 +34,6 @@ STORED: dict[str, tuple[int, str, int]] = {
     "INT32": (14, "<i4", 32),
     "UINT32": (15, "<u4", 32),
 }
-
-
-@contextmanager
-def hushed() -> Iterator[None]:
-    """Within it, coremltools says nothing below an error: that it has no Core ML here is known."""
-    logger = logging.getLogger("coremltools")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
 
 
 @dataclass
@@ -110,7 +96,7 @@ def open_package(path: Path) -> Package:
         EdgebertError: no package, a damaged one, or one that holds no ML program.
     """
     try:
-        with hushed():
+        with quiet():
             from coremltools.proto import Model_pb2
     except ImportError:
         raise EdgebertError(

@@ -12,8 +12,9 @@ import numpy as np
 import torch
 
 from edgebert.errors import EdgebertError, first_line
-from edgebert.runtime.mil.package import Package, hushed, open_package
+from edgebert.runtime.mil.package import Package, open_package
 from edgebert.runtime.mil.program import load, read_type
+from edgebert.runtime.quiet import quiet
 from edgebert.runtime.session import Batch, per_token
 
 LABELS, PAD_ID, PRECISION = "edgebert.labels", "edgebert.pad_id", "edgebert.precision"  # names in the file's metadata
@@ -104,7 +105,7 @@ class CoreMLSession(PackageSession):
 
     def __init__(self, path: Path) -> None:
         super().__init__(open_package(path))
-        with hushed():
+        with quiet():
             import coremltools
 
             self.runtime_version = coremltools.__version__
