@@ -26,7 +26,7 @@ from edgebert.errors import EdgebertError
 from edgebert.measure.artifacts import find_subjects
 from edgebert.measure.inputs import encode, limit_of, read_texts, tokenizer_key
 from edgebert.measure.runner import describe, make_batches
-from edgebert.measure.targets import File, Found, Input, Job, ssh
+from edgebert.measure.targets import File, Input, Job, MeasurementRecord, ssh
 from tests import aarch64
 from tests.sshd import board
 
@@ -57,7 +57,7 @@ def inputs_of(model: Path, texts: Path, n_rows: int) -> Job:
     return Job(files, tuple(rows), min_runs=1, max_seconds=0, timeout_s=3600, n_outputs=len(rows))
 
 
-def row_of(model: Path, file: File, job: Job, found: Found) -> str:
+def row_of(model: Path, file: File, job: Job, found: MeasurementRecord) -> str:
     """A line of the table. Raises EdgebertError where the file did not run, or not on every text."""
     if found.failure or len(found.outputs) != len(job.inputs):
         raise EdgebertError(found.failure or "outputs are missing", where=f"{model.name} {file.name}")
@@ -121,7 +121,7 @@ def measured(models: Sequence[Path], texts: Path, n_rows: int) -> tuple[list[str
             for file in job.files:  # one at a time: the whole takes long
                 outcome = ssh.measure("board", replace(job, files=(file,)), lambda **event: None)
                 assert outcome.how == "emulated" and outcome.facts["machine"] == "aarch64"
-                lines.append(row_of(model, file, job, outcome.found[0]))
+                lines.append(row_of(model, file, job, outcome.records[0]))
                 print(lines[-1], flush=True)
                 facts = dict(outcome.facts)
     return lines, facts

@@ -98,7 +98,7 @@ def in_turns(job: Fit) -> dict[str, float]:
     outcome = target.measure("", asked, lambda **event: None)
     return {
         file.name: as_latency(measured(file, result, outcome, "here", asked, own), "here").p50_ms
-        for file, result, own in zip(files, outcome.found, inputs, strict=True)
+        for file, result, own in zip(files, outcome.records, inputs, strict=True)
     }
 
 

@@ -77,7 +77,7 @@ class Result:
 
 
 @dataclass(frozen=True)
-class Found:
+class Record:
     """Of one target on a day, kept beside the page: what is measured anew leaves the others as they were."""
 
     on: str
@@ -253,7 +253,7 @@ def within(results: Sequence[Result], share: float) -> float:
     return sum(abs(result.ratio - 1) <= share for result in results) / len(results)
 
 
-def summary(found: Found) -> list[str]:
+def summary(found: Record) -> list[str]:
     results, twice = found.results, found.twice
     all_pairs, n_pairs = ordered(results)
     same, n_same = ordered(results, same_length=True)
@@ -311,7 +311,7 @@ NOTES = """
 """
 
 
-def page(found: Sequence[Found]) -> str:
+def page(found: Sequence[Record]) -> str:
     loop, message = overhead()
     lines = [
         "# Predicted against measured latency",
@@ -371,9 +371,9 @@ def _made(on: str, day: str) -> str:
     )
 
 
-def read_found(path: Path) -> Found:
+def read_found(path: Path) -> Record:
     stored = json.loads(path.read_text(encoding="utf-8"))
-    return Found(**{**stored, "results": [Result(**item) for item in stored["results"]]})
+    return Record(**{**stored, "results": [Result(**item) for item in stored["results"]]})
 
 
 def main() -> None:
@@ -393,7 +393,7 @@ def main() -> None:
         twice = profiled_twice(on, cases, options.runs / f"{_safe(on)}-twice.jsonl")
         fits, results = compared(on, cases, options.runs)
         day = fits[0].created[:10]  # not that of a page written again
-        result = Found(on, day, SEED, _made(on, day), [fit.said for fit in fits], results, twice)
+        result = Record(on, day, SEED, _made(on, day), [fit.description for fit in fits], results, twice)
         kept.mkdir(exist_ok=True)
         (kept / f"latency-{_safe(on)}-{day}.json").write_text(
             json.dumps(asdict(result), indent=1) + "\n", encoding="utf-8"

@@ -104,7 +104,7 @@ def _frame(template: dict[str, Any]) -> str:
 def _characters(tokenizer: Any) -> tuple[dict[str, str], tuple[str, ...]]:
     """`Rules.mapped` and `Rules.alone`, by asking the tokenizer about every assigned character."""
     clean, split = tokenizer.normalizer.normalize_str, tokenizer.pre_tokenizer.pre_tokenize_str
-    seen = [chr(code) for code in range(sys.maxunicode + 1) if _is_told(code)]
+    seen = [chr(code) for code in range(sys.maxunicode + 1) if _is_listed(code)]
     words = {char: [part for part, _ in split(f"a{char}a")] for char in seen}
     cleaned = {char: clean(char) for char in seen}
     alone = {char for char in seen if len(words[char]) == 3 or cleaned[char] == f" {char} "}
@@ -118,7 +118,7 @@ def _characters(tokenizer: Any) -> tuple[dict[str, str], tuple[str, ...]]:
     return mapped, tuple(sorted(alone))
 
 
-def _is_told(code: int) -> bool:
+def _is_listed(code: int) -> bool:
     """Whether the graph's tables must tell of a character: all that no rule of ranges covers."""
     kind = unicodedata.category(chr(code))
     return kind not in ("Cs", "Co") and (code < _DENSE or kind != "Cn") and chr(code) not in _BREAKS + "\0"

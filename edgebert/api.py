@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgebert.bundle.predictor import Predictor
 from edgebert.devices.machine import wait_passively
+from edgebert.faults import needs_extra
 from edgebert.measure.targets import TARGETS
 from edgebert.methods import METHODS
 from edgebert.results import CompressResult, ConvertResult, FitResult
@@ -39,6 +40,7 @@ __all__ = [
 ]
 
 
+@needs_extra("fit")
 def fit(
     device: str,
     task: str = "ner",
@@ -75,6 +77,7 @@ def fit(
     return run_pipeline(request, command=command, on_event=on_event)
 
 
+@needs_extra("fit")
 def convert(
     model: str,
     formats: str | Sequence[str],
@@ -101,6 +104,7 @@ def convert(
     return run_conversion(ConvertRequest(model=model, formats=names, **options), on_event)
 
 
+@needs_extra("fit")
 def compress(
     model: str,
     recipe: str,
@@ -138,16 +142,19 @@ def compress(
     )  # fmt: skip
 
 
+@needs_extra()
 def load(path: str | Path) -> Predictor:
     """The packaged model of a run or bundle folder, ready to predict. Loads neither torch nor transformers."""
     return Predictor(Path(path))
 
 
+@needs_extra()
 def predict(path: str | Path, texts: Sequence[str | Sequence[str]]) -> list[Any]:
     """The answers of a run's packaged model, one a text or pair of texts."""
     return load(path).predict(texts)
 
 
+@needs_extra()
 def check(path: str | Path) -> BundleCheck:
     """Proves a bundle again here: files against their sha256, each fact against every place where it stands, golden
     vectors against the runtime.
@@ -162,6 +169,7 @@ def check(path: str | Path) -> BundleCheck:
     return check_bundle(find_bundle(Path(path)))
 
 
+@needs_extra()
 def profile(
     artifacts: str | Path | Sequence[str | Path],
     on: str | Sequence[str] = "here",
@@ -197,6 +205,7 @@ def profile(
     return result
 
 
+@needs_extra("fit")
 def calibrate(
     on: str = "here",
     device: str | None = None,

@@ -1,16 +1,24 @@
-"""What the operating system refuses — a full disk, a missing permission, a disk that fails — as one message."""
+"""What the operating system refuses — a full disk, a missing permission, a disk that fails — as one message; and a package
+that is not installed, with the command that installs it."""
 
 from __future__ import annotations
 
 import errno
+import functools
+import importlib.util
 import os
 import shutil
+import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import ParamSpec, TypeVar
 
-from edgebert.errors import EdgebertError, RunError
+from edgebert.errors import EdgebertError, RequestError, RunError
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 AGAIN = "give the same command again: what was finished is kept."
 ELSEWHERE = "Choose a place that you may write to."
@@ -37,10 +45,20 @@ WORDS = {os.strerror(number).lower(): number for number in FAULTS} | {
 } | {"not enough memory": errno.ENOMEM, "can't allocate memory": errno.ENOMEM}  # fmt: skip
 SILENT = ("PytorchStreamWriter failed", "unexpected pos", "file write failed")  # torch.save tells no reason
 NEARLY_FULL = 1 << 20  # bytes
+# The modules that an extra of pyproject.toml brings: `pip install "edgebert[EXTRA]"`. All others come without one.
+EXTRAS = {
+    "fit": (
+        "torch", "transformers", "accelerate", "datasets", "pyarrow", "huggingface_hub", "filelock", "safetensors",
+        "seqeval", "sklearn", "scipy", "regex", "onnx", "onnxscript", "jinja2", "matplotlib",
+    ),
+    "tflite": ("litert_torch", "ai_edge_quantizer", "flatbuffers"),
+    "coreml": ("coremltools", "tqdm"),
+    "tokenizer-in-graph": ("onnxruntime_extensions",),
+}  # fmt: skip
 
 
 @contextmanager
-def faults_told(place: Path, needs_bytes: int = 0) -> Iterator[None]:
+def faults_as_errors(place: Path, needs_bytes: int = 0) -> Iterator[None]:
     """Within it, what the system refuses is raised as a RunError.
 
     Args:
@@ -148,3 +166,65 @@ def _exists(path: Path) -> bool:
     except FileNotFoundError:
         return False
     return True
+
+
+# ---------------------------------------------------------------- packages that are not installed
+
+
+def needs_extra(extra: str = "") -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Decorates a function of the API: a package that is not installed is a RequestError with the pip command.
+
+    Args:
+        extra: whose packages are all looked for before the function begins; "" for none.
+    """
+
+    def decorate(function: Callable[P, R]) -> Callable[P, R]:
+        @functools.wraps(function)
+        def call(*args: P.args, **kwargs: P.kwargs) -> R:
+            for module in EXTRAS.get(extra, ()):
+                if not is_installed(module):
+                    raise not_installed(module, function.__name__)
+            try:
+                return function(*args, **kwargs)
+            except ModuleNotFoundError as error:
+                if absent := absent_of(error, function.__name__):
+                    raise absent from error
+                raise
+
+        return call
+
+    return decorate
+
+
+def absent_of(error: BaseException, what: str = "this command") -> RequestError | None:
+    """The message for a module that is not installed and that an extra brings; None for every other error."""
+    if not isinstance(error, ModuleNotFoundError) or not error.name:
+        return None
+    module = error.name.partition(".")[0]
+    return not_installed(module, what) if extra_of(module) and not is_installed(module) else None
+
+
+def not_installed(module: str, what: str) -> RequestError:
+    """The error for a module that `what` needs: a command, a format."""
+    return RequestError(f"{what} needs {module}, which is not installed", hint=f"Run: {install_command(module)}")
+
+
+def install_command(module: str) -> str:
+    """The pip command that brings a module: an extra of edgebert, or the package that is named as the module is."""
+    extra = extra_of(module)
+    return f'pip install "edgebert[{extra}]"' if extra else f"pip install {module.replace('_', '-')}"
+
+
+def extra_of(module: str) -> str:
+    """The extra that brings a module; "" where none does."""
+    return next((extra for extra, modules in EXTRAS.items() if module in modules), "")
+
+
+def is_installed(module: str) -> bool:
+    """Whether a module can be found, without importing it."""
+    if module in sys.modules:
+        return True
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:
+        return False

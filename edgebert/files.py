@@ -22,7 +22,13 @@ LONGEST_SLUG = 80  # bytes
 
 
 def slug(name: str) -> str:
-    """A name, or the last part of a path, as part of a folder's name: it can lead nowhere else."""
+    """A name, or the last part of a path, as part of a folder's name: it can lead nowhere else.
+
+    >>> slug("data/My reviews (2024).csv")
+    'My-reviews--2024-.csv'
+    >>> slug("../..")
+    'data'
+    """
     kept = "".join(c if c.isalnum() or c in "-_." else "-" for c in Path(name).name)
     return kept.encode()[:LONGEST_SLUG].decode(errors="ignore").strip("-.") or "data"
 

@@ -86,13 +86,13 @@ class Registry(Generic[T]):
     ) -> None:
         self.kind, self.package, self.attribute, self.contract = kind, package, attribute, contract
         self.where, self.more, self.check = where, more, check
-        self._found: dict[str, T] | None = None
+        self._loaded: dict[str, T] | None = None
 
     def all(self) -> dict[str, T]:
         """Every plug-in by its name, in the order of names. Raises PluginError for one that breaks its contract."""
-        if self._found is None:
-            self._found = self.read(self._modules())
-        return self._found
+        if self._loaded is None:
+            self._loaded = self.read(self._modules())
+        return self._loaded
 
     def get(self, name: str) -> T:
         """The plug-in of this name. Raises RequestError that offers the nearest names."""

@@ -143,7 +143,7 @@ def test_an_onnx_file_byte_for_byte(device: Device, binaries: dict[str, Path], o
     from onnx import TensorProto, numpy_helper
 
     outcome = run(device, job(File("onnx", "onnx", onnx_file), cores=(4, 6, 7)))
-    [result] = outcome.found
+    [result] = outcome.records
     assert (result.failure, result.runtime) == ("", "ONNX Runtime")
     [folder] = {path.split("/")[4] for path in device.pushed}
     assert folder.startswith("edgebert-")
@@ -186,7 +186,7 @@ def test_an_onnx_file_byte_for_byte(device: Device, binaries: dict[str, Path], o
 def test_a_tflite_file_with_its_outputs(device: Device, binaries: dict[str, Path], tflite_file: Path) -> None:
     """Inputs are padded to the signature, and what comes back is what LiteRT computes here."""
     outcome = run(device, job(File("tflite", "tflite", tflite_file), n_outputs=2))
-    [result] = outcome.found
+    [result] = outcome.records
     assert result.failure == ""
     [folder] = {path.split("/")[4] for path in device.pushed}
     at = f"{PLACE}/{folder}"
@@ -226,12 +226,12 @@ def test_files_take_turns(device: Device, binaries: dict[str, Path], onnx_file: 
     outcome = run(device, job(File("a; b", "onnx", onnx_file), File("c", "onnx", onnx_file)))
     order = [Path(line.split()[-1]).parts[-4:-1] for line in starts(device)]
     assert [part[0] + part[2] for part in order[:4]] == ["00", "10", "01", "11"]
-    assert [result.name for result in outcome.found] == ["a; b", "c"]
-    assert {len(result.times_ms) for result in outcome.found} == {9}
+    assert [result.name for result in outcome.records] == ["a; b", "c"]
+    assert {len(result.times_ms) for result in outcome.records} == {9}
 
 
 def test_measuring_goes_on_until_p50_is_stable(device: Device, binaries: dict[str, Path], onnx_file: Path) -> None:
-    [result] = run(device, job(File("onnx", "onnx", onnx_file), max_seconds=60)).found
+    [result] = run(device, job(File("onnx", "onnx", onnx_file), max_seconds=60)).records
     assert len(result.times_ms) == 36, "six blocks of five are the fewest that are called stable; a pass has nine runs"
 
 
@@ -260,7 +260,7 @@ def test_a_folder_with_weights_and_the_library(
     (folder / "model.onnx.data").write_bytes(b"weights")
     library = binaries["onnxruntime_perf_test"].with_name("libonnxruntime.so")
     library.write_bytes(elf(183))
-    assert run(device, job(File("onnx", "onnx", folder))).found[0].failure == ""
+    assert run(device, job(File("onnx", "onnx", folder))).records[0].failure == ""
     names = {path.split("/", 5)[5] for path in device.pushed if "inputs" not in path}
     assert names == {"onnxruntime_perf_test", "libonnxruntime.so", "0/model.onnx", "0/model.onnx.data"}
 
@@ -401,13 +401,13 @@ def test_a_refused_file_does_not_stop_the_others(
     bad = tmp_path / "bad.onnx"
     bad.write_bytes(b"not onnx at all")
     outcome = run(device, job(File("bad", "onnx", bad), File("good", "onnx", onnx_file)))
-    assert outcome.found[0].failure.startswith("the ONNX file cannot be read")
-    assert (outcome.found[0].times_ms, len(outcome.found[1].times_ms)) == ((), 9)
+    assert outcome.records[0].failure.startswith("the ONNX file cannot be read")
+    assert (outcome.records[0].times_ms, len(outcome.records[1].times_ms)) == ((), 9)
 
 
 def test_an_input_that_the_file_cannot_take(device: Device, binaries: dict[str, Path], onnx_file: Path) -> None:
     rows = ({"input_ids": [[2, 3]]},)
-    [result] = run(device, job(File("onnx", "onnx", onnx_file), inputs=rows)).found
+    [result] = run(device, job(File("onnx", "onnx", onnx_file), inputs=rows)).records
     assert result.failure == "the file reads attention_mask, which the inputs do not have"
     assert left_over(device) == []
 
@@ -423,7 +423,7 @@ def test_a_round_that_fails_keeps_those_before(
     device: Device, binaries: dict[str, Path], onnx_file: Path, mode: str, what: str
 ) -> None:
     (device.sandbox / "mode").write_text(mode)
-    [result] = run(device, job(File("onnx", "onnx", onnx_file))).found
+    [result] = run(device, job(File("onnx", "onnx", onnx_file))).records
     assert result.failure.startswith(what)
     assert result.times_ms == pytest.approx([4.02]), "of a pass that was not finished, the last run of each round"
     assert left_over(device) == []
@@ -431,7 +431,7 @@ def test_a_round_that_fails_keeps_those_before(
 
 def test_a_benchmark_that_hangs_is_ended(device: Device, binaries: dict[str, Path], onnx_file: Path) -> None:
     (device.sandbox / "mode").write_text("hang 1")
-    [result] = run(device, job(File("onnx", "onnx", onnx_file), timeout_s=4)).found
+    [result] = run(device, job(File("onnx", "onnx", onnx_file), timeout_s=4)).records
     assert result.failure.startswith("stopped in round 2: the phone did not answer within")
     assert len(result.times_ms) == 1
     [folder] = {path.split("/")[4] for path in device.pushed}
@@ -444,7 +444,7 @@ def test_a_benchmark_that_hangs_is_ended(device: Device, binaries: dict[str, Pat
 def test_a_phone_that_dies_in_the_middle(device: Device, binaries: dict[str, Path], onnx_file: Path) -> None:
     device.dies_at = "inputs/1/times.csv"
     outcome = run(device, job(File("onnx", "onnx", onnx_file)))
-    [result] = outcome.found
+    [result] = outcome.records
     assert result.failure.startswith("stopped in round 2: the phone went away")
     assert len(result.times_ms) == 1
     [folder] = {path.split("/")[4] for path in device.pushed}

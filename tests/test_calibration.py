@@ -30,7 +30,7 @@ from edgebert.devices.profiles import load_device
 from edgebert.errors import EdgebertError, RequestError
 from edgebert.measure import probes
 from edgebert.measure.probes import PROBES, shape
-from edgebert.measure.targets import TARGETS, Found, Job, Outcome, Target
+from edgebert.measure.targets import TARGETS, Job, MeasurementRecord, Outcome, Target
 from edgebert.workflows import calibrate as calibrating
 from edgebert.workflows.calibrate import Request, calibrate, p50s
 
@@ -253,7 +253,7 @@ def scripted(how: str = "measured", failure: str = "", profile: str = "") -> tup
             lengths = [len(item["input_ids"][0]) for item in job.inputs]
             once = [0.01 + 1e-6 * terms(config, n, "fp32").get("dense multiply-adds", 0.0) for n in lengths]
             times = tuple((once * job.min_runs)[: max(job.min_runs, len(once))])
-            results.append(Found(file.name, "script", "1.0", times_ms=times, failure=failure))
+            results.append(MeasurementRecord(file.name, "script", "1.0", times_ms=times, failure=failure))
         return Outcome("Scripted board", how, tuple(results))  # type: ignore[arg-type]
 
     return Target("script", "a script", ("onnx",), "script", measure, lambda _: "", profile=profile), jobs

@@ -287,8 +287,8 @@ def test_bad_input(make: Callable[[Path, Path], dict[str, Any]], message: str, t
 
 
 def test_a_format_whose_extra_is_missing(tagger: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(EdgebertError, match=r'pip install "edgebert\[tflite\]"'):
+    monkeypatch.setattr("edgebert.converters.is_installed", lambda name: name != "litert_torch")
+    with pytest.raises(EdgebertError, match=r'needs litert_torch.*\n.*pip install "edgebert\[tflite\]"'):
         edgebert.convert(str(tagger), "tflite", output=str(tmp_path / "out"))
     assert not (tmp_path / "out").exists()
 

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgebert.data import load
-from edgebert.data.found import role
+from edgebert.data.parts import role
 from edgebert.data.splits import complete
 from edgebert.errors import DataError, RequestError
 from edgebert.tasks import find_task

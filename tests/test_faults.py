@@ -22,7 +22,7 @@ from edgebert.cli import _stop, main
 from edgebert.cli._stop import Stopped, end_children, stoppable
 from edgebert.devices.profiles import load_device
 from edgebert.errors import EdgebertError, RequestError, RunError
-from edgebert.faults import check_writable, fault_of, faults_told
+from edgebert.faults import check_writable, fault_of, faults_as_errors
 from edgebert.files import name_of, replace_folder, slug
 from edgebert.runs.listing import list_runs, read_stages
 from edgebert.runs.store import Run
@@ -90,7 +90,7 @@ def met(error: Exception, context: Exception) -> Exception:
     ],
 )  # fmt: skip
 def test_what_the_system_refuses_is_a_message_with_a_place(error: Exception, what: str, tmp_path: Path) -> None:
-    with pytest.raises(RunError) as raised, faults_told(tmp_path, needs_bytes=5_000_000):
+    with pytest.raises(RunError) as raised, faults_as_errors(tmp_path, needs_bytes=5_000_000):
         raise error
     assert (raised.value.what, raised.value.where) == (what, str(tmp_path))
     assert raised.value.hint
@@ -107,7 +107,7 @@ def test_the_file_that_the_error_names_is_the_place() -> None:
 @pytest.mark.parametrize("error", [KeyError("x"), ValueError("no space"), FileNotFoundError(errno.ENOENT, "")])
 def test_other_errors_stay_what_they_are(error: Exception, tmp_path: Path) -> None:
     assert fault_of(error, tmp_path) is None
-    with pytest.raises(type(error)), faults_told(tmp_path):
+    with pytest.raises(type(error)), faults_as_errors(tmp_path):
         raise error
 
 
@@ -152,12 +152,12 @@ def test_every_library_that_writes_for_us_is_understood(
 ) -> None:
     place = tmpfs(4)
     (place / "other").write_bytes(b"x")  # the one page that there was
-    with pytest.raises(RunError, match="the disk is full"), faults_told(place):
+    with pytest.raises(RunError, match="the disk is full"), faults_as_errors(place):
         write(str(place / "made"))
 
 
 def test_torch_that_tells_no_reason_on_a_disk_with_room_is_a_disk_that_failed(tmp_path: Path) -> None:
-    with pytest.raises(RunError, match="the disk failed"), faults_told(tmp_path):
+    with pytest.raises(RunError, match="the disk failed"), faults_as_errors(tmp_path):
         raise RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 64 vs 0")
 
 
@@ -380,7 +380,7 @@ def test_a_disk_that_is_full_in_a_stage_costs_no_training(tmpfs: Callable[[int],
         return {"n": 1}
 
     run = a_run(folder)
-    with pytest.raises(RunError, match="the disk is full"), faults_told(run.folder):
+    with pytest.raises(RunError, match="the disk is full"), faults_as_errors(run.folder):
         run.stage("teacher", {}, train, resumable=True)
     run.close()
     with pytest.raises(RunError, match="the disk is full"):  # before anything is computed
@@ -409,7 +409,7 @@ def test_a_full_disk_at_any_write_of_a_run(n: int, tmp_path: Path, monkeypatch: 
     def work() -> None:
         run = a_run(folder)
         try:
-            with faults_told(folder):
+            with faults_as_errors(folder):
                 made(run)
                 run.write_manifest(created="now")
         finally:
@@ -502,7 +502,7 @@ def test_a_record_that_cannot_be_read_now_is_not_taken_for_damaged(
         return read(path, *rest, **named)
 
     monkeypatch.setattr(Path, "read_text", refusing)
-    with pytest.raises(RunError, match="the disk failed to read"), faults_told(tmp_path):
+    with pytest.raises(RunError, match="the disk failed to read"), faults_as_errors(tmp_path):
         made(run)
     assert (stage / "model").read_text() == "weights", "hours of training are not thrown away"
 

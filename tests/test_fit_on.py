@@ -17,7 +17,7 @@ from edgebert.budget.choice import choose
 from edgebert.cli import main
 from edgebert.devices.profiles import load_device
 from edgebert.errors import EdgebertError, RequestError
-from edgebert.measure.targets import TARGETS, Found, Job, Outcome, Seen, Target, here
+from edgebert.measure.targets import TARGETS, DeviceInfo, Job, MeasurementRecord, Outcome, Target, here
 from edgebert.report import read_report, view
 from edgebert.report.html import render
 from edgebert.report.terminal import print_report
@@ -55,7 +55,7 @@ def took(ms: float, how: Any = "measured", n: int = 60, failure: str = "") -> Ac
 
     def act(address: str, job: Job, log: Any) -> Outcome:
         times = (ms * (8 if len(job.inputs[0]["input_ids"][0]) == 64 else 1),) * n
-        results = tuple(Found(file.name, "rt", "7", 1.0, 1.0, times, failure=failure) for file in job.files)
+        results = tuple(MeasurementRecord(file.name, "rt", "7", 1.0, 1.0, times, failure=failure) for file in job.files)
         return Outcome("Board X", how, results, {"system": "Linux 9", "serial": "secret"})
 
     return act
@@ -270,7 +270,7 @@ def test_what_a_target_cannot_run_is_told_before_any_training(monkeypatch: pytes
     know(
         monkeypatch,
         scripted(took(1.0)),
-        scripted(took(1.0), name="bare", look=lambda address, formats: Seen("Board X", lacks)),
+        scripted(took(1.0), name="bare", look=lambda address, formats: DeviceInfo("Board X", lacks)),
     )
     place, _ = find_target("far:x", device, ("tflite", "onnx"))
     assert place is not None and place.formats == ("onnx",) and place.is_device
@@ -289,7 +289,7 @@ def test_what_a_target_cannot_run_is_told_before_any_training(monkeypatch: pytes
 def phone(called: str, answer: str = "", lacks: dict[str, str] | None = None) -> Target:
     return scripted(
         took(1.0), name="adb", title="a phone", answers=lambda address: answer,
-        look=lambda address, formats: Seen(called, lacks or {}),
+        look=lambda address, formats: DeviceInfo(called, lacks or {}),
     )  # fmt: skip
 
 

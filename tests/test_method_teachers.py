@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from edgebert.errors import RequestError
 from edgebert.methods import METHODS
 from edgebert.methods._fan import fan_of, mean_linear, swap
-from edgebert.methods._teachers import Teacher, ensemble, find_teachers, folders_of, made_teacher
+from edgebert.methods._teachers import Teacher, create_teacher, ensemble, find_teachers, folders_of
 from edgebert.methods.mtdnn_kd import ensemble_objective
 from edgebert.methods.multi_teacher import answers_of, fans_objective
 from edgebert.modeling.checkpoint import copy_student, n_parameters, save_checkpoint
@@ -214,7 +214,7 @@ def test_a_made_teacher_reads_the_students_pieces(teacher: Student, context: Met
     """A student whose ids are shuffled: its teacher learns on its own ids and gives what it would give on them."""
     order = torch.randperm(82, generator=torch.Generator().manual_seed(0))
     ids = tuple(order.tolist())
-    item = made_teacher(Student(teacher.model, teacher.tokenizer, ids), context, "x", 1, 1.0)
+    item = create_teacher(Student(teacher.model, teacher.tokenizer, ids), context, "x", 1, 1.0)
     table, old = item.model.get_input_embeddings().weight, teacher.model.get_input_embeddings().weight
     used = {i for row in context.train for i in teacher.tokenizer.encode(" ".join(row.words)).ids}
     moved = (table - old).abs().sum(1) > 1e-4

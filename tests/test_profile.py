@@ -26,7 +26,7 @@ from edgebert.measure.figures import Measured, as_latency, measured, padding_of
 from edgebert.measure.inputs import N_INPUTS, encode, fixed_tokens, golden_texts, of_length, own_lengths, read_texts
 from edgebert.measure.measure import Request, make_inputs, measure
 from edgebert.measure.protocol import Entry, interleave
-from edgebert.measure.targets import TARGETS, File, Found, Job, Outcome, Target, here
+from edgebert.measure.targets import TARGETS, File, Job, MeasurementRecord, Outcome, Target, here
 from edgebert.report import format as fmt
 from edgebert.tasks import find_task
 from edgebert.types import Row, Student
@@ -190,8 +190,8 @@ def test_requests_that_cannot_be(bundle: Path, more: dict[str, Any], message: st
 # ---------------------------------------------------------------- figures
 
 
-def outcome_of(times: list[float], **more: Any) -> tuple[Found, Outcome]:
-    result = Found("f", "rt", "1", 10.0, 2.0, tuple(times), 1000, **more)
+def outcome_of(times: list[float], **more: Any) -> tuple[MeasurementRecord, Outcome]:
+    result = MeasurementRecord("f", "rt", "1", 10.0, 2.0, tuple(times), 1000, **more)
     return result, Outcome("Board", "emulated", (result,))
 
 
@@ -214,7 +214,7 @@ def test_figures_of_given_times_by_hand(bundle: Path) -> None:
 
 def test_nothing_measured_has_no_figures(bundle: Path) -> None:
     job, inputs = job_of(bundle)
-    result = Found("f", failure="no kernel")
+    result = MeasurementRecord("f", failure="no kernel")
     item = measured(job.files[0], result, Outcome("B", "measured", (result,)), "here", job, inputs)
     figures = (
         item.p50_ms,
@@ -298,7 +298,7 @@ def test_a_tflite_file_gives_here_and_by_ssh_what_its_converter_gives(teacher: S
             outcomes.append(TARGETS.get("ssh").measure("board", job, lambda **event: None))
             assert far.left_behind() == []
     for outcome in outcomes:
-        (result,) = outcome.found
+        (result,) = outcome.records
         assert not result.failure and result.runtime == "ai_edge_litert" and len(result.times_ms) >= 50
         assert [np.shape(output["logits"])[1] for output in result.outputs] == [5, 12]
         agreement = compare(job.files[0], job, result)
@@ -358,7 +358,7 @@ def test_outputs_are_held_against_a_run_here(bundle: Path, monkeypatch: pytest.M
     def act(address: str, job: Job, log: Any) -> Outcome:
         logits = weights()[job.inputs[0]["input_ids"][0]] + 0.25
         logits[0] = logits[0][::-1]
-        result = Found("f", "rt", "1", 1.0, 1.0, (1.0,) * 60, outputs=({"logits": [logits.tolist()]},))
+        result = MeasurementRecord("f", "rt", "1", 1.0, 1.0, (1.0,) * 60, outputs=({"logits": [logits.tolist()]},))
         return Outcome("Board", "measured", (result,))
 
     fake_target(monkeypatch, act)
@@ -370,7 +370,7 @@ def test_outputs_are_held_against_a_run_here(bundle: Path, monkeypatch: pytest.M
 
 def test_files_that_a_target_does_not_run(bundle: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     def act(address: str, job: Job, log: Any) -> Outcome:
-        return Outcome("B", "measured", tuple(Found(file.name, times_ms=(1.0,)) for file in job.files))
+        return Outcome("B", "measured", tuple(MeasurementRecord(file.name, times_ms=(1.0,)) for file in job.files))
 
     (tmp_path / "m.tflite").write_bytes(b"x")
     fake_target(monkeypatch, act)

@@ -26,7 +26,7 @@ from edgebert.converters.onnx import CONVERTER
 from edgebert.errors import EdgebertError, RequestError
 from edgebert.measure.compare import compare
 from edgebert.measure.runner import make_batches
-from edgebert.measure.targets import TARGETS, File, Found, Job, Outcome
+from edgebert.measure.targets import TARGETS, File, Job, MeasurementRecord, Outcome
 from edgebert.measure.targets import _browser_assets as assets
 from edgebert.measure.targets import _browser_process as process
 from edgebert.measure.targets._browser_server import HEADERS, serving
@@ -116,8 +116,8 @@ def test_chromium_gives_raw_times_and_the_logits_of_a_native_run(
     assert outcome.facts["hardware_concurrency"] >= 1
     assert 0 < outcome.facts["timer_resolution_us"] < 100
     assert "Chrome/" in outcome.facts["user_agent"]
-    assert [item.name for item in outcome.found] == ["onnx-fp32", "onnx-int8"]
-    for file, result in zip(files, outcome.found, strict=True):
+    assert [item.name for item in outcome.records] == ["onnx-fp32", "onnx-int8"]
+    for file, result in zip(files, outcome.records, strict=True):
         assert result.failure == ""
         assert (result.runtime, result.runtime_version) == ("onnxruntime-web wasm", assets.VERSION)
         assert len(result.times_ms) >= 50
@@ -138,7 +138,7 @@ def test_webgpu_gives_the_same_logits_and_software_is_labelled(files: tuple[File
         outcome = TARGET.measure("webgpu", asked, quiet)
     except EdgebertError as error:
         pytest.skip(f"no WebGPU here: {error.what}")
-    (gpu,) = outcome.found
+    (gpu,) = outcome.records
     assert gpu.runtime == "onnxruntime-web webgpu"
     assert outcome.how == ("emulated" if outcome.facts["webgpu"]["software"] else "measured")
     assert (gpu.failure, gpu.peak_memory_bytes) == ("", None)
@@ -153,7 +153,7 @@ def test_a_long_temporary_path_does_not_abort_the_browser(
     long.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(long))
     before = set(Path("/tmp").glob("edgebert-browser-*"))
-    assert TARGET.measure("", job(files[0]), quiet).found[0].failure == ""
+    assert TARGET.measure("", job(files[0]), quiet).records[0].failure == ""
     assert not list(long.iterdir())
     assert set(Path("/tmp").glob("edgebert-browser-*")) <= before
 
@@ -193,8 +193,8 @@ def test_a_link_is_printed_and_measures_in_the_browser_that_opens_it(files: tupl
         closing.set()
         for visitor in visitors:
             visitor.join()
-    assert (outcome.found[0].name, other.found[0].name) == ("onnx-fp32", "onnx-int8")
-    for result in (outcome.found[0], other.found[0]):
+    assert (outcome.records[0].name, other.records[0].name) == ("onnx-fp32", "onnx-int8")
+    for result in (outcome.records[0], other.records[0]):
         assert len(result.times_ms) >= 20
         assert result.failure == ""
     assert "processor" not in outcome.facts  # the link may have been opened elsewhere
@@ -205,19 +205,21 @@ def test_comparing_finds_outputs_that_differ_or_are_missing(files: tuple[File, F
     session = CONVERTER.open(files[0].path, 1)
     here = [session.run(batch) for batch in make_batches({"inputs": INPUTS[:2]})]
     right = tuple({name: array.tolist() for name, array in item.items()} for item in here)
-    assert compare(files[0], asked, Found("onnx-fp32", outputs=right)).max_difference == 0
+    assert compare(files[0], asked, MeasurementRecord("onnx-fp32", outputs=right)).max_difference == 0
     wrong = ({"logits": (here[0]["logits"] * -1).tolist()}, right[1])
-    result = compare(files[0], asked, Found("onnx-fp32", outputs=wrong))
+    result = compare(files[0], asked, MeasurementRecord("onnx-fp32", outputs=wrong))
     assert result.max_difference == pytest.approx(2 * np.abs(here[0]["logits"]).max())
     assert result.equal_predictions < 1
     nothing = np.full_like(here[0]["logits"], np.nan).tolist()
-    assert np.isnan(compare(files[0], asked, Found("onnx-fp32", outputs=({"logits": nothing},))).max_difference)
+    assert np.isnan(
+        compare(files[0], asked, MeasurementRecord("onnx-fp32", outputs=({"logits": nothing},))).max_difference
+    )
     with pytest.raises(EdgebertError, match="sent no outputs of onnx-fp32"):
-        compare(files[0], asked, Found("onnx-fp32"))
+        compare(files[0], asked, MeasurementRecord("onnx-fp32"))
     with pytest.raises(EdgebertError, match="are \\['other'\\], here they are \\['logits'\\]"):
-        compare(files[0], asked, Found("onnx-fp32", outputs=({"other": nothing},)))
+        compare(files[0], asked, MeasurementRecord("onnx-fp32", outputs=({"other": nothing},)))
     with pytest.raises(EdgebertError, match="has shape"):
-        compare(files[0], asked, Found("onnx-fp32", outputs=({"logits": [[[0.0]]]},)))
+        compare(files[0], asked, MeasurementRecord("onnx-fp32", outputs=({"logits": [[[0.0]]]},)))
 
 
 # ---------------------------------------------------------------- files that do not run
@@ -229,7 +231,7 @@ def test_a_file_that_onnxruntime_web_refuses_costs_only_itself(
     damaged = File("damaged", "onnx", tmp_path / "damaged.onnx")
     damaged.path.write_bytes(files[0].path.read_bytes()[:500])
     outcome = TARGET.measure("", job(damaged, strange(tmp_path), files[0]), quiet)
-    first, second, third = outcome.found
+    first, second, third = outcome.records
     assert "onnxruntime-web (wasm) refuses the file: " in first.failure
     assert "protobuf" in first.failure.lower()
     assert second.failure.endswith("the model wants an input 'pixels', which is not given")
@@ -348,7 +350,7 @@ def test_what_was_measured_is_kept(
     kind: str, what: signal.Signals, told: str, changes: dict[str, Any], files: tuple[File, File], chromium: Path
 ) -> None:
     outcome = interrupted(files, lambda: strike_all(chromium, kind, what), **changes)
-    for result in outcome.found:
+    for result in outcome.records:
         assert result.failure.startswith(told)
         assert len(result.times_ms) >= 5
         assert result.outputs

@@ -117,7 +117,7 @@ class Installed:
         path = self.folder / f"{name}.py"
         path.write_text(text, encoding="utf-8")
         self.points.append(EntryPoint("toy", name, registry.package))
-        self.patch.setattr(registry, "_found", None)
+        self.patch.setattr(registry, "_loaded", None)
         self.patch.delitem(sys.modules, name, raising=False)
         return path
 

@@ -16,7 +16,7 @@ import pytest
 
 import edgebert
 from edgebert.converters import CONVERTERS
-from edgebert.measure.targets import TARGETS, Found, Job, Outcome, here
+from edgebert.measure.targets import TARGETS, Job, MeasurementRecord, Outcome, here
 
 SCRIPT = """
 import json, sys, tempfile
@@ -87,7 +87,8 @@ def test_noise_in_timings_packages_the_same_file(
 
     def measure(address: str, job: Job, log: Any) -> Outcome:
         results = [
-            Found(file.name, "rt", "1", 1.0, 1.0, tuple([noise.uniform(0.91, 1.09)] * 50), 10**7) for file in job.files
+            MeasurementRecord(file.name, "rt", "1", 1.0, 1.0, tuple([noise.uniform(0.91, 1.09)] * 50), 10**7)
+            for file in job.files
         ]
         return Outcome("here", "measured", tuple(results), {})
 

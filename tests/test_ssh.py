@@ -80,7 +80,7 @@ def with_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterato
 def test_a_file_is_measured_there_with_the_outputs_of_here_and_nothing_is_left(far: Board, model: Path) -> None:
     asked = job(model)
     outcome = ssh.measure("board", asked, quietly)
-    (result,) = outcome.found
+    (result,) = outcome.records
     assert outcome.how == "measured" and outcome.facts["bits"] == 64 and outcome.device
     assert not result.failure and result.runtime == "onnxruntime" and len(result.times_ms) >= 50
     assert result.load_ms > 0 and result.first_run_ms > 0 and result.peak_memory_bytes
@@ -100,8 +100,8 @@ def test_several_files_and_a_folder_of_weights(far: Board, model: Path, tmp_path
               size_threshold=0)  # fmt: skip
     assert (folder / "w.data").stat().st_size > 0
     outcome = ssh.measure("board", job(model, folder, threads=2), quietly)
-    assert [result.failure for result in outcome.found] == ["", ""]
-    assert outcome.found[0].outputs == outcome.found[1].outputs
+    assert [result.failure for result in outcome.records] == ["", ""]
+    assert outcome.records[0].outputs == outcome.records[1].outputs
     assert far.left_behind() == []
 
 
@@ -116,7 +116,7 @@ def test_what_a_login_shell_prints_does_not_confuse(far: Board, model: Path) -> 
                 and device.ask("echo one; echo two") == "one\ntwo\n"
             )
         assert not Path(device.socket).exists()
-        assert len(ssh.measure("board", job(model), quietly).found[0].times_ms) >= 50
+        assert len(ssh.measure("board", job(model), quietly).records[0].times_ms) >= 50
     finally:
         shutil.rmtree(far.home / ".ssh")
 
@@ -308,7 +308,7 @@ def test_a_system_of_32_bits_says_what_runs_there(
 def test_a_file_that_the_runtime_refuses_does_not_cost_the_others(far: Board, model: Path, tmp_path: Path) -> None:
     (tmp_path / "broken.onnx").write_bytes(b"this is no model")
     outcome = ssh.measure("board", job(tmp_path / "broken.onnx", model), quietly)
-    bad, good = outcome.found
+    bad, good = outcome.records
     assert "refuses the file" in bad.failure and not bad.times_ms
     assert not good.failure and len(good.times_ms) >= 50
 
@@ -351,7 +351,7 @@ def test_a_runner_that_is_killed_leaves_what_it_measured(
 ) -> None:
     far = with_runtime(with_environment, tmp_path, "os.kill(os.getpid(), signal.SIGKILL)")
     outcome = ssh.measure("board", job(model, min_runs=10**6), quietly)
-    (result,) = outcome.found
+    (result,) = outcome.records
     assert len(result.times_ms) >= 20 and "killed" in result.failure
     assert far.left_behind() == []
 
@@ -362,7 +362,7 @@ def test_a_runtime_that_hangs_is_stopped_at_the_limit(
     far = with_runtime(with_environment, tmp_path, "time.sleep(1e4)")
     began = time.monotonic()
     outcome = ssh.measure("board", job(model, min_runs=10**6, timeout_s=6.0), quietly)
-    (result,) = outcome.found
+    (result,) = outcome.records
     assert time.monotonic() - began < 40
     assert len(result.times_ms) >= 20 and result.failure == "stopped after 6 s, the time limit"
     assert far.left_behind() == []
@@ -382,7 +382,7 @@ def test_a_board_that_loses_its_power_leaves_what_it_measured(
     far.cut()
     thread.join(60)
     assert kept, "it still waits"
-    (result,) = kept[0].found
+    (result,) = kept[0].records
     assert len(result.times_ms) >= 20 and result.failure == "the connection was lost while it measured"
     assert far.left_behind() == []
     ends = time.monotonic() + 20  # it looks once a second whether anybody still reads
@@ -473,5 +473,5 @@ def test_prepare_for_real_and_measure_with_it(with_environment: Callable[..., Bo
     write_program(far.folder / "bin" / "python3", f'#!/bin/sh\nexec "{python}" "$@"\n')
     assert "onnxruntime" in ssh.prepare("board", quietly)
     outcome = ssh.measure("board", job(model), quietly)
-    assert len(outcome.found[0].times_ms) >= 50 and not outcome.found[0].failure
+    assert len(outcome.records[0].times_ms) >= 50 and not outcome.records[0].failure
     assert far.left_behind() == []

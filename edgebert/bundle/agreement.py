@@ -20,7 +20,7 @@ from edgebert.bundle.manifest import (
     SCHEMA,
     TOKENIZER,
     damage,
-    damage_told,
+    damage_note,
     digest_of,
     is_texts,
     read_digest,
@@ -34,7 +34,7 @@ from edgebert.runtime.session import per_token
 if TYPE_CHECKING:
     from edgebert.runtime.session import Session
 
-MOST_TOLD = 3  # contradictions in one message
+MOST_LISTED = 3  # contradictions in one message
 
 
 def tolerance(precision: str) -> dict[str, float]:
@@ -57,7 +57,7 @@ def open_bundle(folder: Path) -> tuple[dict[str, Any], Engine]:
     """
     manifest = read_manifest(folder)
     if wrong := damage(folder, manifest):
-        raise DataError(damage_told(wrong), where=str(folder), hint=AGAIN)
+        raise DataError(damage_note(wrong), where=str(folder), hint=AGAIN)
     engine = open_engine(folder, manifest)
     try:
         _refuse(_contradictions(folder, manifest, engine), str(folder))
@@ -69,7 +69,7 @@ def open_bundle(folder: Path) -> tuple[dict[str, Any], Engine]:
 
 
 def _refuse(problems: Iterable[str], where: str) -> None:
-    if results := list(islice(problems, MOST_TOLD)):
+    if results := list(islice(problems, MOST_LISTED)):
         raise DataError("; ".join(results), where=where, hint=AGAIN)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edgebert.bundle.manifest import AGAIN, LABELS, MANIFEST, TOKENIZER, read_labels
-from edgebert.converters import CONVERTERS
-from edgebert.errors import DataError, EdgebertError, RequestError, first_line
+from edgebert.converters import CONVERTERS, runnable_converter
+from edgebert.errors import DataError, EdgebertError, first_line
 from edgebert.runtime.batching import one_row, pad_batch, run_features
 from edgebert.tasks import find_task
 from edgebert.types import Feature, Outputs, Row
@@ -114,15 +113,10 @@ def _session(path: Path, format: str) -> Session:
     where = str(path)
     if format not in CONVERTERS.all():
         raise DataError(f"the manifest names the format {format!r}, which there is not", where=where, hint=AGAIN)
-    converter = CONVERTERS.get(format)
-    if importlib.util.find_spec(converter.runtime) is None:
-        command = (
-            f'pip install "edgebert[{converter.extra}]"' if converter.extra else f"pip install {converter.runtime}"
-        )
-        raise RequestError(f"{converter.title} is not installed here", where=where, hint=f"Run: {command}")
+    converter = runnable_converter(format)
     try:
         return converter.open(path, 1)
-    except EdgebertError:
+    except (EdgebertError, ModuleNotFoundError):
         raise
     except Exception as error:  # what its metadata holds may be anything
         raise DataError(f"the model cannot be opened: {first_line(error)}", where=where, hint=AGAIN) from None

@@ -199,7 +199,7 @@ def _parents(name: str) -> Iterator[str]:
         yield name
 
 
-def damage_told(wrong: Mapping[str, str]) -> str:
+def damage_note(wrong: Mapping[str, str]) -> str:
     """The first files of `damage`, in one line."""
     message = "; ".join(f"{ascii(name).strip(chr(39))} {what}" for name, what in list(wrong.items())[:4])
     return message + (f"; and {len(wrong) - 4} more" if len(wrong) > 4 else "")

@@ -49,7 +49,7 @@ class Progress:
         self.quiet, self.after = quiet, after
         self.started = self._told = time.monotonic()
         self._stage = ""
-        self._meter, self._said_shared, self._asked = UseMeter(), False, time.monotonic()
+        self._meter, self._said_shared, self._requested = UseMeter(), False, time.monotonic()
         self._live = self.console.status("") if self.console.is_terminal and not quiet else None
 
     def __enter__(self) -> Progress:
@@ -94,7 +94,7 @@ class Progress:
             self._live.update(self._under_way(event))
 
     def _restart(self) -> None:
-        self._meter, self._said_shared, self._asked = UseMeter(), False, time.monotonic()
+        self._meter, self._said_shared, self._requested = UseMeter(), False, time.monotonic()
 
     def _shared(self) -> str:
         """What to add to a line that tells seconds: who else computed in them."""
@@ -103,9 +103,9 @@ class Progress:
 
     def _tell_shared(self) -> None:
         """Once a stage, as soon as it is seen: the user learns early why it takes long."""
-        if self._said_shared or time.monotonic() - self._asked < SHARED_AFTER_S:
+        if self._said_shared or time.monotonic() - self._requested < SHARED_AFTER_S:
             return
-        self._asked = time.monotonic()
+        self._requested = time.monotonic()
         use = self._meter.so_far()
         if use.is_shared:
             self._said_shared = True

@@ -80,7 +80,7 @@ def show(name: str, as_json: bool) -> None:
         ("target", profile.target and f"{profile.target}: fit measures there by itself where it answers"),
         ("budget", f"{budget.latency_ms} ms, {budget.size_mb} MB, memory {budget.memory_mb} MB, "
                    f"{budget.drop_points} points under the teacher"),
-        *(("latency", f"predicted: {calibration.said}") for calibration in calibrations),
+        *(("latency", f"predicted: {calibration.description}") for calibration in calibrations),
         ("latency", f"{'anything else is ' if calibrations else ''}predicted by a roofline fitted to published latencies, "
                     f"interval ×/÷ {SPREAD:g}; edgebert calibrate fits it to the device"),
         *(("source", f"{figure}: {source}") for figure, source in profile.sources.items()),

@@ -57,7 +57,7 @@ def show(name: str, as_json: bool) -> None:
         print_json(_facts(result))
         return
     click.echo((sys.modules[result.apply.__module__].__doc__ or result.title).strip() + "\n")
-    for fact in _told(result):
+    for fact in _notes_of(result):
         click.echo(fact)
     rows = [
         (
@@ -77,7 +77,7 @@ def _formats(method: Method) -> str:
     return "all" if set(method.formats) == set(CONVERTERS.all()) else ", ".join(method.formats)
 
 
-def _told(method: Method) -> list[str]:
+def _notes_of(method: Method) -> list[str]:
     """What its declaration says beside its parameters."""
     notes = [f"stage: {method.stage}; tasks: {_tasks(method)}; formats: {', '.join(method.formats)}"]
     if method.needs:

@@ -20,13 +20,16 @@ It is wide because it spans engines and phones of eight years. A device that was
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 from edgebert.converters import Precision
 from edgebert.cost.calibration import BYTES, calibrations_of, find_calibration
 from edgebert.errors import RequestError, unknown
 from edgebert.modeling.operators import Operator, embedding_width, operators
 from edgebert.types import AS_PUBLISHED, DeviceProfile, Latency
+
+if TYPE_CHECKING:
+    from edgebert.modeling.config import ModelConfig
 
 EFFICIENCY = {"fp32": 0.62, "fp16": 0.62, "int8": 0.42}  # share of the peak that a product reaches
 SPREAD = 3.0  # a prediction p is given as [p / SPREAD, p * SPREAD]
@@ -41,7 +44,7 @@ LIBRARY_BYTES = 20_000_000  # ours, an estimate: the runtime's own code and data
 
 
 def predict_latency(
-    config: Any,
+    config: ModelConfig,
     device: DeviceProfile,
     *,
     precision: str,
@@ -98,7 +101,7 @@ def basis(device: DeviceProfile, *, precision: str, threads: int | None = None, 
     """Which model `predict_latency` uses for these, in a sentence."""
     threads = threads or device.threads
     if result := find_calibration(device, precision=precision, threads=threads, format=format):
-        return f"{device.name} is {result.said}."
+        return f"{device.name} is {result.description}."
     others = sorted({f"{item.format} {item.precision}, {item.threads} thread(s)" for item in calibrations_of(device)})
     known = f"; it is calibrated for {'; '.join(others)} alone" if others else ""
     return (
@@ -108,7 +111,7 @@ def basis(device: DeviceProfile, *, precision: str, threads: int | None = None, 
 
 
 def estimate_ms(
-    config: Any, device: DeviceProfile, precision: str, seq_len: int, threads: int, efficiency: dict[str, float]
+    config: ModelConfig, device: DeviceProfile, precision: str, seq_len: int, threads: int, efficiency: dict[str, float]
 ) -> float:
     """The roofline itself, with the efficiencies as an argument so that they can be fitted."""
     speed = {kind: peak_gflops(device, kind, threads) * efficiency[kind] for kind in BYTES}
@@ -140,7 +143,7 @@ def _operator_ms(operator: Operator, device: DeviceProfile, precision: str, spee
 _COUNTS: dict[tuple[str, str], tuple[int, int]] = {}  # (config as JSON, Auto class) -> matrices, vectors
 
 
-def _counts(config: Any, auto_model: str) -> tuple[int, int]:
+def _counts(config: ModelConfig, auto_model: str) -> tuple[int, int]:
     """Parameters in matrices and in vectors of the model that `auto_model` builds, without allocating it."""
     key = (config.to_json_string(use_diff=False), auto_model)
     if key not in _COUNTS:
@@ -155,12 +158,12 @@ def _counts(config: Any, auto_model: str) -> tuple[int, int]:
     return _COUNTS[key]
 
 
-def count_parameters(config: Any, auto_model: str) -> int:
+def count_parameters(config: ModelConfig, auto_model: str) -> int:
     """Exact: the model is built on torch's meta device, and shared parameters count once."""
     return sum(_counts(config, auto_model))
 
 
-def predict_bytes(config: Any, auto_model: str, precision: Precision) -> int:
+def predict_bytes(config: ModelConfig, auto_model: str, precision: Precision) -> int:
     """Size of a file: the stored bits of each weight of a matrix and of the word table, four bytes for the rest, the graph.
 
     Beside them, 4 bytes each: a scale a row of the word table, below 8 bits a least value too; below 8 bits a scale for

@@ -34,6 +34,7 @@ from edgebert.types import QUIETEST
 if TYPE_CHECKING:
     import numpy as np
 
+    from edgebert.modeling.config import ModelConfig
     from edgebert.types import DeviceProfile
 
 TERMS = 3  # version of what `terms` counts; prices of another are not read
@@ -53,7 +54,7 @@ class Point:
     """One measured time: an architecture at a length. `config` is transformers'."""
 
     name: str  # of the architecture
-    config: Any
+    config: ModelConfig
     length: int
     p50_ms: float
 
@@ -90,13 +91,13 @@ class Calibration:
     terms: int = TERMS
     statistic: str = QUIETEST  # of the times that it was fitted to, so of what it predicts
 
-    def predict_ms(self, config: Any, seq_len: int) -> float:
+    def predict_ms(self, config: ModelConfig, seq_len: int) -> float:
         """p50 of one inference of batch 1."""
         result = terms(config, seq_len, self.precision)
         return sum(self.prices.get(name, 0.0) * amount for name, amount in result.items())
 
     @property
-    def said(self) -> str:
+    def description(self) -> str:
         """One line: when, on what, with what, and how well."""
         threads = f"{self.threads} thread{'s' if self.threads > 1 else ''}"
         return (
@@ -110,7 +111,7 @@ class Calibration:
 # ---------------------------------------------------------------- terms
 
 
-def terms(config: Any, seq_len: int, precision: str) -> dict[str, float]:
+def terms(config: ModelConfig, seq_len: int, precision: str) -> dict[str, float]:
     """What a pass over `seq_len` tokens consists of: an amount a term. See the module."""
     results: dict[str, float] = defaultdict(float)
     results["one pass"] = 1.0
@@ -167,7 +168,7 @@ def _steps(results: dict[str, float], op: Operator, seq_len: int, megabytes: flo
         results[f"steps, weights beyond {size} MB"] += steps * weights * _ramp(weights, size)
 
 
-def _elements(results: dict[str, float], op: Operator, config: Any, seq_len: int) -> None:
+def _elements(results: dict[str, float], op: Operator, config: ModelConfig, seq_len: int) -> None:
     elements = op.count * op.activations / 2
     kind = op.name if op.name in ELEMENTS else "moved"
     if op.name == "gelu":

@@ -16,10 +16,10 @@ from edgebert.data.annotations import plain
 from edgebert.data.columns import assign
 from edgebert.data.contents import bare_name, exists
 from edgebert.data.files import SUFFIXES, from_file, from_folder, missing, near_files
-from edgebert.data.found import Found, Part, role
 from edgebert.data.hub import from_hub
 from edgebert.data.labels import refuse_surrogates, whole_number_labels, without_hidden_labels
 from edgebert.data.packaged import CatalogueEntry, catalogue, from_catalogue
+from edgebert.data.parts import DataFiles, Part, role
 from edgebert.data.problems import problems
 from edgebert.data.reader import RowReader
 from edgebert.data.splits import Rows, check_shares, complete, overlap_notes, unseen_notes
@@ -67,12 +67,12 @@ def load(
     return Dataset({split: tuple(rows[split]) for split in SPLITS}, labels, _source(result, notes))
 
 
-def find_all(specs: Sequence[str], task: RowReader | None, encoding: str) -> list[Found]:
+def find_all(specs: Sequence[str], task: RowReader | None, encoding: str) -> list[DataFiles]:
     """What the specs name, each as `load` takes it; for no task, where that is still to be guessed."""
     return [plain(_find(name, task, encoding, alone=len(specs) == 1)) for name in specs]
 
 
-def _find(spec: str, task: RowReader | None, encoding: str, *, alone: bool) -> Found:
+def _find(spec: str, task: RowReader | None, encoding: str, *, alone: bool) -> DataFiles:
     """What one spec names. A catalogue name wins over a path of the same name, which `./name` still reaches."""
     roles = None if task is None else task.columns
     if spec in catalogue():
@@ -92,7 +92,7 @@ def _find(spec: str, task: RowReader | None, encoding: str, *, alone: bool) -> F
     return from_hub(spec, _suggest)
 
 
-def _from_entry(entry: CatalogueEntry, task: RowReader | None) -> Found:
+def _from_entry(entry: CatalogueEntry, task: RowReader | None) -> DataFiles:
     if task is not None and entry.task != task.name:
         fitting = [name for name, other in catalogue().items() if other.task == task.name]
         raise unknown(f"{task.name} data", entry.name, fitting, where="--data", more=f"It is made for {entry.task}.")
@@ -100,7 +100,7 @@ def _from_entry(entry: CatalogueEntry, task: RowReader | None) -> Found:
     if not Path(entry.name).exists():
         return result
     note = f"'{entry.name}' was read from the catalogue; for the path of that name write ./{entry.name}"
-    return Found(result.name, result.licence, result.origin, result.parts, (note,))
+    return DataFiles(result.name, result.licence, result.origin, result.parts, (note,))
 
 
 def _looks_like_path(spec: str, path: Path) -> bool:
@@ -159,7 +159,7 @@ def _alike(parts: Sequence[Part]) -> list[list[Part]]:
     return list(groups.values())
 
 
-def _source(results: Sequence[Found], notes: Sequence[str]) -> DataSource:
+def _source(results: Sequence[DataFiles], notes: Sequence[str]) -> DataSource:
     digest = hashlib.sha256()
     for item in results:
         for part in item.parts:

@@ -10,9 +10,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
-from edgebert.data.found import Found, Part
+from edgebert.data.parts import DataFiles, Part
 from edgebert.data.spans import is_span, listed
 from edgebert.errors import DataError
 from edgebert.types import Record
@@ -37,7 +36,7 @@ _TEXTS = (
 )
 
 
-def plain(result: Found) -> Found:
+def plain(result: DataFiles) -> DataFiles:
     """The data with the records of annotation tools as plain ones, and notes on what was read and left out."""
     parts: list[Part] = []
     notes: dict[str, None] = {}
@@ -67,7 +66,7 @@ def plain_records(records: Sequence[Record]) -> tuple[Sequence[Record], list[str
 # A step gives None where the records are nothing of its kind.
 
 
-def _all(records: Sequence[Record], holds: Callable[[Mapping[str, Any]], bool]) -> bool:
+def _all(records: Sequence[Record], holds: Callable[[Mapping[str, object]], bool]) -> bool:
     return all(holds(record.columns) for record in records)
 
 
@@ -77,7 +76,7 @@ def _all(records: Sequence[Record], holds: Callable[[Mapping[str, Any]], bool]) 
 def _pairs(records: Sequence[Record], notes: list[str]) -> Sequence[Record] | None:
     """["text", {"entities": [[0, 4, "PER"]]}], which a reader of lists calls column1 and column2."""
 
-    def is_pair(columns: Mapping[str, Any]) -> bool:
+    def is_pair(columns: Mapping[str, object]) -> bool:
         return (
             len(columns) == 2 and isinstance(columns.get("column1"), str) and isinstance(columns.get("column2"), dict)
         )
@@ -122,7 +121,7 @@ def _documents(records: Sequence[Record], notes: list[str]) -> Sequence[Record] 
 def _tasks(records: Sequence[Record], notes: list[str]) -> Sequence[Record] | None:
     """Tasks of Label Studio's JSON: each has `data`, and `annotations` (once `completions`) with a `result`."""
 
-    def is_task(columns: Mapping[str, Any]) -> bool:
+    def is_task(columns: Mapping[str, object]) -> bool:
         lists = (columns.get("annotations"), columns.get("completions"), columns.get("predictions"))
         return isinstance(columns.get("data"), Mapping) and any(isinstance(item, list) for item in lists)
 
@@ -162,13 +161,13 @@ def _task(record: Record, counts: Counter[str]) -> Record | None:
         else:
             kind = region.get("type") if isinstance(region, Mapping) else None
             counts[f"results of the kind '{kind}' left aside"] += 1
-    results: dict[str, Any] = {**data, "entities": entities}
+    results: dict[str, object] = {**data, "entities": entities}
     if choices:
         results["label"] = choices[0] if len(choices) == 1 else choices
     return Record(results, record.where)
 
 
-def _region(value: Mapping[str, Any]) -> dict[str, Any]:
+def _region(value: Mapping[str, object]) -> dict[str, object]:
     """A region as a span; the labels stand under the name of its kind."""
     inner = value.get("globalOffsets")
     places = inner if isinstance(inner, Mapping) else value
@@ -223,16 +222,16 @@ def _annotated(records: Sequence[Record], marks: Sequence[str]) -> bool:
     return any(name in columns for name in (*_ANNOTATED, *_SPANS))
 
 
-def _state(name: str, value: Any) -> str | None:
+def _state(name: str, value: object) -> str | None:
     state = value.casefold() if isinstance(value, str) else ""
     return f"'{name}' is '{value}'" if state in _REJECTED | _OPEN else None
 
 
-def _flag(name: str, value: Any) -> str | None:
+def _flag(name: str, value: object) -> str | None:
     return f"'{name}' is true" if str(value).casefold() == "true" else None
 
 
-def _unconfirmed(name: str, value: Any) -> str | None:
+def _unconfirmed(name: str, value: object) -> str | None:
     return None if str(value).casefold() == "true" else f"'{name}' is not true"
 
 
@@ -275,7 +274,7 @@ def _unwrapped(records: Sequence[Record]) -> Sequence[Record] | None:
     return [replace(r, columns={**r.columns, **own}) for r, own in zip(records, results, strict=True)]
 
 
-def _is_given(value: Any) -> bool:
+def _is_given(value: object) -> bool:
     return isinstance(value, bool | int | float) and value >= 0.5
 
 
@@ -293,12 +292,12 @@ def _gliner(records: Sequence[Record], notes: list[str]) -> Sequence[Record] | N
     ]
 
 
-def _list(record: Record) -> Iterable[Any]:
+def _list(record: Record) -> Iterable[object]:
     value = record.columns["ner"]
     return value if isinstance(value, list) else []
 
 
-def _one_further(span: Any, record: Record) -> list[Any]:
+def _one_further(span: object, record: Record) -> list[object]:
     if not isinstance(span, list) or not is_span(span) or type(span[1]) is not int:
         hint = 'GLiNER\'s form: "ner": [[0, 1, "person"]], the first and the last word.'
         raise DataError(f"{str(span)[:80]} is no span of words", where=record.where, hint=hint)
@@ -308,7 +307,7 @@ def _one_further(span: Any, record: Record) -> list[Any]:
 def _lifted(records: Sequence[Record], notes: list[str]) -> Sequence[Record] | None:
     """{"annotations": {"entities": [...]}}, as SageMaker Ground Truth and writers of spaCy's data have it."""
 
-    def inner(value: Any, depth: int = 0) -> Any:
+    def inner(value: object, depth: int = 0) -> object:
         if not isinstance(value, Mapping) or depth > 2:
             return value if depth and isinstance(value, list) else None
         return next((result for name in _SPANS if (result := inner(value.get(name), depth + 1)) is not None), None)

@@ -23,7 +23,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from random import Random
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from edgebert.types import Row
 
@@ -142,9 +142,9 @@ def words_of(rows: Iterable[Row], *, tagged: bool = True, second: bool = True) -
     return results
 
 
-def _occurrences(rows: Sequence[Row], classes: Mapping[str, int]) -> dict[Any, list[str]]:
+def _occurrences(rows: Sequence[Row], classes: Mapping[str, int]) -> dict[str | int | None, list[str]]:
     """Tag or class -> its words, each as often as it occurs."""
-    results: dict[Any, list[str]] = defaultdict(list)
+    results: dict[str | int | None, list[str]] = defaultdict(list)
     for word, kind in (pair for row in rows for pair in zip(row.words, row.tags, strict=False)):
         results[kind].append(word)
     for word in (word for words in words_of(rows, tagged=False) for word in words if word in classes):
@@ -172,10 +172,10 @@ def _changed(row: Row, i: int, change: Change, second: bool) -> Row:
         return replace(blank, words=words, tags=tags, labelled=bool(tags), text=None, offsets=())
     parts = ["text", "second"] if second and row.second is not None else ["text"]
     chosen = parts if len(parts) == 1 or i % 3 == 2 else [parts[i % 3]]
-    texts: dict[str, Any] = {
+    texts: dict[str, str] = {
         part: " ".join(change(tuple((getattr(row, part) or "").split()), ())[0]) for part in chosen
     }
-    return replace(blank, **texts)
+    return replace(blank, text=texts.get("text", blank.text), second=texts.get("second", blank.second))
 
 
 def mask_word(*tokenizers: Tokenizer) -> str:

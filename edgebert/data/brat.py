@@ -13,10 +13,10 @@ from collections import Counter, deque
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 from edgebert.data.contents import read_bytes
-from edgebert.data.found import Found, Part, role
+from edgebert.data.parts import DataFiles, Part, role
+from edgebert.data.spans import Span
 from edgebert.data.text import decode, lines
 from edgebert.errors import DataError
 from edgebert.types import Record, Split
@@ -33,7 +33,7 @@ def is_brat(folder: Path) -> bool:
     return any(next(folder.glob(pattern), None) for pattern in _PATTERNS)
 
 
-def read_brat(folder: Path, encoding: str, split: Split | None = None) -> Found:
+def read_brat(folder: Path, encoding: str, split: Split | None = None) -> DataFiles:
     """The documents of a folder and of those in it, which are splits where their names say so.
 
     Raises DataError with file:line for a line that is no annotation, and for annotations without their text.
@@ -64,10 +64,10 @@ def read_brat(folder: Path, encoding: str, split: Split | None = None) -> Found:
     notes += [f"{len(bare)} texts without a file of annotations left out"] if bare else []
     notes += [f"{n} {what} left aside" for what, n in counts.items()]
     parts = tuple(Part(own, str(folder), tuple(rows), contents[own]) for own, rows in records.items())
-    return Found(folder.resolve().name, "not stated", str(folder), parts, tuple(notes))
+    return DataFiles(folder.resolve().name, "not stated", str(folder), parts, tuple(notes))
 
 
-def _spans(text: str, annotations: list[str], place: str, counts: Counter[str]) -> Iterator[dict[str, Any]]:
+def _spans(text: str, annotations: list[str], place: str, counts: Counter[str]) -> Iterator[Span]:
     for number, line in enumerate(annotations, 1):
         if not line.strip():
             continue
@@ -87,21 +87,21 @@ def _spans(text: str, annotations: list[str], place: str, counts: Counter[str]) 
         if not start < end <= len(text):
             what = f"the span {start}–{end} ({label}) is not in the text of {len(text)} characters"
             raise DataError(what, where=f"{place}:{number}", hint="The text may have been changed since.")
-        yield {"start": start, "end": end, "label": label, "text": description}
+        yield Span(start, end, label, description)
 
 
-def _rows(text: str, spans: list[dict[str, Any]], place: str) -> Iterator[Record]:
+def _rows(text: str, spans: list[Span], place: str) -> Iterator[Record]:
     """A record a line, with its spans moved to its start."""
-    crossed = [(span["start"], span["end"]) for span in spans if "\n" in text[span["start"] : span["end"]]]
+    crossed = [(span.start, span.end) for span in spans if "\n" in text[span.start : span.end]]
     breaks = [0, *(match.end() for match in re.finditer("\n", text))]
     joined = {start for a, b in crossed for start in breaks[bisect_right(breaks, a) : bisect_left(breaks, b)]}
     starts = [start for start in breaks if start not in joined]
-    ordered = deque(sorted(spans, key=lambda span: span["start"]))
+    ordered = deque(sorted(spans, key=lambda span: span.start))
     for start, end in zip(starts, [*starts[1:], len(text) + 1], strict=True):
         own = []
-        while ordered and ordered[0]["start"] < end:
+        while ordered and ordered[0].start < end:
             span = ordered.popleft()
-            own.append({**span, "start": span["start"] - start, "end": span["end"] - start})
+            own.append({**vars(span), "start": span.start - start, "end": span.end - start})
         line = text[start:end].rstrip("\r\n")
         if line.strip():
             yield Record({"text": line, "entities": own}, f"{place}:{bisect_right(breaks, start)}")

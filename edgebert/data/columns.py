@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 from edgebert.errors import unknown
 from edgebert.types import Record
@@ -15,7 +14,7 @@ WORDY = frozenset({"words", "tags", "spans"})  # roles whose reader knows its ow
 LABEL_ROLES = ("label", "score", "tags", "answers")  # what --label-column may name
 SAMPLE = 1000  # rows that a guess is made from
 DISTINCT = 10  # rows of which each has another value: what they have is no label
-TOLD = 8  # names of columns in a note
+MOST_LISTED = 8  # names of columns in a note
 BOOKKEEPING = frozenset(  # columns that say something of the row, and are never guessed to be its text or label
     [
         "id",
@@ -169,7 +168,7 @@ def assign(
     return [replace(record, columns=_renamed(record.columns, renamed)) for record in records], notes
 
 
-def is_bookkeeping(column: Any) -> bool:
+def is_bookkeeping(column: object) -> bool:
     """Whether a column says something of the row, as an id does, and is never guessed to be its text or label."""
     name = str(column).strip().casefold()
     return name in BOOKKEEPING or _ID.fullmatch(name) is not None
@@ -192,8 +191,8 @@ def _aside(
         if any(record.columns.get(column) not in (None, "", []) for record in records)
         and not any(isinstance(record.columns.get(column), Mapping) for record in records)
     ]
-    more = f" and {len(aside) - TOLD} more" if len(aside) > TOLD else ""
-    return [f"columns that are not read: {', '.join(aside[:TOLD])}{more}"] if aside else []
+    more = f" and {len(aside) - MOST_LISTED} more" if len(aside) > MOST_LISTED else ""
+    return [f"columns that are not read: {', '.join(aside[:MOST_LISTED])}{more}"] if aside else []
 
 
 def _given(columns: Sequence[str], roles: Mapping[str, tuple[str, ...]], given: Mapping[str, str]) -> dict[str, str]:
@@ -262,19 +261,19 @@ def _flagged(record: Record, flags: Sequence[str]) -> Record:
     return replace(record, columns={**record.columns, "label": [c for c in flags if _is_yes(record.columns.get(c))]})
 
 
-def _is_yes(value: Any) -> bool:
+def _is_yes(value: object) -> bool:
     return str(value).strip().casefold() in _YES
 
 
-def is_number(value: Any) -> bool:
+def is_number(value: object) -> bool:
     try:
-        float(value)
+        float(value)  # type: ignore[arg-type]  # what is none raises
     except (TypeError, ValueError, OverflowError):
         return False
     return True
 
 
-def _renamed(columns: Mapping[str, Any], renamed: Mapping[str, str]) -> dict[str, Any]:
+def _renamed(columns: Mapping[str, object], renamed: Mapping[str, str]) -> dict[str, object]:
     """Columns that play no part keep their name, unless a role needs it; a row without one has None there."""
     roles = set(renamed.values())
     kept = {name: value for name, value in columns.items() if name not in renamed and name not in roles}

@@ -11,14 +11,14 @@ import zipfile
 import zlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 from edgebert.errors import DataError, first_line
 
 MAX_BYTES = 512 * 2**20  # of one file, unpacked
 MAX_CELLS = 50_000_000  # lines, cells, JSON values: each becomes an object of Python
 MAX_ROWS = 2_000_000  # of one table
-_OPENERS: dict[str, Callable[[IO[bytes]], Any]] = {
+_OPENERS: dict[str, Callable[[IO[bytes]], gzip.GzipFile | bz2.BZ2File | lzma.LZMAFile]] = {
     ".gz": lambda file: gzip.GzipFile(fileobj=file),
     ".bz2": bz2.BZ2File,
     ".xz": lzma.LZMAFile,
@@ -111,7 +111,7 @@ def _unpacked(file: IO[bytes], suffix: str, place: str) -> bytes:
             return _bounded(unpacked, place)
 
 
-def _bounded(file: IO[bytes], place: str) -> bytes:
+def _bounded(file: IO[bytes] | gzip.GzipFile | bz2.BZ2File | lzma.LZMAFile, place: str) -> bytes:
     """All of it. Raises DataError once there is more than MAX_BYTES, however long the file says it is."""
     held = io.BytesIO()
     while block := file.read(2**20):

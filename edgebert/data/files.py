@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
@@ -14,12 +14,12 @@ from edgebert.data.brat import is_brat, read_brat
 from edgebert.data.columns import LABEL_ROLES, USUAL_NAMES
 from edgebert.data.conll import CONLLU_COLUMNS, read_atis, read_conll, read_conllu
 from edgebert.data.contents import bare_name, exists, read_bytes
-from edgebert.data.found import Found, Part, role
 from edgebert.data.json_rows import parse_whole, records_of
 from edgebert.data.label_folders import read_label_folders
 from edgebert.data.labelled_lines import are_labelled
 from edgebert.data.layout import is_tagged, plain_name
 from edgebert.data.nested import is_splits, is_squad, row_records, squad_records
+from edgebert.data.parts import DataFiles, Part, role
 from edgebert.data.shapes import Shape, rows_of, split_tables
 from edgebert.data.tables import read_csv, read_json, read_labelled_lines, read_lines, read_parquet, read_tsv
 from edgebert.data.text import decode
@@ -50,7 +50,7 @@ WORD_NAMES = frozenset({"word", "words", "token", "tokens", "tag", "tags"})  # i
 _PAPERS = ("readme", "license", "licence", "copying", "notice", "citation")
 
 
-def from_file(path: Path, split: Split | None, encoding: str, roles: Collection[str] | None = None) -> Found:
+def from_file(path: Path, split: Split | None, encoding: str, roles: Collection[str] | None = None) -> DataFiles:
     """One file. Raises DataError when it is missing, unreadable or without rows.
 
     Args:
@@ -62,7 +62,7 @@ def from_file(path: Path, split: Split | None, encoding: str, roles: Collection[
         what = "this file holds brat's annotations of one document, whose text stands in another file"
         raise DataError(what, where=str(path), hint=f"Name the folder that holds it and its text: {path.parent}")
     parts, notes = read_parts(path, split, str(path), encoding, roles=roles)
-    return Found(path.name, "not stated", str(path), parts, notes)
+    return DataFiles(path.name, "not stated", str(path), parts, notes)
 
 
 def read_parts(
@@ -119,18 +119,18 @@ def _part(records: Sequence[Record], split: Split | None, place: str, content: b
     return Part(split, place, tuple(records), content)
 
 
-def _nested(content: bytes, place: str, encoding: str) -> Any | None:
+def _nested(content: bytes, place: str, encoding: str) -> Mapping[str, Any] | None:
     """The value of a file that is one JSON object of SQuAD's articles, or of splits by name; None for any other."""
     text = decode(content, place, encoding)
     if not text.lstrip().startswith("{"):
         return None
     value = parse_whole(text, [])
     known = is_squad(value) or split_tables(value) or (is_splits(value) and not rows_of(value))
-    return value if known else None
+    return value if known and isinstance(value, Mapping) else None
 
 
 def _nested_parts(
-    value: Any, split: Split | None, place: str, content: bytes
+    value: Mapping[str, Any], split: Split | None, place: str, content: bytes
 ) -> tuple[tuple[Part, ...], tuple[str, ...]]:
     if is_squad(value):
         return (_part(squad_records(value, place), split, place, content),), ()
@@ -153,7 +153,7 @@ def _nested_parts(
     return tuple(parts), (*notes, *([f"keys left aside: {', '.join(aside)}"] if aside else []))
 
 
-def _split_records(rows: list[Any], place: str) -> list[Record]:
+def _split_records(rows: Sequence[object], place: str) -> list[Record]:
     return row_records(rows, place) if rows and isinstance(rows[0], list) else records_of(rows, place)
 
 
@@ -174,7 +174,7 @@ def near_files(path: Path) -> list[str]:
     return [str(path.parent / name) for name in get_close_matches(path.name, names, n=3, cutoff=0.6)]
 
 
-def from_folder(folder: Path, encoding: str, roles: Collection[str] | None = None) -> Found:
+def from_folder(folder: Path, encoding: str, roles: Collection[str] | None = None) -> DataFiles:
     """Every data file of a folder, matched to splits by its name; one that no name tells is a file without a split."""
     if is_brat(folder):
         return read_brat(folder, encoding)
@@ -194,7 +194,7 @@ def from_folder(folder: Path, encoding: str, roles: Collection[str] | None = Non
     aside = [path.name for path, split in named if split is None and (path, None) not in taken]
     if aside:
         message.append(f"files left aside, their names tell no split: {', '.join(aside)}")
-    return Found(folder.resolve().name, "not stated", str(folder), parts, (*notes, *message))
+    return DataFiles(folder.resolve().name, "not stated", str(folder), parts, (*notes, *message))
 
 
 def _is_data(path: Path) -> bool:

@@ -5,17 +5,23 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING
 
-from edgebert.data.found import Found, Part, role
+from edgebert.data.parts import DataFiles, Part, role
 from edgebert.data.tables import name_labels
 from edgebert.errors import DataError, first_line
-from edgebert.types import Record
+from edgebert.types import Record, Split
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+    from datasets import Dataset, DatasetDict
+    from huggingface_hub.hf_api import DatasetInfo
 
 ASK_SECONDS = 10.0
 
 
-def from_hub(spec: str, suggest: Callable[[str], str]) -> Found:
+def from_hub(spec: str, suggest: Callable[[str], str]) -> DataFiles:
     """The dataset `owner/name`, or `owner/name:configuration`.
 
     No code of the dataset is run. `suggest` says what local names are near, for the error of an unknown one.
@@ -23,7 +29,7 @@ def from_hub(spec: str, suggest: Callable[[str], str]) -> Found:
     name, _, config = spec.partition(":")
     info = _ask(name, spec, suggest)
     loaded = _load(name, config or None, reachable=info is not None, hint=suggest(spec))
-    splits: Mapping[str, Any] = loaded if hasattr(loaded, "keys") else {"": loaded}
+    splits: Mapping[str, Dataset] = loaded if hasattr(loaded, "keys") else {"": loaded}
     roles = {split: role(split) for split in splits}
     alone = len(splits) == 1
     parts = tuple(
@@ -34,10 +40,10 @@ def from_hub(spec: str, suggest: Callable[[str], str]) -> Found:
     aside = [split for split in splits if not alone and not roles[split]]
     notes = (f"splits left aside: {', '.join(aside)}",) if aside else ()
     version = f" at {info.sha}" if info is not None else ", from the local cache"
-    return Found(spec, _licence(info), f"https://huggingface.co/datasets/{name}{version}", parts, notes)
+    return DataFiles(spec, _licence(info), f"https://huggingface.co/datasets/{name}{version}", parts, notes)
 
 
-def _ask(name: str, spec: str, suggest: Callable[[str], str]) -> Any | None:
+def _ask(name: str, spec: str, suggest: Callable[[str], str]) -> DatasetInfo | None:
     """What the hub knows of a dataset; None when it cannot be reached.
 
     Asked first because `load_dataset` tries an unreachable hub for 23 s before it looks into the cache.
@@ -57,7 +63,7 @@ def _ask(name: str, spec: str, suggest: Callable[[str], str]) -> Any | None:
         return None
 
 
-def _load(name: str, config: str | None, *, reachable: bool, hint: str) -> Any:
+def _load(name: str, config: str | None, *, reachable: bool, hint: str) -> Dataset | DatasetDict:
     import datasets
 
     try:
@@ -72,27 +78,27 @@ def _load(name: str, config: str | None, *, reachable: bool, hint: str) -> Any:
         raise DataError(what, where="--data", hint=hint) from error
 
 
-def _why_not(config: Any) -> str:
+def _why_not(config: ModuleType) -> str:
     return "is not asked: HF_HUB_OFFLINE is set" if config.HF_HUB_OFFLINE else "cannot be reached"
 
 
 @contextmanager
-def _offline(config: Any, wanted: bool) -> Iterator[None]:
+def _offline(config: ModuleType, wanted: bool) -> Iterator[None]:
     before = config.HF_HUB_OFFLINE
-    config.HF_HUB_OFFLINE = before or wanted
+    config.HF_HUB_OFFLINE = before or wanted  # type: ignore[attr-defined]
     try:
         yield
     finally:
-        config.HF_HUB_OFFLINE = before
+        config.HF_HUB_OFFLINE = before  # type: ignore[attr-defined]
 
 
-def _part(rows: Any, split: Any, place: str) -> Part:
+def _part(rows: Dataset, split: Split | None, place: str) -> Part:
     named = [name_labels(row, rows.features) for row in rows]
     content = "\n".join(json.dumps(row, sort_keys=True, default=str) for row in named).encode()
     records = tuple(Record(row, f"{place}:row {number}") for number, row in enumerate(named, 1))
     return Part(split, place, records, content)
 
 
-def _licence(info: Any | None) -> str:
+def _licence(info: DatasetInfo | None) -> str:
     stated = getattr(getattr(info, "card_data", None), "license", None)
     return ", ".join(stated) if isinstance(stated, list) else stated or "not stated"

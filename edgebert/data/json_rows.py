@@ -58,7 +58,7 @@ def parse_whole(text: str, notes: list[str]) -> Any | None:
     return value
 
 
-def _object(pairs: list[tuple[str, Any]], doubled: list[str]) -> dict[str, Any]:
+def _object(pairs: list[tuple[str, object]], doubled: list[str]) -> dict[str, object]:
     results = dict(pairs)
     if len(results) < len(pairs):
         names = [name for name, _ in pairs]
@@ -74,7 +74,7 @@ def _list_a_line(text: str) -> bool:
         return False
 
 
-def _parse(text: str, place: str, first_line: int, doubled: list[str]) -> Any:
+def _parse(text: str, place: str, first_line: int, doubled: list[str]) -> object:
     try:
         return json.loads(text, object_pairs_hook=lambda pairs: _object(pairs, doubled))
     except RecursionError:
@@ -87,7 +87,7 @@ def _parse(text: str, place: str, first_line: int, doubled: list[str]) -> Any:
     raise DataError(f"not JSON: {what}", where=f"{place}:{line}", hint=_FORMS)
 
 
-def records_of(rows: Sequence[Any], place: str) -> list[Record]:
+def records_of(rows: Sequence[object], place: str) -> list[Record]:
     """Records of the rows of one list."""
     if len(rows) > MAX_ROWS:
         raise too_large(f"more than {MAX_ROWS:,} rows", place)
@@ -111,12 +111,12 @@ def _records(rows: Sequence[tuple[str, Any]]) -> list[Record]:
     return records
 
 
-def _kind(row: Any) -> str:
+def _kind(row: object) -> str:
     kinds = {list: "a list", str: "a text", dict: "an object", bool: "true or false", type(None): "null"}
     return f"this row is {kinds.get(type(row), 'a number')}, unlike the first, or where an object is needed"
 
 
-def _check_names(columns: Mapping[str, Any], where: str) -> None:
+def _check_names(columns: Mapping[str, object], where: str) -> None:
     """Refuses names of columns that no output could show."""
     for name in columns:
         if not name.isprintable() and any("\ud800" <= c <= "\udfff" for c in name):

@@ -7,14 +7,14 @@ from collections import Counter
 from pathlib import Path
 
 from edgebert.data.contents import MAX_BYTES, MAX_ROWS, read_bytes, too_large
-from edgebert.data.found import Found, Part, role
+from edgebert.data.parts import DataFiles, Part, role
 from edgebert.data.text import decode
 from edgebert.types import Record, Split
 
 _WITHOUT_LABEL = frozenset({"unsup", "unsupervised", "unlabelled", "unlabeled"})
 
 
-def read_label_folders(folder: Path, encoding: str) -> Found | None:
+def read_label_folders(folder: Path, encoding: str) -> DataFiles | None:
     """A row a file, labelled by the name of its folder; None where there are not at least two such folders.
 
     Raises DataError for a file that is not text.
@@ -36,7 +36,7 @@ def read_label_folders(folder: Path, encoding: str) -> Found | None:
     notes = [f"each file is read as a text, the name of its folder as the label: {', '.join(names[:10])}"]
     notes += [f"folders left aside: {', '.join(aside)}"] if aside else []
     notes += [f"{n} {what}" for what, n in counts.items() if n]
-    return Found(folder.resolve().name, "not stated", str(folder), tuple(parts), tuple(notes))
+    return DataFiles(folder.resolve().name, "not stated", str(folder), tuple(parts), tuple(notes))
 
 
 def _folders(folder: Path) -> list[Path]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 from edgebert.data.columns import LABEL_ROLES
 from edgebert.errors import DataError
@@ -60,7 +59,7 @@ def without_hidden_labels(records: dict[Split, list[Record]], roles: Mapping[str
     return notes
 
 
-def _plain(value: Any) -> str:
+def _plain(value: object) -> str:
     """A label, or an empty or hidden list of labels, as text."""
     if isinstance(value, Mapping):
         value = value.get("text")
@@ -85,7 +84,7 @@ def whole_number_labels(records: Mapping[Split, list[Record]]) -> list[str]:
     return [f"label: {n} whole numbers written as floats were read as such: {listed}"] if written else []
 
 
-def _whole(label: Any) -> Any:
+def _whole(label: object) -> object:
     return label.strip().partition(".")[0] if isinstance(label, str) else label
 
 

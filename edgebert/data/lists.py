@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import json
 import re
-from typing import Any
 
 from edgebert.errors import DataError
 
@@ -16,7 +15,7 @@ _CONSTANTS = {"None": None, "nan": None, "NaN": None, "<NA>": None, "True": True
 MAX_TEXT = 1_000_000  # characters
 
 
-def read_list(text: str, where: str = "") -> list[Any] | None:
+def read_list(text: str, where: str = "") -> list[object] | None:
     """The list that the text writes; None where it writes none.
 
     Raises DataError where numpy left the middle out ("...").
@@ -53,7 +52,7 @@ def _unwrapped(text: str) -> str:
     return text
 
 
-def _value(quoted: str, plain: str) -> Any:
+def _value(quoted: str, plain: str) -> object:
     if not quoted:
         return _CONSTANTS[plain] if plain in _CONSTANTS else plain if (n := _number(plain)) is None else n
     try:

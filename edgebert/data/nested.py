@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from edgebert.errors import DataError
 from edgebert.types import Record
 
 
-def is_squad(value: Any) -> bool:
+def is_squad(value: object) -> bool:
     articles = value.get("data") if isinstance(value, Mapping) else None
     return (
         isinstance(articles, list)
@@ -19,7 +19,7 @@ def is_squad(value: Any) -> bool:
     )
 
 
-def is_splits(value: Any) -> bool:
+def is_splits(value: object) -> bool:
     """An object of lists, of which each holds rows: objects, or lists of cells."""
     if not isinstance(value, Mapping) or not value:
         return False
@@ -52,7 +52,7 @@ def _questions(value: Mapping[str, Any], place: str) -> Iterator[Record]:
                 yield Record(columns, f"{spot}, question {question.get('id', q)}")
 
 
-def _list(node: Any, name: str, where: str) -> list[Any]:
+def _list(node: object, name: str, where: str) -> list[Any]:
     result = node.get(name) if isinstance(node, Mapping) else None
     if not isinstance(result, list):
         raise _broken(where, name)
@@ -64,7 +64,7 @@ def _broken(where: str, name: str) -> DataError:
     return DataError(f"'{name}' is missing here, or is of another kind", where=where, hint=hint)
 
 
-def row_records(rows: list[Any], place: str) -> list[Record]:
+def row_records(rows: Sequence[object], place: str) -> list[Record]:
     """One record a row: an object as it is, a list of cells as column1, column2 and so on."""
     records: list[Record] = []
     for i, row in enumerate(rows, 1):

@@ -11,10 +11,9 @@ from dataclasses import dataclass, fields
 from functools import cache
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
-from typing import Any
 
 from edgebert.data.files import read_parts
-from edgebert.data.found import Found, Part
+from edgebert.data.parts import DataFiles, Part
 from edgebert.errors import DataError, RequestError, unknown
 from edgebert.files import read_toml
 from edgebert.types import SPLITS, Split
@@ -70,7 +69,7 @@ def read_entry(path: Path) -> CatalogueEntry:
     return CatalogueEntry(**table, files=known)
 
 
-def _check_texts(table: Mapping[str, Any], names: Collection[str], where: str) -> None:
+def _check_texts(table: Mapping[str, object], names: Collection[str], where: str) -> None:
     """That the table has these keys and no others, and a text that is not blank for each."""
     for name in (*table, *sorted(names)):
         if name not in names:
@@ -80,13 +79,13 @@ def _check_texts(table: Mapping[str, Any], names: Collection[str], where: str) -
             raise RequestError("a text on one line is needed", where=f"{where}, {name}", hint=f'Write {name} = "…"')
 
 
-def from_catalogue(entry: CatalogueEntry) -> Found:
+def from_catalogue(entry: CatalogueEntry) -> DataFiles:
     """The entry's files. Raises DataError when the package is absent or its files are not the recorded ones."""
     one_file = sum(len(files) for files in entry.files.values()) == 1
     parts = tuple(
         _part(entry, file, None if one_file else split) for split, files in entry.files.items() for file in files
     )
-    return Found(entry.name, entry.licence, entry.origin, parts)
+    return DataFiles(entry.name, entry.licence, entry.origin, parts)
 
 
 def _part(entry: CatalogueEntry, file: CatalogueFile, split: Split | None) -> Part:

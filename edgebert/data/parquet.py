@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING
 
 from edgebert.data.contents import MAX_BYTES, MAX_CELLS, MAX_ROWS, too_large
 from edgebert.data.delimited import distinct
 from edgebert.errors import DataError, first_line
 from edgebert.types import Record
+
+if TYPE_CHECKING:
+    from pyarrow import Array, Table
 
 SCANNED = 2**16  # values that are looked at at once
 
@@ -32,13 +35,13 @@ def read_parquet(content: bytes, place: str, encoding: str = "utf-8", notes: lis
         what = f"not a readable Parquet file: {first_line(error)[:200]}"
         raise DataError(what, where=place, hint=hint) from None
     try:
-        features: Mapping[str, Any] = Features.from_arrow_schema(parquet.read_schema(pyarrow.BufferReader(content)))
+        features: Mapping[str, object] = Features.from_arrow_schema(parquet.read_schema(pyarrow.BufferReader(content)))
     except Exception:  # columns of a kind that `datasets` does not know have no names of labels
         features = {}
     return [Record(name_labels(row, features), f"{place}:row {i}") for i, row in enumerate(rows, 1)]
 
 
-def _read(content: bytes, place: str) -> Any:
+def _read(content: bytes, place: str) -> Table:
     """The table, its repeated texts held once until it is known how long they are altogether."""
     import pyarrow
     from pyarrow import parquet
@@ -65,7 +68,7 @@ def _read(content: bytes, place: str) -> Any:
     return table
 
 
-def _unpacked(array: Any) -> int:
+def _unpacked(array: Array) -> int:
     """Bytes of the array once each of its texts stands for itself."""
     import pyarrow
     from pyarrow import compute
@@ -81,12 +84,12 @@ def _unpacked(array: Any) -> int:
     return int(array.nbytes)
 
 
-def name_labels(row: Mapping[str, Any], features: Mapping[str, Any]) -> dict[str, Any]:
+def name_labels(row: Mapping[str, object], features: Mapping[str, object]) -> dict[str, object]:
     """`row` with the numbers of ClassLabel columns, or of lists of them, turned into names."""
     return {column: _named(value, features.get(column)) for column, value in row.items()}
 
 
-def _named(value: Any, feature: Any) -> Any:
+def _named(value: object, feature: object) -> object:
     names = getattr(getattr(feature, "feature", feature), "names", None)
     if not isinstance(names, list) or value is None:
         return value

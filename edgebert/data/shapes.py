@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from edgebert.data.delimited import distinct
-from edgebert.data.found import role
+from edgebert.data.parts import role
 
 WRAPPERS = ("data", "rows", "examples", "common_examples", "items", "records", "samples", "instances", "utterances")
 _ROW_TEXTS = ("text", "sentence", "question", "query", "utterance", "content", "premise", "sentence1")
@@ -19,11 +19,11 @@ _INTENTS = (("tag", "patterns"), ("intent", "examples"), ("name", "utterances"))
 class Shape:
     """Rows that a JSON value holds, and notes on how they were told and what was left aside."""
 
-    rows: list[Any]
+    rows: Sequence[object]
     notes: list[str] = field(default_factory=list)
 
 
-def rows_of(value: Any) -> Shape | None:
+def rows_of(value: object) -> Shape | None:
     """The rows of an object that is a table; None where it is a row itself, or holds none that can be told."""
     if not isinstance(value, Mapping) or not value:
         return None
@@ -33,7 +33,7 @@ def rows_of(value: Any) -> Shape | None:
     return None
 
 
-def split_tables(value: Any) -> dict[str, Shape] | None:
+def split_tables(value: object) -> dict[str, Shape] | None:
     """Split name -> its rows, where every key of an object names a split whose value is a table or a list of rows."""
     if not isinstance(value, Mapping) or not value or not all(role(str(name)) for name in value):
         return None
@@ -45,7 +45,7 @@ def split_tables(value: Any) -> dict[str, Shape] | None:
     return {name: shape for name, shape in shapes.items() if shape} if shapes and all(shapes.values()) else None
 
 
-def _split(value: Mapping[str, Any]) -> Shape | None:
+def _split(value: Mapping[str, object]) -> Shape | None:
     """{"columns": [...], "index": [...], "data": [[...]]}: pandas' orient `split`, and `tight`."""
     columns, data = value.get("columns"), value.get("data")
     if not isinstance(columns, list) or not isinstance(data, list) or not all(isinstance(row, list) for row in data):
@@ -57,7 +57,7 @@ def _split(value: Mapping[str, Any]) -> Shape | None:
     return Shape([dict(zip(names, row, strict=True)) for row in data], notes)
 
 
-def _texts_with_spans(value: Mapping[str, Any]) -> Shape | None:
+def _texts_with_spans(value: Mapping[str, object]) -> Shape | None:
     """{"classes": [...], "annotations": [["text", {"entities": [...]}], null]}, as annotators for spaCy save it."""
     rows = value.get("annotations")
     if not isinstance(rows, list) or not any(rows):
@@ -95,8 +95,8 @@ def _wrapped(value: Mapping[str, Any]) -> Shape | None:
     return Shape(list(rows), [f"the rows are what '{key}' holds{more}"])
 
 
-def _key_of_rows(value: Mapping[str, Any]) -> str | None:
-    def holds(rows: Any) -> bool:
+def _key_of_rows(value: Mapping[str, object]) -> str | None:
+    def holds(rows: object) -> bool:
         return isinstance(rows, list) and bool(rows) and isinstance(rows[0], Mapping)
 
     return next((name for name in WRAPPERS if holds(value.get(name))), None)
@@ -133,7 +133,7 @@ def _of_objects(value: Mapping[str, Any]) -> Shape | None:
     return None
 
 
-def _numbers(keys: Iterable[Any]) -> bool:
+def _numbers(keys: Iterable[object]) -> bool:
     return all(str(key).isdecimal() for key in keys)
 
 
@@ -163,6 +163,6 @@ def _by_label(value: Mapping[str, Any]) -> Shape | None:
     return Shape(rows, [f"the {len(value)} keys are read as labels, and what each holds as its texts"])
 
 
-def is_row_lists(rows: Sequence[Any]) -> bool:
+def is_row_lists(rows: Sequence[object]) -> bool:
     """Whether rows are lists of cells: pandas' orient `values`."""
     return bool(rows) and all(isinstance(row, list) for row in rows)

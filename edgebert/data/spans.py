@@ -57,12 +57,12 @@ class Spanned:
 # ---------------------------------------------------------------- reading
 
 
-def is_span(item: Any) -> bool:
+def is_span(item: object) -> bool:
     """Whether it has the form of a span with a label, whatever its numbers are."""
     return bool(_fields(item))
 
 
-def listed(value: Any) -> Any:
+def listed(value: Any) -> object:
     """A cell as a list of objects where it is one that JSON or Python wrote as text, or an object of lists; else as it
     is."""
     if isinstance(value, str):
@@ -79,7 +79,7 @@ def listed(value: Any) -> Any:
     return value
 
 
-def read_spans(value: Any, column: str, where: str, counts: Counter[str]) -> tuple[Span, ...]:
+def read_spans(value: object, column: str, where: str, counts: Counter[str]) -> tuple[Span, ...]:
     """The spans that a cell lists. One without a label is left out and counted; one with several is a span each.
 
     Raises DataError for what is no list of spans, and for an offset that is no whole number.
@@ -106,7 +106,7 @@ def read_spans(value: Any, column: str, where: str, counts: Counter[str]) -> tup
     return tuple(spans)
 
 
-def _fields(item: Any) -> tuple[list[str], list[tuple[Any, Any]], str | None] | None:
+def _fields(item: object) -> tuple[list[str], list[tuple[object, object]], str | None] | None:
     """Labels, (start, end) pairs and text of a span; None for what is none."""
     if isinstance(item, list | tuple):
         if len(item) < 3:
@@ -128,7 +128,7 @@ def _fields(item: Any) -> tuple[list[str], list[tuple[Any, Any]], str | None] | 
     return [str(entry) for entry in labels if entry is not None], places, text
 
 
-def _places(named: Mapping[str, Any]) -> tuple[list[tuple[Any, Any]], str | None]:
+def _places(named: Mapping[str, Any]) -> tuple[list[tuple[object, object]], str | None]:
     """(start, end) pairs of an object, and its text; an object within it may hold them."""
     text = next((named[name] for name in _TEXTS if isinstance(named.get(name), str)), None)
     start = next((named[name] for name in _STARTS if name in named), None)
@@ -156,16 +156,16 @@ def _places(named: Mapping[str, Any]) -> tuple[list[tuple[Any, Any]], str | None
     return [], text
 
 
-def _numeric(values: Iterable[Any]) -> bool:
+def _numeric(values: Iterable[object]) -> bool:
     return all(isinstance(value, int | float) or _is_offset(value) for value in values)
 
 
-def _is_offset(value: Any) -> bool:
+def _is_offset(value: object) -> bool:
     return isinstance(value, str) and value.isascii() and value.isdecimal() and len(value) < 10
 
 
-def _whole(value: Any, where: str) -> int:
-    if _is_offset(value):
+def _whole(value: object, where: str) -> int:
+    if isinstance(value, str) and _is_offset(value):
         return int(value)
     if type(value) is int or (isinstance(value, float) and math.isfinite(value) and value.is_integer()):
         return int(value)

@@ -7,7 +7,6 @@ import unicodedata
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from edgebert.data.conll import LINES
 from edgebert.data.lists import read_list
@@ -99,7 +98,7 @@ def _read(record: Record, counts: Counter[str]) -> Row | Spanned | SpannedWords:
     raise DataError(what, where=record.where, hint=_HINT)
 
 
-def _words_of(columns: Mapping[str, Any], tags: str, where: str) -> str | None:
+def _words_of(columns: Mapping[str, object], tags: str, where: str) -> str | None:
     """The column of a text of as many words, apart by spaces, as there are tags."""
     value = columns[tags]
     result = read_list(value, where) if isinstance(value, str) else value
@@ -111,16 +110,16 @@ def _words_of(columns: Mapping[str, Any], tags: str, where: str) -> str | None:
     return None
 
 
-def _first(columns: Mapping[str, Any], names: tuple[str, ...]) -> str | None:
+def _first(columns: Mapping[str, object], names: tuple[str, ...]) -> str | None:
     return next((name for name in names if columns.get(name) is not None), None)
 
 
-def _holds_spans(value: Any, text: Any) -> bool:
+def _holds_spans(value: object, text: object) -> bool:
     """Whether a column of tags is one of spans; an empty list is where there is a text."""
     return isinstance(value, list) and isinstance(text, str) and all(map(is_span, value))
 
 
-def _texts(value: Any, column: str, record: Record, counts: Counter[str], *, listed: bool) -> list[str]:
+def _texts(value: object, column: str, record: Record, counts: Counter[str], *, listed: bool) -> list[str]:
     """The texts of a cell: a list, or text that writes one (in any way if `listed`, else as JSON), or is space-separated."""
     if isinstance(value, str):
         result = read_list(value, record.where) if listed or value.startswith('["') else None

@@ -33,7 +33,7 @@ def find_subjects(names: Sequence[str]) -> list[Subject]:
     """
     results: dict[Path, Subject] = {}
     for name in names:
-        for subject in _found(Path(name)):
+        for subject in _record(Path(name)):
             results.setdefault(subject.file.path.resolve(), subject)
     return _renamed(list(results.values()))
 
@@ -46,7 +46,7 @@ def golden_of(name: str) -> Path:
     raise RequestError("this folder contains no bundle whose texts could be used", where=f"--run {name}")
 
 
-def _found(path: Path) -> list[Subject]:
+def _record(path: Path) -> list[Subject]:
     if not path.exists():
         raise RequestError("no such file or folder", where=str(path), hint=WHAT)
     if path.suffix in SUFFIXES:

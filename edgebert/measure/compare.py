@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from edgebert.converters import usable_converter
+from edgebert.converters import runnable_converter
 from edgebert.errors import EdgebertError
 from edgebert.measure.runner import make_batches
-from edgebert.measure.targets import File, Found, Job
+from edgebert.measure.targets import File, Job, MeasurementRecord
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Agreement:
     equal_predictions: float  # share, 0 to 1, of the places where the largest logit is the same one
 
 
-def compare(file: File, job: Job, result: Found) -> Agreement:
+def compare(file: File, job: Job, result: MeasurementRecord) -> Agreement:
     """The first inputs' outputs that the device sent back against a run here, one thread.
 
     Raises:
@@ -31,7 +31,7 @@ def compare(file: File, job: Job, result: Found) -> Agreement:
     """
     if not result.outputs:
         raise EdgebertError(f"the device sent no outputs of {result.name}", where=str(file.path), hint=result.failure)
-    session = usable_converter(file.format).open(file.path, 1)
+    session = runnable_converter(file.format).open(file.path, 1)
     pairs = []
     for given, theirs in zip(make_batches({"inputs": job.inputs}), result.outputs, strict=False):
         pairs += _pairs(session.run(given), theirs, result.name)

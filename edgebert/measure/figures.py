@@ -11,7 +11,7 @@ import numpy as np
 
 from edgebert.measure.inputs import Inputs
 from edgebert.measure.runner import is_stable, quiet_p50
-from edgebert.measure.targets import File, Found, Job, Outcome
+from edgebert.measure.targets import File, Job, MeasurementRecord, Outcome
 from edgebert.types import QUIETEST, Footprint, How, Latency, Padding
 
 STATISTIC = (
@@ -76,7 +76,7 @@ class Measurement:
         return 2 if self.failures or any(result.failure for result in self.results) else 0
 
 
-def measured(file: File, result: Found, outcome: Outcome, on: str, job: Job, inputs: Inputs) -> Measured:
+def measured(file: File, result: MeasurementRecord, outcome: Outcome, on: str, job: Job, inputs: Inputs) -> Measured:
     """Figures from a file's raw times."""
     times, ran, n_inputs = result.times_ms, bool(result.times_ms), len(inputs.rows)
     loaded = result.load_ms > 0

@@ -27,7 +27,7 @@ from edgebert.measure.inputs import (
     tokenizer_key,
     tokenizer_of,
 )
-from edgebert.measure.targets import TARGETS, File, Found, Job, Log, Target, parse_address
+from edgebert.measure.targets import TARGETS, File, Job, Log, MeasurementRecord, Target, parse_address
 
 LONGEST = 512  # tokens, of a text whose file says no limit
 
@@ -205,24 +205,24 @@ def on_target(
             timeout_s=request.timeout_s,
             n_outputs=0 if i else Job.n_outputs,
         )
-        what = f"{len(files)} file{'s' if len(files) > 1 else ''} at {_said(chosen)}"
+        what = f"{len(files)} file{'s' if len(files) > 1 else ''} at {_inputs_text(chosen)}"
         log(event="begin", stage=f"{on}: {what}")
         started = time.monotonic()
         outcome = target.measure(parse_address(on)[1], job, log)
         log(event="done", stage=f"{on}: {what}", seconds=time.monotonic() - started)
         into.facts[on] = outcome.facts
-        for file, result in zip(files, outcome.found, strict=True):
+        for file, result in zip(files, outcome.records, strict=True):
             item = measured(file, result, outcome, on, job, chosen)
             into.results.append(_compared(item, file, result, job, into))
 
 
-def _said(inputs: Inputs) -> str:
+def _inputs_text(inputs: Inputs) -> str:
     if inputs.lengths == "fixed":
         return f"{inputs.n_tokens[0]} tokens"
     return f"{len(inputs.rows)} texts' own lengths, {min(inputs.n_tokens)} to {max(inputs.n_tokens)} tokens"
 
 
-def _compared(item: Measured, file: File, result: Found, job: Job, into: Gathered) -> Measured:
+def _compared(item: Measured, file: File, result: MeasurementRecord, job: Job, into: Gathered) -> Measured:
     """With the outputs held against a run here, where the target sent some and they are not our own."""
     if not result.outputs or item.target == "here" or file.format == "torch":
         return item

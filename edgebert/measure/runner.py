@@ -148,7 +148,15 @@ def _noted(turn: Turn, keep_going: bool) -> Iterator[None]:
 
 
 def quiet_p50(times_ms: Sequence[float], n_inputs: int = 1) -> float:
-    """p50 of the quietest tenth of blocks, in milliseconds; see the top of this file."""
+    """p50 of the quietest tenth of blocks, in milliseconds; see the top of this file.
+
+    Half of these runs were slowed down by other work, which moves the median of all runs and not this figure:
+
+    >>> quiet_p50([2.0] * 50 + [3.0] * 50)
+    2.0
+    >>> statistics.median([2.0] * 50 + [3.0] * 50)
+    2.5
+    """
     return statistics.median(_usual(times_ms, n_inputs)) * _level(_blocks(times_ms, n_inputs))
 
 
@@ -505,7 +513,7 @@ class Runner:
         self.ends = time.monotonic() + self.job["timeout_s"]
         self.saved, self.over = 0.0, threading.Event()
         self.turns: dict[int, Turn] = {}
-        self.found: list[dict[str, Any]] = [
+        self.records: list[dict[str, Any]] = [
             {"name": f["name"], "times_ms": [], "failure": ""} for f in self.job["files"]
         ]
         about = describe()
@@ -514,7 +522,7 @@ class Runner:
             "device": about["device"],
             "emulated": is_translated(),
             "facts": self.facts,
-            "found": self.found,
+            "found": self.records,
             "done": False,
         }
 
@@ -523,7 +531,7 @@ class Runner:
             os.sched_setaffinity(0, self.job["cores"])
         threading.Thread(target=self._cut_off, daemon=True).start()
         try:
-            for index, result in enumerate(self.found):
+            for index, result in enumerate(self.records):
                 result.update(self._same_file(index) or self._alone(index))
                 self.save()
             self._open()
@@ -541,7 +549,7 @@ class Runner:
         """What is known of the file, where it stands in the job before, with other inputs or threads."""
         paths = [file["path"] for file in self.job["files"]]
         first = paths.index(paths[index])
-        same = {name: value for name, value in self.found[first].items() if name not in ("name", "times_ms")}
+        same = {name: value for name, value in self.records[first].items() if name not in ("name", "times_ms")}
         return same if first < index else {}
 
     def _alone(self, index: int) -> dict[str, Any]:
@@ -570,7 +578,7 @@ class Runner:
 
     def _open(self) -> None:
         sessions: dict[tuple[str, int], Any] = {}  # by path and threads: a file may stand several times
-        for index, result in enumerate(self.found):
+        for index, result in enumerate(self.records):
             if result["failure"]:
                 continue
             file, job = self.job["files"][index], of_file(self.job, index)
@@ -596,7 +604,7 @@ class Runner:
 
     def _collect(self) -> None:
         for index, turn in self.turns.items():
-            self.found[index]["failure"] = turn.failure
+            self.records[index]["failure"] = turn.failure
 
     def _count(self) -> None:
         """Instructions of one inference: those of three rounds less those of one, over two rounds."""
@@ -608,7 +616,7 @@ class Runner:
             if None in counts:
                 return
             n_inputs = len(of_file(self.job, index)["inputs"])
-            self.found[index]["instructions"] = round((counts[1] - counts[0]) / (2 * n_inputs))
+            self.records[index]["instructions"] = round((counts[1] - counts[0]) / (2 * n_inputs))
 
     def _instructions(self, index: int, rounds: int) -> Any:
         command = ["perf", "stat", "-x", ",", "--log-fd", "1", "-e", "instructions:u", "--", *self.again]
@@ -617,7 +625,7 @@ class Runner:
 
     def _stopped(self) -> None:
         self._collect()
-        for index, result in enumerate(self.found):
+        for index, result in enumerate(self.records):
             turn = self.turns.get(index)
             if not result["failure"] and (
                 turn is None or not turn.done(self.job["min_runs"], self.job["max_seconds"], math.inf)
@@ -640,7 +648,7 @@ class Runner:
 
     def save(self) -> None:
         self.saved = time.monotonic()
-        results = [{**item, "times_ms": [round(took, 5) for took in item["times_ms"]]} for item in self.found]
+        results = [{**item, "times_ms": [round(took, 5) for took in item["times_ms"]]} for item in self.records]
         self.results.save({**self.state, "found": results})
 
 

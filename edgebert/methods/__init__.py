@@ -9,12 +9,15 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from edgebert.errors import RequestError, shown, unknown
 from edgebert.registry import Registry, check_call
 from edgebert.training.context import AnswerKind, TracedPart
 from edgebert.types import Student
+
+if TYPE_CHECKING:
+    from edgebert.modeling.config import ModelConfig
 
 Stage = Literal["vocabulary", "shape", "pretrain", "train"]  # the order in which a recipe may apply them
 STAGES: tuple[Stage, ...] = ("vocabulary", "shape", "pretrain", "train")
@@ -103,7 +106,7 @@ def _same(value: Any, kind: type) -> Any:
     return value
 
 
-def unchanged(config: Any, **params: Any) -> Any:
+def unchanged(config: ModelConfig, **params: Any) -> Any:
     """The architecture of a method that leaves it as it is."""
     return config
 

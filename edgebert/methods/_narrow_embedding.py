@@ -14,17 +14,19 @@ from edgebert.methods._teacher_weights import embedding_norm, tables_of
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from edgebert.modeling.config import ModelConfig
+
 WORDS, PLACES, TYPES = "word_embeddings", "position_embeddings", "token_type_embeddings"
 
 
-def check_width(width: int, config: Any, where: str) -> None:
+def check_width(width: int, config: ModelConfig, where: str) -> None:
     """Raises RequestError where a narrow table would be wider than the teacher's layers."""
     if width > config.hidden_size:
         what = f"a word table of width {width} is wider than the teacher's {config.hidden_size}"
         raise RequestError(what, where=where, hint="Choose a smaller one.")
 
 
-def centred_tables(model: Any, config: Any) -> dict[str, Tensor]:
+def centred_tables(model: Any, config: ModelConfig) -> dict[str, Tensor]:
     """Word, position and type rows (n, H) without their shift; {} where the teacher has none of the layers' width H.
 
     A teacher without a table of positions, as one that rotates query and key by them, gives none: the student's is random.
@@ -64,7 +66,7 @@ def factorised(tables: list[Tensor], width: int) -> tuple[list[Tensor], Tensor]:
     return list(rows), (tables[0].shape[1] / width) ** 0.5 * basis.T @ turn
 
 
-def normed_embedding(model: Any, config: Any) -> dict[str, Tensor]:
+def normed_embedding(model: Any, config: ModelConfig) -> dict[str, Tensor]:
     """ALBERT's: narrow tables, a layer norm over their sum, a map to the width of the layers.
 
     One that is narrow already (ELECTRA) keeps its own map.
@@ -87,7 +89,7 @@ def normed_embedding(model: Any, config: Any) -> dict[str, Tensor]:
     }
 
 
-def scaled_embedding(model: Any, config: Any) -> dict[str, Tensor]:
+def scaled_embedding(model: Any, config: ModelConfig) -> dict[str, Tensor]:
     """MobileBERT's: a narrow word table with a map of three neighbours, wide positions and types, and γ ∘ h + β.
 
     A layer norm divides each row by its deviation; here γ is divided by the mean one.

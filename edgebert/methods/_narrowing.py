@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +22,9 @@ from edgebert.methods._projection import (
 from edgebert.methods._teacher_weights import embedding_norm, layer_modules, layers_of, tables_of
 from edgebert.modeling.checkpoint import accepted
 from edgebert.modeling.headed import HeadedEncoder
+
+if TYPE_CHECKING:
+    from edgebert.modeling.config import ModelConfig
 
 Batches = Sequence[Mapping[str, Tensor]]
 
@@ -71,7 +74,7 @@ def all_of(model: Any, batches: Batches, module: nn.Module) -> tuple[Tensor, Ten
 
 
 @dataclass(frozen=True)
-class Seen:
+class ActivationStatistics:
     """What a wide model computes on training rows.
 
     Attributes:
@@ -89,7 +92,7 @@ class Seen:
     heads: Mapping[str, list[tuple[Tensor, Tensor]]]
 
 
-def look(model: Any, batches: Batches, sites: Sequence[Site]) -> Seen:
+def look(model: Any, batches: Batches, sites: Sequence[Site]) -> ActivationStatistics:
     """One pass over the batches; of the layers nothing is kept but sums."""
     norms, attended, outer = [s.norm for s in sites], [s.dense for s in sites[1::2]], [s.dense for s in sites[2::2]]
     of_heads = {prefix: [item for item in pair if item is not None] for prefix, pair in head_layers(model).items()}
@@ -113,7 +116,7 @@ def look(model: Any, batches: Batches, sites: Sequence[Site]) -> Seen:
     neurons = tuple((mean, square - mean.square()) for mean, square in read_means[len(attended) :])
     scale = torch.stack([norm.weight.detach() for norm in norms]).mean(0)
     heads = {prefix: [_joined(answers[module]) for module in modules] for prefix, modules in of_heads.items()}
-    return Seen(Moments(*whole), contexts, neurons, scale, heads)
+    return ActivationStatistics(Moments(*whole), contexts, neurons, scale, heads)
 
 
 def _joined(pairs: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
@@ -124,7 +127,7 @@ def _joined(pairs: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
 # ---------------------------------------------------------------- what is projected
 
 
-def project_tables(model: Any, config: Any, to: Projection) -> dict[str, Tensor]:
+def project_tables(model: Any, config: ModelConfig, to: Projection) -> dict[str, Tensor]:
     """The narrow tables of words, positions and types, and a first scale of their norm, by BERT's names."""
     words, places, types = tables_of(model, config.type_vocab_size)
     if places is None:
@@ -142,7 +145,12 @@ def _norm(name: str, scale: Tensor, shift: Tensor, to: Projection) -> dict[str, 
 
 
 def project_layer(
-    weights: Mapping[str, Tensor], seen: Seen, layer: int, to: Projection, config: Any, n_heads: int
+    weights: Mapping[str, Tensor],
+    seen: ActivationStatistics,
+    layer: int,
+    to: Projection,
+    config: ModelConfig,
+    n_heads: int,
 ) -> dict[str, Tensor]:
     """A narrow layer's weights from those of a wide one with `n_heads` heads, both by BERT's names."""
     n, width = config.num_attention_heads, config.hidden_size
@@ -197,7 +205,7 @@ def _reads_first(model: Any) -> bool:
     return "ForSequenceClassification" in type(model).__name__
 
 
-def head_weights(model: Any, seen: Seen, to: Projection) -> dict[str, Tensor]:
+def head_weights(model: Any, seen: ActivationStatistics, to: Projection) -> dict[str, Tensor]:
     """The narrow student's heads. Vectors are projected; a dense layer keeps the neurons that matter, under tanh."""
     results: dict[str, Tensor] = {}
     for prefix, (dense, last) in head_layers(model).items():
@@ -277,7 +285,7 @@ def fit_sites(
             site.norm.bias.copy_(shift)
 
 
-def fit_heads(narrow: Any, seen: Seen, batches: Batches) -> None:
+def fit_heads(narrow: Any, seen: ActivationStatistics, batches: Batches) -> None:
     """Fits, in place, the last layer of each head of labels or spans to the wide model's answers."""
     for prefix, (_, last) in head_layers(narrow).items():
         read, answers = all_of(narrow, batches, last)

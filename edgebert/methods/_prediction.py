@@ -6,7 +6,7 @@ L_pred = CE(softmax(z_T / t), log softmax(z_S / t)) (Hinton, Vinyals, Dean 2015,
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from edgebert.errors import RequestError
 from edgebert.methods import Param
@@ -42,7 +42,7 @@ ANSWER_PARAMS = (
 EPOCHS = Param("epochs", float, 0.0, "passes over the rows; 0 takes what --effort gives", minimum=0)
 
 
-def answer_kind(*, answers: str, folds: int, passes: int, calibrate: bool, **_: Any) -> AnswerKind:
+def answer_kind(*, answers: str, folds: int, passes: int, calibrate: bool, **_: object) -> AnswerKind:
     """The kind of answers that ANSWER_PARAMS name."""
     return AnswerKind(answers, folds, passes, calibrate)
 

@@ -12,6 +12,8 @@ from edgebert.methods import Param
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from edgebert.modeling.config import ModelConfig
+
 TRIED = 5  # layers of the model that a family is tried on; no family has as many of anything else
 
 
@@ -20,13 +22,13 @@ def n_layers_param(help: str) -> Param:
     return Param("n_layers", int, 0, help, minimum=0, search=lambda config: range(config.num_hidden_layers))
 
 
-def check_stack(config: Any, where: str) -> None:
+def check_stack(config: ModelConfig, where: str) -> None:
     """Raises RequestError where the family has no list of layers."""
     if why := _stack_of(config)[0]:
         raise RequestError(why, where=where, hint="Use another method.")
 
 
-def first_lacks(config: Any) -> str:
+def first_lacks(config: ModelConfig) -> str:
     """Names of the weights that layers of this family have and its first one has not; "" where all are built alike.
 
     ModernBERT's first layer has no norm before attention: a checkpoint in which another stands there loses its norm.
@@ -37,7 +39,7 @@ def first_lacks(config: Any) -> str:
 _STACKS: dict[tuple[Any, ...], tuple[str, str]] = {}  # a planner asks of many shapes
 
 
-def _stack_of(config: Any) -> tuple[str, str]:
+def _stack_of(config: ModelConfig) -> tuple[str, str]:
     """Why the family has no list of layers, "" where it has; and `first_lacks`."""
     key = (config.model_type, config.hidden_size)
     if key not in _STACKS:
@@ -45,7 +47,7 @@ def _stack_of(config: Any) -> tuple[str, str]:
     return _STACKS[key]
 
 
-def _tried(config: Any) -> tuple[str, str]:
+def _tried(config: ModelConfig) -> tuple[str, str]:
     import torch
     from torch import nn
     from transformers import AutoModel

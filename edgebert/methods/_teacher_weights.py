@@ -14,6 +14,8 @@ from edgebert.errors import RequestError
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from edgebert.modeling.config import ModelConfig
+
 ROLES = ("query", "key", "value", "attended", "attention norm", "inner", "outer", "norm")  # of a layer, in its order
 _END = ("intermediate.dense", "output.dense", "output.LayerNorm")
 LAYERS: Mapping[str, tuple[str, ...]] = {  # of each family the names in the order of ROLES; many families use BERT's
@@ -43,7 +45,7 @@ SIZES = {  # what a config calls each size, BERT's name first
 }
 
 
-def sizes_of(config: Any) -> dict[str, Any]:
+def sizes_of(config: ModelConfig) -> dict[str, Any]:
     """The sizes of an encoder under BERT's names, without those that its config does not say; two types at least."""
     results = {
         name: next((getattr(config, other) for other in others if hasattr(config, other)), None)

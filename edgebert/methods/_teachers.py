@@ -22,6 +22,7 @@ from edgebert.types import Student
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from edgebert.modeling.config import ModelConfig
     from edgebert.modeling.heads import Part
 
 TEACHERS = Param("teachers", str, "", "checkpoint folders of other teachers, with commas or colons between them")
@@ -69,10 +70,10 @@ def find_teachers(
     if folders := folders_of(teachers):
         check_teachers(context.teacher.config, teachers, name)
         return (first, *(_loaded(folder, student, name) for folder in folders))
-    return (first, *(made_teacher(student, context, name, i, epochs) for i in range(1, n_teachers)))
+    return (first, *(create_teacher(student, context, name, i, epochs) for i in range(1, n_teachers)))
 
 
-def made_teacher(student: Student, context: MethodContext, name: str, number: int, epochs: float) -> Teacher:
+def create_teacher(student: Student, context: MethodContext, name: str, number: int, epochs: float) -> Teacher:
     """A teacher of its own rows, head and seed."""
     import torch
 
@@ -138,7 +139,7 @@ def _loaded(folder: Path, student: Student, where: str) -> Teacher:
     return Teacher(result.model.requires_grad_(False), ids)
 
 
-def _heads(config: Any) -> tuple[Any, tuple[str, ...]]:
+def _heads(config: ModelConfig) -> tuple[Any, tuple[str, ...]]:
     """The kinds of a config's heads, and their labels."""
     from edgebert.modeling.heads import parts_of
 

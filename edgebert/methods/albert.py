@@ -22,7 +22,7 @@ the teacher, and a training method follows in the recipe.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgebert.errors import RequestError
 from edgebert.methods import Method, Paper, Param
@@ -31,6 +31,9 @@ from edgebert.methods._stack import n_layers_param
 from edgebert.methods._teacher_weights import layer_weights, layers_of, sentence_head, sizes_of
 from edgebert.training.context import MethodContext
 from edgebert.types import Student
+
+if TYPE_CHECKING:
+    from edgebert.modeling.config import ModelConfig
 
 
 def first_layers(n_layers: int, groups: int) -> tuple[int, ...]:
@@ -53,7 +56,7 @@ def apply(student: Student, context: MethodContext, *, layers: tuple[int, ...], 
     return rebuilt(student, config, given)
 
 
-def reshape(config: Any, *, embedding_width: int, groups: int, n_layers: int, **_: Any) -> Any:
+def reshape(config: ModelConfig, *, embedding_width: int, groups: int, n_layers: int, **_: object) -> ModelConfig:
     from edgebert.modeling.rebuild import config_like
 
     sizes = sizes_of(config)
@@ -62,7 +65,13 @@ def reshape(config: Any, *, embedding_width: int, groups: int, n_layers: int, **
 
 
 def check(
-    config: Any, teacher: Any, *, embedding_width: int, groups: int, n_layers: int, layers: tuple[int, ...]
+    config: ModelConfig,
+    teacher: ModelConfig,
+    *,
+    embedding_width: int,
+    groups: int,
+    n_layers: int,
+    layers: tuple[int, ...],
 ) -> None:
     depth = n_layers or config.num_hidden_layers
     if depth > config.num_hidden_layers:

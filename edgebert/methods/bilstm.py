@@ -26,7 +26,7 @@ so that the file of a small student is mostly graph, and its conversion takes mi
 from __future__ import annotations
 
 import copy
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from edgebert.errors import RequestError
 from edgebert.methods import Method, Paper, Param
@@ -37,6 +37,7 @@ from edgebert.types import Row, Student
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from edgebert.modeling.config import ModelConfig
     from edgebert.training.loop import Objective
 
 WITH_LOGITS = ("token-classification", "sequence-classification")
@@ -124,14 +125,14 @@ def apply(
     return student
 
 
-def reshape(config: Any, *, embedding_width: int, hidden: int, n_layers: int, **_: Any) -> Any:
+def reshape(config: ModelConfig, *, embedding_width: int, hidden: int, n_layers: int, **_: object) -> ModelConfig:
     from edgebert.modeling.rebuild import config_like
 
     sizes = {"embedding_size": embedding_width, "hidden_size": hidden, "num_hidden_layers": n_layers}
     return config_like(config, "bilstm", **sizes)
 
 
-def check(config: Any, teacher: Any, *, embedding_width: int, hidden: int, **_: Any) -> None:
+def check(config: ModelConfig, teacher: ModelConfig, *, embedding_width: int, hidden: int, **_: object) -> None:
     from edgebert.modeling.operators import embedding_width as width_of
 
     if hidden % 2:

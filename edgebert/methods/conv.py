@@ -23,7 +23,7 @@ an LSTM has no operator in TFLite that torch's export reaches.
 from __future__ import annotations
 
 import copy
-from typing import Any
+from typing import TYPE_CHECKING
 
 from edgebert.errors import RequestError
 from edgebert.methods import Method, Paper, Param
@@ -31,6 +31,9 @@ from edgebert.methods._prediction import EPOCHS
 from edgebert.methods.bilstm import logit_objective, samples
 from edgebert.training.context import MethodContext, plain_answers
 from edgebert.types import Student
+
+if TYPE_CHECKING:
+    from edgebert.modeling.config import ModelConfig
 
 
 def apply(
@@ -58,14 +61,16 @@ def apply(
     return student
 
 
-def reshape(config: Any, *, embedding_width: int, hidden: int, n_layers: int, kernel: int, **_: Any) -> Any:
+def reshape(
+    config: ModelConfig, *, embedding_width: int, hidden: int, n_layers: int, kernel: int, **_: object
+) -> ModelConfig:
     from edgebert.modeling.rebuild import config_like, read_pooled
 
     sizes = {"embedding_size": embedding_width, "hidden_size": hidden, "num_hidden_layers": n_layers}
     return read_pooled(config_like(config, "conv", kernel_size=kernel, **sizes), "max")
 
 
-def check(config: Any, teacher: Any, *, embedding_width: int, kernel: int, **_: Any) -> None:
+def check(config: ModelConfig, teacher: ModelConfig, *, embedding_width: int, kernel: int, **_: object) -> None:
     from edgebert.modeling.operators import embedding_width as width_of
 
     if not kernel % 2:

@@ -21,7 +21,7 @@ they stay, so that any family serves. A projection stands before h_S where the w
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from edgebert.errors import RequestError
 from edgebert.methods import Method, Paper, Param, drop_layers
@@ -34,10 +34,11 @@ from edgebert.types import Student
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from edgebert.modeling.config import ModelConfig
     from edgebert.training.loop import Objective
 
 
-def depth_of(config: Any, n_layers: int) -> int:
+def depth_of(config: ModelConfig, n_layers: int) -> int:
     """Layers of the student: those asked for, or half of what there is."""
     return n_layers or max(1, config.num_hidden_layers // 2)
 
@@ -107,14 +108,14 @@ def apply(
     return student
 
 
-def check(config: Any, teacher: Any, *, n_layers: int, **_: Any) -> None:
+def check(config: ModelConfig, teacher: ModelConfig, *, n_layers: int, **_: object) -> None:
     if n_layers > config.num_hidden_layers:
         what = f"{n_layers} layers cannot be kept of {config.num_hidden_layers}"
         raise RequestError(what, where="distilbert.n_layers")
     check_stack(config, "distilbert")
 
 
-def reshape(config: Any, *, n_layers: int, **_: Any) -> Any:
+def reshape(config: ModelConfig, *, n_layers: int, **_: object) -> ModelConfig:
     return drop_layers.reshape(config, n_layers=depth_of(config, n_layers), strategy="uniform", layers=())
 
 

@@ -20,13 +20,16 @@ behind it, contribution chooses among the others, and strategies that drop it ar
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING
 
 from edgebert.errors import RequestError
 from edgebert.methods import Method, Paper, Param
 from edgebert.methods._stack import check_stack, first_lacks
 from edgebert.training.context import MethodContext
 from edgebert.types import Student
+
+if TYPE_CHECKING:
+    from edgebert.modeling.config import ModelConfig
 
 STRATEGIES = ("uniform", "top", "bottom", "symmetric", "alternate-even", "alternate-odd", "contribution")
 CONTRIBUTION_ROWS = 256  # rows of text over which the cosines are averaged
@@ -83,7 +86,7 @@ def similarities(student: Student, context: MethodContext) -> list[float]:
     return (sums / n_tokens).tolist()
 
 
-def check(config: Any, teacher: Any, *, n_layers: int, strategy: str, layers: tuple[int, ...]) -> None:
+def check(config: ModelConfig, teacher: ModelConfig, *, n_layers: int, strategy: str, layers: tuple[int, ...]) -> None:
     """Raises RequestError for layers that are not there, and for a first one that cannot be first."""
     n_old = config.num_hidden_layers
     if list(layers) != sorted(set(layers)) or not all(0 <= i < n_old for i in layers):
@@ -103,7 +106,7 @@ def check(config: Any, teacher: Any, *, n_layers: int, strategy: str, layers: tu
         raise RequestError(what, where=f"drop-layers.{option}", hint=hint)
 
 
-def planned_layers(config: Any, n_layers: int, strategy: str, layers: tuple[int, ...]) -> tuple[int, ...]:
+def planned_layers(config: ModelConfig, n_layers: int, strategy: str, layers: tuple[int, ...]) -> tuple[int, ...]:
     """Indices from 0 of the layers that stay; for contribution as many, since the text says which."""
     n_old = config.num_hidden_layers
     if layers:
@@ -117,7 +120,7 @@ def choose(
     student: Student, context: MethodContext, n_layers: int, strategy: str, layers: tuple[int, ...]
 ) -> tuple[int, ...]:
     config = student.model.config
-    check(config, None, n_layers=n_layers, strategy=strategy, layers=layers)
+    check(config, config, n_layers=n_layers, strategy=strategy, layers=layers)
     if strategy == "contribution" and not layers:
         return least_similar(similarities(student, context), n_layers, first=bool(first_lacks(config)))
     return planned_layers(config, n_layers, strategy, layers)
@@ -136,7 +139,7 @@ def apply(
     return student
 
 
-def reshape(config: Any, *, n_layers: int, strategy: str, layers: tuple[int, ...]) -> Any:
+def reshape(config: ModelConfig, *, n_layers: int, strategy: str, layers: tuple[int, ...]) -> ModelConfig:
     from edgebert.modeling.layers import keep_settings
 
     keep_settings(config, planned_layers(config, n_layers, strategy, layers))

@@ -49,14 +49,14 @@ def apply(student: Student, context: MethodContext, *, epochs: float, share: flo
     """The student after guessing tokens."""
     from dataclasses import replace
 
-    from edgebert.tasks._encode import room, sound
+    from edgebert.tasks._encode import room, valid_unicode
     from edgebert.training.loop import train
     from edgebert.training.mlm import MaskedLm
     from edgebert.training.run import pad_id
 
     settings, name = context.settings, "dynamic-masking"
     room(student.tokenizer, settings.max_length)
-    texts = [sound(row.identity.replace("\x1f", " ")) for row in context.transfer]
+    texts = [valid_unicode(row.identity.replace("\x1f", " ")) for row in context.transfer]
     random.Random(settings.seed).shuffle(texts)
     train(
         MaskedLm(student.model, student.tokenizer, share=share, where=name),

@@ -31,6 +31,8 @@ from edgebert.types import Student
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from edgebert.modeling.config import ModelConfig
+
 
 def every_other(n_old: int, n_new: int) -> tuple[int, ...]:
     """Indices from 0 of the layers that stay."""
@@ -59,7 +61,7 @@ def droppable(layer: nn.Module, rate: float) -> nn.Module:
     return Droppable()
 
 
-def check(config: Any, teacher: Any, *, n_layers: int, **_: Any) -> None:
+def check(config: ModelConfig, teacher: ModelConfig, *, n_layers: int, **_: object) -> None:
     if n_layers > config.num_hidden_layers:
         what = f"{n_layers} layers cannot be kept of {config.num_hidden_layers}"
         raise RequestError(what, where="layerdrop.n_layers")
@@ -102,7 +104,7 @@ def apply(
     return student
 
 
-def reshape(config: Any, *, n_layers: int, **_: Any) -> Any:
+def reshape(config: ModelConfig, *, n_layers: int, **_: object) -> ModelConfig:
     from edgebert.modeling.layers import keep_settings
 
     depth = config.num_hidden_layers

@@ -38,6 +38,7 @@ from edgebert.types import Student
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from edgebert.modeling.config import ModelConfig
     from edgebert.training.features import Trace
     from edgebert.training.loop import Objective
 
@@ -121,7 +122,7 @@ def apply(
     return student
 
 
-def check(config: Any, teacher: Any, *, layer: int, assistant: int, **_: Any) -> None:
+def check(config: ModelConfig, teacher: ModelConfig, *, layer: int, assistant: int, **_: object) -> None:
     n_ours, n_heads = (getattr(item, "num_attention_heads", 0) for item in (config, teacher))
     if n_ours != n_heads:
         what = f"attention of {n_ours} heads cannot learn from {n_heads}"

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
+    from edgebert.modeling.config import ModelConfig
     from edgebert.training.features import Trace
     from edgebert.training.loop import Objective
 
@@ -126,13 +127,13 @@ def _transfer(
             train_student(objective, student, context, name, share, rows=rows, scored=False)
 
 
-def bottleneck_of(config: Any, bottleneck: int) -> int:
+def bottleneck_of(config: ModelConfig, bottleneck: int) -> int:
     """As asked, or a quarter of the width, to the nearest that the heads divide."""
     heads = config.num_attention_heads
     return bottleneck or max(1, round(config.hidden_size / 4 / heads)) * heads
 
 
-def reshape(config: Any, *, embedding_width: int, bottleneck: int, n_layers: int, **_: Any) -> Any:
+def reshape(config: ModelConfig, *, embedding_width: int, bottleneck: int, n_layers: int, **_: object) -> ModelConfig:
     from edgebert.modeling.rebuild import config_like
 
     width, sizes = bottleneck_of(config, bottleneck), sizes_of(config)
@@ -144,7 +145,9 @@ def reshape(config: Any, *, embedding_width: int, bottleneck: int, n_layers: int
     )  # fmt: skip
 
 
-def check(config: Any, teacher: Any, *, embedding_width: int, bottleneck: int, n_layers: int, **_: Any) -> None:
+def check(
+    config: ModelConfig, teacher: ModelConfig, *, embedding_width: int, bottleneck: int, n_layers: int, **_: object
+) -> None:
     depth, heads = n_layers or config.num_hidden_layers, config.num_attention_heads
     layer_map("uniform", depth, teacher.num_hidden_layers, where="mobilebert.n_layers")
     for name in ("hidden_size", "num_attention_heads"):

@@ -18,7 +18,7 @@ new head and other rows (`edgebert.methods._teachers`), where the paper's differ
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from edgebert.methods import Method, Paper, Param
 from edgebert.methods._prediction import EPOCHS
@@ -37,6 +37,7 @@ from edgebert.types import Student
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from edgebert.modeling.config import ModelConfig
     from edgebert.training.loop import Objective
 
 
@@ -64,7 +65,7 @@ def ensemble_objective(
     return Ensemble(student.model, context.task.class_weights(context.train, context.labels))
 
 
-def check(config: Any, teacher: Any, *, teachers: str, **_: Any) -> None:
+def check(config: ModelConfig, teacher: ModelConfig, *, teachers: str, **_: object) -> None:
     check_teachers(teacher, teachers, "mtdnn-kd")
 
 

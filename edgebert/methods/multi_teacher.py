@@ -38,6 +38,7 @@ from edgebert.types import Student
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from edgebert.modeling.config import ModelConfig
     from edgebert.training.loop import Objective
 
 
@@ -91,7 +92,7 @@ def fans_objective(
     return Fans(student.model, context.task.class_weights(context.train, context.labels))
 
 
-def check(config: Any, teacher: Any, *, teachers: str, **_: Any) -> None:
+def check(config: ModelConfig, teacher: ModelConfig, *, teachers: str, **_: object) -> None:
     check_teachers(teacher, teachers, "multi-teacher")
 
 

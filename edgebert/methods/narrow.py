@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from edgebert.methods._projection import Projection
+    from edgebert.modeling.config import ModelConfig
     from edgebert.training.loop import Objective
 
 FAMILIES = ("bert", "roberta", "xlm-roberta", "camembert", "distilbert", "electra", "mpnet", "data2vec-text")
@@ -70,7 +71,7 @@ def head_shape(width: int, n_heads: int, head_width: int) -> tuple[int, int]:
     raise RequestError(what, where="narrow.width", hint=f"Choose a multiple of {least}.")
 
 
-def check(config: Any, teacher: Any, *, width: int, n_layers: int, **_: Any) -> None:
+def check(config: ModelConfig, teacher: ModelConfig, *, width: int, n_layers: int, **_: object) -> None:
     """Raises RequestError for a family of another kind, and for a student that would be larger than what it comes from."""
     from edgebert.modeling.operators import embedding_width
 
@@ -91,13 +92,13 @@ def check(config: Any, teacher: Any, *, width: int, n_layers: int, **_: Any) -> 
     _heads(config, width)
 
 
-def _heads(config: Any, width: int) -> tuple[int, int]:
+def _heads(config: ModelConfig, width: int) -> tuple[int, int]:
     sizes = sizes_of(config)
     n_heads = sizes["num_attention_heads"]
     return head_shape(width, n_heads, sizes["hidden_size"] // n_heads)
 
 
-def reshape(config: Any, *, width: int, n_layers: int, inner: int, **_: Any) -> Any:
+def reshape(config: ModelConfig, *, width: int, n_layers: int, inner: int, **_: object) -> ModelConfig:
     from edgebert.modeling.rebuild import config_like
 
     sizes = sizes_of(config)
@@ -113,7 +114,7 @@ def reshape(config: Any, *, width: int, n_layers: int, inner: int, **_: Any) -> 
 # ---------------------------------------------------------------- the student
 
 
-def layers_kept(config: Any, n_layers: int) -> tuple[int, ...]:
+def layers_kept(config: ModelConfig, n_layers: int) -> tuple[int, ...]:
     """Indices from 0 of the wide model's layers that the student's are made of, and whose states it learns."""
     return kept_layers("uniform", config.num_hidden_layers, n_layers or config.num_hidden_layers)
 
@@ -154,7 +155,7 @@ def untrained(
     return dataclasses.replace(narrow, notes=(*narrow.notes, _note(wide.config, config, kept, seen, to))), to
 
 
-def _note(wide: Any, config: Any, kept: tuple[int, ...], seen: Any, to: Projection) -> str:
+def _note(wide: Any, config: ModelConfig, kept: tuple[int, ...], seen: Any, to: Projection) -> str:
     """What stays and what goes."""
     sizes = sizes_of(wide)
     covariance = seen.states.covariance

@@ -34,6 +34,7 @@ from edgebert.types import Student
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from edgebert.modeling.config import ModelConfig
     from edgebert.modeling.heads import Part
     from edgebert.training.loop import Objective
 
@@ -151,7 +152,7 @@ def apply(
     return student
 
 
-def check(config: Any, teacher: Any, *, strategy: str, layers: tuple[int, ...], **_: Any) -> None:
+def check(config: ModelConfig, teacher: ModelConfig, *, strategy: str, layers: tuple[int, ...], **_: object) -> None:
     inner_layers(strategy, config.num_hidden_layers, teacher.num_hidden_layers, layers)
 
 

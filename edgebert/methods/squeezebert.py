@@ -31,6 +31,8 @@ from edgebert.types import Student
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from edgebert.modeling.config import ModelConfig
+
 GROUPED = ("attention.query", "attention.key", "attention.value", "intermediate.conv1d", "output.conv1d")
 
 
@@ -85,7 +87,7 @@ def _leave_unread_pooler(model: Any) -> None:
             pooler.requires_grad_(False)
 
 
-def reshape(config: Any, *, groups: int, n_layers: int) -> Any:
+def reshape(config: ModelConfig, *, groups: int, n_layers: int) -> ModelConfig:
     from edgebert.modeling.rebuild import config_like
 
     sizes = sizes_of(config)
@@ -95,7 +97,7 @@ def reshape(config: Any, *, groups: int, n_layers: int) -> Any:
     return config_like(config, "squeezebert", embedding_size=config.hidden_size, **cut, **sizes)
 
 
-def check(config: Any, teacher: Any, *, groups: int, n_layers: int) -> None:
+def check(config: ModelConfig, teacher: ModelConfig, *, groups: int, n_layers: int) -> None:
     kept(n_layers or config.num_hidden_layers, config.num_hidden_layers)
     sizes = sizes_of(config)
     for name in ("hidden_size", "intermediate_size"):

@@ -18,7 +18,7 @@ its copy keeps its own.
 from __future__ import annotations
 
 import copy
-from typing import Any
+from typing import TYPE_CHECKING
 
 from edgebert.errors import RequestError
 from edgebert.methods import Method, Paper, Param
@@ -26,6 +26,9 @@ from edgebert.methods._stack import check_stack
 from edgebert.methods._text import EPOCHS, SHARE, learn_text
 from edgebert.training.context import MethodContext
 from edgebert.types import Student
+
+if TYPE_CHECKING:
+    from edgebert.modeling.config import ModelConfig
 
 MOST = 2  # doublings where none are asked for; the paper's 3, 6 and 12 layers
 
@@ -43,7 +46,7 @@ def depths(n_layers: int, doublings: int) -> tuple[int, ...]:
     return tuple(n_layers // 2 ** (k - i) for i in range(k + 1))
 
 
-def check(config: Any, teacher: Any, *, doublings: int, **_: Any) -> None:
+def check(config: ModelConfig, teacher: ModelConfig, *, doublings: int, **_: object) -> None:
     from edgebert.modeling.layers import layer_settings
 
     check_stack(config, "stacking")

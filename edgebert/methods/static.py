@@ -28,7 +28,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING
 
 from edgebert.errors import RequestError
 from edgebert.methods import Method, Paper, Param
@@ -36,6 +36,9 @@ from edgebert.methods._prediction import EPOCHS, HARD, TEMPERATURE, prediction_o
 from edgebert.methods.bilstm import samples
 from edgebert.training.context import MethodContext, plain_answers
 from edgebert.types import Student
+
+if TYPE_CHECKING:
+    from edgebert.modeling.config import ModelConfig
 
 NO_LAYERS = "a static student has no layers"
 PASSES = 4  # over the rows, for each that --effort gives: one costs next to nothing
@@ -63,14 +66,14 @@ def apply(
     return student
 
 
-def reshape(config: Any, *, width: int, token_dropout: float, **_: Any) -> Any:
+def reshape(config: ModelConfig, *, width: int, token_dropout: float, **_: object) -> ModelConfig:
     from edgebert.modeling.rebuild import config_like, read_pooled
 
     created = config_like(config, "static", hidden_size=width, token_dropout_prob=token_dropout)
     return read_pooled(created, "mean")
 
 
-def check(config: Any, teacher: Any, *, width: int, **_: Any) -> None:
+def check(config: ModelConfig, teacher: ModelConfig, *, width: int, **_: object) -> None:
     if width > (widest := teacher.hidden_size):
         what = f"a vector of {width} numbers cannot be made of a teacher's {widest}"
         raise RequestError(what, where="static.width", hint=f"At most {widest}.")

@@ -37,6 +37,8 @@ from edgebert.types import Student
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from edgebert.modeling.config import ModelConfig
+
 SCHEDULES = ("linear", "constant")
 
 
@@ -84,7 +86,7 @@ def n_steps(student: Student, context: MethodContext, epochs: float) -> int:
     return max(1, round(-(-drawn // (settings.batch_size * world_size())) * epochs))
 
 
-def check(config: Any, teacher: Any, *, n_layers: int, **_: Any) -> None:
+def check(config: ModelConfig, teacher: ModelConfig, *, n_layers: int, **_: object) -> None:
     old, new = (config if n_layers else teacher).num_hidden_layers, n_layers or config.num_hidden_layers
     if new >= old:
         hint = "Ask for fewer layers, or put drop-layers before it."
@@ -100,7 +102,7 @@ def check(config: Any, teacher: Any, *, n_layers: int, **_: Any) -> None:
         _check_kinds(config, teacher)
 
 
-def _check_kinds(config: Any, teacher: Any) -> None:
+def _check_kinds(config: ModelConfig, teacher: ModelConfig) -> None:
     """The teacher's layers run within the student: it must have all that the model gives to them, as the teacher has it."""
     from edgebert.modeling.layers import kinds_of
 
@@ -141,7 +143,7 @@ def apply(
     return student
 
 
-def reshape(config: Any, *, n_layers: int, **_: Any) -> Any:
+def reshape(config: ModelConfig, *, n_layers: int, **_: object) -> ModelConfig:
     from edgebert.modeling.layers import keep_settings
 
     keep_settings(config, range(n_layers or config.num_hidden_layers))

@@ -43,6 +43,7 @@ from edgebert.types import Row, Student
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from edgebert.modeling.config import ModelConfig
     from edgebert.training.loop import Objective
 
 
@@ -122,7 +123,7 @@ def apply(
 
 
 def check(
-    config: Any,
+    config: ModelConfig,
     teacher: Any,
     *,
     general: float,
@@ -130,7 +131,7 @@ def check(
     mapping: str,
     layers: tuple[int, ...],
     attention: bool,
-    **_: Any,
+    **_: object,
 ) -> None:
     if general + inner >= 1:
         what = f"shares of {general:g} and {inner:g} leave no epochs for the predictions"

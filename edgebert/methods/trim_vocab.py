@@ -32,6 +32,8 @@ from edgebert.types import Row, Student
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
+    from edgebert.modeling.config import ModelConfig
+
 TOKENS = (
     "pad_token_id",
     "bos_token_id",
@@ -216,13 +218,13 @@ def _trim_embedding(model: Any, old_ids: list[int]) -> None:
         _shift_positions(model, pad, model.config.pad_token_id or 0)
 
 
-def _named(config: Any) -> set[int]:
+def _named(config: ModelConfig) -> set[int]:
     """Ids of the tokens that a config names; some fields may name several."""
     given = [getattr(config, name, None) for name in TOKENS]
     return {i for value in given for i in (value if isinstance(value, list) else [value]) if i is not None}
 
 
-def _renumber_token(config: Any, name: str, new_ids: dict[int, int]) -> None:
+def _renumber_token(config: ModelConfig, name: str, new_ids: dict[int, int]) -> None:
     """A special token's id, or several. One that the tokenizer does not have names no row any more."""
     old = getattr(config, name, None)
     if isinstance(old, list):
@@ -296,7 +298,7 @@ def _dev_score(student: Student, context: MethodContext) -> float:
     return 100 * evaluate(student, context.task, context.labels, context.dev, "dev", max_length).value
 
 
-def reshape(config: Any, *, size: int, floor: int) -> Any:
+def reshape(config: ModelConfig, *, size: int, floor: int) -> ModelConfig:
     config.vocab_size = min(config.vocab_size, max(size or config.vocab_size, floor))
     if (config.pad_token_id or 0) >= config.vocab_size:  # where padding will stand is not known yet, but it will
         config.pad_token_id = config.vocab_size - 1

@@ -35,6 +35,8 @@ from edgebert.types import Student
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from edgebert.modeling.config import ModelConfig
+
 SIZES = {"tiny": (2, 128), "mini": (4, 256), "small": (4, 512), "medium": (8, 512)}  # layers, width
 HEAD_WIDTH = 64
 
@@ -45,7 +47,7 @@ def shape(size: str, n_layers: int, width: int) -> tuple[int, int]:
     return n_layers or layers_of_size, width or width_of_size
 
 
-def reshape(config: Any, *, size: str, n_layers: int, width: int, **_: Any) -> Any:
+def reshape(config: ModelConfig, *, size: str, n_layers: int, width: int, **_: object) -> ModelConfig:
     from edgebert.modeling.rebuild import config_like
 
     n_layers, width = shape(size, n_layers, width)
@@ -72,7 +74,7 @@ def narrowed_tables(model: Any, width: int) -> tuple[Tensor, Tensor | None]:
     return table, None if places is None else places @ basis.T
 
 
-def built(student: Student, config: Any, init: str) -> Student:
+def built(student: Student, config: ModelConfig, init: str) -> Student:
     """The compact BERT, random but for the tables where they are the teacher's."""
     import torch
 
@@ -123,7 +125,7 @@ def apply(
 
 
 def check(
-    config: Any, teacher: Any, *, size: str, n_layers: int, width: int, init: str, pretrain: float, distil: float, **_: Any
+    config: ModelConfig, teacher: ModelConfig, *, size: str, n_layers: int, width: int, init: str, pretrain: float, distil: float, **_: object
 ) -> None:  # fmt: skip
     from edgebert.modeling.operators import embedding_width
 

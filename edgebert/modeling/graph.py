@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
 import torch
@@ -17,6 +17,9 @@ from edgebert.modeling.heads import parts_of
 from edgebert.modeling.rebuild import SHIFTED
 from edgebert.quantization import QuantSpec
 from edgebert.runtime.session import Batch, Shape, Source, per_token
+
+if TYPE_CHECKING:
+    from edgebert.modeling.config import ModelConfig
 
 MASKED = -1e4  # exp underflows to 0 in float32 and float16 alike, and float16 reaches only -65504
 SAME = 1e-5
@@ -143,7 +146,7 @@ def make_source(
     )
 
 
-def position_limit(config: Any) -> int:
+def position_limit(config: ModelConfig) -> int:
     """Most tokens a row may have. RoBERTa's kin count positions from after the padding id, so two are lost."""
     try:
         limit = getattr(config, "max_position_embeddings", None) or 0
@@ -167,7 +170,7 @@ class TorchSession:
     def __init__(self, model: nn.Module, threads: int = 0) -> None:
         self.graph, self.threads = Graph(model).eval(), threads
         self.runtime_version = str(torch.__version__)
-        config: Any = model.config
+        config = cast("ModelConfig", model.config)
         self.parts = parts_of(config, type(model).__name__)
         self.vocab_size, self.pad_id = int(config.vocab_size), int(config.pad_token_id or 0)
 

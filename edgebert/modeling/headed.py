@@ -15,12 +15,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from edgebert.modeling.heads import Part, head_of, parts_of
+
+if TYPE_CHECKING:
+    from edgebert.modeling.config import ModelConfig
 
 WEIGHTS = "model.safetensors"
 
@@ -35,7 +38,7 @@ class HeadedEncoder(nn.Module):
 
     base_model_prefix = "encoder"
 
-    def __init__(self, encoder: Any, config: Any) -> None:
+    def __init__(self, encoder: Any, config: ModelConfig) -> None:
         super().__init__()
         self.encoder, self.config = encoder, config
         if getattr(encoder, "pooler", None) is not None:
@@ -229,7 +232,7 @@ def _key(part: Part) -> str:
     return part.name or "head"
 
 
-def _head(part: Part, config: Any) -> nn.Module:
+def _head(part: Part, config: ModelConfig) -> nn.Module:
     width, dropout = config.hidden_size, float(getattr(config, "hidden_dropout_prob", 0.1))
     if part.kind == "token-classification":
         return _Tokens(width, part.n_labels, dropout)
@@ -240,7 +243,7 @@ def _head(part: Part, config: Any) -> nn.Module:
     return _Vector(width, part)
 
 
-def build_headed(config: Any) -> HeadedEncoder:
+def build_headed(config: ModelConfig) -> HeadedEncoder:
     """The model of a config, with random weights."""
     from transformers import AutoModel
 
@@ -250,7 +253,7 @@ def build_headed(config: Any) -> HeadedEncoder:
     return HeadedEncoder(encoder, config)
 
 
-def load_headed(folder: Path, config: Any) -> HeadedEncoder:
+def load_headed(folder: Path, config: ModelConfig) -> HeadedEncoder:
     """The model as `save_pretrained` wrote it. Raises OSError, RuntimeError or SafetensorError where it cannot be read."""
     from safetensors.torch import load_model
 

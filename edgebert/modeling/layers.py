@@ -10,6 +10,8 @@ from edgebert.errors import RequestError
 if TYPE_CHECKING:
     from torch import nn
 
+    from edgebert.modeling.config import ModelConfig
+
 
 def encoder_layers(model: Any) -> nn.ModuleList:
     """The model's stack of layers: its one ModuleList with config.num_hidden_layers items.
@@ -55,12 +57,12 @@ def keep_layers(model: Any, kept: Sequence[int]) -> None:
     replace_layers(model, nn.ModuleList(stack[i] for i in kept), kept)
 
 
-def keep_settings(config: Any, kept: Sequence[int]) -> None:
+def keep_settings(config: ModelConfig, kept: Sequence[int]) -> None:
     """The config of a model of which only the layers with these numbers, from 0, are kept. In place."""
     _describe(config, layer_settings(config), kept)
 
 
-def layer_settings(config: Any) -> dict[str, list[Any]]:
+def layer_settings(config: ModelConfig) -> dict[str, list[Any]]:
     """The fields of a config that hold one item a layer, such as ModernBERT's `layer_types`.
 
     They are told by name and length: DeBERTa's `pos_att_type` has two items whatever the depth.
@@ -72,7 +74,7 @@ def layer_settings(config: Any) -> dict[str, list[Any]]:
     }
 
 
-def kinds_of(config: Any) -> list[tuple[Any, ...]]:
+def kinds_of(config: ModelConfig) -> list[tuple[Any, ...]]:
     """For each layer what the config says of it alone: () where all are alike."""
     settings = layer_settings(config)
     return list(zip(*settings.values(), strict=True)) if settings else [()] * config.num_hidden_layers
@@ -82,7 +84,7 @@ def _of_each_layer(name: str) -> bool:
     return name.endswith(("layer_types", "_layers")) or name.startswith("attention_window")
 
 
-def _describe(config: Any, settings: dict[str, list[Any]], origins: Sequence[int]) -> None:
+def _describe(config: ModelConfig, settings: dict[str, list[Any]], origins: Sequence[int]) -> None:
     for name, values in settings.items():
         setattr(config, name, [values[i] for i in origins])
     config.num_hidden_layers = len(origins)
@@ -90,7 +92,7 @@ def _describe(config: Any, settings: dict[str, list[Any]], origins: Sequence[int
         _describe_period(config)
 
 
-def _describe_period(config: Any) -> None:
+def _describe_period(config: ModelConfig) -> None:
     """ModernBERT's older way to say its `layer_types`, which transformers 4 reads alone: true again, or left out."""
     is_global = [kind == "full_attention" for kind in config.layer_types]
     periods = range(1, len(is_global) + 1)

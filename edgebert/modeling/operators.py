@@ -10,9 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgebert.errors import RequestError
+
+if TYPE_CHECKING:
+    from edgebert.modeling.config import ModelConfig
 
 # Arithmetic of one element. Ours: an exponential or an error function is a polynomial of about ten multiply-adds.
 SOFTMAX, GELU, LAYER_NORM, ADD, MOVE = 20, 20, 10, 1, 0
@@ -38,7 +41,7 @@ class Operator:
     shape: tuple[int, int, int] | None = None
 
 
-def operators(config: Any, seq_len: int) -> list[Operator]:
+def operators(config: ModelConfig, seq_len: int) -> list[Operator]:
     """Every operator of a forward pass over `seq_len` tokens with a head per token.
 
     A head per sentence costs less than the head counted here. Raises RequestError when the config lacks a size.
@@ -58,12 +61,12 @@ def operators(config: Any, seq_len: int) -> list[Operator]:
     return [*once, *(_times(operator, n_layers) for operator in layer(config, seq_len))]
 
 
-def embedding_width(config: Any) -> int:
+def embedding_width(config: ModelConfig) -> int:
     """Width of one row of the word table: `embedding_size` where a family factorises it, else the hidden size."""
     return getattr(config, "embedding_size", None) or _size(config, "hidden_size")
 
 
-def _size(config: Any, *names: str) -> int:
+def _size(config: ModelConfig, *names: str) -> int:
     for name in names:
         if value := getattr(config, name, None):
             return int(value)
@@ -89,7 +92,7 @@ def _each(name: str, count: int, elements: int, flops: int) -> Operator:
     return Operator(name, count, flops * elements, 2 * elements)
 
 
-def _embedding(config: Any, s: int) -> list[Operator]:
+def _embedding(config: ModelConfig, s: int) -> list[Operator]:
     width, hidden = embedding_width(config), _size(config, "hidden_size")
     results = [_each("embedding gather", 3, s * width, MOVE), _each("embedding sum", 2, s * width, ADD)]
     if config.model_type == "mobilebert":
@@ -108,7 +111,7 @@ def _embedding(config: Any, s: int) -> list[Operator]:
     return [*results, _each("layer norm", 1, s * width, LAYER_NORM)]
 
 
-def _gated_layer(config: Any, s: int) -> list[Operator]:
+def _gated_layer(config: ModelConfig, s: int) -> list[Operator]:
     """ModernBERT's (Warner et al. 2024, arXiv 2412.13663) and its kin: query and key are rotated by their position, half of
     the first feed-forward product is a gate for the other half, and several heads may share their keys and values."""
     hidden, inner, heads = config.hidden_size, config.intermediate_size, config.num_attention_heads
@@ -133,7 +136,7 @@ def _gated_layer(config: Any, s: int) -> list[Operator]:
     ]
 
 
-def _deberta_layer(config: Any, s: int) -> list[Operator]:
+def _deberta_layer(config: ModelConfig, s: int) -> list[Operator]:
     """DeBERTa (He et al. 2020, arXiv 2006.03654): beside BERT's, products of query and key with the table of distances,
     of which the scores pick theirs."""
     kinds = [kind for kind in ("c2p", "p2c") if kind in (getattr(config, "pos_att_type", None) or ())]
@@ -165,7 +168,7 @@ def _attention(s: int, inner: int, heads: int, sources: dict[str, int]) -> list[
     ]
 
 
-def _bert_layer(config: Any, s: int) -> list[Operator]:
+def _bert_layer(config: ModelConfig, s: int) -> list[Operator]:
     hidden, inner = _size(config, "hidden_size"), _size(config, "intermediate_size", "hidden_dim")
     return [
         *_attention(s, hidden, _size(config, "num_attention_heads"), dict.fromkeys(("query", "key", "value"), hidden)),
@@ -181,7 +184,7 @@ GROUPS = {"query": "q_groups", "key": "k_groups", "value": "v_groups", "attentio
           "feed-forward in": "intermediate_groups", "feed-forward out": "output_groups"}  # fmt: skip
 
 
-def _squeezebert_layer(config: Any, s: int) -> list[Operator]:
+def _squeezebert_layer(config: ModelConfig, s: int) -> list[Operator]:
     """SqueezeBERT (Iandola et al. 2020, arXiv 2006.11316): BERT's layer, its products cut into groups of channels.
 
     A group's product is counted as one of its own, between a split and a join.
@@ -199,7 +202,7 @@ def _squeezebert_layer(config: Any, s: int) -> list[Operator]:
     return results
 
 
-def _mobilebert_layer(config: Any, s: int) -> list[Operator]:
+def _mobilebert_layer(config: ModelConfig, s: int) -> list[Operator]:
     """MobileBERT (Sun et al. 2020, arXiv 2004.02984), table 1: a layer between two linear bottlenecks."""
     hidden, inner, n_ffn = config.hidden_size, config.intermediate_size, config.num_feedforward_networks
     width = config.true_hidden_size

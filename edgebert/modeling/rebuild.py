@@ -13,6 +13,8 @@ from edgebert.types import Student
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from edgebert.modeling.config import ModelConfig
+
 CARRIED = (  # what a config says of the vocabulary, the task and our heads, in every family
     "vocab_size", "pad_token_id", "bos_token_id", "eos_token_id", "cls_token_id", "sep_token_id", "mask_token_id",
     "num_labels", "id2label", "label2id", "problem_type", "edgebert_heads", "edgebert_pooling",
@@ -25,7 +27,7 @@ SHIFTED = (  # RoBERTa and those that count positions as it does, from after the
 )  # fmt: skip
 
 
-def config_like(config: Any, family: str, **sizes: Any) -> Any:
+def config_like(config: ModelConfig, family: str, **sizes: Any) -> Any:
     """The config of another family for the same vocabulary and task.
 
     Args:
@@ -54,7 +56,7 @@ def config_like(config: Any, family: str, **sizes: Any) -> Any:
     return created
 
 
-def read_pooled(config: Any, reads: str) -> Any:
+def read_pooled(config: ModelConfig, reads: str) -> Any:
     """Lets heads of whole texts read the states of all tokens: a sequence head pooled in this mode, a vector as their mean.
 
     For an encoder whose first state has not read the text. In place; a list of heads that is the teacher's stays as it is.
@@ -65,7 +67,7 @@ def read_pooled(config: Any, reads: str) -> Any:
     return config
 
 
-def head_settings(config: Any, kind: str) -> dict[str, Any]:
+def head_settings(config: ModelConfig, kind: str) -> dict[str, Any]:
     """A single head as `edgebert_heads` has it."""
     results: dict[str, Any] = {"name": "", "kind": kind}
     if kind in ("token-classification", "sequence-classification"):
@@ -75,7 +77,7 @@ def head_settings(config: Any, kind: str) -> dict[str, Any]:
     return results
 
 
-def auto_model_of(config: Any) -> str:
+def auto_model_of(config: ModelConfig) -> str:
     """The Auto class that builds the model of a config which names its architecture."""
     return (
         HEADS[MULTI_TASK].auto_model
@@ -84,7 +86,7 @@ def auto_model_of(config: Any) -> str:
     )
 
 
-def check_head(config: Any, where: str) -> None:
+def check_head(config: ModelConfig, where: str) -> None:
     """Raises RequestError where transformers has no model of this family with the head that the config names."""
     import transformers
 
@@ -98,7 +100,7 @@ def check_head(config: Any, where: str) -> None:
         raise RequestError(what, where=where, hint="Choose a checkpoint of another family.")
 
 
-def rebuilt(student: Student, config: Any, given: Mapping[str, Tensor] | None = None) -> Student:
+def rebuilt(student: Student, config: ModelConfig, given: Mapping[str, Tensor] | None = None) -> Student:
     """A student of this config: weights in `given` by name, then those of the old student by name, then random ones.
     Names may lack the family's prefix; a weight of another shape is left out.
 

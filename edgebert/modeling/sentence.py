@@ -17,6 +17,8 @@ from edgebert.modeling.folder import MODULES, encoder_folder, inner, read_json, 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from edgebert.modeling.config import ModelConfig
+
 POOLINGS = ("mean", "cls", "max", "mean_sqrt_len_tokens", "weightedmean", "lasttoken")
 FLAGS = {  # before 5.4, in the order in which several are joined
     "pooling_mode_cls_token": "cls",
@@ -63,7 +65,7 @@ class SentenceModules:
         return results | {"edgebert_heads": [head]}
 
 
-def pooling_of(folder: Path, config: Any) -> str:
+def pooling_of(folder: Path, config: ModelConfig) -> str:
     """How heads of whole texts best read an encoder's states: as its own head of ours does, or as the modules of
     sentence-transformers pool them. "cls" where nothing is said, or more than a head can read."""
     for head in getattr(config, "edgebert_heads", None) or ():

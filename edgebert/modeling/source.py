@@ -6,7 +6,7 @@ import importlib.util
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from edgebert.errors import TeacherError, first_line, unknown
 from edgebert.files import digest, sha256_file
@@ -15,6 +15,9 @@ from edgebert.modeling.folder import encoder_folder, files_read
 from edgebert.modeling.sentence import read_modules
 from edgebert.modeling.tokenizer import check_tokenizer, read_settings
 from edgebert.modeling.weights import weight_files
+
+if TYPE_CHECKING:
+    from edgebert.modeling.config import ModelConfig
 
 DEFAULT_TEACHER = "sentence-transformers/all-MiniLM-L6-v2"
 PACKAGED = {  # hub id -> (package, requirement, folder in it, sha256 of model.safetensors as its publisher gives it)
@@ -100,7 +103,7 @@ def _licence(folder: Path) -> str:
     return next((line.partition(":")[2].strip() for line in lines if line.startswith("license:")), "")
 
 
-def _positions(folder: Path, config: Any) -> int:
+def _positions(folder: Path, config: ModelConfig) -> int:
     """Tokens that the model reads at once: its positions, or fewer where its tokenizer says so."""
     from edgebert.modeling.graph import position_limit
 

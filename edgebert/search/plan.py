@@ -28,6 +28,7 @@ from edgebert.types import Budget, Candidate, DeviceProfile, MethodCall, Plan, R
 
 if TYPE_CHECKING:
     from edgebert.methods import Method
+    from edgebert.modeling.config import ModelConfig
 
 INT8 = Precision("int8")
 Group = tuple[tuple[str, Any], ...]  # "method.param" and its value, of the choices outside the vocabulary
@@ -90,7 +91,7 @@ def make_plan(
                 key = start.name, shape.to_json_string()  # what the user fixed may leave an open one without effect
                 if key not in shapes:
                     shapes[key] = _shape(start, full, group, shape, device, long, precision, runtime, format)
-        return _judge(_named(list(shapes.values())), n_candidates, budget)
+        return _evaluated(_named(list(shapes.values())), n_candidates, budget)
 
     candidates, notes = judged(last=False), _notes(budget, device, long, precision, format)
     if not any(candidate.fits for candidate in candidates):
@@ -113,7 +114,7 @@ def percentile(lengths: Sequence[int], share: int) -> int:
 
 
 def _recipes(
-    config: Any, recipe: Recipe, methods: Mapping[str, Method], *, last: bool
+    config: ModelConfig, recipe: Recipe, methods: Mapping[str, Method], *, last: bool
 ) -> Iterator[tuple[Recipe, Group]]:
     """Every full recipe, with its group; `last` adds those of `Param.last`."""
     choices: list[list[tuple[int, str, Any]]] = []  # of each open parameter: (index of its call, name, value)
@@ -138,7 +139,7 @@ def _recipes(
 
 
 def possible_shapes(
-    config: Any, recipe: Recipe, methods: Mapping[str, Method], teacher: Any, *, last: bool = False
+    config: ModelConfig, recipe: Recipe, methods: Mapping[str, Method], teacher: Any, *, last: bool = False
 ) -> list[tuple[Recipe, Group, Any]]:
     """Every full recipe whose methods can do what they are asked to, with its group and the student's config.
 
@@ -155,7 +156,7 @@ def possible_shapes(
     return results
 
 
-def check_shapes(config: Any, recipe: Recipe, teacher: Any, max_length: int = 0) -> set[str]:
+def check_shapes(config: ModelConfig, recipe: Recipe, teacher: Any, max_length: int = 0) -> set[str]:
     """Refuses, before anything is trained, what no shape of the recipe can do.
 
     Args:
@@ -186,7 +187,7 @@ def check_shapes(config: Any, recipe: Recipe, teacher: Any, max_length: int = 0)
     return {shape.model_type for _, _, shape in shapes}
 
 
-def reshaped(config: Any, recipe: Recipe, methods: Mapping[str, Method], teacher: Any) -> Any:
+def reshaped(config: ModelConfig, recipe: Recipe, methods: Mapping[str, Method], teacher: Any) -> Any:
     """The student's config: each call's `reshape` in turn, over a copy. Raises RequestError for what cannot be."""
     config = copy.deepcopy(config)
     for call in recipe.calls:
@@ -201,7 +202,7 @@ def reshaped(config: Any, recipe: Recipe, methods: Mapping[str, Method], teacher
     return config
 
 
-def _require(method: Method, whose: str, config: Any) -> None:
+def _require(method: Method, whose: str, config: ModelConfig) -> None:
     """Raises RequestError where a model of this config does not give what the method reads of it."""
     if not method.needs:
         return
@@ -216,7 +217,7 @@ def _shape(
     start: Start,
     recipe: Recipe,
     group: Group,
-    config: Any,
+    config: ModelConfig,
     device: DeviceProfile,
     seq_len: int,
     precision: Precision,
@@ -269,7 +270,7 @@ def _where_equal(names: Sequence[str], other: Callable[[int], str]) -> list[str]
 # ---------------------------------------------------------------- verdicts
 
 
-def _judge(shapes: Sequence[_Shape], n_candidates: int, budget: Budget) -> tuple[Candidate, ...]:
+def _evaluated(shapes: Sequence[_Shape], n_candidates: int, budget: Budget) -> tuple[Candidate, ...]:
     """Every candidate with its verdict: the largest encoder first, then the largest vocabulary."""
     groups: dict[Key, list[_Shape]] = {}
     for shape in sorted(shapes, key=lambda shape: -shape.candidate.vocab_size):

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from edgebert.cost.analytic import count_parameters
 from edgebert.errors import RequestError, TeacherError
@@ -21,6 +21,9 @@ from edgebert.modeling.folder import MODULES, encoder_folder
 from edgebert.modeling.heads import HEADS, MULTI_TASK, head_of
 from edgebert.modeling.operators import embedding_width
 from edgebert.modeling.source import PACKAGED, TeacherSource, in_cache, in_package, read_checkpoint
+
+if TYPE_CHECKING:
+    from edgebert.modeling.config import ModelConfig
 
 TEACHER = "teacher"  # the name of the start that is the teacher's own layers
 SMALL_WIDTH, SMALL_LAYERS = 384, 6  # a teacher no larger is small itself: nothing is looked for
@@ -52,7 +55,7 @@ class Start:
     """
 
     name: str
-    config: Any
+    config: ModelConfig
     source: TeacherSource | None = None
     prefix: str = ""
     why_own_tokenizer: str = ""
@@ -68,12 +71,12 @@ class _Place:
     named: bool = False  # the user named the folder, so that everything in it gets a word
 
 
-def is_small(config: Any) -> bool:
+def is_small(config: ModelConfig) -> bool:
     """A teacher whose own layers are what a student should start from."""
     return int(config.hidden_size) <= SMALL_WIDTH and int(config.num_hidden_layers) <= SMALL_LAYERS
 
 
-def encoder_parameters(config: Any) -> int:
+def encoder_parameters(config: ModelConfig) -> int:
     """Parameters of the bare encoder without its word table. Raises for a family that has no encoder."""
     return count_parameters(config, HEADS["sentence-embedding"].auto_model) - config.vocab_size * embedding_width(
         config
@@ -81,7 +84,7 @@ def encoder_parameters(config: Any) -> int:
 
 
 def find_checkpoints(
-    teacher: TeacherSource, config: Any, folders: Sequence[str] = ()
+    teacher: TeacherSource, config: ModelConfig, folders: Sequence[str] = ()
 ) -> tuple[list[TeacherSource], list[str]]:
     """Pretrained encoders smaller than the teacher's, and notes on those that were left out.
 
@@ -141,7 +144,7 @@ def _read(place: _Place, limit: int) -> TeacherSource | None:
     return read_checkpoint(place.name, place.folder, place.origin)
 
 
-def _no_small_encoder(config: Any, limit: int) -> str:
+def _no_small_encoder(config: ModelConfig, limit: int) -> str:
     """Why a config is none of an encoder with fewer parameters than `limit`; "" where it is."""
     from transformers import AutoModelForMaskedLM
 
@@ -154,7 +157,7 @@ def _no_small_encoder(config: Any, limit: int) -> str:
     return "" if n < limit else f"its encoder of {n:,} parameters is no smaller than the teacher's of {limit:,}"
 
 
-def _task_head(config: Any) -> str:
+def _task_head(config: ModelConfig) -> str:
     """The class of a checkpoint that was fine-tuned for a task, "" for a bare or a pretrained one."""
     bare = ("sentence-embedding",)
     names = [name for name in config.architectures or () if head_of(name).name not in bare]

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 IGNORED = -100  # the label id that torch's cross entropy skips
 
 
-def sound(text: str) -> str:
+def valid_unicode(text: str) -> str:
     """The text without lone surrogates, which a JSON escape can smuggle in and a tokenizer cannot read."""
     return text.encode("utf-8", "replace").decode("utf-8")
 
@@ -37,7 +37,10 @@ def cut_texts(
     room(private, max_length, pair=any(row.second is not None for row in rows))
     private.enable_truncation(max_length, strategy="longest_first")
     texts = [
-        sound(row.text or "") if row.second is None else (sound(row.text or ""), sound(row.second)) for row in rows
+        valid_unicode(row.text or "")
+        if row.second is None
+        else (valid_unicode(row.text or ""), valid_unicode(row.second))
+        for row in rows
     ]
     return [
         Feature(i, tuple(encoding.ids), tuple(encoding.type_ids), targets=targets(row))
@@ -70,7 +73,9 @@ def word_windows(rows: Sequence[Row], tokenizer: Tokenizer, labels: Sequence[str
     stride = min(max_length // 4, free - 1)
     private.enable_truncation(max_length, stride=stride)
     ids = {label: i for i, label in enumerate(labels)}
-    encodings = private.encode_batch([[sound(word) for word in row.words] for row in rows], is_pretokenized=True)
+    encodings = private.encode_batch(
+        [[valid_unicode(word) for word in row.words] for row in rows], is_pretokenized=True
+    )
     return [
         feature
         for i, (row, encoding) in enumerate(zip(rows, encodings, strict=True))

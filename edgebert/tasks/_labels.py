@@ -141,7 +141,7 @@ def joined_labels(labels: Iterable[str]) -> list[str]:
     return []
 
 
-def told(n: int, what: str) -> list[str]:
+def left_out_note(n: int, what: str) -> list[str]:
     """A note on rows that were left out, where there are some."""
     return [f"{n} row{'s' if n > 1 else ''} {what} left out"] if n else []
 
@@ -199,6 +199,9 @@ def rejection_threshold(gains: Iterable[tuple[float, int]]) -> float:
 
     Args:
         gains: of each row its confidence, and what rejecting it adds to the rows that are right: 1, 0 or -1.
+
+    >>> rejection_threshold([(0.25, 1), (0.5, 1), (0.75, -1), (1.0, -1)])
+    0.625
     """
     best = total = 0
     threshold = 0.0
@@ -246,6 +249,9 @@ def share(part: float, whole: float) -> float:
 
 def auroc(positive: Sequence[float], negative: Sequence[float]) -> float:
     """How often a positive has the higher value, ties counting half: the area under the ROC curve.
+
+    >>> auroc([0.9, 0.5], [0.1, 0.5])  # of four pairs three are right, and one is a tie
+    0.875
 
     Raises ValueError where one side is empty.
     """

@@ -30,6 +30,7 @@ from edgebert.tasks._labels import (
     by_class,
     class_target,
     joined_labels,
+    left_out_note,
     macro_f1,
     no_label,
     ranked,
@@ -40,7 +41,6 @@ from edgebert.tasks._labels import (
     sigmoid,
     softmax,
     text_of,
-    told,
 )
 from edgebert.types import Feature, Outputs, Record, Row, Score
 
@@ -141,7 +141,7 @@ class Classify(Task):
             empty += not text
             if text:
                 rows.append(Row(text=text, labels=labels, where=record.where))
-        return rows, [*notes, *told(empty, "without a text"), *self._notes(rows)]
+        return rows, [*notes, *left_out_note(empty, "without a text"), *self._notes(rows)]
 
     def _label_of(self, value: Any, record: Record) -> str:
         if isinstance(value, list | tuple):
@@ -169,7 +169,7 @@ class Classify(Task):
             return [f"{what}: {SET} {self.name}.multi_label=true takes them apart"]
         if self.out_of_scope and not any(map(self._is_outside, counts)):
             return [f"no row has the out-of-scope label '{self.out_of_scope}'"]
-        how = f"learnt as a class where train has {ENOUGH} times an average class's rows, else told by low confidence"
+        how = f"learnt as a class where train has {ENOUGH} times an average class's rows, else left_out_note by low confidence"
         guessed = f"; --set {self.name}.out_of_scope= makes it a class like others"
         return [
             f"{n} rows of '{label}' are out of scope: {how}{'' if self.out_of_scope else guessed}"
@@ -282,7 +282,7 @@ class Classify(Task):
         return max(tries, key=lambda item: item.score(rows, item.decode(rows, features, outputs, labels), "dev").value)
 
     def score(self, rows: Sequence[Row], predictions: Sequence[Prediction], split: str) -> Score:
-        """Accuracy and macro F1 over the rows in scope, where a rejected row is wrong; and how well the others are told.
+        """Accuracy and macro F1 over the rows in scope, where a rejected row is wrong; and how well the others are left_out_note.
 
         With several labels a row: micro and macro F1, and the share of rows that have exactly their labels.
         """

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgebert.errors import DataError
 from edgebert.tasks._encode import cut_texts
-from edgebert.tasks._labels import text_of, told
+from edgebert.tasks._labels import left_out_note, text_of
 from edgebert.tasks._vectors import OUTPUT, VectorTask, int8_vector
 from edgebert.types import Feature, Outputs, Record, Row, Score
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 NEAREST = 10
-LEAST = 3  # rows, of which a nearest can be told
+LEAST = 3  # rows, of which a nearest can be left_out_note
 CHUNK = 512  # rows whose similarities are held at once
 
 
@@ -41,7 +41,7 @@ class Embed(VectorTask):
         """Rows of text; what else the file says is not read. Rows without text are left out, with a note."""
         rows = [Row(text=text_of(record, "text", "text"), where=record.where) for record in records]
         kept = [row for row in rows if row.text]
-        return kept, told(len(rows) - len(kept), "without a text")
+        return kept, left_out_note(len(rows) - len(kept), "without a text")
 
     def check(self, rows: Sequence[Row], split: str) -> None:
         if len(rows) < LEAST:

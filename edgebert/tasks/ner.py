@@ -13,7 +13,7 @@ from edgebert.data.bio import entities, normalise
 from edgebert.data.tagged import SPANS, TAGS, WORDS, place, read_rows
 from edgebert.tasks import Task
 from edgebert.tasks._encode import word_windows
-from edgebert.tasks._labels import told as left_out
+from edgebert.tasks._labels import left_out_note as left_out
 from edgebert.tasks._words import best_tags, placed, split_words
 from edgebert.types import Feature, Outputs, Record, Row, Score, TypeScore
 

@@ -19,12 +19,12 @@ from edgebert.tasks._labels import (
     by_class,
     class_target,
     label_of,
+    left_out_note,
     macro_f1,
     ranked,
     share,
     softmax,
     text_of,
-    told,
 )
 from edgebert.types import Feature, Outputs, Record, Row, Score
 
@@ -79,7 +79,7 @@ class Pair(Task):
             undecided += label in UNDECIDED
             if label not in UNDECIDED:
                 rows.append(Row(text=first, second=second, labels=(label,), where=record.where))
-        return rows, told(undecided, "labelled '-' or -1, undecided,")
+        return rows, left_out_note(undecided, "labelled '-' or -1, undecided,")
 
     def labels(self, rows: Iterable[Row]) -> tuple[str, ...]:
         """Every label, sorted."""
@@ -150,6 +150,11 @@ def matthews(gold: Sequence[str], results: Sequence[str]) -> float:
     """Matthews' correlation coefficient over any number of classes; 0 where one side is constant.
 
     Gorodkin (2004), "Comparing two K-category assignments by a K-category correlation coefficient", equation 8.
+
+    >>> matthews(["yes", "yes", "no", "no"], ["yes", "yes", "no", "no"])
+    1.0
+    >>> matthews(["yes", "yes", "no", "no"], ["yes", "yes", "yes", "yes"])
+    0.0
     """
     n, right = len(gold), sum(a == b for a, b in zip(gold, results, strict=True))
     wanted, given = Counter(gold), Counter(results)

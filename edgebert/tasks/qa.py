@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 from edgebert.errors import DataError, RequestError, shown
 from edgebert.tasks import Task
-from edgebert.tasks._encode import room, sound
-from edgebert.tasks._labels import text_of, told
+from edgebert.tasks._encode import room, valid_unicode
+from edgebert.tasks._labels import left_out_note, text_of
 from edgebert.types import Feature, Outputs, Record, Row, Score
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ class QuestionAnswering(Task):
 
     stride: int = field(default=0, metadata={"help": "tokens that windows share; 0 is a quarter of a window"})
     max_answer_tokens: int = field(default=30, metadata={"help": "longest answer"})
-    n_best: int = field(default=3, metadata={"help": "answers that are told"})
+    n_best: int = field(default=3, metadata={"help": "answers that are left_out_note"})
     no_answer: float | None = field(
         default=None, metadata={"help": "margin of 'not here' over the best span from which there is none"}
     )
@@ -94,7 +94,10 @@ class QuestionAnswering(Task):
                 answers = _answers(record, context, counts)
                 group = str(record.columns.get("group") or "")
                 rows.append(Row(text=question, second=context, answers=answers, group=group, where=record.where))
-        return rows, [*told(empty, "without a question"), *(f"{n} answers {what}" for what, n in counts.items() if n)]
+        return rows, [
+            *left_out_note(empty, "without a question"),
+            *(f"{n} answers {what}" for what, n in counts.items() if n),
+        ]
 
     def check(self, rows: Sequence[Row], split: str) -> None:
         if not any(row.answers for row in rows):
@@ -121,11 +124,11 @@ class QuestionAnswering(Task):
         if not half:
             what = f"windows of {max_length} tokens leave no room for a question and a context"
             raise RequestError(what, where="max_length", hint=f"At least {max_length + 1}; 384 is usual.")
-        questions = [_first_tokens(private, sound(row.text or ""), half) for row in rows]
+        questions = [_first_tokens(private, valid_unicode(row.text or ""), half) for row in rows]
         stride = self.stride or max_length // 4
         shortest = max_length - half - private.num_special_tokens_to_add(True)
         private.enable_truncation(max_length, stride=max(0, min(stride, shortest - 1)), strategy="only_second")
-        texts = [(question, sound(row.second or "")) for question, row in zip(questions, rows, strict=True)]
+        texts = [(question, valid_unicode(row.second or "")) for question, row in zip(questions, rows, strict=True)]
         return [
             _feature(i, row, window)
             for i, (row, encoding) in enumerate(zip(rows, private.encode_batch(texts), strict=True))
@@ -168,7 +171,7 @@ class QuestionAnswering(Task):
         """With the margin of the best F1 on these rows, where some have no answer and the user set none."""
         if self.no_answer is not None or all(row.answers for row in rows):
             return self
-        open_task = replace(self, no_answer=float("inf"))  # never absent, but its score is told last
+        open_task = replace(self, no_answer=float("inf"))  # never absent, but its score is left_out_note last
         gains = []  # (margin, what saying "absent" adds to the row's F1)
         for row, result in zip(rows, open_task.decode(rows, features, outputs, labels), strict=True):
             right = [text for text, _ in row.answers]

@@ -10,7 +10,7 @@ from edgebert.data.tagged import SPANS, TAGS, WORDS, place, read_rows
 from edgebert.errors import DataError
 from edgebert.tasks import Task
 from edgebert.tasks._encode import word_windows
-from edgebert.tasks._labels import by_class, macro_f1, share, told
+from edgebert.tasks._labels import by_class, left_out_note, macro_f1, share
 from edgebert.tasks._words import best_tags, placed, split_words
 from edgebert.types import Feature, Outputs, Record, Row, Score
 
@@ -46,7 +46,7 @@ class Tag(Task):
             empty += not row.words
             if row.words:
                 rows.append(row)
-        return rows, [*notes, *told(empty, "without words")]
+        return rows, [*notes, *left_out_note(empty, "without words")]
 
     def labels(self, rows: Iterable[Row]) -> tuple[str, ...]:
         """Every tag, sorted."""

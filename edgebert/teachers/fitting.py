@@ -32,6 +32,8 @@ from edgebert.types import Dataset, Row, Student, TrainSettings
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
+    from edgebert.modeling.config import ModelConfig
+
 
 def fit_teacher(
     source: TeacherSource,
@@ -136,7 +138,7 @@ def new_head(folder: Path, task: Task, labels: tuple[str, ...]) -> tuple[str, di
 
 
 @dataclass(frozen=True)
-class FoundHead:
+class ExistingHead:
     """What a checkpoint's own head can do for a task: `model` is None where a new head is needed, `note` says why."""
 
     model: Any
@@ -150,7 +152,7 @@ def fitting_head(
     *,
     allow_pickle: bool = False,
     notes: list[str] | None = None,
-) -> FoundHead:
+) -> ExistingHead:
     """The checkpoint with its own head, the outputs in the order of `labels`, where that head is for the task.
 
     Args:
@@ -163,15 +165,15 @@ def fitting_head(
     auto_model = HEADS[MULTI_TASK if hasattr(config, "edgebert_heads") else task.head].auto_model
     if task.head == "sentence-embedding":  # any encoder has states to pool
         model, _ = load_model(folder, auto_model, settings=settings, allow_pickle=allow_pickle, notes=notes)
-        return FoundHead(model, "the checkpoint's own vectors")
+        return ExistingHead(model, "the checkpoint's own vectors")
     order, why = _order(config, task, labels)
     if order is None:
-        return FoundHead(None, why)
+        return ExistingHead(None, why)
     model, whole = load_model(folder, auto_model, settings=settings, allow_pickle=allow_pickle, notes=notes)
     if not whole:
-        return FoundHead(None, "the checkpoint has no weights for the head that its config names")
+        return ExistingHead(None, "the checkpoint has no weights for the head that its config names")
     if not labels:
-        return FoundHead(model, "the checkpoint's own head")
+        return ExistingHead(model, "the checkpoint's own head")
     named = labels_of(model.config, folder)
     if order != list(range(len(named))):
         slice_head(model, order, labels)
@@ -181,7 +183,7 @@ def fitting_head(
         note += f", {renamed[0][0]} called {renamed[0][1]}" + (" and so on" if len(renamed) > 1 else "")
     if unused := [label for i, label in enumerate(named) if i not in order]:
         note += f", without {len(unused)} that the data never uses ({', '.join(unused[:5])})"
-    return FoundHead(model, note)
+    return ExistingHead(model, note)
 
 
 def has_fitting_head(folder: Path, task: Task, labels: tuple[str, ...]) -> bool:
@@ -189,13 +191,13 @@ def has_fitting_head(folder: Path, task: Task, labels: tuple[str, ...]) -> bool:
     return task.head == "sentence-embedding" or _order(load_config(folder), task, labels)[0] is not None
 
 
-def has_dropout(config: Any) -> bool:
+def has_dropout(config: ModelConfig) -> bool:
     """Whether a model of this config changes with dropout: some probability of its is above 0."""
     values = [value for name, value in config.to_dict().items() if "dropout" in name or name.endswith("pdrop")]
     return any(isinstance(value, int | float) and value > 0 for value in values)
 
 
-def _order(config: Any, task: Task, labels: tuple[str, ...]) -> tuple[list[int] | None, str]:
+def _order(config: ModelConfig, task: Task, labels: tuple[str, ...]) -> tuple[list[int] | None, str]:
     """Where each label stands in the checkpoint's head, [] for a head without; None where it cannot serve, and why."""
     names = list(config.architectures or ())
     if not any(_kind(config, name) == task.head for name in names):
@@ -215,7 +217,7 @@ def _order(config: Any, task: Task, labels: tuple[str, ...]) -> tuple[list[int] 
     return order, ""
 
 
-def _kind(config: Any, class_name: str) -> str:
+def _kind(config: ModelConfig, class_name: str) -> str:
     """Of a class's head: one of ours that stands alone goes by what it is."""
     parts = parts_of(config, class_name)
     alone = len(parts) == 1 and not parts[0].name

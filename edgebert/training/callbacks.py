@@ -27,24 +27,24 @@ class Watch(TrainerCallback):
         self, log: Callable[..., None], name: str, after_epoch: Callable[[], dict[str, Any]] | None, by_time: bool
     ) -> None:
         self.log_event, self.name, self.after_epoch, self.by_time = log, name, after_epoch, by_time
-        self.started = self.saved = self.told = time.monotonic()
+        self.started = self.saved = self.logged = time.monotonic()
         self.facts: dict[str, Any] = {}  # of the last epoch
 
-    def on_train_begin(self, args: Any, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+    def on_train_begin(self, args: Any, state: TrainerState, control: TrainerControl, **_: object) -> None:
         self.first_step = state.global_step
         self.started = self.saved = time.monotonic()
         if state.global_step:
             self.log_event(event="resume", training=self.name, step=state.global_step, steps=state.max_steps)
 
-    def on_step_end(self, args: Any, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+    def on_step_end(self, args: Any, state: TrainerState, control: TrainerControl, **_: object) -> None:
         moment = time.monotonic()
         if self.by_time and moment - self.saved > SAVE_EVERY_SECONDS:
             control.should_save, self.saved = True, moment
-        if moment - self.told > 2:
-            self.told = moment
+        if moment - self.logged > 2:
+            self.logged = moment
             self.log_event(event="step", training=self.name, step=state.global_step, steps=state.max_steps)
 
-    def on_epoch_end(self, args: Any, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+    def on_epoch_end(self, args: Any, state: TrainerState, control: TrainerControl, **_: object) -> None:
         moment = time.monotonic()
         if state.global_step >= state.max_steps or not self.by_time or moment - self.saved > SAVE_EPOCH_SECONDS:
             control.should_save, self.saved = True, moment
@@ -71,7 +71,7 @@ class WeightAverage(TrainerCallback):
         objective.average = AveragedModel(objective.student, multi_avg_fn=get_ema_multi_avg_fn(decay))
         objective.average.requires_grad_(False)
 
-    def on_step_end(self, args: Any, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+    def on_step_end(self, args: Any, state: TrainerState, control: TrainerControl, **_: object) -> None:
         self.objective.average.update_parameters(self.objective.student)
 
     def restore(self) -> None:
@@ -86,7 +86,7 @@ class EarlyStopping(TrainerCallback):
         self.student, self.watch, self.patience = student, watch, patience
         self.weights, self.record = work / "best.safetensors", work / "best.json"
 
-    def on_epoch_end(self, args: Any, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+    def on_epoch_end(self, args: Any, state: TrainerState, control: TrainerControl, **_: object) -> None:
         if (score := self.watch.facts.get("dev")) is None:
             return
         best, since = self._read()

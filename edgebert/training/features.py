@@ -10,7 +10,7 @@ import copy
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +19,9 @@ from edgebert.modeling.checkpoint import accepted
 from edgebert.modeling.headed import answers
 from edgebert.modeling.layers import keep_settings
 from edgebert.training.context import TracedPart
+
+if TYPE_CHECKING:
+    from edgebert.modeling.config import ModelConfig
 
 VALUE = ("value", "v_lin", "v", "v_proj", "value_proj")  # a projection of the values alone
 FUSED = ("Wqkv", "in_proj")  # query, key and value in one: side by side, or side by side in each head
@@ -77,7 +80,7 @@ def trace_hidden_states(
     return Trace(answers(model, result, batch["attention_mask"]), hidden, attentions, values)
 
 
-def missing_features(config: Any, wanted: Iterable[TracedPart]) -> str:
+def missing_features(config: ModelConfig, wanted: Iterable[TracedPart]) -> str:
     """Why a model of this config cannot give what is wanted, "" where it can: told by running a tiny one of its family."""
     wanted = tuple(wanted)
     key = (config.model_type, config.hidden_size, getattr(config, "num_attention_heads", 0), wanted)
@@ -89,7 +92,7 @@ def missing_features(config: Any, wanted: Iterable[TracedPart]) -> str:
 _MISSING: dict[tuple[Any, ...], str] = {}
 
 
-def _tried(config: Any, wanted: tuple[TracedPart, ...]) -> str:
+def _tried(config: ModelConfig, wanted: tuple[TracedPart, ...]) -> str:
     from transformers import AutoModel
 
     small = copy.deepcopy(config)

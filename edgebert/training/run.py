@@ -108,7 +108,7 @@ def answered(
     else:
         ids = student.teacher_ids
         features = [replace(item, input_ids=tuple(ids[i] for i in item.input_ids)) if ids else item for item in windows]
-    outputs = _without_broken(_found(teacher, features, context), student, context)
+    outputs = _without_broken(_answers_of(teacher, features, context), student, context)
     of_tokens = any(per_token(name, array.ndim + 1) for name, array in outputs[0].items())
     if student.own_tokenizer and of_tokens and context.task.head == "token-classification":
         outputs = answers_by_word(windows, features, outputs)
@@ -150,7 +150,7 @@ def answers_by_word(
     return results
 
 
-def _found(teacher: Student, features: Sequence[Feature], context: MethodContext) -> list[Outputs]:
+def _answers_of(teacher: Student, features: Sequence[Feature], context: MethodContext) -> list[Outputs]:
     """The answer to each window: the stored one, or else the teacher's own now."""
     stored = context.answers
     results = [stored.find(feature) if stored else None for feature in features]

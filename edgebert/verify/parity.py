@@ -88,7 +88,7 @@ def compare(
         edge_nrmse={name: min(ENDLESS, max(output.edges[name] for output in outputs)) for name in edges},
     )
     failures = [
-        *_sound(session, reference, results, edges),
+        *_valid(session, reference, results, edges),
         *_beyond(comparison, outputs, reference, kind),
         *_unequal([agree for agree, decided in agreements if decided], kind),
     ]
@@ -261,7 +261,7 @@ def _each(value: Any) -> Sequence[Any]:
 # ---------------------------------------------------------------- what is wrong
 
 
-def _sound(
+def _valid(
     session: Session,
     reference: Reference,
     results: Sequence[Outputs],
@@ -320,7 +320,7 @@ def _output_beyond(item: _Output, allowed: Tolerance) -> list[str]:
     apart, failures = item.distance, []
     deviation = "of its deviation over the rows"
     if apart is FAR:
-        return []  # said by `_sound`
+        return []  # said by `_valid`
     room = VECTOR_ROOM if item.name.endswith("sentence_embedding") else 1.0
     if apart.nrmse > allowed.nrmse:
         failures.append(f"differs by {apart.nrmse:.2g} {deviation}, {allowed.nrmse:g} is allowed")

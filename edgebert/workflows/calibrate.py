@@ -107,7 +107,7 @@ def calibrate(
         for precision in request.precisions:
             its = [item for item in timed if item.precision == precision]
             results.append(_calibration(request, device, precision, n, its))
-            log(event="note", text=results[-1].said)
+            log(event="note", text=results[-1].description)
     write_calibrations(path, results)
     return Calibrated(device.name, path, tuple(results), time.monotonic() - started)
 
@@ -257,7 +257,7 @@ def _timed(
     outcome = target.measure(address, job, log)
     if outcome.how != "measured":
         raise EdgebertError(f"{outcome.device} is {outcome.how}: its times say nothing of a device", where=target.name)
-    for result in outcome.found:
+    for result in outcome.records:
         if result.failure:
             raise EdgebertError(f"{result.name} cannot be timed: {result.failure}", where=target.name)
     return [
@@ -268,7 +268,7 @@ def _timed(
             outcome.device,
             results.times_ms,
         )
-        for results in outcome.found
+        for results in outcome.records
     ]
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from edgebert.devices.profiles import HERE
 from edgebert.errors import RequestError
-from edgebert.faults import check_writable, faults_told
+from edgebert.faults import check_writable, faults_as_errors
 from edgebert.files import copy_tree, name_of, replace_folder, slug
 from edgebert.methods import METHODS
 from edgebert.modeling.checkpoint import load_student
@@ -54,13 +54,13 @@ def compress(
     options["student"] = options.get("student") or TEACHER
     request = FitRequest(device=HERE, teacher=model, recipe=recipe, run=run, candidates=1, formats=("onnx",), **options)
     _check_output(folder, force, (model, options["student"], *request.data, *request.unlabelled))
-    with faults_told(Path(run)):
+    with faults_as_errors(Path(run)):
         job = resolve(request, "edgebert compress", on_event)
     try:
         job.budget = Budget(size_mb=max_size_mb)
         _check_open(job, max_size_mb)
-        with faults_told(job.run.folder, needs_bytes(job)):
-            return _made(job, folder)
+        with faults_as_errors(job.run.folder, needs_bytes(job)):
+            return _compressed(job, folder)
     finally:
         job.run.close()
 
@@ -106,7 +106,7 @@ def _most(shapes: Sequence[tuple[Recipe, Group, Any]]) -> int:
     return max(config.vocab_size for _, _, config in shapes)
 
 
-def _made(job: Fit, folder: Path) -> CompressResult:
+def _compressed(job: Fit, folder: Path) -> CompressResult:
     teacher = teacher_stage(job)
     job.dataset = with_teacher_labels(load_student(teacher.path), job.task, job.dataset, job.max_length)
     plan = plan_stage(job, teacher)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgebert.converters import CONVERTERS
 from edgebert.errors import RequestError
-from edgebert.faults import faults_told
+from edgebert.faults import faults_as_errors
 from edgebert.files import digest, link_tree, name_of, write_atomic
 from edgebert.measure.footprint import peak_bytes
 from edgebert.modeling.checkpoint import TOKENIZER, labels_of, load_config, load_model, load_tokenizer
@@ -147,7 +147,7 @@ def _converted(request: ConvertRequest, opened: _Opened, log: Callable[..., None
             rows.labelled, rows.features, unbatched(reference.outputs, rows.features)
         )
         rows = replace(rows, labelled=with_teacher_labels)
-    with faults_told(output), work_folder(output) as work:
+    with faults_as_errors(output), work_folder(output) as work:
         created = [
             conversion
             for format in request.formats

@@ -16,7 +16,7 @@ from edgebert.converters import CONVERTERS, find_precision
 from edgebert.devices.machine import describe_environment
 from edgebert.distributed import is_main
 from edgebert.errors import WorkerFinished
-from edgebert.faults import faults_told
+from edgebert.faults import faults_as_errors
 from edgebert.files import link_tree, now, plain, slug, write_atomic
 from edgebert.measure.protocol import FIXED_LENGTH
 from edgebert.modeling.checkpoint import load_student, load_tokenizer
@@ -56,10 +56,10 @@ def fit(
         BudgetError: no student shape fits the budget (exit code 1).
         WorkerFinished: in every process but the main one, under `accelerate launch`.
     """
-    with faults_told(Path(request.run or RUNS)):
+    with faults_as_errors(Path(request.run or RUNS)):
         job = resolve(request, command, on_event)
     try:
-        with faults_told(job.run.folder, needs_bytes(job)):
+        with faults_as_errors(job.run.folder, needs_bytes(job)):
             return _stages(job)
     finally:
         job.run.close()

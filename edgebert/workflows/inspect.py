@@ -23,7 +23,7 @@ from edgebert.tasks import find_task
 from edgebert.types import Row, Split
 
 if TYPE_CHECKING:
-    from edgebert.data.found import Part
+    from edgebert.data.parts import Part
     from edgebert.tasks import Task
 
 SHARES = (50, 95)

@@ -51,7 +51,7 @@ def _kept(job: Fit, name: str, keys: Mapping[str, Any], make: Callable[[], dict[
         return notes
 
 
-def sound_files(converted: dict[str, Stage], verified: dict[str, Stage]) -> dict[str, tuple[str, Artifact]]:
+def valid_files(converted: dict[str, Stage], verified: dict[str, Stage]) -> dict[str, tuple[str, Artifact]]:
     """Every file that passed verification, by the name of its model and its own: "L3/onnx-int8"."""
     return {
         f"{name}/{artifact.name}": (name, artifact)
@@ -69,7 +69,7 @@ def profile_stage(
     take turns, each with the inputs that its own tokenizer makes of the rows."""
     files = {TORCH: ("teacher", "torch", models["teacher"].path)} | {
         key: (name, artifact.format, artifact.path)
-        for key, (name, artifact) in sound_files(converted, verified).items()
+        for key, (name, artifact) in valid_files(converted, verified).items()
         if CONVERTERS.get(artifact.format).is_timed()
     }
 
@@ -80,7 +80,7 @@ def profile_stage(
                  for key, (name, format, path) in files.items() for chosen in inputs[name]]  # fmt: skip
         meter = UseMeter()
         result = _measure_here(job, asked)
-        return _told_here(job, result, meter.use())
+        return _local_result(job, result, meter.use())
 
     keys = {
         "converted": {name: stage.key for name, stage in converted.items()},
@@ -119,11 +119,11 @@ def _measure_here(job: Fit, asked: list[tuple[File, Inputs]]) -> list[Measured]:
     outcome = TARGETS.get("here").measure("", settings, job.run.log)
     return [
         measured(file, result, outcome, "here", settings, inputs)
-        for (file, inputs), result in zip(asked, outcome.found, strict=True)
+        for (file, inputs), result in zip(asked, outcome.records, strict=True)
     ]
 
 
-def _told_here(job: Fit, results: list[Measured], use: MachineUse) -> dict[str, Any]:
+def _local_result(job: Fit, results: list[Measured], use: MachineUse) -> dict[str, Any]:
     latencies: dict[str, list[Latency]] = {}
     footprints: dict[str, Footprint] = {}
     notes = []
@@ -164,7 +164,7 @@ def profile_on_stage(
     assert place is not None, "there is a place to measure on"
     valid = {
         key: (name, artifact)
-        for key, (name, artifact) in sound_files(converted, verified).items()
+        for key, (name, artifact) in valid_files(converted, verified).items()
         if artifact.format in place.formats
     }
     settings = Request((), (place.on,), threads=job.device.threads, max_seconds=MAX_SECONDS)
@@ -178,7 +178,7 @@ def profile_on_stage(
                 on_target(settings, place.on, place.target, group, inputs, gathered, job.run.log)
         except EdgebertError as error:
             failure = f"{place.on}: {error.what}"
-        return _told(job, place, gathered, failure)
+        return _target_result(job, place, gathered, failure)
 
     keys = {
         "run": job.run.folder.name,
@@ -211,7 +211,7 @@ def _target_inputs(job: Fit, model: Stage, n_budget: int) -> list[Inputs]:
     return [own_lengths_of(features, "the test rows"), *(at_length(features, n, "the test rows") for n in lengths)]
 
 
-def _told(job: Fit, place: MeasurementTarget, gathered: Gathered, failure: str) -> dict[str, Any]:
+def _target_result(job: Fit, place: MeasurementTarget, gathered: Gathered, failure: str) -> dict[str, Any]:
     """Latencies of each file, and what the user is told. A file that was cut short before it had the runs that the
     protocol asks for has none."""
     latencies: dict[str, list[Latency]] = {}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgebert.converters import CONVERTERS, find_precision
 from edgebert.cost.analytic import predict_latency
@@ -14,6 +14,9 @@ from edgebert.results import ArtifactResult, ModelResult
 from edgebert.runs.store import Stage
 from edgebert.types import Artifact, Footprint, Latency, Padding, Parity, Plan, Score, TypeScore
 from edgebert.workflows.request import Fit
+
+if TYPE_CHECKING:
+    from edgebert.modeling.config import ModelConfig
 
 
 def artifacts_of(converted: Stage) -> list[Artifact]:
@@ -81,7 +84,7 @@ def model_result(
     )
 
 
-def _predictions(job: Fit, config: Any, artifact: Artifact, length_p95: int) -> list[Latency]:
+def _predictions(job: Fit, config: ModelConfig, artifact: Artifact, length_p95: int) -> list[Latency]:
     runtime = CONVERTERS.get(artifact.format).runtime
     compute = find_precision(artifact.format, artifact.precision).compute
     lengths = sorted({length_p95, min(FIXED_LENGTH, job.source.max_length)})

@@ -39,10 +39,10 @@ from edgebert.workflows.recipe import (
     read_recipe,
 )
 from edgebert.workflows.starts import (
-    Wanted,
+    StartRequirements,
     check_answers,
     checkpoint_notes,
-    found_starts,
+    find_starts,
     named_start,
     task_config,
     task_tokenizer,
@@ -145,7 +145,7 @@ def resolve(request: FitRequest, command: str, on_event: Callable[[dict[str, Any
     target, target_notes = find_target(request.on, device, formats)
     dataset = load_data(request.data, task, encoding=request.encoding, columns=request.columns)
     source = find_teacher(request.teacher, allow_pickle=request.allow_pickle)
-    wanted = Wanted(request, task, dataset, recipe, source, task_config(task, dataset.labels, source))
+    wanted = StartRequirements(request, task, dataset, recipe, source, task_config(task, dataset.labels, source))
     students = _students(wanted, formats)
     unlabelled = _unlabelled(wanted, students.tokenizer)
     name = f"{slug(task.name)}-{slug(dataset.source.name)}-{slug(device.name)}"
@@ -189,7 +189,7 @@ class _Students:
     notes: tuple[str, ...]
 
 
-def _students(wanted: Wanted, formats: Sequence[str]) -> _Students:
+def _students(wanted: StartRequirements, formats: Sequence[str]) -> _Students:
     """The starts that serve the request, the first of which must. Raises EdgebertError with what it cannot."""
     request, task, recipe, source = wanted.request, wanted.task, wanted.recipe, wanted.source
     first = named_start(wanted) or Start(TEACHER, wanted.config)
@@ -201,11 +201,11 @@ def _students(wanted: Wanted, formats: Sequence[str]) -> _Students:
     kept, format_notes = formats_of_families(families, wanted.config.model_type, formats, request.formats)
     tokenizer = task_tokenizer((first.source or source).folder, task)
     check_mask(recipe, tokenizer)
-    others, start_notes = found_starts(wanted, max_length, kept)
+    others, start_notes = find_starts(wanted, max_length, kept)
     return _Students((first, *others), max_length, kept, tokenizer, (*notes, *format_notes, *start_notes))
 
 
-def _unlabelled(wanted: Wanted, tokenizer: Tokenizer) -> Unlabelled:
+def _unlabelled(wanted: StartRequirements, tokenizer: Tokenizer) -> Unlabelled:
     """The texts of --unlabelled that there is time for. Raises EdgebertError where they, or what a method asks of the
     teacher about them, cannot be."""
     request, dataset = wanted.request, wanted.dataset

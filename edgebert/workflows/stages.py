@@ -6,7 +6,7 @@ import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -47,6 +47,9 @@ from edgebert.workflows.records import artifacts_of
 from edgebert.workflows.request import Fit, data_key, teacher_train_settings, train_settings
 from edgebert.workflows.starts import alignment, task_tokenizer
 from edgebert.workflows.variants import VARIANT_ROWS, VariantEvaluator, choose_variant, export_float
+
+if TYPE_CHECKING:
+    from edgebert.modeling.config import ModelConfig
 
 THREE_LAYERS = 5_600_000  # parameters of MiniLM's, without the word table
 MOST_PASSES = 2.5  # times those of --effort
@@ -153,7 +156,7 @@ def compress_stage(job: Fit, candidate: Candidate, teacher: Stage) -> Stage:
     return job.run.stage(f"compress-{candidate.name}", run.inputs, make, resumable=True)
 
 
-def passes_of_light(config: Any) -> float:
+def passes_of_light(config: ModelConfig) -> float:
     """How many times the passes that --effort gives a student makes, by its parameters without the word table: a light one
     has more to gain from them, and makes them in the time of three layers of width 384.
 
@@ -164,7 +167,7 @@ def passes_of_light(config: Any) -> float:
     return min(MOST_PASSES, max(1.0, THREE_LAYERS / max(1, n_parameters)))
 
 
-def trained_config(config: Any, recipe: Recipe) -> Any:
+def trained_config(config: ModelConfig, recipe: Recipe) -> Any:
     """Of the student that the recipe trains; of what builds another while it trains, that which it is given."""
     config = copy.deepcopy(config)
     for call in recipe.calls:

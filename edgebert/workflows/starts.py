@@ -24,6 +24,8 @@ from edgebert.workflows.recipe import check_mask, check_methods, formats_of_fami
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
+    from edgebert.modeling.config import ModelConfig
+
 FINETUNE = "finetune"
 ALIGNED_ON = 200  # rows on which two tokenizers must agree
 COUNTED_ON = 1000  # rows on which their tokens are counted
@@ -32,7 +34,7 @@ MORE_UNKNOWN = 0.01  # share of its tokens that are unknown, beyond the teacher'
 
 
 @dataclass(frozen=True)
-class Wanted:
+class StartRequirements:
     """What every start must serve."""
 
     request: FitRequest
@@ -40,10 +42,10 @@ class Wanted:
     dataset: Dataset
     recipe: Recipe
     source: TeacherSource  # of the teacher
-    config: Any  # the teacher's, with the task's head
+    config: ModelConfig  # the teacher's, with the task's head
 
 
-def named_start(wanted: Wanted) -> Start | None:
+def named_start(wanted: StartRequirements) -> Start | None:
     """The checkpoint of `--student`; None where it names none.
 
     Raises:
@@ -79,7 +81,7 @@ def check_answers(start: Start, recipe: Recipe) -> list[str]:
     ]
 
 
-def found_starts(wanted: Wanted, max_length: int, formats: Sequence[str]) -> tuple[list[Start], list[str]]:
+def find_starts(wanted: StartRequirements, max_length: int, formats: Sequence[str]) -> tuple[list[Start], list[str]]:
     """The checkpoints that students may start from beside the teacher's own layers, and notes on what was found.
 
     Args:
@@ -112,7 +114,7 @@ def found_starts(wanted: Wanted, max_length: int, formats: Sequence[str]) -> tup
 
 
 def _checked(
-    wanted: Wanted, source: TeacherSource, prefix: str, max_length: int, formats: Sequence[str]
+    wanted: StartRequirements, source: TeacherSource, prefix: str, max_length: int, formats: Sequence[str]
 ) -> tuple[Start, list[str]]:
     """A found checkpoint as a start, and what of it is left out. Raises EdgebertError where it cannot serve."""
     task, labels, recipe, notes = wanted.task, wanted.dataset.labels, wanted.recipe, list[str]()
@@ -138,7 +140,7 @@ def _checked(
     return start, [*notes, *check_answers(start, recipe)]
 
 
-def _check_vocabulary(wanted: Wanted, source: TeacherSource) -> None:
+def _check_vocabulary(wanted: StartRequirements, source: TeacherSource) -> None:
     """Raises RequestError where a checkpoint's vocabulary was made for other text than the training rows."""
     texts = _texts(wanted.dataset, wanted.task, COUNTED_ON)
     mine, theirs = (token_counts(task_tokenizer(item.folder, wanted.task), texts) for item in (source, wanted.source))

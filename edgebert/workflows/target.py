@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from edgebert.devices.profiles import HERE
 from edgebert.errors import EdgebertError, RequestError
-from edgebert.measure.targets import TARGETS, Seen, Target, parse_address
+from edgebert.measure.targets import TARGETS, DeviceInfo, Target, parse_address
 from edgebert.types import DeviceProfile
 
 NOWHERE = "none"
@@ -101,5 +101,5 @@ def _own(device: DeviceProfile, formats: Sequence[str]) -> tuple[MeasurementTarg
     ), []
 
 
-def _seen(target: Target, address: str, formats: Sequence[str]) -> Seen:
-    return target.look(address, formats) if target.look and formats else Seen("")
+def _seen(target: Target, address: str, formats: Sequence[str]) -> DeviceInfo:
+    return target.look(address, formats) if target.look and formats else DeviceInfo("")

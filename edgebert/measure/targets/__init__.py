@@ -57,7 +57,7 @@ class Job:
 
 
 @dataclass(frozen=True)
-class Found:
+class MeasurementRecord:
     """What a target measured of one file. `failure` says why there is nothing, or not all of it."""
 
     name: str
@@ -84,12 +84,12 @@ class Outcome:
 
     device: str
     how: How
-    found: tuple[Found, ...]
+    records: tuple[MeasurementRecord, ...]
     facts: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
-class Seen:
+class DeviceInfo:
     """What a device that answers says before anything is measured."""
 
     called: str  # what it calls itself
@@ -106,7 +106,7 @@ class Target:
         answers: (address) -> "" where a device is there and ready, else why not; takes at most a few seconds.
         prepare: (address, log) -> what it installed; None where there is nothing to install.
         formats: that its runtimes can run.
-        look: (address, formats) -> Seen, in a few seconds, of a device that answers. None: it tells only when it measures.
+        look: (address, formats) -> DeviceInfo, in a few seconds, of a device that answers. None: it tells only when it measures.
         example: an address for the documents: "ssh:pi@raspberrypi".
         profile: the device profile that it is without an address; "" where it can be any.
     """
@@ -118,7 +118,7 @@ class Target:
     measure: Callable[[str, Job, Log], Outcome]
     answers: Callable[[str], str]
     prepare: Callable[[str, Log], str] | None = None
-    look: Callable[[str, Sequence[str]], Seen] | None = None
+    look: Callable[[str, Sequence[str]], DeviceInfo] | None = None
     profile: str = ""
 
 

@@ -40,7 +40,7 @@ class Gone(EdgebertError):
 
 
 @dataclass(frozen=True)
-class Said:
+class CommandOutput:
     """What a command on the phone left."""
 
     code: int
@@ -60,7 +60,7 @@ class Phone:
     serial: str
     deadline: float = float("inf")
 
-    def shell(self, command: str, seconds: float | None = None) -> Said:
+    def shell(self, command: str, seconds: float | None = None) -> CommandOutput:
         """Runs a command line that the caller has quoted for the phone's shell.
 
         The exit code is told by the last line: adb itself ends with 0 when the phone goes away in the middle.
@@ -75,9 +75,9 @@ class Phone:
             self._still_there()
             hint = "Run again."
             raise Gone(f"the phone broke off: {last_line(description.text)}", where=self.where, hint=hint)
-        return Said(int(code), out, description.err)
+        return CommandOutput(int(code), out, description.err)
 
-    def words(self, *words: str, seconds: float | None = SECONDS) -> Said:
+    def words(self, *words: str, seconds: float | None = SECONDS) -> CommandOutput:
         """Runs one command of the phone, each word quoted."""
         return self.shell(shlex.join(words), seconds)
 
@@ -113,7 +113,7 @@ class Phone:
     def where(self) -> str:
         return f"{WHERE}:{self.serial}"
 
-    def _adb(self, words: Sequence[str], seconds: float | None) -> Said:
+    def _adb(self, words: Sequence[str], seconds: float | None) -> CommandOutput:
         left = self.deadline - time.monotonic()
         limit = left if seconds is None else min(seconds, left)
         if limit <= 0:
@@ -126,13 +126,15 @@ class Phone:
             raise Gone(f"the phone went away: it is {state}", where=self.where, hint="Check the cable and run again.")
 
 
-def run(words: Sequence[str], seconds: float | None, where: str) -> Said:
+def run(words: Sequence[str], seconds: float | None, where: str) -> CommandOutput:
     """A local command, without a shell. Raises Hung after `seconds`, when it has been killed."""
     try:
         done = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, timeout=seconds, check=False)
     except subprocess.TimeoutExpired:
         raise Hung(f"the phone did not answer within {seconds:.0f} s", where=where) from None
-    return Said(done.returncode, done.stdout.decode("utf-8", "replace"), done.stderr.decode("utf-8", "replace"))
+    return CommandOutput(
+        done.returncode, done.stdout.decode("utf-8", "replace"), done.stderr.decode("utf-8", "replace")
+    )
 
 
 def find() -> str:

@@ -12,7 +12,7 @@ from typing import Any
 
 from edgebert.errors import EdgebertError
 from edgebert.measure.targets import File, Input
-from edgebert.measure.targets._adb_client import Said
+from edgebert.measure.targets._adb_client import CommandOutput
 from edgebert.measure.targets._adb_tools import LITERT, RUNS, WARM_SECONDS, Round, ids, not_understood, parent, refused
 
 
@@ -75,7 +75,7 @@ class Tflite:
         ]
         return shlex.join(words)
 
-    def read(self, description: Said) -> Round:
+    def read(self, description: CommandOutput) -> Round:
         """Raises EdgebertError with the text where it is not what the tool is known to print."""
         if description.code:
             raise refused(self.file, LITERT, description)
@@ -110,7 +110,7 @@ class Tflite:
         return results
 
 
-def three(summary: str, description: Said) -> tuple[float, ...]:
+def three(summary: str, description: CommandOutput) -> tuple[float, ...]:
     """The times in ms of RUNS runs, in order, from `count=3 first=… curr=… min=… max=… avg=… std=… [… median=…]`.
 
     Older versions print no median; then the time between follows from the average, within its six digits.

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from edgebert.errors import EdgebertError
 from edgebert.measure.targets import File, Input
-from edgebert.measure.targets._adb_client import Said, last_line
+from edgebert.measure.targets._adb_client import CommandOutput, last_line
 from edgebert.measure.targets._adb_tools import ONNX, RUNS, WARM_SECONDS, Round, ids, not_understood, parent, refused
 
 MOST_WARM = 100  # runs
@@ -61,7 +61,7 @@ class Onnx:
             f" && LD_LIBRARY_PATH={shlex.quote(parent(at))} {tool} && {{ cat {shlex.quote(results)}; true; }}"
         )
 
-    def read(self, description: Said) -> Round:
+    def read(self, description: CommandOutput) -> Round:
         """Raises EdgebertError with the text where it is not what the tool is known to print."""
         if description.code:
             raise refused(self.file, ONNX, description)

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from edgebert.errors import EdgebertError, RequestError
 from edgebert.measure.targets import File, Input
-from edgebert.measure.targets._adb_client import Said, last_line
+from edgebert.measure.targets._adb_client import CommandOutput, last_line
 
 RUNS = 3  # timed in a round: as many as LiteRT's summary tells apart
 WARM_SECONDS = 0.2  # of runs that are not counted, before them
@@ -107,7 +107,7 @@ def bound(command: str, cores: Sequence[int]) -> str:
     return f"taskset {mask:x} sh -c {shlex.quote(command)}"
 
 
-def refused(file: File, tool: Tool, description: Said) -> EdgebertError:
+def refused(file: File, tool: Tool, description: CommandOutput) -> EdgebertError:
     errors = [
         line.strip() for line in description.text.splitlines() if re.search(r"error|fail|cannot", line, re.IGNORECASE)
     ]
@@ -115,5 +115,5 @@ def refused(file: File, tool: Tool, description: Said) -> EdgebertError:
     return EdgebertError(f"{tool.name} refuses {file.name} (exit code {description.code}): {reason[:300]}")
 
 
-def not_understood(tool: Tool, description: Said) -> EdgebertError:
+def not_understood(tool: Tool, description: CommandOutput) -> EdgebertError:
     return EdgebertError(f"{tool.name} printed what is not known of it: {description.text[-500:]!r}")

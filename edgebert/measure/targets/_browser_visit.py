@@ -14,7 +14,7 @@ import numpy as np
 
 from edgebert.errors import EdgebertError
 from edgebert.measure.runner import BLOCK, INPUTS, SETTLE_S, WARM_RUNS, WARM_S, Turn
-from edgebert.measure.targets import Found, Input, Job, Outcome
+from edgebert.measure.targets import Input, Job, MeasurementRecord, Outcome
 from edgebert.measure.targets._browser_assets import PACKAGE
 from edgebert.measure.targets._browser_server import TwicePage
 
@@ -81,7 +81,7 @@ class Visit:
             EdgebertError: nothing was.
         """
         with self._lock:
-            results = tuple(self._found(at) for at in range(len(self.job.files)))
+            results = tuple(self._record(at) for at in range(len(self.job.files)))
             if not any(item.times_ms or item.outputs for item in results):
                 raise EdgebertError(
                     self.reason or "; ".join(f"{item.name}: {item.failure}" for item in results),
@@ -144,10 +144,10 @@ class Visit:
         self.job.files[at]  # one that the job has
         return self._entries.setdefault(at, _new_entry(len(self.job.inputs)))
 
-    def _found(self, at: int) -> Found:
+    def _record(self, at: int) -> MeasurementRecord:
         entry = self._entries.get(at) or _new_entry(len(self.job.inputs))
         stopped = "" if entry.complete else self.reason or "the page left it out"
-        return Found(
+        return MeasurementRecord(
             name=self.job.files[at].name,
             runtime=f"{PACKAGE} {self.engine}",
             runtime_version=str(entry.loaded.get("version", "")),

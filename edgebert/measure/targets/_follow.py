@@ -11,20 +11,20 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 from edgebert.errors import EdgebertError
-from edgebert.measure.targets import Found, Input, Job, Log, Outcome
+from edgebert.measure.targets import Input, Job, Log, MeasurementRecord, Outcome
 
 MARGIN_S = 30.0  # for the runner to end by itself after its own limit
-KEPT = frozenset(Found.__dataclass_fields__)
+KEPT = frozenset(MeasurementRecord.__dataclass_fields__)
 
 
 @dataclass
-class Told:
+class Messages:
     """What a runner said until it ended."""
 
     state: dict[str, Any] = field(default_factory=dict)
-    found: list[dict[str, Any]] = field(default_factory=list)
+    records: list[dict[str, Any]] = field(default_factory=list)
     code: int = 0
-    said: str = ""  # on standard error, the end of it
+    errors: str = ""  # on standard error, the end of it
     timed_out: bool = False
 
 
@@ -51,9 +51,9 @@ def _lists(inputs: Sequence[Input]) -> list[dict[str, list[list[int]]]]:
     return [{name: [list(map(int, row)) for row in rows] for name, rows in item.items()} for item in inputs]
 
 
-def follow(command: Sequence[str], job: Job, log: Log, env: Mapping[str, str] | None = None) -> Told:
+def follow(command: Sequence[str], job: Job, log: Log, env: Mapping[str, str] | None = None) -> Messages:
     """Runs the command until it ends or the job's time is over, and gathers the lines that it prints."""
-    message = Told()
+    message = Messages()
     with tempfile.TemporaryFile() as errors:
         process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors, env=env, start_new_session=True
@@ -71,16 +71,16 @@ def follow(command: Sequence[str], job: Job, log: Log, env: Mapping[str, str] | 
             process.kill()
             process.wait()
         errors.seek(0)
-        message.said = errors.read()[-4000:].decode(errors="replace").strip()
+        message.errors = errors.read()[-4000:].decode(errors="replace").strip()
     return message
 
 
-def _stop(process: subprocess.Popen[bytes], message: Told) -> None:
+def _stop(process: subprocess.Popen[bytes], message: Messages) -> None:
     message.timed_out = True
     process.kill()
 
 
-def _take(message: Told, line: bytes) -> None:
+def _take(message: Messages, line: bytes) -> None:
     """Joins a line to what is known; a line that was cut short by a death is none."""
     try:
         news = json.loads(line)
@@ -88,23 +88,23 @@ def _take(message: Told, line: bytes) -> None:
     except (ValueError, KeyError, AttributeError):
         return
     message.state = news
-    message.found = message.found or [{"times_ms": []} for _ in result]
-    for known, new in zip(message.found, result, strict=True):
+    message.records = message.records or [{"times_ms": []} for _ in result]
+    for known, new in zip(message.records, result, strict=True):
         known.update({**new, "times_ms": [*known["times_ms"], *new.get("times_ms", ())]})
 
 
-def _progress(message: Told) -> str:
-    runs = [len(item["times_ms"]) for item in message.found]
+def _progress(message: Messages) -> str:
+    runs = [len(item["times_ms"]) for item in message.records]
     return f"{min(runs, default=0)} runs of each of {len(runs)} file(s)" if any(runs) else "loading each file alone"
 
 
-def outcome(message: Told, job: Job, where: str) -> Outcome:
+def outcome(message: Messages, job: Job, where: str) -> Outcome:
     """What was told as an Outcome. Raises EdgebertError where nothing was measured and the runner did not end well."""
     ended = bool(message.state.get("done"))
     why = "" if ended else _death(message, job)
     results = [
-        _found(file.name, item, why)
-        for file, item in zip(job.files, message.found or [{}] * len(job.files), strict=True)
+        _record(file.name, item, why)
+        for file, item in zip(job.files, message.records or [{}] * len(job.files), strict=True)
     ]
     if not ended and not any(item.times_ms for item in results):
         raise EdgebertError(why, where=where, hint=_last_words(message))
@@ -113,13 +113,13 @@ def outcome(message: Told, job: Job, where: str) -> Outcome:
     return Outcome(cast(str, message.state.get("device", where)), cast(Any, how), tuple(results), facts)
 
 
-def _found(name: str, item: Mapping[str, Any], why: str) -> Found:
+def _record(name: str, item: Mapping[str, Any], why: str) -> MeasurementRecord:
     kept = {key: value for key, value in item.items() if key in KEPT}
     kept |= {"name": name, "times_ms": tuple(kept.get("times_ms", ())), "outputs": tuple(kept.get("outputs", ()))}
-    return Found(**{**kept, "failure": kept.get("failure") or why})
+    return MeasurementRecord(**{**kept, "failure": kept.get("failure") or why})
 
 
-def _death(message: Told, job: Job) -> str:
+def _death(message: Messages, job: Job) -> str:
     if message.timed_out:
         return f"no answer for {job.timeout_s + MARGIN_S:g} s: it hangs, and was stopped"
     if message.code == 255:
@@ -128,6 +128,6 @@ def _death(message: Told, job: Job) -> str:
     return "the runner was killed" + (", often for want of memory" if killed else f" (exit status {message.code})")
 
 
-def _last_words(message: Told) -> str | None:
-    lines = [line for line in message.said.splitlines() if line.strip()]
+def _last_words(message: Messages) -> str | None:
+    lines = [line for line in message.errors.splitlines() if line.strip()]
     return lines[-1][:300] if lines else None

@@ -40,7 +40,7 @@ from typing import Any
 
 from edgebert.errors import EdgebertError, RequestError, first_line
 from edgebert.measure.runner import is_stable
-from edgebert.measure.targets import File, Found, Job, Log, Outcome, Seen, Target, lacking
+from edgebert.measure.targets import DeviceInfo, File, Job, Log, MeasurementRecord, Outcome, Target, lacking
 from edgebert.measure.targets import _adb_client as client
 from edgebert.measure.targets import _adb_facts as facts
 from edgebert.measure.targets import _adb_tools as tools
@@ -99,7 +99,7 @@ def measure(address: str, job: Job, log: Log) -> Outcome:
         log(event="note", text=_remains(left).removeprefix("; "))
     device = note.pop("device")
     return Outcome(
-        device, "measured", tuple(_found(entry, len(job.inputs)) for entry in entries), note | {"left_behind": left}
+        device, "measured", tuple(_record(entry, len(job.inputs)) for entry in entries), note | {"left_behind": left}
     )
 
 
@@ -112,11 +112,11 @@ def answers(address: str) -> str:
     return ""
 
 
-def look(address: str, formats: Sequence[str]) -> Seen:
+def look(address: str, formats: Sequence[str]) -> DeviceInfo:
     """The phone's maker and model, and the formats whose benchmark is not given. Raises as `measure` does."""
     phone = client.select(client.find(), address)
     machine = client.machine(phone)
-    return Seen(facts.name_of(phone), lacking(formats, lambda name: tools.TOOLS[name].find(machine)))
+    return DeviceInfo(facts.name_of(phone), lacking(formats, lambda name: tools.TOOLS[name].find(machine)))
 
 
 def _binaries(job: Job, machine: str) -> dict[str, Path]:
@@ -202,10 +202,10 @@ def _enough(entry: _Entry, job: Job) -> bool:
     return entry.seconds >= job.max_seconds or is_stable(entry.times(n), n)
 
 
-def _found(entry: _Entry, n_inputs: int) -> Found:
+def _record(entry: _Entry, n_inputs: int) -> MeasurementRecord:
     file, rounds = entry.kind.file, entry.rounds
     peaks = [item.peak_memory_bytes for item in rounds if item.peak_memory_bytes]
-    return Found(
+    return MeasurementRecord(
         name=file.name,
         runtime=tools.TOOLS[file.format].runtime,
         runtime_version=f"not told by {entry.binary}",

@@ -15,7 +15,7 @@ from edgebert.devices.machine import for_timing
 from edgebert.devices.profiles import HERE
 from edgebert.errors import RequestError
 from edgebert.measure.runner import OPENERS, Opener, describe, main
-from edgebert.measure.targets import Job, Log, Outcome, Seen, Target
+from edgebert.measure.targets import DeviceInfo, Job, Log, Outcome, Target
 from edgebert.measure.targets._follow import follow, job_json, outcome
 
 MODULE = "edgebert.measure.targets.here"
@@ -46,10 +46,10 @@ def answers(address: str) -> str:
     return "this machine has no address" if address else ""
 
 
-def look(address: str, formats: Sequence[str]) -> Seen:
+def look(address: str, formats: Sequence[str]) -> DeviceInfo:
     """Core ML files are timed on a Mac only."""
     lacks = {} if is_coreml_timed() else {"coreml": NO_COREML}
-    return Seen(describe()["device"], {name: why for name, why in lacks.items() if name in formats})
+    return DeviceInfo(describe()["device"], {name: why for name, why in lacks.items() if name in formats})
 
 
 def check_cores(cores: Sequence[int]) -> None:

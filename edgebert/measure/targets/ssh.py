@@ -18,7 +18,7 @@ from typing import Any
 
 from edgebert.errors import EdgebertError, RequestError
 from edgebert.measure import runner
-from edgebert.measure.targets import Job, Log, Outcome, Seen, Target, lacking
+from edgebert.measure.targets import DeviceInfo, Job, Log, Outcome, Target, lacking
 from edgebert.measure.targets._follow import follow, job_json, outcome
 from edgebert.measure.targets._ssh import CONNECT_S, RUN, VENV, Connection, check_address, refusal, ssh_command
 
@@ -115,11 +115,11 @@ def answers(address: str) -> str:
     return refusal(address, done.returncode, description).what if done.returncode else ""
 
 
-def look(address: str, formats: Sequence[str]) -> Seen:
+def look(address: str, formats: Sequence[str]) -> DeviceInfo:
     """What the board calls itself, and the formats whose runtime is not installed. Raises as `measure` does."""
     with Connection(address) as device:
         probe = ask(device)
-    return Seen(probe["device"], lacking(formats, lambda name: check_runtimes(probe, {name}, address)))
+    return DeviceInfo(probe["device"], lacking(formats, lambda name: check_runtimes(probe, {name}, address)))
 
 
 def prepare(address: str, log: Log) -> str:

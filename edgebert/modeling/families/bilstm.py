@@ -10,12 +10,17 @@ layer its forward half is taken from the last real token: then both halves have 
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 from transformers import PretrainedConfig, PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutput
+
+from edgebert.modeling.families import Family
+
+if TYPE_CHECKING:
+    from edgebert.modeling.config import ModelConfig
 
 
 class BiLstmConfig(PretrainedConfig):
@@ -110,7 +115,7 @@ class BiLstmModel(PreTrainedModel):
         input_ids: Tensor,
         attention_mask: Tensor | None = None,
         output_hidden_states: bool = False,
-        **_: Any,
+        **_: object,
     ) -> BaseModelOutput:
         mask = torch.ones_like(input_ids) if attention_mask is None else attention_mask
         states = self.embeddings(input_ids)
@@ -122,10 +127,7 @@ class BiLstmModel(PreTrainedModel):
         return BaseModelOutput(last_hidden_state=states, hidden_states=tuple(results) if output_hidden_states else None)
 
 
-CONFIG, MODEL = BiLstmConfig, BiLstmModel
-
-
-def layer_operators(config: Any, seq_len: int) -> list[Any]:
+def layer_operators(config: ModelConfig, seq_len: int) -> list[Any]:
     """Of each layer: what the tokens bring to the gates at once, then a step a token, in two directions."""
     from edgebert.modeling.operators import Operator
 
@@ -137,3 +139,6 @@ def layer_operators(config: Any, seq_len: int) -> list[Any]:
         results += [into, step]
         width = config.hidden_size
     return results
+
+
+FAMILY = Family("bilstm", BiLstmConfig, BiLstmModel, layer_operators=layer_operators)

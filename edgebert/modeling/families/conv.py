@@ -8,13 +8,18 @@ it is padded to.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import PretrainedConfig, PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutput
+
+from edgebert.modeling.families import Family
+
+if TYPE_CHECKING:
+    from edgebert.modeling.config import ModelConfig
 
 
 class ConvConfig(PretrainedConfig):
@@ -109,7 +114,7 @@ class ConvModel(PreTrainedModel):
         input_ids: Tensor,
         attention_mask: Tensor | None = None,
         output_hidden_states: bool = False,
-        **_: Any,
+        **_: object,
     ) -> BaseModelOutput:
         mask = torch.ones_like(input_ids) if attention_mask is None else attention_mask
         real = mask[:, :, None].to(self.projection.weight.dtype)
@@ -121,10 +126,7 @@ class ConvModel(PreTrainedModel):
         return BaseModelOutput(last_hidden_state=states, hidden_states=tuple(results) if output_hidden_states else None)
 
 
-CONFIG, MODEL = ConvConfig, ConvModel
-
-
-def layer_operators(config: Any, seq_len: int) -> list[Any]:
+def layer_operators(config: ModelConfig, seq_len: int) -> list[Any]:
     """The map to the layers' width and its norm, then of each layer a mask, the neighbours, a product, a sum, a norm."""
     from edgebert.modeling.operators import ADD, LAYER_NORM, MOVE, Operator
 
@@ -147,3 +149,6 @@ def layer_operators(config: Any, seq_len: int) -> list[Any]:
         each("relu", n, ADD),
         each("residual", n, ADD),
     ]
+
+
+FAMILY = Family("conv", ConvConfig, ConvModel, layer_operators=layer_operators)

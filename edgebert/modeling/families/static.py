@@ -8,12 +8,17 @@ Classification", section 3.2), and what is left is scaled up for it.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 from transformers import PretrainedConfig, PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutput
+
+from edgebert.modeling.families import Family
+
+if TYPE_CHECKING:
+    from edgebert.modeling.config import ModelConfig
 
 
 class StaticConfig(PretrainedConfig):
@@ -67,7 +72,7 @@ class StaticModel(PreTrainedModel):
         input_ids: Tensor,
         attention_mask: Tensor | None = None,
         output_hidden_states: bool = False,
-        **_: Any,
+        **_: object,
     ) -> BaseModelOutput:
         states: Tensor = self.embeddings(input_ids)
         if self.training:
@@ -77,10 +82,7 @@ class StaticModel(PreTrainedModel):
         )
 
 
-CONFIG, MODEL = StaticConfig, StaticModel
-
-
-def operators(config: Any, seq_len: int) -> list[Any]:
+def operators(config: ModelConfig, seq_len: int) -> list[Any]:
     """All of a pass with one answer a text: the rows, their mean, a dense layer, the labels."""
     from edgebert.modeling.operators import ADD, MOVE, Operator
 
@@ -93,3 +95,6 @@ def operators(config: Any, seq_len: int) -> list[Any]:
         Operator("tanh", 1, 10 * width, 2 * width),
         Operator("head", 1, 2 * width * labels, width + labels, width * labels, (1, width, labels)),
     ]
+
+
+FAMILY = Family("static", StaticConfig, StaticModel, operators=operators)

@@ -25,7 +25,7 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Found:
+class DataFiles:
     name: str
     licence: str
     origin: str
