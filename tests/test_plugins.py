@@ -1,0 +1,102 @@
+"""A method with layers of its own, a head, a format and a target, each one file of tests/plugins, keep the contracts.
+
+They are found by entry points, as those of another package are, and nothing else of edgebert knows them.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+from importlib.metadata import EntryPoint
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import edgebert
+from edgebert.cli import main
+from edgebert.converters import CONVERTERS
+from edgebert.cost.analytic import count_parameters
+from edgebert.measure.targets import TARGETS
+from edgebert.methods import METHODS
+from edgebert.modeling.checkpoint import load_config
+from edgebert.modeling.families import FAMILIES, families
+from edgebert.modeling.rebuild import auto_model_of
+from edgebert.registry import Registry
+from tests import test_methods
+from tests.test_convert import save
+
+PLUGINS: dict[str, tuple[Registry[Any], ...]] = {
+    "toy_method": (METHODS, FAMILIES),
+    "toy_format": (CONVERTERS,),
+    "toy_target": (TARGETS,),
+}
+METHOD_CONTRACT = (
+    test_methods.test_declaration,
+    test_methods.test_real_parameters_equal_the_predicted_ones,
+    test_methods.test_the_teacher_is_not_touched,
+    test_methods.test_the_same_seed_gives_the_same_weights,
+    test_methods.test_save_and_load_give_the_same_outputs,
+    test_methods.test_every_trainable_parameter_gets_a_gradient,
+)
+
+
+@pytest.fixture(autouse=True)
+def _installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    points = [
+        EntryPoint(name, f"tests.plugins.{name}", registry.package)
+        for name, registries in PLUGINS.items()
+        for registry in registries
+    ]
+    monkeypatch.setattr("edgebert.registry.entry_points", lambda group: [p for p in points if p.group == group])
+    for registry in {registry for registries in PLUGINS.values() for registry in registries}:
+        monkeypatch.setattr(registry, "_loaded", None)
+
+
+# ---------------------------------------------------------------- a method
+
+
+@pytest.mark.parametrize("contract", METHOD_CONTRACT, ids=lambda test: test.__name__.removeprefix("test_"))
+def test_the_method_keeps_the_contract(contract: Any, request: pytest.FixtureRequest) -> None:
+    wanted = [name for name in inspect.signature(contract).parameters if name != "name"]
+    contract("toy-method", **{name: request.getfixturevalue(name) for name in wanted})
+
+
+def test_a_student_of_the_method_is_planned_trained_and_written(
+    toy_checkpoint: Path, toy_data: Path, tmp_path: Path
+) -> None:
+    result = edgebert.compress(
+        str(toy_checkpoint), "toy-method+kd", data=str(toy_data), output=str(tmp_path / "small"), epochs=1, teacher_epochs=1,
+        params={"toy-method.n_layers": 2},
+    )  # fmt: skip
+    config = load_config(result.folder)
+    assert config.model_type == "toy" and "toy" in families()
+    assert result.n_parameters == count_parameters(config, auto_model_of(config))
+
+
+# ---------------------------------------------------------------- a format
+
+
+def test_the_format_is_written_and_proven(tmp_path: Path) -> None:
+    tagger = save(tmp_path / "tagger", "token-classification")
+    result = edgebert.convert(str(tagger), "toy-format", precisions=("fp32", "fp16"), output=str(tmp_path / "files"))
+    assert result.exit_code == 0
+    for item in result.conversions:
+        assert item.artifact is not None and item.comparison is not None and item.comparison.failures == ()
+        assert item.artifact.path == result.folder / "toy-format" / item.precision / "model.toy"
+    fp32, fp16 = (item.comparison for item in result.conversions)
+    assert fp32 and fp16 and fp32.max_logit_difference == 0 < fp16.max_logit_difference
+
+
+# ---------------------------------------------------------------- a target
+
+
+def test_the_target_measures_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tagger = save(tmp_path / "tagger", "token-classification")
+    edgebert.convert(str(tagger), "onnx", precisions=("fp32",), output=str(tmp_path / "files"))
+    file = tmp_path / "files" / "onnx" / "fp32" / "model.onnx"
+    with pytest.raises(SystemExit) as end:
+        main(["profile", str(file), "--on", "toy-target", "--length", "8", "--json", "--quiet"])
+    assert end.value.code == 0
+    (result,) = json.loads(capsys.readouterr().out)["results"]
+    assert result["target"] == "toy-target" and result["n_runs"] >= 50 and result["how"] == "measured"
