@@ -178,7 +178,7 @@ def page(results: dict[str, dict[str, Any]]) -> str:
             f"{first['ours']['bytes'] / 1e6:.2f}", f"{first['model2vec']['bytes'] / 1e6:.2f}", kinds,
         )  # fmt: skip
         lines.append(f"| {' | '.join(map(str, cells))} |")
-    lines += ["", "Mean over seeds ± their standard deviation. p50 in microseconds, 1 thread, batch 1, the test rows' own lengths, all in",
+    lines += ["", "Mean over seeds ± their standard deviation; one seed where none is told. p50 in microseconds, 1 thread, batch 1, the test rows' own lengths, all in",
               "turns in one process:", "", "| corpus | our file | model2vec's own ONNX export | ours, text to label | model2vec, text to label |",
               "| --- | --- | --- | --- | --- |"]  # fmt: skip
     for corpus, result in results.items():
@@ -188,10 +188,15 @@ def page(results: dict[str, dict[str, Any]]) -> str:
     lines += ["", "Its export stores the vectors in half precision. From a text to its label: tokenizer, file, greatest logit, in Python;",
               "of model2vec `StaticModelPipeline.predict`.", ""]  # fmt: skip
     for corpus, result in results.items():
-        versions, n = result["environment"], result["n"]
+        environment, n = result["environment"], result["n"]
+        named = ("edgebert", "torch", "transformers", "onnxruntime")
+        versions = ", ".join(f"{name} {environment['versions'][name]}" for name in named)
         failed = [why for item in result["ours"].values() for why in item["failures"]]
         note = f"- {corpus}, {result['date']}: {n['train']:,} rows to train on, {n['dev']:,} for development, {result['epochs']:g} epochs"
-        lines.append(f"{note}; {versions}" + (f"; rejected by the parity gate: {failed}" if failed else ""))
+        lines.append(
+            f"{note}; {environment['hardware']['processor']}, {versions}"
+            + (f"; rejected by the parity gate: {failed}" if failed else "")
+        )
     return "\n".join(lines) + "\n"
 
 
