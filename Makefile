@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: fit test test-slow lint types bench bench-methods bench-latency bench-static clean
+.PHONY: fit test test-slow coverage docs lint types bench bench-methods bench-latency bench-static clean
 
 fit: .venv/.demo
 	$(BIN)/edgebert fit --device pixel6 --task ner
@@ -12,6 +12,14 @@ test: lint types
 
 test-slow: .venv/.test
 	$(BIN)/python -m pytest -m slow
+
+# The tests of `make test` with a table of the lines that they run. There is no threshold.
+coverage: .venv/.test
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow" --cov --cov-report=term:skip-covered
+
+# The site in build/site; a warning ends it.
+docs: .venv/.docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build
 
 lint: .venv/.test
 	$(BIN)/ruff check .
@@ -55,6 +63,11 @@ bench-latency: .venv/.test
 
 .venv/.test: pyproject.toml constraints.txt | .venv/bin/python
 	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e ".[demo,test]"
+	touch $@
+
+# The reference is read from the sources, so that the site needs no more than the lightest install.
+.venv/.docs: pyproject.toml constraints.txt | .venv/bin/python
+	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e ".[docs]"
 	touch $@
 
 clean:
