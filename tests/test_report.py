@@ -307,7 +307,7 @@ def test_the_page_says_how_and_from_what() -> None:
         "measured, strict entity F1, test, n = 893", "8.0× the speed of the teacher in torch, 22.5 ms",
         "1.9× the speed of the teacher as int8 file, 5.31 ms", "at most 8 ms p50 at 23 tokens, batch 1",
         "−0.29 points on dev", "budget: at most 1 lost on dev", "31.1% of the teacher's int8 file, 22.9 MB",
-        "trial: u8-per-channel",
+        "variant: u8-per-channel",
     ):  # fmt: skip
         assert wanted in text, wanted
 
