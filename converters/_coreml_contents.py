@@ -10,11 +10,17 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from edgebert.converters import Contents, Operator
+
+if TYPE_CHECKING:
+    from coremltools.proto.MIL_pb2 import Operation
+
+    from edgebert.runtime.mil.package import Package
+    from edgebert.runtime.mil.program import Value
 
 COMPARED = frozenset({
     "avg_pool", "batch_norm", "conv", "erf", "exp", "gelu", "layer_norm", "leaky_relu", "linear", "log", "lstm", "matmul",
@@ -58,7 +64,7 @@ def contents(path: Path) -> Contents:
     return Contents(weights, operators, tuple(block.outputs))
 
 
-def _kind(operator: str, names: Mapping[str, list[str]], constants: Mapping[str, Any], shifted: set[str]) -> str:
+def _kind(operator: str, names: Mapping[str, list[str]], constants: Mapping[str, Value], shifted: set[str]) -> str:
     settings = {
         name: [_setting(constants[item]) for item in result]
         for name, result in names.items()
@@ -70,7 +76,7 @@ def _kind(operator: str, names: Mapping[str, list[str]], constants: Mapping[str,
     return f"{operator} {sorted(settings.items())}{zero}"
 
 
-def _setting(value: Any) -> Any:
+def _setting(value: Value) -> object:
     """As float16 holds it."""
     if isinstance(value, str) or not value.is_floating_point():
         return value if isinstance(value, str) else value.tolist()
@@ -78,7 +84,7 @@ def _setting(value: Any) -> Any:
     return np.where(np.abs(array) < LEAST, 0, array).astype(np.float16).tolist()
 
 
-def _is_shifted(package: Any, item: Any, constants: Mapping[str, Any]) -> bool:
+def _is_shifted(package: Package, item: Operation, constants: Mapping[str, Value]) -> bool:
     """Whether a weight in 8 bits has a zero point, which ours never have."""
     from edgebert.runtime.mil.program import read_value
 

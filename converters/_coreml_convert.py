@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from edgebert.converters._coreml_fourier import real_fourier
 from edgebert.converters._coreml_ops import register
@@ -12,7 +12,12 @@ from edgebert.runtime.quiet import quiet
 from edgebert.runtime.session import Shape, Source
 
 if TYPE_CHECKING:
+    from types import ModuleType
+
+    from coremltools import EnumeratedShapes
+    from coremltools.models import MLModel
     from torch import Tensor
+    from torch.jit import ScriptModule
 
 HINT = "Distil into a bert, or export to ONNX (--format onnx). What converts to what, measured: docs/formats.md."
 
@@ -60,7 +65,7 @@ def plan(source: Source, shape: Shape, ios: int = 15) -> Plan:
     return Plan(shape, lengths, max(ios, 18 if len(source.inputs) > 1 else 15))  # two flexible inputs need iOS 18
 
 
-def convert(source: Source, wanted: Plan, *, half: bool) -> Any:
+def convert(source: Source, wanted: Plan, *, half: bool) -> MLModel:
     """An MLModel that is not loaded: int32 inputs (1, length), float32 outputs.
 
     Args:
@@ -89,7 +94,7 @@ def convert(source: Source, wanted: Plan, *, half: bool) -> Any:
             raise refusal(source.family, wanted, error) from error
 
 
-def _coremltools() -> Any:
+def _coremltools() -> ModuleType:
     try:
         import coremltools
     except ImportError:
@@ -108,7 +113,7 @@ def refusal(family: str, wanted: Plan, error: Exception) -> EdgebertError:
     return EdgebertError(f"{family} cannot be written as Core ML with {shape}: {description}", where=family, hint=HINT)
 
 
-def _shape(ct: Any, wanted: Plan) -> Any:
+def _shape(ct: ModuleType, wanted: Plan) -> tuple[object, ...] | EnumeratedShapes:
     if wanted.shape == "fixed":
         return (1, wanted.longest)
     if wanted.shape == "ranged":
@@ -116,7 +121,7 @@ def _shape(ct: Any, wanted: Plan) -> Any:
     return ct.EnumeratedShapes([(1, length) for length in wanted.lengths], default=(1, wanted.longest))
 
 
-def _trace(source: Source, length: int) -> Any:
+def _trace(source: Source, length: int) -> ScriptModule:
     import torch
 
     source.graph.eval()

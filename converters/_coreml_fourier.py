@@ -39,7 +39,7 @@ def transform(states: Tensor) -> _Real:
     return _Real(cos_seq @ (states @ cos_width) - sin_seq @ (states @ sin_width))
 
 
-def _waves(size: Any) -> tuple[Tensor, Tensor]:
+def _waves(size: int) -> tuple[Tensor, Tensor]:
     """cos and sin of 2 pi j k / size. The product is reduced first, so that the angle keeps its digits."""
     import torch
 

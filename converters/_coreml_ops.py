@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from coremltools.converters.mil.frontend.torch.converter import TranscriptionContext
+    from coremltools.converters.mil.frontend.torch.internal_graph import InternalTorchIRNode
+    from coremltools.converters.mil.mil import Var
 
 _done: list[bool] = []
 
@@ -27,13 +32,13 @@ def register() -> None:
     _done.append(True)
 
 
-def _inputs(context: Any, node: Any) -> list[Any]:
+def _inputs(context: TranscriptionContext, node: InternalTorchIRNode) -> list[Var]:
     from coremltools.converters.mil.frontend.torch.ops import _get_inputs
 
     return list(_get_inputs(context, node))
 
 
-def fake_quantize_per_tensor_affine(context: Any, node: Any) -> None:
+def fake_quantize_per_tensor_affine(context: TranscriptionContext, node: InternalTorchIRNode) -> None:
     """To 8 bits and back: what the Neural Engine runs as integers between a pair of such ops."""
     import numpy as np
     from coremltools.converters.mil import Builder as mb
@@ -46,7 +51,7 @@ def fake_quantize_per_tensor_affine(context: Any, node: Any) -> None:
     context.add(mb.dequantize(input=stored, name=node.name, **settings))
 
 
-def either(context: Any, node: Any) -> None:
+def either(context: TranscriptionContext, node: InternalTorchIRNode) -> None:
     """`a | b` of truth values."""
     from coremltools.converters.mil import Builder as mb
     from coremltools.converters.mil.mil import types
@@ -57,7 +62,7 @@ def either(context: Any, node: Any) -> None:
     context.add(mb.logical_or(x=x, y=y, name=node.name))
 
 
-def new_ones(context: Any, node: Any) -> None:
+def new_ones(context: TranscriptionContext, node: InternalTorchIRNode) -> None:
     """Ones of a size that may be known at run time only, in the type asked for, else in that of the tensor."""
     from coremltools.converters.mil import Builder as mb
     from coremltools.converters.mil.frontend.torch.ops import NUM_TO_DTYPE_STRING
@@ -71,7 +76,7 @@ def new_ones(context: Any, node: Any) -> None:
     context.add(mb.cast(x=ones, dtype=kind, name=node.name))
 
 
-def eye(context: Any, node: Any) -> None:
+def eye(context: TranscriptionContext, node: InternalTorchIRNode) -> None:
     """The identity of a size that may be known at run time only."""
     from coremltools.converters.mil import Builder as mb
 
@@ -83,7 +88,7 @@ def eye(context: Any, node: Any) -> None:
     context.add(mb.cast(x=same, dtype="fp32", name=node.name))
 
 
-def where(context: Any, node: Any) -> None:
+def where(context: TranscriptionContext, node: InternalTorchIRNode) -> None:
     """A choice element by element. Between two numbers, coremltools gives the result the numbers' shape, which Core ML
     would not: they are spread over the condition first."""
     from coremltools.converters.mil import Builder as mb

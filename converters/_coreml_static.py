@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from edgebert.errors import EdgebertError, RequestError
 from edgebert.runtime.session import Source
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
+
+    from edgebert.runtime.session import Batch
 
 BINS = 1024
 LEVELS = 127  # symmetric: zero stays zero, and the Neural Engine multiplies without offsets
@@ -90,7 +92,9 @@ def best_range(counts: Tensor, greatest: float) -> float:
     return float(tried[errors.argmin()])
 
 
-def _watch(source: Source, rows: Any, layers: Mapping[str, nn.Module], see: Any) -> None:
+def _watch(
+    source: Source, rows: Iterable[Batch], layers: Mapping[str, nn.Module], see: Callable[[str, Tensor], None]
+) -> None:
     """Runs the rows, each of its own length; `see` is shown every layer's input."""
     import torch
 
@@ -114,8 +118,8 @@ def quantized_inputs(source: Source, steps: Mapping[str, float]) -> Iterator[Non
 
     layers = encoder_layers(source)
 
-    def hook(step: float) -> Any:
-        def quantize(_module: Any, args: Any) -> Any:
+    def hook(step: float) -> Callable[[nn.Module, tuple[Tensor, ...]], tuple[Tensor, ...]]:
+        def quantize(_module: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
             return (torch.fake_quantize_per_tensor_affine(args[0], step, 0, -128, 127), *args[1:])
 
         return quantize

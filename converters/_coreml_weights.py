@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,13 +14,19 @@ from edgebert.errors import EdgebertError, first_line
 from edgebert.runtime.quiet import quiet
 from edgebert.runtime.session import Source
 
+if TYPE_CHECKING:
+    from coremltools.models import MLModel
+    from coremltools.optimize.coreml import OptimizationConfig
+    from coremltools.proto.MIL_pb2 import TensorType
+    from coremltools.proto.Model_pb2 import Model
+
 # Weights are what these ops read as these arguments: layers and embedding tables. Other constants stay as they are:
 # position and type embeddings that a fixed length folded into one tensor, tables of relative positions, masks.
 READERS = {"linear": "weight", "conv": "weight", "gather": "x"}
 SMALLEST = 2048  # values; below it the scales cost more than they save
 
 
-def to_int8(model: Any) -> Any:
+def to_int8(model: MLModel) -> MLModel:
     """Each output channel of a layer, and each row of an embedding table, with a scale of its own."""
     from coremltools.optimize import coreml as optimize
 
@@ -30,7 +36,7 @@ def to_int8(model: Any) -> Any:
     return _apply(optimize.linear_quantize_weights, model, setting)
 
 
-def to_palette(model: Any, bits: int, group: int) -> Any:
+def to_palette(model: MLModel, bits: int, group: int) -> MLModel:
     """A table of values for each `group` channels, or for each tensor where it is 0. See `padded_vocabulary`."""
     from coremltools.optimize import coreml as optimize
 
@@ -90,7 +96,7 @@ def padded_vocabulary(source: Source, group: int) -> Iterator[None]:
         table.weight = real
 
 
-def _apply(function: Any, model: Any, setting: Any) -> Any:
+def _apply(function: Callable[[MLModel, OptimizationConfig], MLModel], model: MLModel, setting: object) -> MLModel:
     from coremltools.optimize import coreml as optimize
 
     # By name: by kind of op, coremltools refuses a constant that ops of two kinds share, such as a vector of zeros.
@@ -102,7 +108,7 @@ def _apply(function: Any, model: Any, setting: Any) -> Any:
         raise EdgebertError(f"the weights cannot be reduced: {first_line(error)}") from error
 
 
-def weight_names(spec: Any) -> list[str]:
+def weight_names(spec: Model) -> list[str]:
     """Names of the float constants that are worth reducing, from a model's specification."""
     function = spec.mlProgram.functions["main"]
     operations = function.block_specializations[function.opset].operations
@@ -115,7 +121,7 @@ def weight_names(spec: Any) -> list[str]:
     return sorted(name for name in read & set(constants) if _size(constants[name]) > SMALLEST)
 
 
-def _size(tensor: Any) -> int:
+def _size(tensor: TensorType) -> int:
     """Values of a float tensor; 0 for other types."""
     kind = type(tensor).DESCRIPTOR.fields_by_name["dataType"].enum_type.values_by_number[tensor.dataType].name
     return math.prod(item.constant.size for item in tensor.dimensions) if kind.startswith("FLOAT") else 0

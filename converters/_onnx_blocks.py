@@ -5,14 +5,23 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING
 
 from edgebert.runtime.quiet import quiet
 
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
 
 def in_blocks(
-    model: Any, *, bits: int, block_size: int, leave: Sequence[str], symmetric: bool = True, accuracy_level: int = 4
-) -> Any:
+    model: ModelProto,
+    *,
+    bits: int,
+    block_size: int,
+    leave: Sequence[str],
+    symmetric: bool = True,
+    accuracy_level: int = 4,
+) -> ModelProto:
     """The model with its matrix products so, but for the nodes of these names.
 
     Args:

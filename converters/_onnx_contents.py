@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from edgebert.converters import Contents, Operator
 from edgebert.converters._onnx_file import load
+
+if TYPE_CHECKING:
+    from onnx import ModelProto, NodeProto
 
 # What quantizers and the conversion to half add, drop or replace.
 CHANGED = frozenset({
@@ -29,14 +32,14 @@ def contents(path: Path) -> Contents:
     return Contents(dict(_weights(model)), operators, tuple(item.name for item in model.graph.output))
 
 
-def _kind(node: Any) -> str:
+def _kind(node: NodeProto) -> str:
     import onnx
 
     values = {item.name: onnx.helper.get_attribute_value(item) for item in node.attribute}
     return f"{node.domain}:{node.op_type} {sorted(values.items(), key=lambda pair: pair[0])}".lstrip(":")
 
 
-def _weights(model: Any) -> Iterator[tuple[str, np.ndarray]]:
+def _weights(model: ModelProto) -> Iterator[tuple[str, np.ndarray]]:
     from onnx import numpy_helper
 
     results = {item.name: numpy_helper.to_array(item) for item in model.graph.initializer}
@@ -78,7 +81,7 @@ def _nibbles(array: np.ndarray, stem: str, results: Mapping[str, np.ndarray]) ->
     return created
 
 
-def _blocks(node: Any, results: Mapping[str, np.ndarray]) -> np.ndarray:
+def _blocks(node: NodeProto, results: Mapping[str, np.ndarray]) -> np.ndarray:
     """(N, K) of MatMulNBits, whose weights are (N, blocks, bytes), scales (N, blocks)."""
     options = {item.name: item.i for item in node.attribute}
     n, k, bits = options["N"], options["K"], options["bits"]

@@ -6,15 +6,19 @@ small rows, and lose most. A row of 384 bytes with a scale of its own costs 1 % 
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from onnx import ModelProto, NodeProto, TensorProto
 
 LEAST_WIDTH = 8  # narrower rows would not pay for their scale; the scales' own tables have width 1
 LEAST = 1 << 10  # elements; smaller tables stay float: their scales would outweigh what is saved
 
 
-def tables(model: Any) -> dict[str, Any]:
+def tables(model: ModelProto) -> dict[str, TensorProto]:
     """Float matrices of which rows are gathered, by name: the embedding tables."""
     from onnx import TensorProto
 
@@ -31,7 +35,7 @@ def tables(model: Any) -> dict[str, Any]:
     }
 
 
-def per_row(model: Any) -> int:
+def per_row(model: ModelProto) -> int:
     """Replaces Gather(table, ids) by Cast(Gather(int8 table, ids)) * Gather(scales, ids). In place.
 
     Returns:
@@ -70,11 +74,11 @@ def quantize_rows(table: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.rint(table / scales).clip(-127, 127).astype(np.int8), scales
 
 
-def _axis(node: Any) -> int:
+def _axis(node: NodeProto) -> int:
     return next((attribute.i for attribute in node.attribute if attribute.name == "axis"), 0)
 
 
-def _drop_unread(model: Any, names: Any) -> None:
+def _drop_unread(model: ModelProto, names: Iterable[str]) -> None:
     read = {name for node in model.graph.node for name in node.input}
     kept = [item for item in model.graph.initializer if item.name in read or item.name not in names]
     del model.graph.initializer[:]

@@ -7,18 +7,23 @@ with the tokens read and not with the vocabulary.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from edgebert.converters._onnx_embedding import tables
 from edgebert.errors import EdgebertError
 
+if TYPE_CHECKING:
+    from types import ModuleType
+
+    from onnx import ModelProto, NodeProto
+
 STEPS = 15
 SHRINKS = np.linspace(1.0, 0.7, 13)  # of a row's range: cutting its outliers off makes the other values' steps finer
 
 
-def pack_word_table(model: Any) -> None:
+def pack_word_table(model: ModelProto) -> None:
     """Replaces Gather(word table, ids), the largest table's, by gathers of packed rows. In place.
 
     Raises:
@@ -75,10 +80,10 @@ def _codes(table: np.ndarray, least: np.ndarray, step: np.ndarray) -> np.ndarray
     return np.rint((table - least) / step).clip(0, STEPS).astype(np.uint8)
 
 
-def _unpacked(helper: Any, table: str, ids: str, out: str) -> list[Any]:
+def _unpacked(helper: ModuleType, table: str, ids: str, out: str) -> list[NodeProto]:
     """The nodes that gather and unpack rows: shifting a byte left and right again leaves its low nibble."""
 
-    def node(kind: str, inputs: list[str], output: str, **attributes: Any) -> Any:
+    def node(kind: str, inputs: list[str], output: str, **attributes: object) -> NodeProto:
         return helper.make_node(kind, inputs, [output], name=f"{output}_{kind}", **attributes)
 
     shift = f"{table}_shift"

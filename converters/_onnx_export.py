@@ -10,7 +10,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 from unittest import mock
 
 import numpy as np
@@ -21,6 +21,10 @@ from edgebert.errors import EdgebertError
 from edgebert.runtime.quiet import quiet
 from edgebert.runtime.session import Batch, Source, per_token
 from edgebert.types import Artifact
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+    from torch import Tensor
 
 OPSET = {"torchscript": 17, "dynamo": 18}  # LayerNormalization is one operator from 17 on; the newer one begins at 18
 SAME = 1e-4  # largest difference of an output from torch's, times the largest output where that is over 1
@@ -57,7 +61,7 @@ def export(source: Source, folder: Path, *, external_from: int = EXTERNAL_FROM) 
     )
 
 
-def untie(model: Any) -> None:
+def untie(model: ModelProto) -> None:
     """Lets nodes read shared weights themselves, instead of copies by Identity that quantizers do not see through."""
     weights = {item.name for item in model.graph.initializer}
     results = {item.name for item in model.graph.output}
@@ -126,7 +130,7 @@ def reference(source: Source, batch: dict[str, np.ndarray]) -> dict[str, np.ndar
     return {name: output.float().numpy() for name, output in zip(source.outputs, outputs, strict=True)}
 
 
-def values(model: Any, tensors: Sequence[str], rows: Iterable[Batch]) -> Iterator[tuple[str, np.ndarray]]:
+def values(model: ModelProto, tensors: Sequence[str], rows: Iterable[Batch]) -> Iterator[tuple[str, np.ndarray]]:
     """Tensors inside a model, by name, for each row."""
     import onnx
     import onnxruntime as ort
@@ -196,7 +200,7 @@ def _axes(source: Source) -> dict[str, dict[int, str]]:
     return axes
 
 
-def _example(source: Source) -> tuple[Any, ...]:
+def _example(source: Source) -> tuple[Tensor, ...]:
     import torch
 
     batch = _rows(source, *TRACED, seed=0)

@@ -8,12 +8,15 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgebert.converters import describe
 from edgebert.errors import EdgebertError
 from edgebert.runtime.session import Source
 from edgebert.types import Artifact
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
 
 NAME = "model.onnx"
 WEIGHTS = "model.onnx.data"
@@ -25,7 +28,7 @@ def graph_file(path: Path) -> Path:
     return path / NAME if path.is_dir() else path
 
 
-def load(path: Path) -> Any:
+def load(path: Path) -> ModelProto:
     """The ModelProto of an artifact's path, weights included.
 
     Raises:
@@ -40,7 +43,7 @@ def load(path: Path) -> Any:
 
 
 def write(
-    model: Any, source: Source, precision: str, folder: Path, options: Mapping[str, Any], **more: Any
+    model: ModelProto, source: Source, precision: str, folder: Path, options: Mapping[str, object], **more: Any
 ) -> Artifact:
     """`save` of a ModelProto, with what a reader of the file must know in its metadata."""
     _describe_inside(model, source, precision)
@@ -48,10 +51,10 @@ def write(
 
 
 def save(
-    model: Any,
+    model: ModelProto,
     precision: str,
     folder: Path,
-    options: Mapping[str, Any],
+    options: Mapping[str, object],
     *,
     external_from: int = EXTERNAL_FROM,
     prove: Callable[[Path], None] | None = None,
@@ -99,7 +102,7 @@ def first_line(error: Exception) -> str:
     return lines[0][:300] if lines else type(error).__name__
 
 
-def _describe_inside(model: Any, source: Source, precision: str) -> None:
+def _describe_inside(model: ModelProto, source: Source, precision: str) -> None:
     import onnx
 
     model.producer_name, model.producer_version = "edgebert", ""

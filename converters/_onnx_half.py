@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,6 +15,9 @@ from edgebert.converters._onnx_int8 import products
 from edgebert.errors import EdgebertError
 from edgebert.runtime.quiet import quiet
 from edgebert.runtime.session import Source
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
 
 LARGEST = float(np.finfo(np.float16).max)
 
@@ -30,7 +33,7 @@ INT4 = tuple(
 )
 
 
-def fp16(source: Source, model: Any, variant: QuantizationVariant) -> Any:
+def fp16(source: Source, model: ModelProto, variant: QuantizationVariant) -> ModelProto:
     """Weights and computation in half, inputs int64 and outputs float32 as before.
 
     ONNX Runtime's CPU computes in float32 between its casts, so it would not show what a device in half overflows.
@@ -61,7 +64,7 @@ def _check_half(kind: str, name: str, array: np.ndarray) -> None:
         )
 
 
-def int4(source: Source, model: Any, variant: QuantizationVariant) -> Any:
+def int4(source: Source, model: ModelProto, variant: QuantizationVariant) -> ModelProto:
     """Products with weights of 4 bits in blocks, each with a scale; embedding tables in 8 bits, a scale a row.
 
     Raises:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import tempfile
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from edgebert.converters import QuantizationVariant
 from edgebert.converters._onnx_blocks import in_blocks
@@ -23,11 +23,14 @@ from edgebert.converters._onnx_embedding4 import pack_word_table
 from edgebert.runtime.quiet import quiet
 from edgebert.runtime.session import Source
 
+if TYPE_CHECKING:
+    from onnx import ModelProto, NodeProto
+
 PRODUCTS = ("MatMul", "Gemm", "Conv")  # what is multiplied by weights
 LSTM = "LSTM"  # becomes ONNX Runtime's own DynamicQuantizeLSTM
 
 
-def dynamic(source: Source, model: Any, variant: QuantizationVariant) -> Any:
+def dynamic(source: Source, model: ModelProto, variant: QuantizationVariant) -> ModelProto:
     """The int8 ModelProto of a float32 one."""
     options = dict(variant.options)
     per_row(model)
@@ -37,13 +40,13 @@ def dynamic(source: Source, model: Any, variant: QuantizationVariant) -> Any:
     return without_shapes(_quantize(model, nodes_to_exclude=head, **options))
 
 
-def packed(source: Source, model: Any, variant: QuantizationVariant) -> Any:
+def packed(source: Source, model: ModelProto, variant: QuantizationVariant) -> ModelProto:
     """`dynamic` with the word table in 4 bits."""
     pack_word_table(model)
     return dynamic(source, model, variant)
 
 
-def dynamic_nodes(model: Any, nodes: list[str], *, reduce_range: bool) -> Any:
+def dynamic_nodes(model: ModelProto, nodes: list[str], *, reduce_range: bool) -> ModelProto:
     """The model with these products alone made dynamic, a scale for each channel."""
     return _quantize(
         model,
@@ -53,13 +56,13 @@ def dynamic_nodes(model: Any, nodes: list[str], *, reduce_range: bool) -> Any:
     )
 
 
-def products(model: Any) -> list[Any]:
+def products(model: ModelProto) -> list[NodeProto]:
     """Nodes that multiply by constant weights, in order: the last one makes the output."""
     constants = {item.name for item in model.graph.initializer}
     return [node for node in model.graph.node if node.op_type in PRODUCTS and node.input[1] in constants]
 
 
-def _quantize(model: Any, **options: Any) -> Any:
+def _quantize(model: ModelProto, **options: object) -> ModelProto:
     import onnx
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
@@ -76,7 +79,7 @@ def _quantize(model: Any, **options: Any) -> Any:
         return onnx.load(str(path))
 
 
-def without_shapes(model: Any) -> Any:
+def without_shapes(model: ModelProto) -> ModelProto:
     """The model without the inner shapes that quantizers note down: with them ONNX Runtime (1.32) merges residual sums and
     norms into SkipLayerNormalization, a scalar kernel on CPUs, and an int8 BERT of 6 x 384 takes 10 % longer."""
     del model.graph.value_info[:]

@@ -11,7 +11,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -23,6 +23,9 @@ from edgebert.errors import EdgebertError, RequestError
 from edgebert.runtime.quiet import quiet
 from edgebert.runtime.session import Batch, Source
 
+if TYPE_CHECKING:
+    from onnx import ModelProto, NodeProto
+
 NOISY_DB = 28.0  # signal to rounding noise of an 8-bit scale; plain tensors of a BERT have 30 dB and more
 
 STATIC = (
@@ -33,7 +36,7 @@ STATIC = (
 )
 
 
-def static(source: Source, model: Any, variant: QuantizationVariant) -> Any:
+def static(source: Source, model: ModelProto, variant: QuantizationVariant) -> ModelProto:
     """The ModelProto with QuantizeLinear and DequantizeLinear around its products, and int8 embeddings.
 
     Raises:
@@ -54,13 +57,13 @@ def static(source: Source, model: Any, variant: QuantizationVariant) -> Any:
     return created
 
 
-def noisy(model: Any, nodes: Sequence[Any], rows: Iterable[Batch]) -> list[str]:
+def noisy(model: ModelProto, nodes: Sequence[NodeProto], rows: Iterable[Batch]) -> list[str]:
     """Names of the nodes whose input an 8-bit scale would drown: the signal is under `NOISY_DB` over the rounding."""
     power = signal_to_noise(model, sorted({node.input[0] for node in nodes}), rows)
     return [node.name for node in nodes if power[node.input[0]] < NOISY_DB]
 
 
-def signal_to_noise(model: Any, tensors: Sequence[str], rows: Iterable[Batch]) -> dict[str, float]:
+def signal_to_noise(model: ModelProto, tensors: Sequence[str], rows: Iterable[Batch]) -> dict[str, float]:
     """Decibels, by tensor: mean square over the rows against that of rounding to 256 steps over its whole range."""
     low, high = dict.fromkeys(tensors, 0.0), dict.fromkeys(tensors, 0.0)
     squares, counts = dict.fromkeys(tensors, 0.0), dict.fromkeys(tensors, 0)
@@ -75,7 +78,7 @@ def signal_to_noise(model: Any, tensors: Sequence[str], rows: Iterable[Batch]) -
     }
 
 
-def _quantize(model: Any, nodes: Sequence[str], rows: Sequence[Batch], reduce_range: bool) -> Any:
+def _quantize(model: ModelProto, nodes: Sequence[str], rows: Sequence[Batch], reduce_range: bool) -> ModelProto:
     import onnx
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
@@ -123,7 +126,7 @@ def _usable(rows: Sequence[Batch]) -> list[Batch]:
     return usable
 
 
-def _prove(model: Any, n_inputs: int) -> None:
+def _prove(model: ModelProto, n_inputs: int) -> None:
     """Quantizers have been seen to change nothing and say nothing."""
     counts = Counter(node.op_type for node in model.graph.node)
     if counts["QuantizeLinear"] < max(1, n_inputs):

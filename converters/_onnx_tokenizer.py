@@ -15,7 +15,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -23,6 +23,10 @@ from edgebert.converters._onnx_file import first_line, graph_file, load, save
 from edgebert.converters._onnx_wordpiece import DOMAIN, text_nodes, wordpiece
 from edgebert.errors import EdgebertError, ParityError, RequestError
 from edgebert.types import Artifact
+
+if TYPE_CHECKING:
+    from onnx import ModelProto, NodeProto, TensorProto
+    from tokenizers import Tokenizer
 
 EXTRA = 'pip install "edgebert[tokenizer-in-graph]"'
 TEXTS = (
@@ -81,7 +85,7 @@ def with_tokenizer(
     return save(model, meta.get("precision", "fp32"), folder, options, prove=prove)
 
 
-def check(session: TextSession, tokenizer: Any, texts: Sequence[str]) -> None:
+def check(session: TextSession, tokenizer: Tokenizer, texts: Sequence[str]) -> None:
     """Raises ParityError with the first text whose ids, or offsets where the file has them, are not the tokenizer's."""
     for text in texts:
         wanted = tokenizer.encode(text)
@@ -139,7 +143,9 @@ def _library() -> str:
     return str(onnxruntime_extensions.get_library_path())
 
 
-def _join(model: Any, front: tuple[list[Any], list[Any]], names: Sequence[str], *, offsets: bool) -> None:
+def _join(
+    model: ModelProto, front: tuple[list[NodeProto], list[TensorProto]], names: Sequence[str], *, offsets: bool
+) -> None:
     """Puts the tokenizer's nodes and constants before the model's; its inputs become the tokenizer's results."""
     from onnx import TensorProto, helper
 

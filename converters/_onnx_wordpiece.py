@@ -12,11 +12,15 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from edgebert.errors import RequestError
+
+if TYPE_CHECKING:
+    from onnx import NodeProto, TensorProto
+    from tokenizers import Tokenizer
 
 DOMAIN = "ai.onnx.contrib"
 _GONE = "\x01"  # stands for nothing in the operator's table, which cannot hold an empty value
@@ -45,7 +49,7 @@ class Rules:
     alone: tuple[str, ...]
 
 
-def wordpiece(path: Path) -> tuple[Any, Rules]:
+def wordpiece(path: Path) -> tuple[Tokenizer, Rules]:
     """The tokenizer of a tokenizer.json, without padding and truncation, and its rules.
 
     Raises:
@@ -101,7 +105,7 @@ def _frame(template: dict[str, Any]) -> str:
     return f"it frames a text by {kind or 'nothing'}, not by one token before and one after"
 
 
-def _characters(tokenizer: Any) -> tuple[dict[str, str], tuple[str, ...]]:
+def _characters(tokenizer: Tokenizer) -> tuple[dict[str, str], tuple[str, ...]]:
     """`Rules.mapped` and `Rules.alone`, by asking the tokenizer about every assigned character."""
     clean, split = tokenizer.normalizer.normalize_str, tokenizer.pre_tokenizer.pre_tokenize_str
     seen = [chr(code) for code in range(sys.maxunicode + 1) if _is_listed(code)]
@@ -124,7 +128,7 @@ def _is_listed(code: int) -> bool:
     return kind not in ("Cs", "Co") and (code < _DENSE or kind != "Cn") and chr(code) not in _BREAKS + "\0"
 
 
-def text_nodes(rules: Rules) -> tuple[list[Any], list[Any]]:
+def text_nodes(rules: Rules) -> tuple[list[NodeProto], list[TensorProto]]:
     """Nodes from `text` to `text_ids` (seq,) and `offsets` (seq, 2), and their constants."""
     graph = _Graph()
     cleaned = _clean(graph, rules)
@@ -193,10 +197,10 @@ class _Graph:
     """Nodes and constants while they are put together; every name is given `text_` before it."""
 
     def __init__(self) -> None:
-        self.nodes: list[Any] = []
-        self.constants: dict[str, Any] = {}
+        self.nodes: list[NodeProto] = []
+        self.constants: dict[str, TensorProto] = {}
 
-    def const(self, name: str, value: Any) -> str:
+    def const(self, name: str, value: object) -> str:
         """A constant: a text, or int64 numbers."""
         from onnx import TensorProto, helper, numpy_helper
 
@@ -207,7 +211,7 @@ class _Graph:
             self.constants[name] = numpy_helper.from_array(np.array(value, dtype=np.int64), name)
         return name
 
-    def node(self, kind: str, inputs: Sequence[str], *outputs: str, **attributes: Any) -> str:
+    def node(self, kind: str, inputs: Sequence[str], *outputs: str, **attributes: object) -> str:
         """The name of the first output."""
         from onnx import helper
 

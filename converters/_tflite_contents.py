@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from edgebert.converters import Contents, Operator
 from edgebert.converters import _tflite_file as file
+
+if TYPE_CHECKING:
+    from ai_edge_litert.schema_py_generated import ModelT, OperatorT, QuantizationParametersT, SubGraphT, TensorT
 
 CHANGED = frozenset({"DEQUANTIZE", "QUANTIZE"})  # what the quantizer adds
 FREE = frozenset({"asymmetricQuantizeInputs", "quantizedBiasType", "weightsFormat", "quantSpec"})  # what it sets
@@ -25,7 +28,7 @@ def contents(path: Path) -> Contents:
     weights: dict[str, np.ndarray] = {}
     operators: list[Operator] = []
     outputs: list[str] = []
-    created: dict[tuple[Any, ...], np.ndarray] = {}
+    created: dict[tuple[object, ...], np.ndarray] = {}
     for number, graph in enumerate(model.subgraphs):
         names = [f"{number}|{tensor.name.decode()}" for tensor in graph.tensors]
         weights |= {names[i]: array for i, array in _weights(model, graph, created)}
@@ -38,12 +41,12 @@ def contents(path: Path) -> Contents:
     return Contents(weights, operators, tuple(outputs))
 
 
-def _settings(operator: Any) -> str:
+def _settings(operator: OperatorT) -> str:
     values = vars(operator.builtinOptions) if operator.builtinOptions is not None else {}
     return str(sorted((name, np.asarray(value).tolist()) for name, value in values.items() if name not in FREE))
 
 
-def _integers(model: Any, graph: Any, operator: Any) -> str:
+def _integers(model: ModelT, graph: SubGraphT, operator: OperatorT) -> str:
     """Axes, shapes and places that an operator reads; and zero points of weights, which have none in a sound file."""
     results = []
     for place, i in enumerate(operator.inputs):
@@ -59,7 +62,9 @@ def _integers(model: Any, graph: Any, operator: Any) -> str:
     return "".join(f", {item}" for item in results)
 
 
-def _weights(model: Any, graph: Any, created: dict[tuple[Any, ...], np.ndarray]) -> Iterator[tuple[int, np.ndarray]]:
+def _weights(
+    model: ModelT, graph: SubGraphT, created: dict[tuple[object, ...], np.ndarray]
+) -> Iterator[tuple[int, np.ndarray]]:
     """Float arrays by the number of their tensor. Signatures share buffers: `made` has what others read already."""
     for i, tensor in enumerate(graph.tensors):
         scales = tensor.quantization
@@ -76,7 +81,7 @@ def _weights(model: Any, graph: Any, created: dict[tuple[Any, ...], np.ndarray])
             yield i, created[key]
 
 
-def _linear(codes: np.ndarray, scales: Any) -> np.ndarray:
+def _linear(codes: np.ndarray, scales: QuantizationParametersT) -> np.ndarray:
     """One scale, or one a channel."""
     shape = [1] * codes.ndim
     if len(scales.scale) > 1:
@@ -86,7 +91,7 @@ def _linear(codes: np.ndarray, scales: Any) -> np.ndarray:
     return np.asarray(shifted * np.asarray(scales.scale, np.float32).reshape(shape), np.float32)
 
 
-def _stored(model: Any, tensor: Any) -> np.ndarray | None:
+def _stored(model: ModelT, tensor: TensorT) -> np.ndarray | None:
     """A tensor's constant, None where it is computed or of another type."""
     from ai_edge_litert.schema_py_generated import TensorType as Type
 

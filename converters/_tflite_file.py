@@ -10,13 +10,29 @@ import hashlib
 import json
 import zipfile
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, TypedDict, cast
 
 import numpy as np
 
 from edgebert.errors import EdgebertError
+
+if TYPE_CHECKING:
+    from ai_edge_litert.schema_py_generated import ModelT, SubGraphT
+
+
+class Info(TypedDict):
+    """What a file says of itself beside its labels and its tokenizer."""
+
+    family: str
+    precision: str
+    lengths: Sequence[int]
+    pad_id: int
+    inputs: Sequence[str]
+    outputs: Sequence[str]
+    title: str
+
 
 INFO = "edgebert.json"  # family, precision, lengths, pad_id, inputs, outputs, title
 LABELS = "labels.txt"  # one a line, in the order of the outputs
@@ -29,10 +45,10 @@ ALIGNMENT = 16  # bytes, of weights
 # ---------------------------------------------------------------- reading and writing
 
 
-def read_info(path: Path) -> dict[str, Any]:
+def read_info(path: Path) -> Info:
     """The packed `edgebert.json`. Raises EdgebertError where there is none."""
     try:
-        return dict(json.loads(read_files(path)[INFO]))
+        return cast("Info", dict(json.loads(read_files(path)[INFO])))
     except (KeyError, ValueError):
         raise EdgebertError(
             f"the file carries no {INFO}, so its lengths and labels are not known",
@@ -52,7 +68,7 @@ def read_files(path: Path) -> dict[str, bytes]:
         raise EdgebertError(f"the file cannot be read: {error.strerror}", where=str(path)) from None
 
 
-def write(path: Path, model: Any, files: Mapping[str, bytes]) -> None:
+def write(path: Path, model: ModelT, files: Mapping[str, bytes]) -> None:
     """Writes a model (flatbuffer object) with its associated files, whole or not at all, the same bytes every time.
 
     Raises:
@@ -81,7 +97,7 @@ def _entry(name: str) -> zipfile.ZipInfo:
     return entry
 
 
-def associated_files(info: Mapping[str, Any], labels: tuple[str, ...], tokenizer: Path | None) -> dict[str, bytes]:
+def associated_files(info: Info, labels: tuple[str, ...], tokenizer: Path | None) -> dict[str, bytes]:
     """What goes into the zip. `vocab.txt` only of WordPiece: no other vocabulary can be said in lines."""
     if any("\n" in label for label in labels):
         raise EdgebertError("a label holds a line break, which labels.txt cannot say", hint="Rename the label.")
@@ -110,18 +126,18 @@ def _word_tokens(tokenizer: bytes) -> bytes:
 # ---------------------------------------------------------------- flatbuffer
 
 
-def read_model(path: Path) -> Any:
+def read_model(path: Path) -> ModelT:
     """The flatbuffer of a file as an object (ModelT of the TFLite schema)."""
     return parse(path.read_bytes())
 
 
-def parse(content: bytes) -> Any:
+def parse(content: bytes | bytearray) -> ModelT:
     from ai_edge_litert.tools import flatbuffer_utils
 
     return flatbuffer_utils.read_model_from_bytearray(content)
 
 
-def pack(model: Any) -> bytearray:
+def pack(model: ModelT) -> bytearray:
     """The flatbuffer of a model object, in which equal vectors and names are written once.
 
     Every signature has scales and zero points of its own for each weight that they share; without this they would be a
@@ -142,7 +158,7 @@ def pack(model: Any) -> bytearray:
                 self.seen[key] = super().CreateNumpyVector(x)
             return self.seen[key]
 
-        def CreateString(self, s: Any, encoding: str = "utf-8", errors: str = "strict") -> int:
+        def CreateString(self, s: str | bytes, encoding: str = "utf-8", errors: str = "strict") -> int:
             data = s.encode(encoding, errors) if isinstance(s, str) else bytes(s)
             key = ("text", data)
             if key not in self.seen:
@@ -159,7 +175,7 @@ def pack(model: Any) -> bytearray:
     return builder.Output()
 
 
-def _drop_unused(model: Any) -> None:
+def _drop_unused(model: ModelT) -> None:
     used = {tensor.buffer for graph in model.subgraphs for tensor in graph.tensors}
     used |= {item.buffer for item in model.metadata or ()}
     for i, buffer in enumerate(model.buffers):
@@ -167,7 +183,7 @@ def _drop_unused(model: Any) -> None:
             buffer.data = None
 
 
-def _as_arrays(model: Any) -> None:
+def _as_arrays(model: ModelT) -> None:
     """Buffers and quantization as arrays, which the packer takes in one token each."""
     for buffer in model.buffers:
         if buffer.data is not None:
@@ -180,12 +196,12 @@ def _as_arrays(model: Any) -> None:
                 scales.zeroPoint = np.asarray(scales.zeroPoint, np.int64)
 
 
-def operators(model: Any, graph: Any) -> Counter[str]:
+def operators(model: ModelT, graph: SubGraphT) -> Counter[str]:
     """How many operators of each name a subgraph has."""
     return Counter(operator_names(model, graph))
 
 
-def operator_names(model: Any, graph: Any) -> list[str]:
+def operator_names(model: ModelT, graph: SubGraphT) -> list[str]:
     """The name of each operator of a subgraph, in order."""
     from ai_edge_litert import schema_py_generated as schema
 
@@ -198,6 +214,6 @@ def operator_names(model: Any, graph: Any) -> list[str]:
     return results
 
 
-def custom_operators(model: Any) -> list[str]:
+def custom_operators(model: ModelT) -> list[str]:
     """Operators outside TFLite's own set, Flex (TensorFlow's kernels) among them."""
     return sorted({code.customCode.decode() for code in model.operatorCodes if code.customCode})

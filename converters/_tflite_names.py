@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ai_edge_litert.schema_py_generated import ModelT, SubGraphT
 
 NOTHING = "(?!)"  # a pattern that no name has
 LAYER = r"/\d+\b"  # in the name of every tensor made inside a numbered layer
 
 
-def shorten(model: Any) -> None:
+def shorten(model: ModelT) -> None:
     """Names tensors by attribute path, `bert/encoder/0/attention/self/query`; inputs and outputs by the signature."""
     for definition in model.signatureDefs:
         tensors = model.subgraphs[definition.subgraphIndex].tensors
@@ -33,7 +36,7 @@ def _path(name: str) -> str:
     return "/".join(step for step in steps[1:] if step not in ("core", "model")) or last
 
 
-def _number(graph: Any) -> None:
+def _number(graph: SubGraphT) -> None:
     """Makes names unique within a graph."""
     seen: dict[bytes, int] = {}
     for tensor in graph.tensors:
@@ -42,14 +45,14 @@ def _number(graph: Any) -> None:
             tensor.name += b"#%d" % count
 
 
-def mark(model: Any) -> None:
+def mark(model: ModelT) -> None:
     """Puts a graph's number before its names: ai-edge-quantizer wants them unique in a file."""
     for i, graph in enumerate(model.subgraphs):
         for tensor in graph.tensors:
             tensor.name = b"%d|%s" % (i, tensor.name)
 
 
-def unmark(model: Any) -> None:
+def unmark(model: ModelT) -> None:
     for graph in model.subgraphs:
         for tensor in graph.tensors:
             tensor.name = tensor.name.partition(b"|")[2] or tensor.name
@@ -68,7 +71,7 @@ class Places:
     down: str
 
 
-def find_places(model: Any) -> Places:
+def find_places(model: ModelT) -> Places:
     """Places of a model whose names are not marked; equal in all its graphs."""
     from ai_edge_litert.schema_py_generated import BuiltinOperator
 

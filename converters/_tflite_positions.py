@@ -7,12 +7,15 @@ file. As a lookup they are stored once, for the longest signature, and quantized
 from __future__ import annotations
 
 import copy
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+if TYPE_CHECKING:
+    from ai_edge_litert.schema_py_generated import ModelT, OperatorT, SubGraphT, TensorT
 
-def share(model: Any, lengths: dict[int, int]) -> None:
+
+def share(model: ModelT, lengths: dict[int, int]) -> None:
     """Turns constants (1, length, width) that are added to something, and are the first rows of the longest signature's,
     into lookups. In place; constants of any other use stay.
 
@@ -36,16 +39,16 @@ def share(model: Any, lengths: dict[int, int]) -> None:
                 _look_up(model, graph, tensor, table, (length, lengths[number]), lookup)
 
 
-def _code(model: Any, builtin: int) -> int | None:
+def _code(model: ModelT, builtin: int) -> int | None:
     codes = [max(code.builtinCode, code.deprecatedBuiltinCode) for code in model.operatorCodes]
     return codes.index(builtin) if builtin in codes else None
 
 
-def _data(model: Any, buffer: int) -> np.ndarray:
+def _data(model: ModelT, buffer: int) -> np.ndarray:
     return np.frombuffer(bytes(model.buffers[buffer].data), np.uint8)
 
 
-def _added(model: Any, graph: Any, length: int, add: int) -> list[Any]:
+def _added(model: ModelT, graph: SubGraphT, length: int, add: int) -> list[OperatorT]:
     """Float constants (1, length, width) that nothing but additions read."""
     readers: dict[int, set[int]] = {}
     for operator in graph.operators:
@@ -62,7 +65,9 @@ def _added(model: Any, graph: Any, length: int, add: int) -> list[Any]:
     ]
 
 
-def _look_up(model: Any, graph: Any, tensor: Any, table: int, lengths: tuple[int, int], lookup: int) -> None:
+def _look_up(
+    model: ModelT, graph: SubGraphT, tensor: TensorT, table: int, lengths: tuple[int, int], lookup: int
+) -> None:
     """Makes `tensor` the table's rows, of which the first `lengths[0]` go where it went."""
     from ai_edge_litert import schema_py_generated as schema
 

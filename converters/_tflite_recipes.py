@@ -6,8 +6,8 @@ product are scaled to 8 bits as they come. "Weight-only": weights are unpacked t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,6 +15,12 @@ from edgebert.converters import Precision, QuantizationVariant
 from edgebert.converters._tflite_names import LAYER, Places
 from edgebert.errors import EdgebertError
 from edgebert.runtime.session import Batch
+
+if TYPE_CHECKING:
+    from ai_edge_quantizer.qtyping import QuantGranularity, TFLOperationName
+    from ai_edge_quantizer.quantizer import Quantizer
+
+    from edgebert.converters._tflite_file import Info
 
 ROWS = 32  # calibration rows that are read: ranges settle long before
 
@@ -39,8 +45,8 @@ def quantize(
     precision: str,
     variant: QuantizationVariant,
     calibration: Sequence[Batch],
-    info: Mapping[str, Any],
-) -> Any:
+    info: Info,
+) -> bytearray:
     """The quantized flatbuffer of a float one.
 
     Args:
@@ -60,7 +66,7 @@ def quantize(
     return quantizer.quantize(result, enable_progress_bar=False, enable_progress_report=False).quantized_model
 
 
-def _samples(calibration: Sequence[Batch], info: Mapping[str, Any]) -> dict[str, list[dict[str, np.ndarray]]]:
+def _samples(calibration: Sequence[Batch], info: Info) -> dict[str, list[dict[str, np.ndarray]]]:
     """The rows as each signature takes them: padded, or cut where they are longer."""
     rows = [batch for batch in calibration if batch["input_ids"].size][:ROWS]
     if not rows:
@@ -71,7 +77,7 @@ def _samples(calibration: Sequence[Batch], info: Mapping[str, Any]) -> dict[str,
     return {f"seq{length}": [_padded(row, length, info) for row in rows] for length in info["lengths"]}
 
 
-def _padded(row: Batch, length: int, info: Mapping[str, Any]) -> dict[str, np.ndarray]:
+def _padded(row: Batch, length: int, info: Info) -> dict[str, np.ndarray]:
     fed = {}
     for name in info["inputs"]:
         fed[name] = np.full((1, length), info["pad_id"] if name == "input_ids" else 0, np.int32)
@@ -83,21 +89,21 @@ def _padded(row: Batch, length: int, info: Mapping[str, Any]) -> dict[str, np.nd
 # ---------------------------------------------------------------- recipes
 
 
-def _dynamic(quantizer: Any, variant: QuantizationVariant, places: Places) -> None:
+def _dynamic(quantizer: Quantizer, variant: QuantizationVariant, places: Places) -> None:
     """A scale a row of the word table is 12 bytes a word; with one for all of it, its rows being alike, little is lost."""
     quantizer.add_dynamic_config(".*", _all(), 8)
     quantizer.add_dynamic_config(places.words, _operation("EMBEDDING_LOOKUP"), 8, granularity=_one_scale())
 
 
-def _tensor(quantizer: Any, variant: QuantizationVariant, places: Places) -> None:
+def _tensor(quantizer: Quantizer, variant: QuantizationVariant, places: Places) -> None:
     quantizer.add_dynamic_config(".*", _all(), 8, granularity=_one_scale())
 
 
-def _weights(quantizer: Any, variant: QuantizationVariant, places: Places) -> None:
+def _weights(quantizer: Quantizer, variant: QuantizationVariant, places: Places) -> None:
     quantizer.add_weight_only_config(".*", _all(), 8)
 
 
-def _static(quantizer: Any, variant: QuantizationVariant, places: Places) -> None:
+def _static(quantizer: Quantizer, variant: QuantizationVariant, places: Places) -> None:
     """Matrix products inside numbered layers get fixed ranges. Norms and activations between them stay float, for in
     8 bits they wreck the logits; and what the feed-forward block narrows has outliers that cost most of what is lost."""
     _dynamic(quantizer, variant, places)
@@ -106,19 +112,19 @@ def _static(quantizer: Any, variant: QuantizationVariant, places: Places) -> Non
         quantizer.add_dynamic_config(places.down, _operation("FULLY_CONNECTED"), 8)
 
 
-def _int4_embedding(quantizer: Any, variant: QuantizationVariant, places: Places) -> None:
+def _int4_embedding(quantizer: Quantizer, variant: QuantizationVariant, places: Places) -> None:
     quantizer.add_dynamic_config(".*", _all(), 8)
     quantizer.add_dynamic_config(places.words, _operation("EMBEDDING_LOOKUP"), 4)
 
 
-def _half(quantizer: Any, variant: QuantizationVariant, places: Places) -> None:
+def _half(quantizer: Quantizer, variant: QuantizationVariant, places: Places) -> None:
     from ai_edge_quantizer.algorithm_manager import AlgorithmName
 
     for name in ("FULLY_CONNECTED", "EMBEDDING_LOOKUP", "CONV_2D", "DEPTHWISE_CONV_2D"):
         quantizer.add_weight_only_config(".*", _operation(name), 16, algorithm_key=AlgorithmName.FLOAT_CASTING)
 
 
-FILL: dict[str, Callable[[Any, QuantizationVariant, Places], None]] = {
+FILL: dict[str, Callable[[Quantizer, QuantizationVariant, Places], None]] = {
     "int8": _dynamic,
     "int8-tensor": _tensor,
     "int8-weights": _weights,
@@ -128,17 +134,17 @@ FILL: dict[str, Callable[[Any, QuantizationVariant, Places], None]] = {
 }
 
 
-def _one_scale() -> Any:
+def _one_scale() -> QuantGranularity:
     from ai_edge_quantizer.qtyping import QuantGranularity
 
     return QuantGranularity.TENSORWISE
 
 
-def _all() -> Any:
+def _all() -> TFLOperationName:
     return _operation("ALL_SUPPORTED")
 
 
-def _operation(name: str) -> Any:
+def _operation(name: str) -> TFLOperationName:
     from ai_edge_quantizer.qtyping import TFLOperationName
 
     return TFLOperationName[name]

@@ -6,7 +6,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,6 +15,9 @@ from edgebert.devices.machine import usable_cores
 from edgebert.errors import EdgebertError, first_line
 from edgebert.runtime.quiet import quiet
 from edgebert.runtime.session import Batch, per_token
+
+if TYPE_CHECKING:
+    from ai_edge_litert.interpreter import Interpreter, SignatureRunner
 
 
 class TfliteSession:
@@ -47,7 +50,7 @@ class TfliteSession:
         }
         self.runtime_version = version("ai-edge-litert")
         self._interpreter = _interpreter(path, threads or usable_cores(), delegate)
-        self._runners: dict[int, Any] = {}
+        self._runners: dict[int, SignatureRunner] = {}
 
     def run(self, batch: Batch) -> dict[str, np.ndarray]:
         """Float32 outputs by name; see `edgebert.converters.Runner`."""
@@ -86,7 +89,7 @@ class TfliteSession:
             hint="Cut the row into windows, or convert again with a longer length.",
         )
 
-    def _runner(self, length: int) -> Any:
+    def _runner(self, length: int) -> SignatureRunner:
         if length not in self._runners:
             self._runners[length] = self._interpreter.get_signature_runner(f"seq{length}")
         return self._runners[length]
@@ -120,7 +123,7 @@ def delegated(path: Path) -> tuple[Counter[str], Counter[str]]:
     return Counter(inside.values()), left
 
 
-def _interpreter(path: Path, threads: int, delegate: bool = True) -> Any:
+def _interpreter(path: Path, threads: int, delegate: bool = True) -> Interpreter:
     from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
     kind = OpResolverType.AUTO if delegate else OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
@@ -134,7 +137,7 @@ def _interpreter(path: Path, threads: int, delegate: bool = True) -> Any:
     return interpreter
 
 
-def _entry(name: str, details: list[dict[str, Any]]) -> dict[str, Any]:
+def _entry(name: str, details: list[dict[str, np.ndarray]]) -> dict[str, Any]:
     sizes = zip(*(detail["shape"].tolist() for detail in details), strict=True)
     shape = [size[0] if len(set(size)) == 1 else "|".join(map(str, size)) for size in sizes]
     return {"name": name, "type": np.dtype(details[0]["dtype"]).name, "shape": shape}

@@ -14,7 +14,7 @@ import tempfile
 import uuid
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from edgebert.converters import Converter, Precision, QuantizationVariant, describe
 from edgebert.converters._coreml_contents import contents
@@ -23,6 +23,10 @@ from edgebert.errors import EdgebertError
 from edgebert.runtime.quiet import quiet
 from edgebert.runtime.session import Session, Source
 from edgebert.types import Artifact
+
+if TYPE_CHECKING:
+    from coremltools.models import MLModel
+    from coremltools.proto.MIL_pb2 import NamedValueType
 
 NAME = "model.mlpackage"
 STRUCTURE = 1e-3  # a float32 program that differs more from torch computes something else
@@ -118,12 +122,12 @@ def accelerator_fallbacks(path: Path) -> Mapping[str, int]:
     return {name: count for name, count in results.items() if count}
 
 
-def _dtype(value: Any) -> str:
+def _dtype(value: NamedValueType) -> str:
     tensor = value.type.tensorType
     return str(type(tensor).DESCRIPTOR.fields_by_name["dataType"].enum_type.values_by_number[tensor.dataType].name)
 
 
-def _convert_static(source: Source, wanted: Plan, options: Mapping[str, Any], half: bool) -> Any:
+def _convert_static(source: Source, wanted: Plan, options: Mapping[str, object], half: bool) -> MLModel:
     from edgebert.converters._coreml_static import calibrate, quantized_inputs
 
     steps = calibrate(source, clip=options["range"] == "error")
@@ -163,7 +167,7 @@ def _prove(source: Source, path: Path, wanted: Plan) -> None:
             )
 
 
-def _save(model: Any, source: Source, precision: str, wanted: Plan, folder: Path) -> Path:
+def _save(model: MLModel, source: Source, precision: str, wanted: Plan, folder: Path) -> Path:
     """Writes beside and moves into place, so that no half file is left under the name."""
     _describe(model, source, precision, wanted)
     path = folder / NAME
@@ -202,7 +206,7 @@ def _make_reproducible(package: Path) -> None:
         path.write_bytes(spec.SerializeToString(deterministic=True))
 
 
-def _describe(model: Any, source: Source, precision: str, wanted: Plan) -> None:
+def _describe(model: MLModel, source: Source, precision: str, wanted: Plan) -> None:
     from importlib.metadata import version
 
     model.author = "edgebert"
@@ -226,7 +230,7 @@ def _describe(model: Any, source: Source, precision: str, wanted: Plan) -> None:
         model.output_description[name] = next(text for end, text in OUTPUTS.items() if name.endswith(end))
 
 
-def _artifact(path: Path, precision: str, wanted: Plan, options: Mapping[str, Any]) -> Artifact:
+def _artifact(path: Path, precision: str, wanted: Plan, options: Mapping[str, object]) -> Artifact:
     shape = {"shape": wanted.shape, "lengths": list(wanted.lengths), "minimum_ios": wanted.ios}
     return describe(path, "coreml", precision, {**shape, **options})
 

@@ -6,7 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,6 +20,10 @@ from edgebert.converters._onnx_static import STATIC, static
 from edgebert.errors import EdgebertError, unknown
 from edgebert.runtime.session import Batch, Source
 from edgebert.types import Artifact
+
+if TYPE_CHECKING:
+    from onnx import TensorProto
+    from onnxruntime import NodeArg
 
 PRECISIONS = {
     "int8": Precision("8-bit weights, activations scaled at run time", GRID, kind="int8"),
@@ -136,7 +140,7 @@ def accelerator_fallbacks(path: Path) -> dict[str, int]:
     return results | ({"input of dynamic shape": dynamic} if dynamic else {})
 
 
-def _port(item: Any) -> dict[str, Any]:
+def _port(item: NodeArg) -> dict[str, TensorProto]:
     kind = item.type.removeprefix("tensor(").removesuffix(")")
     return {"name": item.name, "type": {"float": "float32"}.get(kind, kind), "shape": list(item.shape)}
 

@@ -10,7 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -27,7 +27,8 @@ from edgebert.runtime.session import Source, per_token
 from edgebert.types import Artifact
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from ai_edge_litert.schema_py_generated import ModelT
+    from torch import Tensor, nn
 
 NAME = "model.tflite"
 UNCHANGED = 1e-4  # of an answer, when padding comes behind the row
@@ -52,7 +53,7 @@ def export(source: Source, folder: Path) -> Artifact:
         raise _refusal(source.family, f"it would need operators that LiteRT has no kernels for: {', '.join(custom)}")
     names.shorten(model)
     positions.share(model, {item.subgraphIndex: int(item.signatureKey[3:]) for item in model.signatureDefs})
-    info = {
+    info: file.Info = {
         "family": source.family,
         "precision": "fp32",
         "lengths": lengths,
@@ -110,7 +111,7 @@ def _prove(path: Path, family: str) -> None:
         raise _refusal(family, error.what) from None
 
 
-def _converted(source: Source, lengths: tuple[int, ...]) -> Any:
+def _converted(source: Source, lengths: tuple[int, ...]) -> ModelT:
     """The flatbuffer object that litert-torch makes, one trace a length."""
     import torch
 
@@ -137,7 +138,7 @@ def _converted(source: Source, lengths: tuple[int, ...]) -> Any:
     return file.parse(content)
 
 
-def _named(source: Source) -> Any:
+def _named(source: Source) -> nn.Module:
     """The graph with named inputs and outputs, which become the signature's."""
     from torch import nn
 
@@ -193,13 +194,13 @@ def reduce(source: Source, artifact: Artifact, precision: str, variant: Quantiza
     names.unmark(model)
     _scale_inputs_as_xnnpack(model)
     path = folder / NAME
-    fresh = file.associated_files(info | {"precision": precision}, (), None)
+    fresh = file.associated_files({**info, "precision": precision}, (), None)
     file.write(path, model, files | fresh)
     _prove(path, source.family)
     return describe(path, "tflite", precision, dict(variant.options))
 
 
-def _scale_inputs_as_xnnpack(model: Any) -> None:
+def _scale_inputs_as_xnnpack(model: ModelT) -> None:
     """Lets built-in kernels take an input's whole range for its 256 steps, as XNNPACK always does.
 
     The quantizer leaves the flag off: without XNNPACK a step would be that of the larger side twice over, and outputs
