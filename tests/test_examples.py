@@ -142,6 +142,22 @@ def test_a_command_line_of_the_documents_parses(line: str, monkeypatch: pytest.M
             raise
 
 
+def options_of(command: click.Command) -> set[str]:
+    """Every option of a command and of the commands below it."""
+    found = {name for param in command.params for name in param.opts if name.startswith("--")}
+    if isinstance(command, click.Group):
+        with click.Context(command) as context:
+            below = [command.get_command(context, name) for name in command.list_commands(context)]
+        found |= {name for item in below if item is not None for name in options_of(item)}
+    return found
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_options_in_sentences_of_the_documents_exist(path: Path) -> None:
+    named = set(re.findall(r"`(--[a-z][a-z-]+)[^`]*`", path.read_text(encoding="utf-8")))
+    assert named <= options_of(cli) | {"--help", "--debug", "--version"}
+
+
 def test_a_wrong_command_line_would_be_found() -> None:
     with pytest.raises(click.NoSuchOption):
         parse(words_of("edgebert fit --device pixel6 --maximal-size 3"))
@@ -173,9 +189,10 @@ def example_of(guide: str, folder: Path) -> Path:
 
 def add(registry: Registry[Any], module: ModuleType, monkeypatch: pytest.MonkeyPatch) -> Any:
     """The declaration of a module, in its registry for one test."""
-    found = registry.read([module])
-    monkeypatch.setattr(registry, "_record", {**registry.all(), **found})
-    return next(iter(found.values()))
+    added = registry.read([module])
+    known = {**registry.all(), **added}
+    monkeypatch.setattr(registry, "all", lambda: known)
+    return next(iter(added.values()))
 
 
 @pytest.fixture
@@ -199,7 +216,7 @@ def test_the_method_of_the_guide(
     result = edgebert.compress(
         str(toy_checkpoint), f"drop-layers+{method.name}", task="classify", data=str(reviews),
         output=str(tmp_path / "student"), params={"drop-layers.n_layers": "2", f"{method.name}.amount": "0.2"},
-        epochs=1, teacher_epochs=1, text_column="review", label_column="rating",
+        epochs=1, teacher_epochs=1, columns={"text": "review", "label": "rating"},
     )  # fmt: skip
     assert result.n_parameters < result.teacher_parameters
 
