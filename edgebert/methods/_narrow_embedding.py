@@ -6,13 +6,14 @@ first.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from edgebert.errors import RequestError
 from edgebert.methods._teacher_weights import embedding_norm, tables_of
 
 if TYPE_CHECKING:
     from torch import Tensor
+    from transformers import PreTrainedModel
 
     from edgebert.modeling.config import ModelConfig
 
@@ -26,7 +27,7 @@ def check_width(width: int, config: ModelConfig, where: str) -> None:
         raise RequestError(what, where=where, hint="Choose a smaller one.")
 
 
-def centred_tables(model: Any, config: ModelConfig) -> dict[str, Tensor]:
+def centred_tables(model: PreTrainedModel, config: ModelConfig) -> dict[str, Tensor]:
     """Word, position and type rows (n, H) without their shift; {} where the teacher has none of the layers' width H.
 
     A teacher without a table of positions, as one that rotates query and key by them, gives none: the student's is random.
@@ -66,7 +67,7 @@ def factorised(tables: list[Tensor], width: int) -> tuple[list[Tensor], Tensor]:
     return list(rows), (tables[0].shape[1] / width) ** 0.5 * basis.T @ turn
 
 
-def normed_embedding(model: Any, config: ModelConfig) -> dict[str, Tensor]:
+def normed_embedding(model: PreTrainedModel, config: ModelConfig) -> dict[str, Tensor]:
     """ALBERT's: narrow tables, a layer norm over their sum, a map to the width of the layers.
 
     One that is narrow already (ELECTRA) keeps its own map.
@@ -89,7 +90,7 @@ def normed_embedding(model: Any, config: ModelConfig) -> dict[str, Tensor]:
     }
 
 
-def scaled_embedding(model: Any, config: ModelConfig) -> dict[str, Tensor]:
+def scaled_embedding(model: PreTrainedModel, config: ModelConfig) -> dict[str, Tensor]:
     """MobileBERT's: a narrow word table with a map of three neighbours, wide positions and types, and γ ∘ h + β.
 
     A layer norm divides each row by its deviation; here γ is divided by the mean one.

@@ -24,6 +24,8 @@ from edgebert.modeling.checkpoint import accepted
 from edgebert.modeling.headed import HeadedEncoder
 
 if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
     from edgebert.modeling.config import ModelConfig
 
 Batches = Sequence[Mapping[str, Tensor]]
@@ -33,11 +35,11 @@ Batches = Sequence[Mapping[str, Tensor]]
 class Site:
     """A layer norm of the residual stream, and the linear layer whose output it reads: None for the embedding's."""
 
-    norm: Any
-    dense: Any
+    norm: Any  # nn.LayerNorm
+    dense: Any  # nn.Linear
 
 
-def sites_of(model: Any, layers: Sequence[int]) -> list[Site]:
+def sites_of(model: PreTrainedModel, layers: Sequence[int]) -> list[Site]:
     """The embedding's, then two of each of these layers: after attention, after the feed-forward."""
     norm = next(m for name, m in model.named_modules() if name.endswith("embeddings.LayerNorm"))
     results = [Site(norm, None)]
@@ -46,7 +48,9 @@ def sites_of(model: Any, layers: Sequence[int]) -> list[Site]:
     return results
 
 
-def watched(model: Any, batches: Batches, modules: Sequence[nn.Module]) -> Iterator[list[tuple[Tensor, Tensor]]]:
+def watched(
+    model: PreTrainedModel, batches: Batches, modules: Sequence[nn.Module]
+) -> Iterator[list[tuple[Tensor, Tensor]]]:
     """For each batch, of each module its input and its output: (tokens, n) at real tokens, (rows, n) without tokens."""
     seen: dict[nn.Module, tuple[Tensor, Tensor]] = {}
 
@@ -65,7 +69,7 @@ def watched(model: Any, batches: Batches, modules: Sequence[nn.Module]) -> Itera
             item.remove()
 
 
-def all_of(model: Any, batches: Batches, module: nn.Module) -> tuple[Tensor, Tensor]:
+def all_of(model: PreTrainedModel, batches: Batches, module: nn.Module) -> tuple[Tensor, Tensor]:
     """A module's inputs and outputs over all batches."""
     return _joined([result for (result,) in watched(model, batches, [module])])
 
@@ -92,13 +96,13 @@ class ActivationStatistics:
     heads: Mapping[str, list[tuple[Tensor, Tensor]]]
 
 
-def look(model: Any, batches: Batches, sites: Sequence[Site]) -> ActivationStatistics:
+def look(model: PreTrainedModel, batches: Batches, sites: Sequence[Site]) -> ActivationStatistics:
     """One pass over the batches; of the layers nothing is kept but sums."""
     norms, attended, outer = [s.norm for s in sites], [s.dense for s in sites[1::2]], [s.dense for s in sites[2::2]]
     of_heads = {prefix: [item for item in pair if item is not None] for prefix, pair in head_layers(model).items()}
     flat = [module for modules in of_heads.values() for module in modules]
     sums: list[list[list[Tensor]]] = [[] for _ in range(1 + len(attended) + len(outer))]
-    answers: dict[Any, list[tuple[Tensor, Tensor]]] = {module: [] for module in flat}
+    answers: dict[nn.Module, list[tuple[Tensor, Tensor]]] = {module: [] for module in flat}
     for result in watched(model, batches, [*norms, *attended, *outer, *flat]):
         states = torch.cat([gave for _, gave in result[: len(norms)]])
         read = [given for given, _ in result[len(norms) : len(result) - len(flat)]]
@@ -127,7 +131,7 @@ def _joined(pairs: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
 # ---------------------------------------------------------------- what is projected
 
 
-def project_tables(model: Any, config: ModelConfig, to: Projection) -> dict[str, Tensor]:
+def project_tables(model: PreTrainedModel, config: ModelConfig, to: Projection) -> dict[str, Tensor]:
     """The narrow tables of words, positions and types, and a first scale of their norm, by BERT's names."""
     words, places, types = tables_of(model, config.type_vocab_size)
     if places is None:
@@ -183,7 +187,7 @@ def split(energies: Tensor, n: int) -> tuple[Tensor, Tensor]:
 # ---------------------------------------------------------------- heads
 
 
-def head_layers(model: Any) -> dict[str, tuple[Any, Any]]:
+def head_layers(model: PreTrainedModel) -> dict[str, tuple[Any, Any]]:
     """Of each head of labels or spans, by the prefix of its names in a student: its dense layer (or None) and its last."""
     if isinstance(model, HeadedEncoder):
         return {
@@ -193,7 +197,7 @@ def head_layers(model: Any) -> dict[str, tuple[Any, Any]]:
         }
     modules = {name.removeprefix(f"{model.base_model_prefix}."): module for name, module in model.named_modules()}
 
-    def first(*names: str) -> Any:
+    def first(*names: str) -> nn.Module | None:
         return next((modules[name] for name in names if isinstance(modules.get(name), nn.Linear)), None)
 
     last = first("classifier.out_proj", "classifier", "qa_outputs")
@@ -201,11 +205,11 @@ def head_layers(model: Any) -> dict[str, tuple[Any, Any]]:
     return {"": (dense, last)} if last is not None else {}
 
 
-def _reads_first(model: Any) -> bool:
+def _reads_first(model: PreTrainedModel) -> bool:
     return "ForSequenceClassification" in type(model).__name__
 
 
-def head_weights(model: Any, seen: ActivationStatistics, to: Projection) -> dict[str, Tensor]:
+def head_weights(model: PreTrainedModel, seen: ActivationStatistics, to: Projection) -> dict[str, Tensor]:
     """The narrow student's heads. Vectors are projected; a dense layer keeps the neurons that matter, under tanh."""
     results: dict[str, Tensor] = {}
     for prefix, (dense, last) in head_layers(model).items():
@@ -222,7 +226,7 @@ def head_weights(model: Any, seen: ActivationStatistics, to: Projection) -> dict
 
 
 def _dense_head(
-    dense: Any, last: Any, seen: Sequence[tuple[Tensor, Tensor]], to: Projection
+    dense: nn.Linear, last: nn.Linear, seen: Sequence[tuple[Tensor, Tensor]], to: Projection
 ) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
     """Weight and bias of a narrow dense layer and of the last one. Where the wide head has no tanh between them, the
     narrow one starts from the states alone, brought to a deviation of 1/2, and its last layer is left to the fit."""
@@ -237,7 +241,7 @@ def _dense_head(
     return (torch.diag(spread), -spread * narrow.mean(0)), (torch.zeros(len(weight), n), answers.mean(0))
 
 
-def _vector_weights(model: Any, to: Projection) -> dict[str, Tensor]:
+def _vector_weights(model: PreTrainedModel, to: Projection) -> dict[str, Tensor]:
     """Of each sentence vector's own modules the first that is linear: it reads pooled states, several side by side too."""
     results: dict[str, Tensor] = {}
     for key, head in model.heads.items() if isinstance(model, HeadedEncoder) else ():
@@ -263,7 +267,12 @@ def _vector_weights(model: Any, to: Projection) -> dict[str, Tensor]:
 
 
 def fit_sites(
-    narrow: Any, own: Sequence[Site], wide: Any, theirs: Sequence[Site], batches: Batches, to: Projection
+    narrow: PreTrainedModel,
+    own: Sequence[Site],
+    wide: PreTrainedModel,
+    theirs: Sequence[Site],
+    batches: Batches,
+    to: Projection,
 ) -> None:
     """Fits, in place and in order, what the narrow model's norms read and give to the wide model's, projected."""
     results = [
@@ -285,7 +294,7 @@ def fit_sites(
             site.norm.bias.copy_(shift)
 
 
-def fit_heads(narrow: Any, seen: ActivationStatistics, batches: Batches) -> None:
+def fit_heads(narrow: PreTrainedModel, seen: ActivationStatistics, batches: Batches) -> None:
     """Fits, in place, the last layer of each head of labels or spans to the wide model's answers."""
     for prefix, (_, last) in head_layers(narrow).items():
         read, answers = all_of(narrow, batches, last)
@@ -293,6 +302,6 @@ def fit_heads(narrow: Any, seen: ActivationStatistics, batches: Batches) -> None
             _add(last, *correction(read, seen.heads[prefix][-1][1] - answers))
 
 
-def _add(layer: Any, weight: Tensor, bias: Tensor) -> None:
+def _add(layer: nn.Linear, weight: Tensor, bias: Tensor) -> None:
     layer.weight.add_(weight)
     layer.bias.add_(bias)

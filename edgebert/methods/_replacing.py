@@ -6,13 +6,15 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from edgebert.methods._stack import hidden_of
+from edgebert.methods._stack import LayerOutput, hidden_of
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
+    from transformers import PreTrainedModel
 
-Kind = tuple[Any, ...]  # of a layer, see `edgebert.modeling.layers.kinds_of`
-_NOTHING: Mapping[Kind, Any] = MappingProxyType({})
+Kind = tuple[object, ...]  # of a layer, see `edgebert.modeling.layers.kinds_of`
+Given = tuple[tuple[object, ...], Mapping[str, object]]  # what a layer is called with beside the hidden states
+_NOTHING: Mapping[Kind, Given] = MappingProxyType({})
 
 
 def replacing_rate(schedule: str, rate: float, step: int, steps: int) -> float:
@@ -20,7 +22,7 @@ def replacing_rate(schedule: str, rate: float, step: int, steps: int) -> float:
     return rate if schedule == "constant" else min(1.0, rate + (1 - rate) * step / max(1, steps - 1))
 
 
-def group_module(old: Sequence[nn.Module], new: nn.Module, kinds: Sequence[Kind], heard: Mapping[Kind, Any]) -> Any:
+def group_module(old: Sequence[nn.Module], new: nn.Module, kinds: Sequence[Kind], heard: Mapping[Kind, Given]) -> Any:
     """A layer that is `new` with probability `rate`, else those of `old` in turn; in eval mode it is `new`.
 
     Args:
@@ -41,7 +43,7 @@ def group_module(old: Sequence[nn.Module], new: nn.Module, kinds: Sequence[Kind]
         def attention_type(self) -> str:  # by which ModernBERT gives a layer its mask and rotary base
             return str(self.successor.attention_type)
 
-        def forward(self, hidden: Tensor, *args: Any, **kwargs: Any) -> Any:
+        def forward(self, hidden: Tensor, *args: object, **kwargs: object) -> LayerOutput:
             if not self.training or float(torch.rand(())) < self.rate:
                 return self.successor(hidden, *args, **kwargs)
             for layer, kind in zip(self.predecessor, kinds, strict=True):
@@ -53,7 +55,7 @@ def group_module(old: Sequence[nn.Module], new: nn.Module, kinds: Sequence[Kind]
     return Group()
 
 
-def listener(kind: Kind, attention_type: str, heard: dict[Kind, Any]) -> nn.Module:
+def listener(kind: Kind, attention_type: str, heard: dict[Kind, Given]) -> nn.Module:
     """A layer that changes nothing, and keeps what the model gives to layers of its kind: their mask, their rotary base."""
     from torch import nn
 
@@ -62,7 +64,7 @@ def listener(kind: Kind, attention_type: str, heard: dict[Kind, Any]) -> nn.Modu
             super().__init__()
             self.attention_type = attention_type
 
-        def forward(self, hidden: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        def forward(self, hidden: Tensor, *args: object, **kwargs: object) -> Tensor:
             heard[kind] = args, kwargs
             return hidden
 
@@ -70,7 +72,10 @@ def listener(kind: Kind, attention_type: str, heard: dict[Kind, Any]) -> nn.Modu
 
 
 def groups_of(
-    old: Sequence[nn.Module], new: Sequence[nn.Module], kinds: Sequence[Kind] = (), heard: Mapping[Kind, Any] = _NOTHING
+    old: Sequence[nn.Module],
+    new: Sequence[nn.Module],
+    kinds: Sequence[Kind] = (),
+    heard: Mapping[Kind, Given] = _NOTHING,
 ) -> list[Any]:
     """A group for each new layer, over the old ones from round((i-1)·N/M) to round(i·N/M)."""
     from edgebert.training.align import layer_map
@@ -81,7 +86,9 @@ def groups_of(
     return [group_module(old[part], layer, kinds[part], heard) for part, layer in zip(parts, new, strict=True)]
 
 
-def put_groups(model: Any, old: Sequence[nn.Module], new: Sequence[nn.Module], kinds: Sequence[Kind]) -> list[Any]:
+def put_groups(
+    model: PreTrainedModel, old: Sequence[nn.Module], new: Sequence[nn.Module], kinds: Sequence[Kind]
+) -> list[Any]:
     """Groups in the place of the model's layers, which the first of `new` are described as. In place.
 
     Where the layers are of several kinds, a listener for each stands before the groups.
@@ -94,7 +101,7 @@ def put_groups(model: Any, old: Sequence[nn.Module], new: Sequence[nn.Module], k
     from edgebert.modeling.layers import encoder_layers, kinds_of, replace_layers
 
     known, layers = kinds_of(model.config), encoder_layers(model)
-    heard: dict[Kind, Any] = {}
+    heard: dict[Kind, Given] = {}
     origins = [known.index(kind) for kind in sorted(set(kinds))] if len(set(known)) > 1 else []
     groups = groups_of(old, new, kinds, heard)
     listeners = [listener(known[i], getattr(layers[i], "attention_type", ""), heard) for i in origins]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeAlias
 
 from edgebert.errors import RequestError
 from edgebert.methods import Param
@@ -36,7 +36,8 @@ def first_lacks(config: ModelConfig) -> str:
     return _stack_of(config)[1]
 
 
-_STACKS: dict[tuple[Any, ...], tuple[str, str]] = {}  # a planner asks of many shapes
+LayerOutput: TypeAlias = "Tensor | tuple[Tensor, ...] | Mapping[str, Tensor]"  # hidden states stand first
+_STACKS: dict[tuple[object, ...], tuple[str, str]] = {}  # a planner asks of many shapes
 
 
 def _stack_of(config: ModelConfig) -> tuple[str, str]:
@@ -69,14 +70,14 @@ def _tried(config: ModelConfig) -> tuple[str, str]:
     return "", ", ".join(name for name in dict(others[0].named_parameters()) if name not in own)
 
 
-def hidden_of(returned: Any) -> Tensor:
+def hidden_of(returned: LayerOutput) -> Tensor:
     """The hidden states in what a layer returned: they stand first in a tuple or a dictionary."""
     if isinstance(returned, Mapping):
         return next(iter(returned.values()))
     return returned[0] if isinstance(returned, tuple) else returned
 
 
-def with_hidden(returned: Any, hidden: Tensor) -> Any:
+def with_hidden(returned: LayerOutput, hidden: Tensor) -> LayerOutput:
     """What a layer returned, with other hidden states."""
     if isinstance(returned, Mapping):
         return {**returned, next(iter(returned)): hidden}

@@ -13,6 +13,7 @@ from edgebert.errors import RequestError
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
+    from transformers import PreTrainedModel
 
     from edgebert.modeling.config import ModelConfig
 
@@ -55,7 +56,7 @@ def sizes_of(config: ModelConfig) -> dict[str, Any]:
     return {name: value for name, value in results.items() if value is not None}
 
 
-def layers_of(model: Any) -> list[nn.Module]:
+def layers_of(model: PreTrainedModel) -> list[nn.Module]:
     """The layers of an encoder; none where its family keeps no list of them."""
     from edgebert.modeling.layers import encoder_layers
 
@@ -89,7 +90,7 @@ def layer_weights(layer: nn.Module, family: str) -> dict[str, Tensor]:
     }
 
 
-def tables_of(model: Any, n_types: int) -> tuple[Tensor, Tensor | None, Tensor]:
+def tables_of(model: PreTrainedModel, n_types: int) -> tuple[Tensor, Tensor | None, Tensor]:
     """Tables of words (n_tokens, width), of positions (n, width) from position 0 on, of types (n_types, width).
 
     Types that the teacher does not have are as its first one, or 0.
@@ -105,7 +106,7 @@ def tables_of(model: Any, n_types: int) -> tuple[Tensor, Tensor | None, Tensor]:
     return words, positions(model), torch.stack(rows)
 
 
-def embedding_norm(model: Any, width: int) -> tuple[Tensor, Tensor]:
+def embedding_norm(model: PreTrainedModel, width: int) -> tuple[Tensor, Tensor]:
     """Scale and shift (width,) of the layer norm over the embedding; 1 and 0 where there is none of this width."""
     import torch
 
@@ -116,7 +117,7 @@ def embedding_norm(model: Any, width: int) -> tuple[Tensor, Tensor]:
     return norms[0].weight.detach(), torch.zeros(width) if bias is None else bias.detach()
 
 
-def sentence_head(model: Any, pooler: str = "pooler.dense") -> dict[str, Tensor]:
+def sentence_head(model: PreTrainedModel, pooler: str = "pooler.dense") -> dict[str, Tensor]:
     """Of a single head over the first token: its dense layer, under the name `pooler`, and what follows.
 
     BERT calls the two pooler.dense and classifier; RoBERTa, MPNet and ELECTRA classifier.dense and classifier.out_proj.

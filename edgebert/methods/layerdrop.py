@@ -19,7 +19,7 @@ is left out still runs and its result is thrown away, so that any family's layer
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from edgebert.errors import RequestError
 from edgebert.methods import Method, Paper, Param
@@ -31,6 +31,7 @@ from edgebert.types import Student
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from edgebert.methods._stack import LayerOutput
     from edgebert.modeling.config import ModelConfig
 
 
@@ -53,7 +54,7 @@ def droppable(layer: nn.Module, rate: float) -> nn.Module:
         def attention_type(self) -> str:  # by which ModernBERT gives a layer its mask and rotary base
             return str(self.layer.attention_type)
 
-        def forward(self, hidden: Tensor, *args: Any, **kwargs: Any) -> Any:
+        def forward(self, hidden: Tensor, *args: object, **kwargs: object) -> LayerOutput:
             returned = self.layer(hidden, *args, **kwargs)
             dropped = self.training and float(torch.rand(())) < rate
             return with_hidden(returned, hidden) if dropped else returned

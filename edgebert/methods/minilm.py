@@ -24,7 +24,7 @@ uniformly from the teacher, since students here are mostly shallower and start f
 from __future__ import annotations
 
 import copy
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from edgebert.errors import RequestError
 from edgebert.methods import Method, Paper, Param
@@ -37,6 +37,7 @@ from edgebert.types import Student
 
 if TYPE_CHECKING:
     from torch import Tensor
+    from transformers import PreTrainedModel
 
     from edgebert.modeling.config import ModelConfig
     from edgebert.training.features import Trace
@@ -56,7 +57,7 @@ def deep_self_attention(ours: Trace, theirs: Trace, layer: int, mask: Tensor) ->
     return attention + attention_kl(relation(ours.values[-1], mask), relation(theirs.values[layer], mask), mask)
 
 
-def inner_objective(student: Student, teacher: Any, layer: int) -> Objective:
+def inner_objective(student: Student, teacher: PreTrainedModel, layer: int) -> Objective:
     """L, for a teacher layer counted as `deep_self_attention` does."""
     from edgebert.training.loop import DistillationObjective
 
@@ -69,7 +70,7 @@ def inner_objective(student: Student, teacher: Any, layer: int) -> Objective:
     return DeepSelfAttention(student.model, teacher, student.teacher_ids)
 
 
-def assistant_of(teacher: Any, n_layers: int) -> Any:
+def assistant_of(teacher: PreTrainedModel, n_layers: int) -> PreTrainedModel:
     """A copy of the teacher with this many of its layers, spread evenly."""
     from edgebert.modeling.layers import keep_layers
 

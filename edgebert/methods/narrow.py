@@ -32,7 +32,7 @@ two tokens to their attention (MPNet) loses that; a note says so.
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from edgebert.errors import RequestError
 from edgebert.methods import Method, Paper, Param
@@ -44,7 +44,9 @@ from edgebert.types import Student
 
 if TYPE_CHECKING:
     from torch import Tensor
+    from transformers import PreTrainedModel
 
+    from edgebert.methods._narrowing import ActivationStatistics
     from edgebert.methods._projection import Projection
     from edgebert.modeling.config import ModelConfig
     from edgebert.training.loop import Objective
@@ -155,7 +157,9 @@ def untrained(
     return dataclasses.replace(narrow, notes=(*narrow.notes, _note(wide.config, config, kept, seen, to))), to
 
 
-def _note(wide: Any, config: ModelConfig, kept: tuple[int, ...], seen: Any, to: Projection) -> str:
+def _note(
+    wide: ModelConfig, config: ModelConfig, kept: tuple[int, ...], seen: ActivationStatistics, to: Projection
+) -> str:
     """What stays and what goes."""
     sizes = sizes_of(wide)
     covariance = seen.states.covariance
@@ -171,7 +175,7 @@ def _note(wide: Any, config: ModelConfig, kept: tuple[int, ...], seen: Any, to: 
 
 
 def alignment_objective(
-    student: Student, wide: Any, goals: tuple[int, ...], to: Projection, replace: float
+    student: Student, wide: PreTrainedModel, goals: tuple[int, ...], to: Projection, replace: float
 ) -> Objective:
     """Σ_m |h̃_m - A h_g(m)|² / |A h_g(m)|², each a mean over real tokens. Rows as they are, the wide model reads once."""
     import torch

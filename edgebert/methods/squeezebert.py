@@ -18,7 +18,7 @@ starts random.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from edgebert.errors import RequestError
 from edgebert.methods import Method, Paper, Param
@@ -30,6 +30,7 @@ from edgebert.types import Student
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
+    from transformers import PreTrainedModel
 
     from edgebert.modeling.config import ModelConfig
 
@@ -77,7 +78,7 @@ def kept(n_layers: int, n_old: int) -> tuple[int, ...]:
     return tuple(layer - 1 for layer in layer_map("uniform", n_layers, n_old, where="squeezebert.n_layers")[1:])
 
 
-def _leave_unread_pooler(model: Any) -> None:
+def _leave_unread_pooler(model: PreTrainedModel) -> None:
     """transformers builds this family's pooler under every head; where none reads it, it is not trained."""
     from edgebert.modeling.heads import head_of
 

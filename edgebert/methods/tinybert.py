@@ -30,7 +30,7 @@ predictions 3; the shares here were not tuned.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from edgebert.errors import RequestError
 from edgebert.methods import Method, Paper, Param
@@ -124,7 +124,7 @@ def apply(
 
 def check(
     config: ModelConfig,
-    teacher: Any,
+    teacher: ModelConfig,
     *,
     general: float,
     inner: float,

@@ -31,8 +31,10 @@ from edgebert.types import Row, Student
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
+    from transformers import PreTrainedModel
 
     from edgebert.modeling.config import ModelConfig
+    from edgebert.modeling.tokenizer import TokenizerState
 
 TOKENS = (
     "pad_token_id",
@@ -102,7 +104,7 @@ def trim(
     return Tokenizer.from_str(json.dumps(state)), old_ids
 
 
-def _chosen(state: dict[str, Any], counts: Counter[str], size: int, named: Collection[str]) -> set[str]:
+def _chosen(state: TokenizerState, counts: Counter[str], size: int, named: Collection[str]) -> set[str]:
     """`size` tokens: special tokens, then single characters, then by count, then by general frequency."""
     model = state["model"]
     ranked = _by_frequency(model)
@@ -134,7 +136,7 @@ def _by_frequency(model: dict[str, Any]) -> list[str]:
     raise RequestError(f"a {model.get('type')} tokenizer cannot be trimmed", where="trim-vocab")
 
 
-def _special(state: dict[str, Any]) -> set[str]:
+def _special(state: TokenizerState) -> set[str]:
     """Added tokens, the unknown token, and the 256 byte tokens of a vocabulary with byte fallback."""
     model = state["model"]
     special = {token["content"] for token in state["added_tokens"]}
@@ -146,7 +148,7 @@ def _special(state: dict[str, Any]) -> set[str]:
     return special | (tokens & {f"<0x{byte:02X}>" for byte in range(256)})
 
 
-def _parts(merges: Sequence[Any]) -> dict[str, tuple[str, str]]:
+def _parts(merges: Sequence[str | list[str]]) -> dict[str, tuple[str, str]]:
     """For each merged token, the two that its first merge joins."""
     parts: dict[str, tuple[str, str]] = {}
     for merge in merges:
@@ -166,11 +168,11 @@ def _whole(token: str, parts: dict[str, tuple[str, str]]) -> set[str]:
     return whole
 
 
-def _rewrite(state: dict[str, Any], keep: set[str], new_ids: dict[int, int]) -> None:
+def _rewrite(state: TokenizerState, keep: set[str], new_ids: dict[int, int]) -> None:
     """Renumbers every id of a tokenizer's JSON and drops the tokens that go. In place."""
     model = state["model"]
     if model["type"] == "Unigram":
-        model["unk_id"] = new_ids.get(model.get("unk_id"))
+        model["unk_id"] = new_ids.get(model.get("unk_id", -1))
         model["vocab"] = [item for i, item in enumerate(model["vocab"]) if i in new_ids]
     else:
         model["vocab"] = {subword: new_ids[old] for subword, old in model["vocab"].items() if subword in keep}
@@ -183,7 +185,7 @@ def _rewrite(state: dict[str, Any], keep: set[str], new_ids: dict[int, int]) -> 
         _renumber(state["post_processor"], new_ids)
 
 
-def _renumber(node: Any, new_ids: dict[int, int]) -> None:
+def _renumber(node: object, new_ids: dict[int, int]) -> None:
     """Special token ids of a post-processor: lists `ids` of templates, pairs [token, id] of BERT's and RoBERTa's."""
     if isinstance(node, list):
         for item in node:
@@ -199,7 +201,7 @@ def _renumber(node: Any, new_ids: dict[int, int]) -> None:
             _renumber(value, new_ids)
 
 
-def _trim_embedding(model: Any, old_ids: list[int]) -> None:
+def _trim_embedding(model: PreTrainedModel, old_ids: list[int]) -> None:
     import torch
     from torch import nn
 
@@ -233,7 +235,7 @@ def _renumber_token(config: ModelConfig, name: str, new_ids: dict[int, int]) -> 
         setattr(config, name, new_ids.get(old))
 
 
-def _shift_positions(model: Any, old_pad: int, new_pad: int) -> None:
+def _shift_positions(model: PreTrainedModel, old_pad: int, new_pad: int) -> None:
     """RoBERTa counts positions from after the padding id: the rows move with it, those before it go to the end."""
     import torch
 

@@ -23,7 +23,7 @@ beside it; ours has not. A width below 64 has one head.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from edgebert.errors import RequestError
 from edgebert.methods import Method, Paper, Param
@@ -34,6 +34,7 @@ from edgebert.types import Student
 
 if TYPE_CHECKING:
     from torch import Tensor
+    from transformers import PreTrainedModel
 
     from edgebert.modeling.config import ModelConfig
 
@@ -61,7 +62,7 @@ def reshape(config: ModelConfig, *, size: str, n_layers: int, width: int, **_: o
     )
 
 
-def narrowed_tables(model: Any, width: int) -> tuple[Tensor, Tensor | None]:
+def narrowed_tables(model: PreTrainedModel, width: int) -> tuple[Tensor, Tensor | None]:
     """The model's tables of words and of positions at this width; at its own width, as they are; None where it has none."""
     from edgebert.modeling.rebuild import narrowed, positions
 

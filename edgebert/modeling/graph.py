@@ -19,6 +19,8 @@ from edgebert.quantization import QuantSpec
 from edgebert.runtime.session import Batch, Shape, Source, per_token
 
 if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
     from edgebert.modeling.config import ModelConfig
 
 MASKED = -1e4  # exp underflows to 0 in float32 and float16 alike, and float16 reaches only -65504
@@ -35,7 +37,7 @@ class Graph(nn.Module):
             the mask in as a bias (batch, 1, 1, seq).
     """
 
-    def __init__(self, model: Any, *, masks: Literal["model", "clamped", "additive"] = "model") -> None:
+    def __init__(self, model: PreTrainedModel, *, masks: Literal["model", "clamped", "additive"] = "model") -> None:
         super().__init__()
         self.model, self.masks = model, masks
         self.outputs = tuple(name for part in parts_of(model.config, type(model).__name__) for name in part.outputs)
@@ -96,7 +98,7 @@ def make_graph(model: nn.Module) -> Graph:
     return additive if same else clamped
 
 
-def _probe(model: Any) -> dict[str, Tensor]:
+def _probe(model: PreTrainedModel) -> dict[str, Tensor]:
     """Two rows, the second padded after three tokens: of eight tokens, or more than a window of attention is wide.
 
     Within its window a model whose layers attend to neighbours alone gives the same answer with a mask that has no window.
@@ -115,7 +117,7 @@ def _visible(name: str, output: Tensor, mask: Tensor) -> Tensor:
 
 
 def make_source(
-    model: Any,
+    model: PreTrainedModel,
     *,
     lengths: Sequence[int] = (32, 64, 128),
     labels: Sequence[str] = (),
@@ -176,7 +178,7 @@ class TorchSession:
 
     def tables(self) -> dict[str, np.ndarray]:
         """Embedding tables by name, (rows, width): weights of which no set of rows reads all. The words' comes first."""
-        model: Any = self.graph.model
+        model: PreTrainedModel = self.graph.model
         words = model.get_input_embeddings()
         results = [(name, module) for name, module in self.graph.named_modules() if isinstance(module, nn.Embedding)]
         results.sort(key=lambda pair: pair[1] is not words)

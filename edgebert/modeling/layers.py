@@ -9,11 +9,12 @@ from edgebert.errors import RequestError
 
 if TYPE_CHECKING:
     from torch import nn
+    from transformers import PreTrainedModel
 
     from edgebert.modeling.config import ModelConfig
 
 
-def encoder_layers(model: Any) -> nn.ModuleList:
+def encoder_layers(model: PreTrainedModel) -> nn.ModuleList:
     """The model's stack of layers: its one ModuleList with config.num_hidden_layers items.
 
     Raises:
@@ -30,7 +31,7 @@ def encoder_layers(model: Any) -> nn.ModuleList:
     return stacks[0]
 
 
-def replace_layers(model: Any, layers: nn.ModuleList, origins: Sequence[int], like: Any = None) -> None:
+def replace_layers(model: PreTrainedModel, layers: nn.ModuleList, origins: Sequence[int], like: Any = None) -> None:
     """Puts other layers where `encoder_layers` stand, and tells the config. In place.
 
     Args:
@@ -49,7 +50,7 @@ def replace_layers(model: Any, layers: nn.ModuleList, origins: Sequence[int], li
             _describe(config, settings, origins)
 
 
-def keep_layers(model: Any, kept: Sequence[int]) -> None:
+def keep_layers(model: PreTrainedModel, kept: Sequence[int]) -> None:
     """Leaves the layers with these numbers, from 0, in the model and in its config. In place."""
     from torch import nn
 

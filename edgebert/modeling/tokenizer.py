@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict, cast
 
 from edgebert.errors import TeacherError
 from edgebert.modeling.config import load_config, whole_text
@@ -13,12 +13,27 @@ from edgebert.runtime.quiet import quiet
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
+    from transformers import PreTrainedTokenizerFast
 
 TOKENIZER = "tokenizer.json"
 SETTINGS = "tokenizer_config.json"
 KEPT = ("model_max_length", "model_input_names", "padding_side", "truncation_side", "clean_up_tokenization_spaces")
 SWITCHES = ("do_lower_case", "strip_accents", "tokenize_chinese_chars", "add_prefix_space", "do_basic_tokenize")
 UNSEEN = "\u2603 \ue000 \u16a0\U00013000 \u0378 ~"  # a snowman and others that few vocabularies have
+
+
+Step = dict[str, Any]  # of a tokenizer; its `type` says which fields it has
+
+
+class TokenizerState(TypedDict):
+    """tokenizer.json of the library tokenizers: in it a part has its step."""
+
+    model: Step
+    added_tokens: list[Step]
+    normalizer: Step | None
+    pre_tokenizer: Step | None
+    post_processor: Step | None
+    decoder: Step | None
 
 
 def load_tokenizer(folder: Path, *, words: bool = False, vectors: bool = False) -> Tokenizer:
@@ -41,7 +56,7 @@ def load_tokenizer(folder: Path, *, words: bool = False, vectors: bool = False) 
     return with_prefix(backend) if words else backend
 
 
-def _auto_tokenizer(folder: Path) -> Any:
+def _auto_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
     from transformers import AutoTokenizer
 
     encoder = encoder_folder(folder)
@@ -159,11 +174,11 @@ def with_prefix(tokenizer: Tokenizer) -> Tokenizer:
     return Tokenizer.from_str(json.dumps(state))
 
 
-def _state(tokenizer: Tokenizer) -> dict[str, Any]:
-    return dict(json.loads(tokenizer.to_str()))
+def _state(tokenizer: Tokenizer) -> TokenizerState:
+    return cast("TokenizerState", json.loads(tokenizer.to_str()))
 
 
-def _splits(state: dict[str, Any]) -> list[dict[str, Any]]:
+def _splits(state: TokenizerState) -> list[Step]:
     """The steps of a tokenizer's pre_tokenizer."""
     step = state["pre_tokenizer"]
     if step is None:
@@ -171,14 +186,14 @@ def _splits(state: dict[str, Any]) -> list[dict[str, Any]]:
     return list(step["pretokenizers"]) if step["type"] == "Sequence" else [step]
 
 
-def _normalizers(state: dict[str, Any]) -> list[dict[str, Any]]:
+def _normalizers(state: TokenizerState) -> list[Step]:
     step = state["normalizer"]
     if step is None:
         return []
     return list(step["normalizers"]) if step["type"] == "Sequence" else [step]
 
 
-def _prepends(state: dict[str, Any]) -> bool:
+def _prepends(state: TokenizerState) -> bool:
     return any(step["type"] == "Prepend" and step["prepend"] == " " for step in _normalizers(state))
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatch
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from edgebert.errors import TeacherError, first_line
 from edgebert.modeling.folder import (
@@ -23,6 +23,7 @@ from edgebert.modeling.folder import (
 
 if TYPE_CHECKING:
     from torch import Tensor
+    from transformers import PreTrainedModel
 
 SAFE, PICKLE = "model.safetensors", "pytorch_model.bin"
 # Heads of pretraining, and buffers that a config gives anyway: a fine-tuned model computes the same without them.
@@ -154,7 +155,7 @@ def unread_files(folder: Path) -> list[str]:
 
 
 def check_placed(
-    unplaced: Iterable[str], model: Any, folder: Path, *, own_head: bool, old_head: Iterable[str] = ()
+    unplaced: Iterable[str], model: PreTrainedModel, folder: Path, *, own_head: bool, old_head: Iterable[str] = ()
 ) -> list[str]:
     """Notes on weights that are left out without harm.
 
@@ -185,7 +186,7 @@ def check_placed(
     return notes + ([f"the checkpoint's own head is not used: {groups(unused)}"] if unused else [])
 
 
-def _unplaced(lost: list[str], model: Any, folder: Path) -> TeacherError:
+def _unplaced(lost: list[str], model: PreTrainedModel, folder: Path) -> TeacherError:
     depth, kept = getattr(model.config, "num_hidden_layers", None), type(model).__name__
     what = f"{kept} has no place for these weights, and would compute something else without them: {groups(lost)}"
     numbers = [int(part) for name in lost for part in name.split(".") if part.isdigit()]

@@ -21,6 +21,8 @@ from edgebert.modeling.layers import keep_settings
 from edgebert.training.context import TracedPart
 
 if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
     from edgebert.modeling.config import ModelConfig
 
 VALUE = ("value", "v_lin", "v", "v_proj", "value_proj")  # a projection of the values alone
@@ -47,7 +49,7 @@ class Trace:
 
 
 def trace_hidden_states(
-    model: Any, batch: Mapping[str, Tensor], wanted: Iterable[TracedPart] = ("hidden states",)
+    model: PreTrainedModel, batch: Mapping[str, Tensor], wanted: Iterable[TracedPart] = ("hidden states",)
 ) -> Trace:
     """One forward pass with what was asked for; without dropout where that is attention or values.
 
@@ -89,7 +91,7 @@ def missing_features(config: ModelConfig, wanted: Iterable[TracedPart]) -> str:
     return _MISSING[key]
 
 
-_MISSING: dict[tuple[Any, ...], str] = {}
+_MISSING: dict[tuple[object, ...], str] = {}
 
 
 def _tried(config: ModelConfig, wanted: tuple[TracedPart, ...]) -> str:
@@ -166,5 +168,5 @@ def _split(name: str, projected: Tensor, later: Tensor | None, n_heads: int, sha
     return heads.transpose(1, 2).repeat_interleave(shared, 1)
 
 
-def _family(model: Any) -> str:
+def _family(model: PreTrainedModel) -> str:
     return f"the family {model.config.model_type}"
