@@ -60,7 +60,7 @@ def timed(loop: Any, model: Any, features: list[Feature]) -> float:
 def main() -> None:
     task = find_task("ner")
     dataset, folder = data.load((), task), find_teacher().folder
-    model, _ = load_model(folder, HEADS[task.head].auto_model, dataset.labels)
+    model, _ = load_model(folder, HEADS.get(task.head).auto_model, dataset.labels)
     stack = encoder_layers(model)
     del stack[3:]
     model.config.num_hidden_layers = 3

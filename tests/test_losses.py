@@ -6,13 +6,8 @@ import math
 
 import torch
 
-from edgebert.training.losses import (
-    attention_mse,
-    attention_scores,
-    hard_cross_entropy,
-    hidden_mse,
-    soft_cross_entropy,
-)
+from edgebert.modeling.losses import hard_cross_entropy, soft_cross_entropy
+from edgebert.training.losses import attention_mse, attention_scores, hidden_mse
 
 
 def test_hard_cross_entropy_is_the_mean_over_labelled_positions() -> None:

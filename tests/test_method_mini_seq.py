@@ -14,8 +14,8 @@ from edgebert.errors import RequestError
 from edgebert.methods import METHODS
 from edgebert.methods._prediction import prediction_objective
 from edgebert.modeling.checkpoint import copy_student
+from edgebert.modeling.losses import soft_cross_entropy
 from edgebert.training.loop import collate
-from edgebert.training.losses import soft_cross_entropy
 from edgebert.types import Row, Student
 from tests.toy_methods import method_context
 

@@ -153,7 +153,7 @@ def text_rows(head: str, toy_rows: list[Row]) -> dict[str, list[Row]]:
 def shop_of(name: str, rows: list[Row], checkpoint: Path, work: Path) -> tuple[Student, MethodContext]:
     task = find_task(name)
     labels = task.labels(rows)
-    model, _ = load_model(checkpoint, HEADS[task.head].auto_model, labels or None)
+    model, _ = load_model(checkpoint, HEADS.get(task.head).auto_model, labels or None)
     model.config.architectures = [type(model).__name__]
     teacher = Student(model, load_tokenizer(checkpoint))
     settings = TrainSettings(epochs=1, batch_size=16, learning_rate=1e-3, max_length=32)

@@ -45,7 +45,7 @@ def test_declaration(name: str) -> None:
     method = METHODS.get(name)
     assert method.stage in STAGES
     assert method.paper is None or method.paper.place
-    assert set(method.heads) <= set(HEADS)
+    assert set(method.heads) <= set(HEADS.all())
     for param in method.params:
         assert param.help
         assert param.search is not None or param.read(param.default, name) == param.default or param.default == 0

@@ -7,7 +7,7 @@ import torch
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 
 from edgebert.errors import RequestError
-from edgebert.training.losses import IGNORED
+from edgebert.modeling.losses import IGNORED
 from edgebert.training.mlm import LmHead, MaskedLm, choose, continues, hide, mask_id, special_ids
 from edgebert.types import Student
 

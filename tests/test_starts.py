@@ -17,11 +17,10 @@ import transformers
 import edgebert
 from edgebert.devices.profiles import load_device
 from edgebert.errors import RequestError
+from edgebert.modeling.losses import UNANSWERED, answered_tokens, soft_cross_entropy
 from edgebert.modeling.source import DEFAULT_TEACHER, find_teacher
 from edgebert.search.plan import make_plan
 from edgebert.search.starts import MOST, Start, find_checkpoints, is_small, prefixes
-from edgebert.training.heads import UNANSWERED, answered_tokens
-from edgebert.training.losses import soft_cross_entropy
 from edgebert.training.run import answers_by_word
 from edgebert.types import Budget, Feature, FitRequest, Plan
 from edgebert.workflows.recipe import read_recipe

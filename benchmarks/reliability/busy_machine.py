@@ -78,7 +78,7 @@ def teacher(torch: Any) -> tuple[Any, list[Any]]:
     task, folder = find_task("ner"), find_teacher().folder
     dataset = data.load((), task)
     torch.manual_seed(0)
-    model, _ = load_model(folder, HEADS[task.head].auto_model, dataset.labels)
+    model, _ = load_model(folder, HEADS.get(task.head).auto_model, dataset.labels)
     features = task.encode(dataset.splits["train"], load_tokenizer(folder), dataset.labels, 128)
     features = sorted(features, key=lambda feature: len(feature.input_ids))
     batches = [collate(features[i : i + BATCH_SIZE]) for i in range(0, len(features), BATCH_SIZE)]

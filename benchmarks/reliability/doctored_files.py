@@ -62,7 +62,7 @@ class Head:
 
         self.name, self.work = subject.name, work / "files" / subject.name
         self.converter = CONVERTERS.get("onnx")
-        model, _ = load_model(trained(subject, work / "models"), HEADS[subject.head].auto_model)
+        model, _ = load_model(trained(subject, work / "models"), HEADS.get(subject.head).auto_model)
         edges = edge_batches(model.config.vocab_size, LONGEST, 0, reader)
 
         def batches(rows: Any) -> list[Any]:

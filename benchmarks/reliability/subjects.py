@@ -202,7 +202,7 @@ def _model(subject: Subject) -> Any:
     from edgebert.modeling.checkpoint import load_model
     from edgebert.modeling.heads import HEADS
 
-    model, _ = load_model(starting_point(), HEADS[subject.head].auto_model, subject.labels or None)
+    model, _ = load_model(starting_point(), HEADS.get(subject.head).auto_model, subject.labels or None)
     encoder = getattr(model, model.base_model_prefix, model)
     encoder.encoder.layer = nn.ModuleList(encoder.encoder.layer[i] for i in LAYERS)
     model.config.num_hidden_layers = len(LAYERS)

@@ -157,7 +157,7 @@ def _bundle(folder: Path, checkpoint: Path, name: str, labels: tuple[str, ...], 
     options = {"threshold": 0.4} if name == "classify" else {"no_answer": 0.25} if name == "qa" else {}
     task = find_task(name).configured(options)
     settings = task.model_settings(labels)
-    model, _ = load_model(checkpoint, HEADS[task.head].auto_model, labels or None, settings=settings)
+    model, _ = load_model(checkpoint, HEADS.get(task.head).auto_model, labels or None, settings=settings)
     with torch.no_grad():
         for weight in model.parameters():
             if weight.dim() > 1:

@@ -12,7 +12,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from edgebert.errors import RequestError
 from edgebert.methods import Param
@@ -21,6 +21,7 @@ from edgebert.types import Student
 
 if TYPE_CHECKING:
     from torch import Tensor
+    from transformers import PreTrainedModel
 
     from edgebert.modeling.config import ModelConfig
     from edgebert.modeling.heads import Part
@@ -32,7 +33,7 @@ TEACHER_EPOCHS = Param("teacher_epochs", float, 3.0, "passes over the rows for e
 
 @dataclass(frozen=True)
 class Teacher:
-    model: Any
+    model: PreTrainedModel
     ids: tuple[int, ...] | None  # student token id -> its own; None where they are equal
 
 
@@ -40,7 +41,7 @@ def folders_of(text: str) -> list[Path]:
     return [Path(part.strip()) for part in re.split("[,:]", text) if part.strip()]
 
 
-def check_teachers(teacher: Any, teachers: str, where: str) -> None:
+def check_teachers(teacher: ModelConfig, teachers: str, where: str) -> None:
     """Raises RequestError where a folder is no checkpoint of the same heads and labels as `teacher`'s, a config."""
     from edgebert.errors import TeacherError
     from edgebert.modeling.checkpoint import check_weights, load_config
@@ -112,15 +113,15 @@ def ensemble(parts: Sequence[Part], answers: Sequence[dict[str, Tensor]], mask: 
     """
     import torch
 
-    from edgebert.modeling.headed import unit
+    from edgebert.modeling.pooling import unit
 
     def together(part: Part, name: str) -> Tensor:
         given = torch.stack([answer[name] for answer in answers])
-        if part.kind == "sentence-embedding":
-            return unit(given.mean(0))
+        if part.head.mean != "probabilities":
+            return unit(given.mean(0)) if part.head.mean == "vectors" else given.mean(0)
         if part.problem == "multi_label_classification":
             return given.sigmoid().mean(0).logit(eps=1e-6)
-        if part.kind == "question-answering":
+        if part.head.per_token and not part.head.has_labels:  # the choice is among tokens
             given = given.masked_fill(~mask, -1e4)
         return given.softmax(-1).mean(0).clamp(min=1e-12).log()
 
@@ -139,7 +140,7 @@ def _loaded(folder: Path, student: Student, where: str) -> Teacher:
     return Teacher(result.model.requires_grad_(False), ids)
 
 
-def _heads(config: ModelConfig) -> tuple[Any, tuple[str, ...]]:
+def _heads(config: ModelConfig) -> tuple[list[tuple[object, ...]], tuple[str, ...]]:
     """The kinds of a config's heads, and their labels."""
     from edgebert.modeling.heads import parts_of
 

@@ -40,7 +40,6 @@ if TYPE_CHECKING:
     from edgebert.modeling.config import ModelConfig
     from edgebert.training.loop import Objective
 
-WITH_LOGITS = ("token-classification", "sequence-classification")
 TAKES_LAYERS = "no layer of the teacher is in a BiLSTM"
 
 
@@ -55,12 +54,14 @@ def logit_objective(student: Student, context: MethodContext, hard_label_weight:
     import torch
 
     from edgebert.modeling.heads import parts_of
-    from edgebert.training.heads import answered_tokens, hard_loss, rows_with_answers, soft_loss
+    from edgebert.modeling.losses import answered_tokens
+    from edgebert.training.heads import hard_loss, rows_with_answers, soft_loss
     from edgebert.training.loop import DistillationObjective
 
     parts = parts_of(student.model.config, type(student.model).__name__)
-    tagging, sorting = ([part.outputs[0] for part in parts if part.kind == kind] for kind in WITH_LOGITS)
-    others = [part for part in parts if part.kind not in WITH_LOGITS]
+    labelled = [part for part in parts if part.head.has_labels]
+    tagging, sorting = ([p.outputs[0] for p in labelled if p.head.per_token is by_token] for by_token in (True, False))
+    others = [part for part in parts if not part.head.has_labels]
 
     class Logits(DistillationObjective):
         asks_once = True

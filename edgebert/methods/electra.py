@@ -20,7 +20,7 @@ left behind, and so is the generator. The student starts with the weights that i
 from __future__ import annotations
 
 import copy
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from edgebert.methods import Method, Paper, Param
 from edgebert.methods._text import EPOCHS, SHARE, learn_text
@@ -29,6 +29,7 @@ from edgebert.types import Student
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
+    from transformers import PreTrainedModel
 
     from edgebert.training.loop import Objective
 
@@ -79,7 +80,7 @@ def shared_table(table: nn.Parameter) -> nn.Module:
     return Shared()
 
 
-def generator_of(student: Student, share: float) -> Any:
+def generator_of(student: Student, share: float) -> PreTrainedModel:
     """A share of the student's layers, the lowest, at least one, over the student's own word table."""
     from edgebert.modeling.layers import keep_settings
     from edgebert.modeling.rebuild import rebuilt
@@ -95,8 +96,8 @@ def electra_objective(student: Student, generator: float, share: float, weight: 
     """L_MLM of a new generator + weight · L_disc of the student."""
     from torch import nn
 
+    from edgebert.modeling.losses import hard_cross_entropy
     from edgebert.training.loop import Objective
-    from edgebert.training.losses import hard_cross_entropy
     from edgebert.training.mlm import MaskedLm
 
     class Electra(Objective):

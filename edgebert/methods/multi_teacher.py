@@ -39,22 +39,23 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from edgebert.modeling.config import ModelConfig
+    from edgebert.modeling.heads import Part
     from edgebert.training.loop import Objective
 
 
-def answers_of(parts: Sequence[Any], fans: Sequence[Any], k: int, mask: Tensor) -> dict[str, Tensor]:
+def answers_of(parts: Sequence[Part], fans: Sequence[Any], k: int, mask: Tensor) -> dict[str, Tensor]:
     """Outputs by name through the k-th head: a span's two are the columns of one layer. mask (batch, seq).
 
     EuroBERT's head of whole texts may give an answer a token, whose mean is the answer.
     """
-    from edgebert.modeling.headed import pooled
+    from edgebert.modeling.pooling import pooled
 
     results: dict[str, Tensor] = {}
     for part, fan in zip(parts, fans, strict=True):
         given = fan.last[k]
-        if part.kind == "sequence-classification" and given.dim() == 3:
+        if not part.head.per_token and given.dim() == 3:
             given = pooled(given, mask, "mean")
-        columns = given.unbind(-1) if part.kind == "question-answering" else (given,)
+        columns = given.unbind(-1) if len(part.outputs) > 1 else (given,)
         results.update(zip(part.outputs, columns, strict=True))
     return results
 

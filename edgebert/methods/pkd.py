@@ -22,7 +22,7 @@ one a layer; the paper's students are as wide as their teachers. `temperature` d
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from edgebert.errors import RequestError
 from edgebert.methods import Method, Paper, Param
@@ -33,6 +33,7 @@ from edgebert.types import Student
 
 if TYPE_CHECKING:
     from torch import Tensor
+    from transformers import PreTrainedModel
 
     from edgebert.modeling.config import ModelConfig
     from edgebert.modeling.heads import Part
@@ -67,7 +68,7 @@ def patience(student: Sequence[Tensor], teacher: Sequence[Tensor]) -> Tensor:
     return torch.stack([normalised_mse(ours, theirs) for ours, theirs in zip(student, teacher, strict=True)]).sum()
 
 
-def read_by_heads(model: Any) -> str:
+def read_by_heads(model: PreTrainedModel) -> str:
     """How a head of whole texts reads the states: the first token's, the mean as EuroBERT's and some ModernBERT's do, or
     as a head of ours says."""
     if heads := getattr(model.config, "edgebert_heads", None):
@@ -78,7 +79,7 @@ def read_by_heads(model: Any) -> str:
 
 def compared(states: Tensor, mask: Tensor, parts: Sequence[Part], pooling: str = "cls") -> Tensor:
     """The vectors (n, width) of states (batch, seq, width) that the model's heads read; mask (batch, seq)."""
-    from edgebert.modeling.headed import pooled
+    from edgebert.modeling.pooling import pooled
 
     kinds = {part.kind for part in parts}
     if kinds == {"sequence-classification"}:

@@ -19,7 +19,7 @@ here the teacher is fine-tuned. A task without labels (`embed`) learns nothing i
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from edgebert.methods import Method, Paper
 from edgebert.methods._phases import INNER, learn_labels
@@ -30,18 +30,19 @@ from edgebert.types import Student
 
 if TYPE_CHECKING:
     from torch import Tensor
+    from transformers import PreTrainedModel
 
     from edgebert.training.loop import Objective
 
-(VECTOR,) = HEADS["sentence-embedding"].outputs
+VECTOR = HEADS.get("sentence-embedding").outputs[0].name
 
 
-def encoder_of(model: Any) -> Any:
+def encoder_of(model: PreTrainedModel) -> PreTrainedModel:
     """The model without its heads."""
     return getattr(model, model.base_model_prefix, model)
 
 
-def vectors(model: Any, batch: dict[str, Tensor]) -> Tensor:
+def vectors(model: PreTrainedModel, batch: dict[str, Tensor]) -> Tensor:
     """(batch, width), each of length 1: the pooled states of the model's encoder."""
     from edgebert.modeling.checkpoint import accepted
     from edgebert.modeling.headed import answers

@@ -27,6 +27,7 @@ __all__ = [  # the door to what lies in the modules beside this one
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
     from torch import nn
+    from transformers import PreTrainedModel
 
     from edgebert.modeling.config import ModelConfig
 
@@ -61,7 +62,7 @@ def load_model(
     """
     files = weight_files(folder, allow_pickle=allow_pickle)
     config = load_config(folder)
-    ours = auto_model == HEADS[MULTI_TASK].auto_model
+    ours = auto_model == HEADS.get(MULTI_TASK).auto_model
     own = copy.deepcopy(config) if ours and hasattr(config, "edgebert_heads") else None
     modules = None
     if (ours or _is_bare(auto_model)) and not hasattr(config, "edgebert_pooling"):
@@ -122,7 +123,7 @@ def _with_our_head(
 
     encoder, _ = _load_auto(folder, files, "AutoModel", config, fresh=ours, notes=notes)
     if ours:
-        if modules is not None and any(head["kind"] == "sentence-embedding" for head in config.edgebert_heads):
+        if modules is not None and any(HEADS.get(head["kind"]).gives_vectors for head in config.edgebert_heads):
             check_alone(modules, folder)
         return HeadedEncoder(encoder, config).eval(), False
     assert modules is not None
@@ -189,7 +190,7 @@ def _class_of(name: str, config: ModelConfig, folder: Path) -> Any:
 
 
 def _check_found(
-    model: Any, info: Mapping[str, Any], folder: Path, *, bare: bool, fresh: bool, notes: list[str]
+    model: PreTrainedModel, info: Mapping[str, Any], folder: Path, *, bare: bool, fresh: bool, notes: list[str]
 ) -> bool:
     """Whether the head came from the checkpoint whole. Raises TeacherError where the encoder did not, or the file holds
     what is no number."""
@@ -240,7 +241,7 @@ def _old_head(config: ModelConfig) -> tuple[str, ...]:
 
 def _is_bare(class_name: str) -> bool:
     """An encoder alone: its keys have no prefix, and its pooler is nobody's."""
-    return head_of(class_name).name == "sentence-embedding"
+    return head_of(class_name).of_states is not None
 
 
 def build_model(config: ModelConfig, auto_model: str) -> Any:
@@ -250,7 +251,7 @@ def build_model(config: ModelConfig, auto_model: str) -> Any:
 
     from edgebert.modeling.headed import build_headed
 
-    if auto_model == HEADS[MULTI_TASK].auto_model:
+    if auto_model == HEADS.get(MULTI_TASK).auto_model:
         return build_headed(copy.deepcopy(config))
     return getattr(transformers, auto_model).from_config(config, attn_implementation="eager", dtype=torch.float32)
 
@@ -263,7 +264,7 @@ def set_labels(config: ModelConfig, labels: Sequence[str]) -> None:
     config.label2id = {label: i for i, label in enumerate(labels)}
 
 
-def slice_head(model: Any, order: Sequence[int], labels: Sequence[str]) -> None:
+def slice_head(model: PreTrainedModel, order: Sequence[int], labels: Sequence[str]) -> None:
     """Reorders a head so that output i is its old output order[i]. In place.
 
     Raises:

@@ -5,14 +5,14 @@ encoder is shared, each task has a head, and a training step takes rows of any t
 from one task; here a batch mixes them, so that a step sees every head. A sequence head is the first token's state through
 a dense layer and tanh, as BERT's; of encoders whose first state has not read the text it is the pooled state (`reads`).
 
-`config.edgebert_heads` lists the heads: name ("" for one alone), kind (a name of HEADS), n_labels, problem, pooling,
+`config.edgebert_heads` lists the heads: name ("" for one alone), kind (a head's name), n_labels, problem, pooling,
 width (of a sentence vector), steps (the modules that sentence-transformers puts after pooling), reads (of a sequence
 head). It is saved with the config, so a checkpoint says what it is.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -21,8 +21,11 @@ import torch
 from torch import Tensor, nn
 
 from edgebert.modeling.heads import Part, head_of, parts_of
+from edgebert.modeling.heads._module import HeadModule
 
 if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
     from edgebert.modeling.config import ModelConfig
 
 WEIGHTS = "model.safetensors"
@@ -86,122 +89,6 @@ class HeadedEncoder(nn.Module):
         save_model(self, str(folder / WEIGHTS), metadata={"format": "pt"})
 
 
-class _Tokens(nn.Module):
-    def __init__(self, width: int, n_labels: int, dropout: float) -> None:
-        super().__init__()
-        self.dropout, self.classifier = nn.Dropout(dropout), nn.Linear(width, n_labels)
-
-    def forward(self, states: Tensor, mask: Tensor | None) -> tuple[Tensor, ...]:
-        return (self.classifier(self.dropout(states)),)
-
-
-class _Sequence(nn.Module):
-    def __init__(self, width: int, part: Part, dropout: float) -> None:
-        super().__init__()
-        self.reads = part.reads
-        self.dense, self.dropout, self.classifier = (
-            nn.Linear(width * len(part.reads.split("+")), width),
-            nn.Dropout(dropout),
-            nn.Linear(width, part.n_labels),
-        )
-
-    def forward(self, states: Tensor, mask: Tensor | None) -> tuple[Tensor, ...]:
-        return (self.classifier(self.dropout(torch.tanh(self.dense(pooled(states, mask, self.reads))))),)
-
-
-class _Span(nn.Module):
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.classifier = nn.Linear(width, 2)
-
-    def forward(self, states: Tensor, mask: Tensor | None) -> tuple[Tensor, ...]:
-        scores = self.classifier(states)
-        return scores[:, :, 0], scores[:, :, 1]
-
-
-class _Vector(nn.Module):
-    """The pooled state, through the modules of its teacher or a projection that keeps lengths at first, then unit length.
-
-    Args:
-        width: of the states.
-        part: `width` of the vector asked for, `steps` as `edgebert.modeling.sentence` has them, or neither.
-    """
-
-    def __init__(self, width: int, part: Part) -> None:
-        super().__init__()
-        self.pooling, self.normalize = part.pooling, part.normalize and not part.steps
-        width *= len(part.pooling.split("+"))
-        self.projection: nn.Module = nn.Identity()
-        if part.width:
-            linear = nn.Linear(width, part.width, bias=False)
-            nn.init.orthogonal_(linear.weight)
-            self.projection = linear
-        self.steps = nn.ModuleList()
-        for step in part.steps:
-            self.steps.append(_Step(width, step))
-            width = step.get("width", width)
-
-    def forward(self, states: Tensor, mask: Tensor | None) -> tuple[Tensor, ...]:
-        vectors = self.projection(pooled(states, mask, self.pooling))
-        for step in self.steps:
-            vectors = step(vectors)
-        return (unit(vectors) if self.normalize else vectors,)
-
-
-class _Step(nn.Module):
-    """Dense, LayerNorm or Normalize of sentence-transformers; the weights have the names that they have there."""
-
-    def __init__(self, width: int, step: Mapping[str, Any]) -> None:
-        super().__init__()
-        self.kind, self.is_residual = step["step"], bool(step.get("residual"))
-        if self.kind == "layer-norm":
-            self.norm = nn.LayerNorm(width)
-        if self.kind == "dense":
-            self.linear = nn.Linear(width, step["width"], bias=step["bias"])
-            self.activation = getattr(nn, step["activation"])()
-            if self.is_residual and width != step["width"]:
-                self.residual = nn.Linear(width, step["width"], bias=False)
-
-    def forward(self, vectors: Tensor) -> Tensor:
-        if self.kind == "normalize":
-            return unit(vectors)
-        if self.kind == "layer-norm":
-            return torch.as_tensor(self.norm(vectors))
-        created = self.activation(self.linear(vectors))
-        if self.is_residual:
-            created = created + (self.residual(vectors) if hasattr(self, "residual") else vectors)
-        return torch.as_tensor(created)
-
-
-def pooled(states: Tensor, mask: Tensor | None, pooling: str) -> Tensor:
-    """(batch, width) of states (batch, seq, width), padded at the right: a mode of sentence-transformers, or several
-    joined by +, whose vectors are joined."""
-    if mask is None:
-        mask = torch.ones(states.shape[:2], dtype=torch.int64, device=states.device)
-    parts = [_pooled(states, mask, mode) for mode in pooling.split("+")]
-    return parts[0] if len(parts) == 1 else torch.cat(parts, -1)
-
-
-def _pooled(states: Tensor, mask: Tensor, mode: str) -> Tensor:
-    if mode == "cls":
-        return states[:, 0]
-    weights = mask[:, :, None].float()
-    if mode == "max":
-        return (states * weights + (weights - 1) * 1e4).max(1).values  # finite in float16 too
-    if mode == "lasttoken":
-        after = torch.cat([weights[:, 1:], torch.zeros_like(weights[:, :1])], 1)
-        return (states * (weights - after)).sum(1)
-    if mode == "weightedmean":
-        weights = weights * torch.arange(1, states.shape[1] + 1, device=states.device)[None, :, None]
-    total = weights.sum(1)
-    return (states * weights).sum(1) / (torch.sqrt(total) if mode == "mean_sqrt_len_tokens" else total)
-
-
-def unit(vectors: Tensor) -> Tensor:
-    """(batch, width), each of length 1."""
-    return vectors / torch.sqrt((vectors * vectors).sum(-1, keepdim=True))
-
-
 def answers(model: nn.Module, result: Any, mask: Tensor | None) -> dict[str, Tensor]:
     """Every output of a model by its name: what its heads gave, or the pooled states of a bare encoder.
 
@@ -210,17 +97,17 @@ def answers(model: nn.Module, result: Any, mask: Tensor | None) -> dict[str, Ten
         mask: (batch, seq), 1 at real tokens.
     """
     parts = parts_of(model.config, type(model).__name__)
-    if not isinstance(model, HeadedEncoder) and parts[0].kind == "sentence-embedding":
-        vectors = pooled(result.last_hidden_state, mask, parts[0].pooling)
-        return {parts[0].outputs[0]: unit(vectors) if parts[0].normalize else vectors}
+    of_states = None if isinstance(model, HeadedEncoder) else parts[0].head.of_states
+    if of_states is not None:
+        return dict(zip(parts[0].outputs, of_states(result.last_hidden_state, mask, parts[0]), strict=True))
     return {name: getattr(result, name) for part in parts for name in part.outputs}
 
 
-def outlets(model: Any) -> list[nn.Linear]:
+def outlets(model: PreTrainedModel) -> list[nn.Linear]:
     """The last linear layer of each head, whose outputs are the model's; none for vectors without a head."""
     if isinstance(model, HeadedEncoder):
         heads = list(model.heads.values())
-    elif head_of(type(model).__name__).name == "sentence-embedding":
+    elif head_of(type(model).__name__).of_states is not None:
         return []
     else:
         heads = [nn.ModuleList(child for name, child in model.named_children() if name != model.base_model_prefix)]
@@ -233,14 +120,10 @@ def _key(part: Part) -> str:
 
 
 def _head(part: Part, config: ModelConfig) -> nn.Module:
-    width, dropout = config.hidden_size, float(getattr(config, "hidden_dropout_prob", 0.1))
-    if part.kind == "token-classification":
-        return _Tokens(width, part.n_labels, dropout)
-    if part.kind == "sequence-classification":
-        return _Sequence(width, part, dropout)
-    if part.kind == "question-answering":
-        return _Span(width)
-    return _Vector(width, part)
+    """One head as a module: (states (batch, seq, width), mask (batch, seq)) -> a tensor for each of its outputs."""
+    head, dropout = part.head, float(getattr(config, "hidden_dropout_prob", 0.1))
+    assert head.layers is not None and head.forward is not None
+    return HeadModule(head.layers(config.hidden_size, part, dropout), partial(head.forward, part=part))
 
 
 def build_headed(config: ModelConfig) -> HeadedEncoder:

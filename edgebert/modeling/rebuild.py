@@ -7,11 +7,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from edgebert.errors import RequestError
-from edgebert.modeling.heads import HEADS, MULTI_TASK, head_of
+from edgebert.modeling.heads import HEADS, MULTI_TASK, Head, head_of
 from edgebert.types import Student
 
 if TYPE_CHECKING:
     from torch import Tensor
+    from transformers import PreTrainedModel
 
     from edgebert.modeling.config import ModelConfig
 
@@ -51,7 +52,7 @@ def config_like(config: ModelConfig, family: str, **sizes: Any) -> Any:
     kind = head_of((config.architectures or [""])[0])
     if own is not None and kind.name != MULTI_TASK:  # transformers has no class of this family with a head
         created.edgebert_heads = [head_settings(config, kind.name)]
-        kind = HEADS[MULTI_TASK]
+        kind = HEADS.get(MULTI_TASK)
     created.architectures = [kind.auto_model if kind.name == MULTI_TASK else f"Some{kind.mark}"]
     return created
 
@@ -62,17 +63,24 @@ def read_pooled(config: ModelConfig, reads: str) -> Any:
     For an encoder whose first state has not read the text. In place; a list of heads that is the teacher's stays as it is.
     """
     config.edgebert_pooling = "mean"
-    own = {"sequence-classification": {"reads": reads}, "sentence-embedding": {"pooling": "mean"}}
-    config.edgebert_heads = [{**head, **own.get(head["kind"], {})} for head in config.edgebert_heads]
+    config.edgebert_heads = [{**head, **_reading(HEADS.get(head["kind"]), reads)} for head in config.edgebert_heads]
     return config
+
+
+def _reading(head: Head, reads: str) -> dict[str, str]:
+    """What `edgebert_heads` says of how a head of this kind reads the states, where it answers whole texts."""
+    if head.per_token:
+        return {}
+    return {"pooling": "mean"} if head.gives_vectors else {"reads": reads}
 
 
 def head_settings(config: ModelConfig, kind: str) -> dict[str, Any]:
     """A single head as `edgebert_heads` has it."""
     results: dict[str, Any] = {"name": "", "kind": kind}
-    if kind in ("token-classification", "sequence-classification"):
+    head = HEADS.get(kind)
+    if head.has_labels:
         results["n_labels"] = config.num_labels
-    if kind == "sequence-classification" and getattr(config, "problem_type", None):
+    if head.has_labels and not head.per_token and getattr(config, "problem_type", None):
         results["problem"] = config.problem_type
     return results
 
@@ -80,7 +88,7 @@ def head_settings(config: ModelConfig, kind: str) -> dict[str, Any]:
 def auto_model_of(config: ModelConfig) -> str:
     """The Auto class that builds the model of a config which names its architecture."""
     return (
-        HEADS[MULTI_TASK].auto_model
+        HEADS.get(MULTI_TASK).auto_model
         if hasattr(config, "edgebert_heads")
         else head_of(config.architectures[0]).auto_model
     )
@@ -94,7 +102,7 @@ def check_head(config: ModelConfig, where: str) -> None:
 
     families()
     auto_model = auto_model_of(config)
-    auto = getattr(transformers, "AutoModel" if auto_model == HEADS[MULTI_TASK].auto_model else auto_model)
+    auto = getattr(transformers, "AutoModel" if auto_model == HEADS.get(MULTI_TASK).auto_model else auto_model)
     if type(config) not in auto._model_mapping:
         what = f"transformers has no {config.model_type} model with a {head_of(config.architectures[0]).name} head"
         raise RequestError(what, where=where, hint="Choose a checkpoint of another family.")
@@ -129,7 +137,7 @@ def rebuilt(student: Student, config: ModelConfig, given: Mapping[str, Tensor] |
     return replace(student, model=model, notes=(*student.notes, note))
 
 
-def _bare(name: str, model: Any) -> str:
+def _bare(name: str, model: PreTrainedModel) -> str:
     """A parameter's name without the prefixes of the family and of our wrapper."""
     encoder = getattr(model, "encoder", None)
     for prefix in (model.base_model_prefix, getattr(encoder, "base_model_prefix", "")):
@@ -150,7 +158,7 @@ def narrowed(table: Tensor, width: int) -> tuple[Tensor, Tensor]:
     return table @ basis.T, basis
 
 
-def positions(model: Any) -> Tensor | None:
+def positions(model: PreTrainedModel) -> Tensor | None:
     """The teacher's table of positions (n, width) from position 0 on; None where it has none."""
     from edgebert.modeling.graph import position_limit
 

@@ -78,9 +78,7 @@ def is_small(config: ModelConfig) -> bool:
 
 def encoder_parameters(config: ModelConfig) -> int:
     """Parameters of the bare encoder without its word table. Raises for a family that has no encoder."""
-    return count_parameters(config, HEADS["sentence-embedding"].auto_model) - config.vocab_size * embedding_width(
-        config
-    )
+    return count_parameters(config, "AutoModel") - config.vocab_size * embedding_width(config)
 
 
 def find_checkpoints(
@@ -159,9 +157,8 @@ def _no_small_encoder(config: ModelConfig, limit: int) -> str:
 
 def _task_head(config: ModelConfig) -> str:
     """The class of a checkpoint that was fine-tuned for a task, "" for a bare or a pretrained one."""
-    bare = ("sentence-embedding",)
-    names = [name for name in config.architectures or () if head_of(name).name not in bare]
-    return names[0] if names else (HEADS[MULTI_TASK].auto_model if hasattr(config, "edgebert_heads") else "")
+    names = [name for name in config.architectures or () if head_of(name).of_states is None]
+    return names[0] if names else (HEADS.get(MULTI_TASK).auto_model if hasattr(config, "edgebert_heads") else "")
 
 
 # ---------------------------------------------------------------- where checkpoints lie

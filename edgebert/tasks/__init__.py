@@ -28,7 +28,7 @@ class Task(ABC):
     Attributes:
         title: what it is, in words.
         metric: name of the score's value: "strict entity F1".
-        head: a name of `edgebert.modeling.heads.HEADS`.
+        head: the name of one of `edgebert.modeling.heads.HEADS`.
         columns: role -> usual names of the column that plays it; `text`, `second`, `label` and so on.
         inputs: names of the texts of one row, as `edgebert predict` takes them.
         answer_name: what the JSON of `edgebert predict` calls the answer.
@@ -85,7 +85,9 @@ class Task(ABC):
     @property
     def reads_words(self) -> bool:
         """The tokenizer is given words one by one, not texts."""
-        return self.head == "token-classification"
+        from edgebert.modeling.heads import HEADS
+
+        return HEADS.get(self.head).by_word
 
     def match_labels(self, head: Sequence[str], labels: Sequence[str]) -> list[int] | None:
         """For each of `labels`, its index in a teacher's `head`; None where the head does not fit the task's labels.

@@ -125,7 +125,7 @@ class MultiTask(Task):
     def _carrier(self) -> tuple[str, Task] | None:
         """Of the heads that read one text, the one whose windows serve them all: one that tags words before others."""
         ones = [(name, head) for name, head in self.heads if len(head.inputs) == 1]
-        return min(ones, key=lambda item: item[1].head != "token-classification") if ones else None
+        return min(ones, key=lambda item: not item[1].reads_words) if ones else None
 
     def _shares(self, name: str) -> bool:
         carrier = self._carrier()

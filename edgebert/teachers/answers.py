@@ -124,7 +124,7 @@ def probabilities(parts: Sequence[Part], outputs: Outputs) -> dict[str, np.ndarr
 
 
 def _probability(part: Part, logits: np.ndarray) -> np.ndarray:
-    if part.kind == "sentence-embedding":
+    if part.head.mean != "probabilities":
         return logits
     if part.problem == "multi_label_classification":
         return 1 / (1 + np.exp(-logits))
@@ -138,7 +138,9 @@ def logits_of(parts: Sequence[Part], means: Outputs) -> dict[str, np.ndarray]:
 
 
 def _logit(part: Part, mean: np.ndarray) -> np.ndarray:
-    if part.kind == "sentence-embedding":
+    if part.head.mean == "values":
+        return mean
+    if part.head.mean == "vectors":
         return mean / max(float(np.linalg.norm(mean)), SMALLEST)
     if part.problem == "multi_label_classification":
         mean = mean.clip(SMALLEST, 1 - 1e-6)

@@ -31,6 +31,7 @@ from edgebert.types import Dataset, Row, Student, TrainSettings
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
+    from transformers import PreTrainedModel
 
     from edgebert.modeling.config import ModelConfig
 
@@ -55,7 +56,7 @@ def fit_teacher(
     torch.manual_seed(settings.seed)
     dev = dataset.splits["dev"]
     result = fitting_head(source.folder, task, dataset.labels, allow_pickle=allow_pickle)
-    tokenizer = load_tokenizer(source.folder, words=task.reads_words, vectors=task.head == "sentence-embedding")
+    tokenizer = load_tokenizer(source.folder, words=task.reads_words, vectors=HEADS.get(task.head).gives_vectors)
     if result.model is not None:
         model, note = result.model, result.note
         if task.reads_words:
@@ -90,7 +91,7 @@ def fine_tuned(
     """The checkpoint with a new head, trained on the dataset's rows."""
     auto_model, of_head = new_head(source.folder, task, dataset.labels)
     model, _ = load_model(source.folder, auto_model, dataset.labels, settings=of_head, allow_pickle=allow_pickle)
-    tokenizer = load_tokenizer(source.folder, words=task.reads_words, vectors=task.head == "sentence-embedding")
+    tokenizer = load_tokenizer(source.folder, words=task.reads_words, vectors=HEADS.get(task.head).gives_vectors)
     train, dev = dataset.splits["train"], dataset.splits["dev"]
     context = MethodContext(model, task, dataset.labels, train, dev, settings, work, log=log)
     student = Student(model, tokenizer)
@@ -126,7 +127,7 @@ def new_head(folder: Path, task: Task, labels: tuple[str, ...]) -> tuple[str, di
     settings, config = teacher_settings(task, labels), load_config(folder)
     pooling = getattr(task, "pooling", "cls") or pooling_of(folder, config)
     if pooling == "cls" or _order(config, task, labels)[0] is not None:
-        return HEADS[task.head].auto_model, settings
+        return HEADS.get(task.head).auto_model, settings
     head = {
         "name": "",
         "kind": task.head,
@@ -134,14 +135,14 @@ def new_head(folder: Path, task: Task, labels: tuple[str, ...]) -> tuple[str, di
         "problem": settings["problem_type"],
         "reads": pooling,
     }
-    return HEADS[MULTI_TASK].auto_model, {**settings, "edgebert_heads": [head]}
+    return HEADS.get(MULTI_TASK).auto_model, {**settings, "edgebert_heads": [head]}
 
 
 @dataclass(frozen=True)
 class ExistingHead:
     """What a checkpoint's own head can do for a task: `model` is None where a new head is needed, `note` says why."""
 
-    model: Any
+    model: PreTrainedModel
     note: str
 
 
@@ -162,8 +163,8 @@ def fitting_head(
         TeacherError: its head is for the task and its weights are not whole.
     """
     settings, config = teacher_settings(task, labels), load_config(folder)
-    auto_model = HEADS[MULTI_TASK if hasattr(config, "edgebert_heads") else task.head].auto_model
-    if task.head == "sentence-embedding":  # any encoder has states to pool
+    auto_model = HEADS.get(MULTI_TASK if hasattr(config, "edgebert_heads") else task.head).auto_model
+    if HEADS.get(task.head).of_states is not None:  # any encoder has states to pool
         model, _ = load_model(folder, auto_model, settings=settings, allow_pickle=allow_pickle, notes=notes)
         return ExistingHead(model, "the checkpoint's own vectors")
     order, why = _order(config, task, labels)
@@ -188,7 +189,7 @@ def fitting_head(
 
 def has_fitting_head(folder: Path, task: Task, labels: tuple[str, ...]) -> bool:
     """Whether the checkpoint's config names a head for the task and its labels: it is not trained anew."""
-    return task.head == "sentence-embedding" or _order(load_config(folder), task, labels)[0] is not None
+    return HEADS.get(task.head).of_states is not None or _order(load_config(folder), task, labels)[0] is not None
 
 
 def has_dropout(config: ModelConfig) -> bool:
@@ -232,7 +233,7 @@ TRIED_ROWS = 200  # on which two ways to read words are compared
 
 
 def words_tokenizer(
-    model: Any, folder: Path, task: Task, labels: Sequence[str], rows: Sequence[Row], max_length: int
+    model: PreTrainedModel, folder: Path, task: Task, labels: Sequence[str], rows: Sequence[Row], max_length: int
 ) -> tuple[Tokenizer, str]:
     """The tokenizer as a trained tagger reads words, and "" or what was found out.
 

@@ -22,6 +22,7 @@ from edgebert.distributed import is_main, wait_for_everyone, world_size
 from edgebert.errors import EdgebertError
 from edgebert.modeling.checkpoint import accepted
 from edgebert.modeling.headed import answers
+from edgebert.modeling.losses import IGNORED
 from edgebert.runtime.batching import pad_batch
 from edgebert.runtime.quiet import quiet
 from edgebert.runtime.session import per_token
@@ -29,7 +30,7 @@ from edgebert.training.callbacks import EarlyStopping, Watch, WeightAverage
 from edgebert.training.context import TracedPart
 from edgebert.training.features import Trace, trace_hidden_states
 from edgebert.training.heads import ANSWERED, hard_loss
-from edgebert.training.losses import IGNORED, all_finite
+from edgebert.training.losses import all_finite
 from edgebert.types import Feature, TrainSettings
 
 

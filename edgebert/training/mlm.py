@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from edgebert.errors import RequestError
+from edgebert.modeling.losses import IGNORED, hard_cross_entropy
 from edgebert.training.loop import Objective
-from edgebert.training.losses import IGNORED, hard_cross_entropy
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer

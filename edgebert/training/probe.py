@@ -18,13 +18,15 @@ from torch import Tensor
 from edgebert.modeling.checkpoint import accepted
 from edgebert.modeling.headed import outlets
 from edgebert.modeling.heads import parts_of
+from edgebert.modeling.losses import IGNORED
 from edgebert.training.heads import Batch, hard_loss
 from edgebert.training.loop import collate
-from edgebert.training.losses import IGNORED
 from edgebert.training.run import pad_id
 from edgebert.types import Row, Student, TrainSettings
 
 if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
     from edgebert.tasks import Task
 
 MOST_ROWS = 3000  # that are read: the training that follows reads all
@@ -44,10 +46,11 @@ def fit_head(student: Student, task: Task, labels: Sequence[str], rows: Sequence
         rows: labelled; of more than `MOST_ROWS`, so many are drawn by the seed.
         settings: seed, tokens of a window, and whether the encoder reads in bf16.
     """
-    model: Any = student.model
+    model: PreTrainedModel = student.model
     (part, *others) = parts_of(model.config, type(model).__name__)
-    pooled = part.kind == "sequence-classification" and part.reads != "cls"
-    if others or not (pooled or part.kind == "token-classification"):
+    of_tokens = part.head.has_labels and part.head.per_token
+    pooled = part.head.has_labels and not of_tokens and part.reads != "cls"
+    if others or not (pooled or of_tokens):
         return False
     (last,) = outlets(model)
     drawn = Random(settings.seed).sample(rows, min(len(rows), MOST_ROWS))  # rows may lie in an order of their labels
@@ -90,7 +93,7 @@ def _passed_through(dense: Any, states: Tensor) -> Tensor:
         return torch.tanh(dense(states))
 
 
-def _read(model: Any, layer: Any, batches: Sequence[Batch]) -> tuple[Tensor, Tensor]:
+def _read(model: PreTrainedModel, layer: Any, batches: Sequence[Batch]) -> tuple[Tensor, Tensor]:
     """What a linear layer reads of labelled texts or tokens, (n, width), and their targets, (n,) or (n, n_labels); of no
     more batches than it takes to `MOST_VECTORS`."""
     caught: list[Tensor] = []

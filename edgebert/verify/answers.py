@@ -76,7 +76,11 @@ class Answer:
 
 def answers_of(parts: Iterable[Part]) -> tuple[Answer, ...]:
     """The answer of each head of a model."""
-    return tuple(Answer(_kind(part.kind, part.problem, part.n_labels), part.outputs) for part in parts)
+    results = []
+    for part in parts:
+        assert part.head.answer is not None
+        results.append(Answer(part.head.answer(part), part.outputs))
+    return tuple(results)
 
 
 def guess_answers(outputs: Outputs) -> tuple[Answer, ...]:
@@ -94,18 +98,6 @@ def guess_answers(outputs: Outputs) -> tuple[Answer, ...]:
         else:
             results.append(Answer("vector", (name,)))
     return tuple(results)
-
-
-def _kind(head: str, problem: str, n_labels: int) -> Kind:
-    if head == "token-classification":
-        return "tags"
-    if head == "question-answering":
-        return "span"
-    if head != "sequence-classification":
-        return "vector"
-    if problem == "multi_label_classification":
-        return "labels"
-    return "scores" if problem == "regression" or n_labels == 1 else "label"
 
 
 def _real(batch: Batch) -> np.ndarray:

@@ -42,6 +42,7 @@ from edgebert.workflows.variants import VARIANT_ROWS, VariantEvaluator, choose_v
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
+    from transformers import PreTrainedModel
 
 
 NOT_PLACED = (
@@ -76,7 +77,7 @@ class _Opened:
     """A checkpoint read as transformers reads it, with the rows to compare on."""
 
     head: Head
-    model: Any
+    model: PreTrainedModel
     labels: tuple[str, ...]
     tokenizer: Tokenizer
     source: Source
@@ -113,15 +114,15 @@ def _open(request: ConvertRequest, place: Path) -> _Opened:
             hint="Fine-tune it first.",
         )
     parts = parts_of(model.config, type(model).__name__)
-    gives_labels = any(part.kind in ("token-classification", "sequence-classification") for part in parts)
+    gives_labels = any(part.head.has_labels for part in parts)
     labels = labels_of(model.config, result.folder) if gives_labels else ()
     data = labelled_rows(request, head, labels, notes) if request.data else None
-    if any(part.kind == "token-classification" for part in parts):
+    if any(part.head.by_word for part in parts):
         task, dev = (data.task, data.dataset.splits["dev"]) if data else (find_task("ner"), ())
         tokenizer, message = words_tokenizer(model, result.folder, task, labels, dev, lengths[-1])
         notes += [message] if message else []
     else:
-        tokenizer = load_tokenizer(result.folder, vectors=head.name == "sentence-embedding")
+        tokenizer = load_tokenizer(result.folder, vectors=head.gives_vectors)
     check_tokenizer_place(output, request, tokenizer)
     tokenizer.save(str(place / TOKENIZER))
     rows = rows_of(request, data, tokenizer, labels, lengths[-1], model.config.pad_token_id or 0)

@@ -251,7 +251,7 @@ def check_answer_kinds(
             if kind.calibrated:
                 what = "a temperature divides logits, and labels that spread give probabilities"
                 raise RequestError(what, where=f"{name}.calibrate", hint="Leave it at false.")
-        if kind.calibrated and not labels and task.head == "sentence-embedding":
+        if kind.calibrated and not labels and HEADS.get(task.head).mean != "probabilities":
             what = "a temperature divides logits, and this task's answers are vectors"
             raise RequestError(what, where=f"{name}.calibrate", hint="Leave it at false.")
 
@@ -365,7 +365,7 @@ def teacher_train_settings(job: Fit) -> TrainSettings:
     n_rows = len(job.dataset.splits["train"])
     epochs = job.request.teacher_epochs or job.level.epochs(job.level.teacher_visits, n_rows)
     settings = train_settings(job, epochs=epochs, width=load_config(job.source.folder).hidden_size)
-    pooled = new_head(job.source.folder, job.task, job.dataset.labels)[0] != HEADS[job.task.head].auto_model
+    pooled = new_head(job.source.folder, job.task, job.dataset.labels)[0] != HEADS.get(job.task.head).auto_model
     if pooled and not job.request.learning_rate:
         settings = replace(settings, learning_rate=GENTLE * settings.learning_rate)
     return settings

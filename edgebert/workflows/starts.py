@@ -70,8 +70,8 @@ def check_answers(start: Start, recipe: Recipe) -> list[str]:
         return []
     kinds = {part.kind for part in parts_of(start.config, start.config.architectures[0])}
     learns = [call.method for call in recipe.calls if METHODS.get(call.method).stage == "train"]
-    by_word = kinds == {"token-classification"}
-    if not by_word and kinds & {"token-classification", "question-answering"} and learns != [FINETUNE]:
+    by_word = all(HEADS.get(kind).by_word for kind in kinds)
+    if not by_word and any(HEADS.get(kind).per_token for kind in kinds) and learns != [FINETUNE]:
         what = f"the teacher's answers are of its own tokens, and {start.why_own_tokenizer}"
         hint = f"Choose a student of the teacher's tokenizer, or the method {FINETUNE}, which learns from labels alone."
         raise RequestError(what, where="--student", hint=hint)
@@ -159,13 +159,13 @@ def _check_vocabulary(wanted: StartRequirements, source: TeacherSource) -> None:
 def task_config(task: Task, labels: tuple[str, ...], source: TeacherSource) -> Any:
     """The config of a checkpoint with the task's head."""
     config = load_config(source.folder)
-    if task.head == "sentence-embedding" and not hasattr(config, "edgebert_pooling"):
+    if HEADS.get(task.head).gives_vectors and not hasattr(config, "edgebert_pooling"):
         for name, value in read_modules(source.folder).settings.items():
             setattr(config, name, value)
     set_labels(config, labels)
     for name, value in (new_head(source.folder, task, labels)[1] | task.model_settings(labels)).items():
         setattr(config, name, value)
-    head = HEADS[MULTI_TASK if hasattr(config, "edgebert_heads") else task.head]
+    head = HEADS.get(MULTI_TASK if hasattr(config, "edgebert_heads") else task.head)
     config.architectures = [head.auto_model if head.name == MULTI_TASK else f"Some{head.mark}"]
     return config
 
@@ -189,7 +189,7 @@ def checkpoint_notes(
 
 def task_tokenizer(folder: Path, task: Task) -> Tokenizer:
     """A checkpoint's tokenizer as the task reads: words one by one, or texts as sentence-transformers would."""
-    return load_tokenizer(folder, words=task.reads_words, vectors=task.head == "sentence-embedding")
+    return load_tokenizer(folder, words=task.reads_words, vectors=HEADS.get(task.head).gives_vectors)
 
 
 def alignment(
