@@ -6,10 +6,10 @@ Converters know models and rows, never compression methods. Modules whose name b
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from edgebert.errors import RequestError, unknown
 from edgebert.faults import install_command, is_installed
@@ -89,6 +89,101 @@ class Contents:
     outputs: tuple[str, ...] = ()
 
 
+# ---------------------------------------------------------------- what a converter's functions are
+
+
+class Export(Protocol):
+    """Writes a model in float32."""
+
+    def __call__(self, source: Source, folder: Path, /) -> Artifact:
+        """Args:
+            source: the graph to trace with its inputs, outputs, labels and lengths.
+            folder: to write in.
+
+        Returns:
+            The file, which was run once.
+
+        Raises:
+            EdgebertError: the family cannot be expressed; the operator is named where one is to blame.
+        """
+
+
+class Reduce(Protocol):
+    """Writes a variant of a reduced precision."""
+
+    def __call__(
+        self, source: Source, artifact: Artifact, precision: str, variant: QuantizationVariant, folder: Path, /
+    ) -> Artifact:
+        """Args:
+            source: as `Export` took it.
+            artifact: what `Export` wrote.
+            precision: a name of `Converter.precisions`.
+            variant: of that precision.
+            folder: to write in.
+
+        Returns:
+            The file, which was run once.
+
+        Raises:
+            EdgebertError: rows to calibrate on are missing, or the libraries give up.
+        """
+
+
+class Open(Protocol):
+    """Loads a file to run it here."""
+
+    def __call__(self, path: Path, threads: int, /) -> Session:
+        """Args:
+            path: the file or folder of an artifact.
+            threads: 0 means all cores.
+
+        Returns:
+            What runs the file and answers by output name.
+
+        Raises:
+            EdgebertError: the file is missing, damaged, or not one of ours.
+        """
+
+
+class ReadContents(Protocol):
+    """Reads a file's weights and operators, for the gate."""
+
+    def __call__(self, path: Path, /) -> Contents:
+        """Args: path: of an artifact. Returns: its contents. Raises EdgebertError: it cannot be read."""
+
+
+class FindFallbacks(Protocol):
+    """Tells what in a file keeps it, or parts of it, off the device's accelerator."""
+
+    def __call__(self, path: Path, /) -> Mapping[str, int]:
+        """Args: path: of an artifact. Returns: finding -> count. Raises EdgebertError: it cannot be read."""
+
+
+class AddTokenizer(Protocol):
+    """Writes a file that reads text."""
+
+    def __call__(self, file: Path, tokenizer: Path, folder: Path, texts: Sequence[str], /) -> Artifact:
+        """Args:
+            file: of an artifact that reads ids.
+            tokenizer: tokenizer.json.
+            folder: to write in.
+            texts: on which the file is proven to give the tokenizer's ids and offsets.
+
+        Returns:
+            The file that reads text.
+
+        Raises:
+            EdgebertError: the tokenizer cannot be expressed, or gives other ids on one of the texts.
+        """
+
+
+class IsTimed(Protocol):
+    """Tells whether the time of a run on this machine says anything of a device."""
+
+    def __call__(self) -> bool:
+        """Returns: whether it does; our interpreter's does not. Raises: nothing."""
+
+
 @dataclass(frozen=True)
 class Converter:
     """The declaration `CONVERTER` of each module of this package. Declaring imports nothing heavy.
@@ -97,20 +192,16 @@ class Converter:
         extra: the optional dependency that brings its libraries: `pip install "edgebert[EXTRA]"`; "" for none.
         needs: modules that must be importable to write a file.
         runtime: module that runs the file here.
-        export: (source, folder) -> Artifact in float32. Raises EdgebertError when the family cannot be expressed.
+        export, reduce, open, contents: see `Export`, `Reduce`, `Open` and `ReadContents`; without `contents` the gate
+            cannot look inside.
         precisions: reduced precisions by name.
-        reduce: (source, float artifact, precision, variant, folder) -> Artifact.
-        open: (path, threads) -> Session; threads 0 means all cores.
         open_otherwise: ways in which devices run a file with other kernels, by what they are called in a message: a file
             must pass parity with each.
-        with_tokenizer: (file, tokenizer.json, folder, texts) -> Artifact of a file that reads text, proven on the texts
-            to give the tokenizer's ids and offsets; None where the format cannot.
+        with_tokenizer: see `AddTokenizer`; None where the format cannot.
         shapes: what `Source.shape` may ask for; () where the format has one way.
         older_runtimes: runtimes that lag behind ours, each with the precisions that it computes wrongly and why.
         families_without: families that it cannot express with any head, and why, as docs/formats.md found.
-        is_timed: whether the time of a run on this machine says anything of a device. Our interpreter's does not.
-        contents: weights and operators of a file, for the gate; None where the format cannot be read so.
-        accelerator_fallbacks: what in a file keeps it, or parts of it, off the device's accelerator: finding -> count.
+        is_timed, accelerator_fallbacks: see `IsTimed` and `FindFallbacks`.
     """
 
     name: str
@@ -118,21 +209,21 @@ class Converter:
     extra: str
     needs: tuple[str, ...]
     runtime: str
-    export: Callable[[Source, Path], Artifact]
+    export: Export
     precisions: Mapping[str, Precision]
-    reduce: Callable[[Source, Artifact, str, QuantizationVariant, Path], Artifact]
-    open: Callable[[Path, int], Session]
-    accelerator_fallbacks: Callable[[Path], Mapping[str, int]]
-    contents: Callable[[Path], Contents] | None = None
-    open_otherwise: Mapping[str, Callable[[Path, int], Session]] = field(default_factory=dict)
-    with_tokenizer: Callable[[Path, Path, Path, Sequence[str]], Artifact] | None = None
+    reduce: Reduce
+    open: Open
+    accelerator_fallbacks: FindFallbacks
+    contents: ReadContents | None = None
+    open_otherwise: Mapping[str, Open] = field(default_factory=dict)
+    with_tokenizer: AddTokenizer | None = None
     shapes: tuple[Shape, ...] = ()
     older_runtimes: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     families_without: Mapping[str, str] = field(default_factory=dict)
-    is_timed: Callable[[], bool] = lambda: True
+    is_timed: IsTimed = lambda: True
 
 
-def describe(path: Path, format: str, precision: str, options: Mapping[str, Any] | None = None) -> Artifact:
+def describe(path: Path, format: str, precision: str, options: Mapping[str, object] | None = None) -> Artifact:
     """The Artifact of a file or folder: its size in bytes, and a sha256 that for a folder covers names and contents."""
     files = [path] if path.is_file() else sorted(item for item in path.rglob("*") if item.is_file())
     size = sum(item.stat().st_size for item in files)

@@ -6,10 +6,10 @@ a `Score` says its metric, split and n.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 if TYPE_CHECKING:
     import numpy as np
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from edgebert.quantization import QuantSpec
 
 Outputs = Mapping[str, "np.ndarray"]  # a model's outputs by name
+JSON: TypeAlias = "bool | int | float | str | Sequence[JSON] | Mapping[str, JSON] | None"  # what a JSON file can hold
 How = Literal["measured", "emulated", "predicted", "published"]
 Effort = Literal["quick", "standard", "thorough"]
 Split = Literal["train", "dev", "test"]

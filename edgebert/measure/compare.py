@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,6 +12,9 @@ from edgebert.converters import runnable_converter
 from edgebert.errors import EdgebertError
 from edgebert.measure.runner import make_batches
 from edgebert.measure.targets import File, Job, MeasurementRecord
+
+if TYPE_CHECKING:
+    from edgebert.types import JSON
 
 
 @dataclass(frozen=True)
@@ -41,7 +44,7 @@ def compare(file: File, job: Job, result: MeasurementRecord) -> Agreement:
 
 
 def _pairs(
-    ours: Mapping[str, np.ndarray], theirs: Mapping[str, Sequence[Any]], name: str
+    ours: Mapping[str, np.ndarray], theirs: Mapping[str, JSON], name: str
 ) -> list[tuple[np.ndarray, np.ndarray]]:
     """Each output of both sides, in float64 and of equal shape."""
     if set(ours) != set(theirs):

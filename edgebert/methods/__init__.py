@@ -7,13 +7,13 @@ exists, the command line reads `params`, the contract tests read all of it.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
 from edgebert.errors import RequestError, shown, unknown
 from edgebert.registry import Registry, check_call
-from edgebert.training.context import AnswerKind, TracedPart
+from edgebert.training.context import AnswerKind, MethodContext, TracedPart
 from edgebert.types import Student
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ Stage = Literal["vocabulary", "shape", "pretrain", "train"]  # the order in whic
 STAGES: tuple[Stage, ...] = ("vocabulary", "shape", "pretrain", "train")
 
 
+ParamValue: TypeAlias = int | float | bool | str | tuple[int, ...]
 KINDS: dict[type, str] = {
     int: "a whole number",
     float: "a number",
@@ -51,31 +52,31 @@ class Param:
 
     name: str
     type: type
-    default: Any
+    default: ParamValue
     help: str
-    choices: tuple[Any, ...] = ()
+    choices: tuple[ParamValue, ...] = ()
     minimum: float | None = None
     maximum: float | None = None
-    search: Callable[[Any], Sequence[Any]] | None = None  # config -> values the planner tries when the user sets none
-    last: Callable[[Any], Sequence[Any]] = lambda config: ()  # that it tries too where no shape fits with those
+    search: SearchValues | None = None  # values that the planner tries when the user sets none
+    last: SearchValues = lambda config: ()  # that it tries too where no shape fits with those
 
-    def read(self, value: Any, method: str) -> Any:
+    def read(self, value: object, method: str) -> ParamValue:
         """`value` as this parameter's type. Raises RequestError that names the method and the parameter."""
         place = f"{method}.{self.name}"
         try:
-            value = self._typed(value)
+            read = self._typed(value)
         except (TypeError, ValueError, KeyError, OverflowError):
             what = f"{shown(repr(value))} cannot be read as {KINDS.get(self.type, self.type.__name__)}"
             raise RequestError(what, where=place, hint=self.help) from None
-        if self.choices and value not in self.choices:
-            raise unknown("value", str(value), [str(choice) for choice in self.choices], where=place)
-        if self.minimum is not None and value < self.minimum:
-            raise RequestError(f"{value} is below {self.minimum:g}", where=place, hint=self.help)
-        if self.maximum is not None and value > self.maximum:
-            raise RequestError(f"{value} is above {self.maximum:g}", where=place, hint=self.help)
-        return value
+        if self.choices and read not in self.choices:
+            raise unknown("value", str(read), [str(choice) for choice in self.choices], where=place)
+        if self.minimum is not None and isinstance(read, int | float) and read < self.minimum:
+            raise RequestError(f"{read} is below {self.minimum:g}", where=place, hint=self.help)
+        if self.maximum is not None and isinstance(read, int | float) and read > self.maximum:
+            raise RequestError(f"{read} is above {self.maximum:g}", where=place, hint=self.help)
+        return read
 
-    def _typed(self, value: Any) -> Any:
+    def _typed(self, value: object) -> ParamValue:
         """`value` as `type`; text is read, and what would lose something on the way is refused."""
         if self.type is tuple:
             parts = value.replace(",", " ").split() if isinstance(value, str) else value
@@ -83,30 +84,105 @@ class Param:
                 raise TypeError
             return tuple(_whole(part) for part in parts)
         if self.type is bool:
-            return {"true": True, "false": False}[value.lower()] if isinstance(value, str) else _same(value, bool)
+            if isinstance(value, str):
+                return {"true": True, "false": False}[value.lower()]
+            if not isinstance(value, bool):
+                raise TypeError
+            return value
         if self.type is str:
-            return _same(value, str)
-        if isinstance(value, bool):
+            if not isinstance(value, str):
+                raise TypeError
+            return value
+        if isinstance(value, bool) or not isinstance(value, int | float | str):
             raise TypeError
-        read = _whole(value) if self.type is int else self.type(value)
-        if isinstance(read, float) and not math.isfinite(read):
+        if self.type is int:
+            return _whole(value)
+        read = float(value)
+        if not math.isfinite(read):
             raise ValueError
         return read
 
 
-def _whole(value: Any) -> int:
+def _whole(value: object) -> int:
     if isinstance(value, bool) or (isinstance(value, float) and not value.is_integer()):
+        raise TypeError
+    if not isinstance(value, int | float | str):
         raise TypeError
     return int(value)
 
 
-def _same(value: Any, kind: type) -> Any:
-    if not isinstance(value, kind):
-        raise TypeError
-    return value
+# ---------------------------------------------------------------- what a method's functions are
 
 
-def unchanged(config: ModelConfig, **params: Any) -> Any:
+class Apply(Protocol):
+    """Makes the next student of a recipe."""
+
+    def __call__(self, student: Student, context: MethodContext, /, *args: Any, **params: Any) -> Student:
+        """Args:
+            student: what the methods before it left; it may be changed in place.
+            context: the teacher, the rows and the settings.
+            params: every parameter of the method by name, read and checked.
+
+        Returns:
+            The student, the same or another.
+
+        Raises:
+            RequestError: what only the model or the rows could tell.
+        """
+
+
+class Reshape(Protocol):
+    """Tells what becomes of an architecture, so that the planner knows a student before it exists."""
+
+    def __call__(self, config: ModelConfig, /, *args: Any, **params: Any) -> ModelConfig:
+        """Args:
+            config: the student's, of which the caller keeps another copy.
+            params: as `Apply` takes them.
+
+        Returns:
+            The config that the student has afterwards, the same or a new one.
+
+        Raises:
+            RequestError: the family cannot be shaped so.
+        """
+
+
+class Check(Protocol):
+    """Refuses what cannot be, such as a layer map out of range, before any training starts."""
+
+    def __call__(self, config: ModelConfig, teacher: ModelConfig, /, *args: Any, **params: Any) -> None:
+        """Args:
+            config: the student's, before the method.
+            teacher: the teacher's config.
+            params: as `Apply` takes them.
+
+        Raises:
+            RequestError: what is wrong, with METHOD.PARAMETER as its place.
+        """
+
+
+class HidesTokens(Protocol):
+    """Tells whether a method needs a vocabulary with a mask token."""
+
+    def __call__(self, *args: Any, **params: Any) -> bool:
+        """Args: params: as `Apply` takes them. Returns: whether tokens are hidden. Raises: nothing."""
+
+
+class Answers(Protocol):
+    """Tells which of the teacher's answers a method learns, so that they are stored once for all trainings."""
+
+    def __call__(self, *args: Any, **params: Any) -> AnswerKind | None:
+        """Args: params: as `Apply` takes them. Returns: the kind; None where it asks the teacher itself. Raises: nothing."""
+
+
+class SearchValues(Protocol):
+    """Gives the values of a parameter that the planner tries."""
+
+    def __call__(self, config: ModelConfig, /) -> Sequence[ParamValue]:
+        """Args: config: the student's before the method. Returns: the values, in order. Raises: nothing."""
+
+
+def unchanged(config: ModelConfig, **params: object) -> ModelConfig:
     """The architecture of a method that leaves it as it is."""
     return config
 
@@ -116,17 +192,14 @@ class Method:
     """What a method is; see docs/architecture.md for how to write one.
 
     Attributes:
-        apply: (student, context, **params) -> student.
-        reshape: (config, **params) -> config, in place or new: what becomes of the architecture.
-        check: (student's config before it, teacher's config, **params) -> None; raises RequestError for what cannot be,
-            such as a layer map out of range, before any training starts.
+        apply, reshape, check: see `Apply`, `Reshape` and `Check`.
         heads: kinds of head that it serves, of `edgebert.modeling.heads.HEADS`; () serves all.
         needs: what of the inside of the teacher and of the student it reads, a tiny model of each family is asked for it.
         excludes: methods that cannot stand in one recipe with it -> why.
         any_tokenizer: it serves a student whose tokenizer is not the teacher's.
-        hides_tokens: (**params) -> whether it needs a vocabulary with a mask token.
+        hides_tokens: see `HidesTokens`.
         reads_text: it learns from --unlabelled, and from the texts of the training rows where there is none.
-        answers: (**params) -> the teacher's answers that it learns, stored for all trainings; None where it asks itself.
+        answers: see `Answers`.
         formats: that can express what it makes.
         trials: settings with which it competes for its place in the default recipe (`edgebert.workflows.recipe_trials`).
         toy: parameters with which the contract tests run it on a model of 4 layers, width 32 and 92 tokens.
@@ -136,22 +209,22 @@ class Method:
     title: str
     paper: Paper | None
     stage: Stage
-    apply: Callable[..., Student]
+    apply: Apply
     params: tuple[Param, ...] = ()
     formats: tuple[str, ...] = ("onnx", "tflite", "coreml")
-    reshape: Callable[..., Any] = unchanged
-    check: Callable[..., None] = field(default=lambda config, teacher, **params: None)
+    reshape: Reshape = unchanged
+    check: Check = field(default=lambda config, teacher, **params: None)
     heads: tuple[str, ...] = ()
     needs: tuple[TracedPart, ...] = ()
     excludes: Mapping[str, str] = field(default_factory=dict)
     any_tokenizer: bool = False
-    hides_tokens: Callable[..., bool] = field(default=lambda **params: False)
+    hides_tokens: HidesTokens = field(default=lambda **params: False)
     reads_text: bool = False
-    answers: Callable[..., AnswerKind | None] = field(default=lambda **params: None)
-    trials: tuple[Mapping[str, Any], ...] = ()
-    toy: Mapping[str, Any] = field(default_factory=dict)
+    answers: Answers = field(default=lambda **params: None)
+    trials: tuple[Mapping[str, ParamValue], ...] = ()
+    toy: Mapping[str, ParamValue] = field(default_factory=dict)
 
-    def read_params(self, given: Mapping[str, Any]) -> dict[str, Any]:
+    def read_params(self, given: Mapping[str, object]) -> dict[str, ParamValue]:
         """Every parameter with its value, given or default. Raises RequestError for an unknown name."""
         known = {param.name: param for param in self.params}
         for name in given:

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Protocol
 
 from edgebert.errors import EdgebertError
 from edgebert.registry import Registry, check_call
-from edgebert.types import How
+from edgebert.types import JSON, How
 
 Input = Mapping[str, Sequence[Sequence[int]]]  # input_ids, attention_mask, token_type_ids -> (1, seq)
 Log = Callable[..., None]
@@ -68,7 +68,7 @@ class MeasurementRecord:
     times_ms: tuple[float, ...] = ()  # of each timed run, in order
     peak_memory_bytes: int | None = None
     instructions: int | None = None  # of one inference, where the machine counts them
-    outputs: tuple[Mapping[str, Any], ...] = ()  # of the first inputs: output name -> nested lists
+    outputs: tuple[Mapping[str, JSON], ...] = ()  # of the first inputs: output name -> nested lists
     failure: str = ""
 
 
@@ -85,7 +85,7 @@ class Outcome:
     device: str
     how: How
     records: tuple[MeasurementRecord, ...]
-    facts: Mapping[str, Any] = field(default_factory=dict)
+    facts: Mapping[str, JSON] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -96,17 +96,66 @@ class DeviceInfo:
     lacks: Mapping[str, str] = field(default_factory=dict)  # a format that it cannot run as it is -> why not
 
 
+# ---------------------------------------------------------------- what a target's functions are
+
+
+class Measure(Protocol):
+    """Measures files on the device, and leaves nothing behind there."""
+
+    def __call__(self, address: str, job: Job, log: Log, /) -> Outcome:
+        """Args:
+            address: what `--on` names after the target; "" for the only device.
+            job: what to measure.
+            log: takes events, which are shown as progress.
+
+        Returns:
+            Raw times and outputs; of a device that dies or hangs, what was measured until then.
+
+        Raises:
+            EdgebertError: what is wrong, where, and what to do: no device, several, not authorised, a runtime missing,
+                a file refused.
+        """
+
+
+class FindFault(Protocol):
+    """Tells within a few seconds whether a device is there and ready."""
+
+    def __call__(self, address: str, /) -> str:
+        """Args: address: as `Measure` takes it. Returns: "", or why it is not ready. Raises: nothing."""
+
+
+class Prepare(Protocol):
+    """Installs on a device what it lacks, into a folder of ours."""
+
+    def __call__(self, address: str, log: Log, /) -> str:
+        """Args: address, log: as `Measure` takes them. Returns: what it installed. Raises EdgebertError: it cannot."""
+
+
+class Look(Protocol):
+    """Tells in a few seconds what a device that answers is called and what it cannot run."""
+
+    def __call__(self, address: str, formats: Sequence[str], /) -> DeviceInfo:
+        """Args:
+            address: as `Measure` takes it.
+            formats: of the files that shall be measured.
+
+        Returns:
+            Its name, and of each format that it cannot run why not.
+
+        Raises:
+            EdgebertError: the device went away.
+        """
+
+
 @dataclass(frozen=True)
 class Target:
     """A kind of device; the declaration `TARGET` of each module of this package.
 
     Attributes:
-        measure: (address, job, log) -> Outcome. Leaves nothing behind on the device. Raises EdgebertError with what is
-            wrong, where, and what to do: no device, several, not authorised, a runtime missing, a file refused.
-        answers: (address) -> "" where a device is there and ready, else why not; takes at most a few seconds.
-        prepare: (address, log) -> what it installed; None where there is nothing to install.
+        measure, answers: see `Measure` and `FindFault`.
+        prepare: see `Prepare`; None where there is nothing to install.
         formats: that its runtimes can run.
-        look: (address, formats) -> DeviceInfo, in a few seconds, of a device that answers. None: it tells only when it measures.
+        look: see `Look`; None: the device tells only when it measures.
         example: an address for the documents: "ssh:pi@raspberrypi".
         profile: the device profile that it is without an address; "" where it can be any.
     """
@@ -115,10 +164,10 @@ class Target:
     title: str
     formats: tuple[str, ...]
     example: str
-    measure: Callable[[str, Job, Log], Outcome]
-    answers: Callable[[str], str]
-    prepare: Callable[[str, Log], str] | None = None
-    look: Callable[[str, Sequence[str]], DeviceInfo] | None = None
+    measure: Measure
+    answers: FindFault
+    prepare: Prepare | None = None
+    look: Look | None = None
     profile: str = ""
 
 
