@@ -10,6 +10,7 @@ from edgebert.converters._coreml_ops import register
 from edgebert.errors import EdgebertError, RequestError
 from edgebert.runtime.quiet import quiet
 from edgebert.runtime.session import Shape, Source
+from edgebert.runtime.specs import ATTENTION_MASK, INPUT_IDS, TOKEN_TYPE_IDS
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -138,7 +139,7 @@ def sample(source: Source, length: int, real: int) -> tuple[Tensor, ...]:
     mask = torch.ones(1, length, dtype=torch.int32)
     ids[ids == source.pad_id] = source.vocab_size - 1
     ids[:, real:], mask[:, real:] = source.pad_id, 0
-    values = {"input_ids": ids, "attention_mask": mask, "token_type_ids": torch.zeros_like(ids)}
+    values = {INPUT_IDS: ids, ATTENTION_MASK: mask, TOKEN_TYPE_IDS: torch.zeros_like(ids)}
     return tuple(values[name] for name in source.inputs)
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from edgebert.errors import EdgebertError, RequestError
 from edgebert.runtime.session import Source
+from edgebert.runtime.specs import ATTENTION_MASK, INPUT_IDS
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -50,7 +51,7 @@ def calibrate(source: Source, clip: bool) -> dict[str, float]:
     """
     import torch
 
-    rows = [batch for batch in source.calibration if batch["input_ids"].size and batch["attention_mask"].any()]
+    rows = [batch for batch in source.calibration if batch[INPUT_IDS].size and batch[ATTENTION_MASK].any()]
     if not rows:
         raise RequestError(
             "int8-static needs calibration rows, and there are none"

@@ -19,7 +19,8 @@ from edgebert.converters._onnx_file import EXTERNAL_FROM, NAME, first_line, load
 from edgebert.converters._onnx_pointwise import pointwise_as_products
 from edgebert.errors import EdgebertError
 from edgebert.runtime.quiet import quiet
-from edgebert.runtime.session import Batch, Source, per_token
+from edgebert.runtime.session import Batch, Source
+from edgebert.runtime.specs import ATTENTION_MASK, INPUT_IDS, TOKEN_TYPE_IDS
 from edgebert.types import Artifact
 
 if TYPE_CHECKING:
@@ -91,14 +92,15 @@ def check(source: Source, path: Path) -> float:
     session = OnnxSession(path, 1)
     worst = 0.0
     for batch in _batches(source):
-        shape = "x".join(str(n) for n in batch["input_ids"].shape)
+        shape = "x".join(str(n) for n in batch[INPUT_IDS].shape)
         results, expected = session.run(batch), reference(source, batch)
-        mask = batch["attention_mask"].astype(bool)
-        for name in source.outputs:
+        mask = batch[ATTENTION_MASK].astype(bool)
+        for spec in source.output_specs:
+            name = spec.name
             ours, torchs = results[name], expected[name]
             if ours.shape != torchs.shape:
                 raise EdgebertError(f"{name} has shape {ours.shape} for a batch of {shape}, torch's has {torchs.shape}")
-            if per_token(name, ours.ndim):
+            if spec.per_token:
                 ours, torchs = ours[mask], torchs[mask]
             difference = float(np.abs(ours - torchs).max())
             if not difference <= SAME * max(1.0, float(np.abs(torchs).max())):  # written so that NaN fails too
@@ -189,15 +191,11 @@ _EXPORTERS: dict[str, Callable[[Source, Path], None]] = {"torchscript": _torchsc
 
 
 def _axes(source: Source) -> dict[str, dict[int, str]]:
-    """Names of the dynamic dimensions, with the outputs' told from what the graph returns for the example."""
-    import torch
-
-    with torch.inference_mode():
-        outputs = source.graph(*_example(source))
+    """Names of the dynamic dimensions."""
     axes = {name: {0: "batch", 1: "seq"} for name in source.inputs}
-    for name, output in zip(source.outputs, outputs, strict=True):
-        axes[name] = {0: "batch", 1: "seq"} if per_token(name, output.dim()) else {0: "batch"}
-    return axes
+    return axes | {
+        spec.name: {0: "batch", 1: "seq"} if spec.per_token else {0: "batch"} for spec in source.output_specs
+    }
 
 
 def _example(source: Source) -> tuple[Tensor, ...]:
@@ -222,4 +220,4 @@ def _rows(source: Source, n: int, length: int, seed: int) -> dict[str, np.ndarra
     for row in range(1, n):
         mask[row, max(1, length - 3 * row - 2) :] = 0
     ids[mask == 0] = source.pad_id
-    return {"input_ids": ids, "attention_mask": mask, "token_type_ids": np.zeros_like(ids)}
+    return {INPUT_IDS: ids, ATTENTION_MASK: mask, TOKEN_TYPE_IDS: np.zeros_like(ids)}

@@ -22,6 +22,7 @@ from edgebert.converters._onnx_int8 import LSTM, PRODUCTS, dynamic_nodes, produc
 from edgebert.errors import EdgebertError, RequestError
 from edgebert.runtime.quiet import quiet
 from edgebert.runtime.session import Batch, Source
+from edgebert.runtime.specs import ATTENTION_MASK
 
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto
@@ -120,7 +121,7 @@ def _usable(rows: Sequence[Batch]) -> list[Batch]:
             "int8-static needs rows to calibrate on, and there are none",
             hint="Pass --texts FILE, or --task and --data.",
         )
-    usable = [row for row in rows if int(row["attention_mask"].sum()) > 2]  # two special tokens
+    usable = [row for row in rows if int(row[ATTENTION_MASK].sum()) > 2]  # two special tokens
     if not usable:
         raise RequestError(f"all {len(rows)} calibration rows are empty", hint="Give rows that hold text.")
     return usable

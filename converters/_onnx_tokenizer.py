@@ -22,6 +22,7 @@ import numpy as np
 from edgebert.converters._onnx_file import first_line, graph_file, load, save
 from edgebert.converters._onnx_wordpiece import DOMAIN, text_nodes, wordpiece
 from edgebert.errors import EdgebertError, ParityError, RequestError
+from edgebert.runtime.specs import ATTENTION_MASK, INPUT_IDS, TOKEN_TYPE_IDS
 from edgebert.types import Artifact
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ def with_tokenizer(
     tokenizer, rules = wordpiece(tokenizer_json)
     model = load(path)
     names = {item.name for item in model.graph.input}
-    if "input_ids" not in names:
+    if INPUT_IDS not in names:
         raise RequestError("the file has no input_ids input, so a tokenizer cannot be put before it", where=str(path))
     _join(model, text_nodes(rules), sorted(names), offsets=offsets)
 
@@ -122,10 +123,10 @@ class TextSession:
 
     def tokens(self, text: str) -> tuple[list[int], list[tuple[int, int]] | None]:
         """Ids and offsets of a text; None where the file has no offsets."""
-        names = [name for name in ("input_ids", "offsets") if name in self._outputs]
+        names = [name for name in (INPUT_IDS, "offsets") if name in self._outputs]
         result = self._run(text, names)
         offsets = [(int(start), int(end)) for start, end in result["offsets"]] if "offsets" in result else None
-        return result["input_ids"][0].tolist(), offsets
+        return result[INPUT_IDS][0].tolist(), offsets
 
     def _run(self, text: str, names: list[str]) -> dict[str, np.ndarray]:
         try:
@@ -150,13 +151,13 @@ def _join(
     from onnx import TensorProto, helper
 
     nodes, constants = front
-    feeds = [helper.make_node("Unsqueeze", ["text_ids", "text_axis0"], ["input_ids"], name="text_batch")]
-    fills = {"attention_mask": 1, "token_type_ids": 0}
+    feeds = [helper.make_node("Unsqueeze", ["text_ids", "text_axis0"], [INPUT_IDS], name="text_batch")]
+    fills = {ATTENTION_MASK: 1, TOKEN_TYPE_IDS: 0}
     for name in names:
         if name in fills:
             value = helper.make_tensor(f"{name}_value", TensorProto.INT64, [1], [fills[name]])
             feeds += [
-                helper.make_node("Shape", ["input_ids"], [f"{name}_shape"], name=f"text_{name}_shape"),
+                helper.make_node("Shape", [INPUT_IDS], [f"{name}_shape"], name=f"text_{name}_shape"),
                 helper.make_node("ConstantOfShape", [f"{name}_shape"], [name], name=f"text_{name}", value=value),
             ]
     graph = model.graph
@@ -165,7 +166,7 @@ def _join(
     graph.node.extend([*nodes, *feeds, *body])
     graph.initializer.extend(constants)
     graph.input.extend([helper.make_tensor_value_info("text", TensorProto.STRING, [1])])
-    graph.output.extend([helper.make_tensor_value_info("input_ids", TensorProto.INT64, [1, "seq"])])
+    graph.output.extend([helper.make_tensor_value_info(INPUT_IDS, TensorProto.INT64, [1, "seq"])])
     if offsets:
         graph.node.extend([helper.make_node("Identity", ["text_places"], ["offsets"], name="text_offsets")])
         graph.output.extend([helper.make_tensor_value_info("offsets", TensorProto.INT64, ["seq", 2])])

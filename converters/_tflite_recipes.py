@@ -15,6 +15,7 @@ from edgebert.converters import Precision, QuantizationVariant
 from edgebert.converters._tflite_names import LAYER, Places
 from edgebert.errors import EdgebertError
 from edgebert.runtime.session import Batch
+from edgebert.runtime.specs import INPUT_IDS, padding_of
 
 if TYPE_CHECKING:
     from ai_edge_quantizer.qtyping import QuantGranularity, TFLOperationName
@@ -68,7 +69,7 @@ def quantize(
 
 def _samples(calibration: Sequence[Batch], info: Info) -> dict[str, list[dict[str, np.ndarray]]]:
     """The rows as each signature takes them: padded, or cut where they are longer."""
-    rows = [batch for batch in calibration if batch["input_ids"].size][:ROWS]
+    rows = [batch for batch in calibration if batch[INPUT_IDS].size][:ROWS]
     if not rows:
         raise EdgebertError(
             "a calibrated precision needs rows to measure activations on, and there are none",
@@ -80,7 +81,7 @@ def _samples(calibration: Sequence[Batch], info: Info) -> dict[str, list[dict[st
 def _padded(row: Batch, length: int, info: Info) -> dict[str, np.ndarray]:
     fed = {}
     for name in info["inputs"]:
-        fed[name] = np.full((1, length), info["pad_id"] if name == "input_ids" else 0, np.int32)
+        fed[name] = np.full((1, length), padding_of(name, info["pad_id"]), np.int32)
         values = row[name][:1, :length]
         fed[name][:, : values.shape[1]] = values
     return fed

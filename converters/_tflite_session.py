@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,8 @@ from edgebert.converters._tflite_file import LABELS, TOKENIZER, read_files, read
 from edgebert.devices.machine import usable_cores
 from edgebert.errors import EdgebertError, first_line
 from edgebert.runtime.quiet import quiet
-from edgebert.runtime.session import Batch, per_token
+from edgebert.runtime.session import Batch
+from edgebert.runtime.specs import OutputSpec, file_outputs, padding_of
 
 if TYPE_CHECKING:
     from ai_edge_litert.interpreter import Interpreter, SignatureRunner
@@ -66,7 +68,12 @@ class TfliteSession:
                 raise EdgebertError(f"LiteRT cannot run the row: {first_line(error)}", where=str(self.path)) from None
             for name in results:
                 results[name].append(result[name])
-        return {name: _cut(name, np.concatenate(rows), n_tokens) for name, rows in results.items()}
+        per_token = {spec.name: spec.per_token for spec in self.output_specs}
+        return {name: _cut(per_token[name], np.concatenate(rows), n_tokens) for name, rows in results.items()}
+
+    @cached_property
+    def output_specs(self) -> tuple[OutputSpec, ...]:
+        return file_outputs(*self.signature())
 
     def signature(self) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
         """Inputs and outputs as the file has them. A length that differs by signature reads "32|64|128"."""
@@ -95,8 +102,7 @@ class TfliteSession:
         return self._runners[length]
 
     def _padded(self, name: str, row: np.ndarray, length: int) -> np.ndarray:
-        fill = self.info["pad_id"] if name == "input_ids" else 0
-        padded = np.full((1, length), fill, np.int32)
+        padded = np.full((1, length), padding_of(name, self.info["pad_id"]), np.int32)
         padded[0, : len(row)] = row
         return padded
 
@@ -143,6 +149,6 @@ def _entry(name: str, details: list[dict[str, np.ndarray]]) -> dict[str, Any]:
     return {"name": name, "type": np.dtype(details[0]["dtype"]).name, "shape": shape}
 
 
-def _cut(name: str, output: np.ndarray, n_tokens: int) -> np.ndarray:
+def _cut(per_token: bool, output: np.ndarray, n_tokens: int) -> np.ndarray:
     """Only what belongs to the row's own tokens."""
-    return np.ascontiguousarray(output[:, :n_tokens] if per_token(name, output.ndim) else output, np.float32)
+    return np.ascontiguousarray(output[:, :n_tokens] if per_token else output, np.float32)

@@ -22,6 +22,7 @@ from edgebert.converters._coreml_convert import HINT, Plan, convert, padding_mov
 from edgebert.errors import EdgebertError
 from edgebert.runtime.quiet import quiet
 from edgebert.runtime.session import Session, Source
+from edgebert.runtime.specs import ATTENTION_MASK, INPUT_IDS, TOKEN_TYPE_IDS
 from edgebert.types import Artifact
 
 if TYPE_CHECKING:
@@ -236,9 +237,9 @@ def _artifact(path: Path, precision: str, wanted: Plan, options: Mapping[str, ob
 
 
 INPUTS = {
-    "input_ids": "Token ids, padded with {pad}.",
-    "attention_mask": "1 for a token, 0 for padding.",
-    "token_type_ids": "0 for the first text, 1 for a second one, 0 for padding.",
+    INPUT_IDS: "Token ids, padded with {pad}.",
+    ATTENTION_MASK: "1 for a token, 0 for padding.",
+    TOKEN_TYPE_IDS: "0 for the first text, 1 for a second one, 0 for padding.",
 }
 OUTPUTS = {  # by how the name ends: before it a head of several has its own
     "start_logits": "One score a token: that the answer begins there.",

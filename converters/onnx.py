@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ from edgebert.converters._onnx_int8 import GRID, dynamic, packed
 from edgebert.converters._onnx_static import STATIC, static
 from edgebert.errors import EdgebertError, unknown
 from edgebert.runtime.session import Batch, Source
+from edgebert.runtime.specs import INPUT_IDS, OutputSpec, file_outputs
 from edgebert.types import Artifact
 
 if TYPE_CHECKING:
@@ -101,7 +103,7 @@ class OnnxSession:
         Raises:
             EdgebertError: more tokens than the model takes, or ONNX Runtime fails.
         """
-        length = batch["input_ids"].shape[1]
+        length = batch[INPUT_IDS].shape[1]
         if self._max_length and length > self._max_length:
             raise EdgebertError(
                 f"the batch has {length} tokens, the model takes {self._max_length}", where=str(self._path)
@@ -109,13 +111,17 @@ class OnnxSession:
         try:
             results = self._session.run(None, {name: batch[name] for name in self._inputs})
         except Exception as error:
-            shape = "x".join(str(n) for n in batch["input_ids"].shape)
+            shape = "x".join(str(n) for n in batch[INPUT_IDS].shape)
             raise EdgebertError(
                 f"the file does not run on a batch of {shape}: {first_line(error)[:160]}", where=str(self._path)
             ) from None
         return {
             name: result.astype(np.float32, copy=False) for name, result in zip(self._outputs, results, strict=True)
         }
+
+    @cached_property
+    def output_specs(self) -> tuple[OutputSpec, ...]:
+        return file_outputs(*self.signature())
 
     def signature(self) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
         """Inputs and outputs as {name, type, shape}; a text in a shape is a dynamic dimension."""

@@ -23,7 +23,8 @@ from edgebert.converters._tflite_recipes import PRECISIONS, quantize
 from edgebert.converters._tflite_session import TfliteSession, delegated
 from edgebert.errors import EdgebertError
 from edgebert.runtime.quiet import quiet
-from edgebert.runtime.session import Source, per_token
+from edgebert.runtime.session import Source
+from edgebert.runtime.specs import ATTENTION_MASK, INPUT_IDS, padding_of
 from edgebert.types import Artifact
 
 if TYPE_CHECKING:
@@ -77,15 +78,14 @@ def _check_padding(source: Source, length: int) -> None:
     import torch
 
     n = max(1, length // 2)
-    row = {"input_ids": torch.arange(n) * 7 % source.vocab_size, "attention_mask": torch.ones(n, dtype=torch.int64)}
-    fills = {"input_ids": source.pad_id}
+    row = {INPUT_IDS: torch.arange(n) * 7 % source.vocab_size, ATTENTION_MASK: torch.ones(n, dtype=torch.int64)}
     inputs = [row.get(name, torch.zeros(n, dtype=torch.int64)) for name in source.inputs]
-    tails = [torch.full((length - n,), fills.get(name, 0)) for name in source.inputs]
+    tails = [torch.full((length - n,), padding_of(name, source.pad_id)) for name in source.inputs]
     with torch.inference_mode():
         alone = source.graph(*(row[None] for row in inputs))
         padded = source.graph(*(torch.cat(pair)[None] for pair in zip(inputs, tails, strict=True)))
-    for name, item, other in zip(source.outputs, alone, padded, strict=True):
-        own = other[:, :n] if per_token(name, other.dim()) else other
+    for spec, item, other in zip(source.output_specs, alone, padded, strict=True):
+        own = other[:, :n] if spec.per_token else other
         change = float((own - item).abs().max())
         if not change <= UNCHANGED * max(1.0, float(item.abs().max())):
             raise _refusal(

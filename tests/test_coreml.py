@@ -17,6 +17,7 @@ from torch import nn
 from edgebert.converters import QuantizationVariant
 from edgebert.errors import EdgebertError, RequestError
 from edgebert.runtime.session import Source
+from edgebert.runtime.specs import INPUT_IDS, OutputSpec, input_specs
 from tests.families import tiny
 
 pytest.importorskip("coremltools")
@@ -32,6 +33,7 @@ from edgebert.runtime.mil.program import load
 from edgebert.runtime.mil.session import MilSession
 from edgebert.types import Artifact
 
+IDS, LOGITS = input_specs([INPUT_IDS]), (OutputSpec("logits", axes=("batch", "sequence", "labels")),)
 LABELS = ("O", "B-CITY", "I-CITY", "B-DAY", "I-DAY")
 WIDE = {"hidden_size": 64, "intermediate_size": 128}  # so that the layers are large enough to be quantized
 
@@ -336,14 +338,14 @@ class Odd(nn.Module):
 
 
 def test_op_that_coremltools_lacks_is_named(tmp_path: Path) -> None:
-    odd = Source(Odd("op").eval(), "odd", ("input_ids",), ("logits",), 100, 24, lengths=(12,))
+    odd = Source(Odd("op").eval(), "odd", IDS, LOGITS, 100, 24, lengths=(12,))
     with pytest.raises(EdgebertError, match=r"odd cannot be written as Core ML with a fixed length: .*lgamma"):
         export(odd, tmp_path)
     assert not list(tmp_path.iterdir())
 
 
 def test_trace_that_keeps_its_length_is_caught(tmp_path: Path) -> None:
-    odd = Source(Odd("length").eval(), "odd", ("input_ids",), ("logits",), 100, 24, lengths=(12, 24))
+    odd = Source(Odd("length").eval(), "odd", IDS, LOGITS, 100, 24, lengths=(12, 24))
     with pytest.raises(EdgebertError, match="odd cannot be written as Core ML with enumerated length: at 12, op mul"):
         export(odd, tmp_path)
     assert not list(tmp_path.iterdir())

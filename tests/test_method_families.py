@@ -19,9 +19,9 @@ from edgebert.methods.mobilebert import bottleneck_of, transfer_loss, transfer_o
 from edgebert.methods.squeezebert import diagonal_blocks
 from edgebert.modeling.checkpoint import accepted, copy_student, n_parameters
 from edgebert.modeling.headed import HeadedEncoder, answers
+from edgebert.modeling.heads import is_per_token
 from edgebert.modeling.layers import encoder_layers
 from edgebert.modeling.rebuild import auto_model_of
-from edgebert.runtime.session import per_token
 from edgebert.training.features import Trace, missing_features, trace_hidden_states
 from edgebert.types import Row, Student
 from tests.families import HEADS, tiny
@@ -72,7 +72,7 @@ def read(model: Any) -> dict[str, torch.Tensor]:
 
 def real(name: str, output: torch.Tensor) -> torch.Tensor:
     """The output at real tokens."""
-    return output[batch()["attention_mask"].bool()] if per_token(name, output.dim()) else output
+    return output[batch()["attention_mask"].bool()] if is_per_token(name, output.dim()) else output
 
 
 @pytest.mark.parametrize("name", FAMILIES)

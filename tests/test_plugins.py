@@ -7,11 +7,15 @@ from __future__ import annotations
 
 import inspect
 import json
+from dataclasses import replace
 from importlib.metadata import EntryPoint
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
 
 import edgebert
 from edgebert.cli import main
@@ -19,15 +23,22 @@ from edgebert.converters import CONVERTERS
 from edgebert.cost.analytic import count_parameters
 from edgebert.measure.targets import TARGETS
 from edgebert.methods import METHODS
-from edgebert.modeling.checkpoint import load_config
+from edgebert.modeling.checkpoint import load_config, load_model, load_tokenizer, save_checkpoint
 from edgebert.modeling.families import FAMILIES, families
+from edgebert.modeling.heads import HEADS, parts_of
 from edgebert.modeling.rebuild import auto_model_of
 from edgebert.registry import Registry
+from edgebert.tasks import find_task
+from edgebert.teachers.fitting import new_head
+from edgebert.training.heads import soft_loss
+from edgebert.training.loop import DistillationObjective, Objective, collate
+from edgebert.types import Row, Student
 from tests import test_methods
 from tests.test_convert import save
 
 PLUGINS: dict[str, tuple[Registry[Any], ...]] = {
     "toy_method": (METHODS, FAMILIES),
+    "toy_head": (HEADS,),
     "toy_format": (CONVERTERS,),
     "toy_target": (TARGETS,),
 }
@@ -72,6 +83,62 @@ def test_a_student_of_the_method_is_planned_trained_and_written(
     config = load_config(result.folder)
     assert config.model_type == "toy" and "toy" in families()
     assert result.n_parameters == count_parameters(config, auto_model_of(config))
+
+
+# ---------------------------------------------------------------- a head
+
+
+def with_toy_head(checkpoint: Path) -> Student:
+    """The checkpoint under a new toy head, as a teacher of a task of that head would get it."""
+    task: Any = SimpleNamespace(head="toy-head", model_settings=lambda labels: {})
+    torch.manual_seed(0)
+    auto_model, settings = new_head(checkpoint, task, ())
+    model, whole = load_model(checkpoint, auto_model, (), settings=settings)
+    assert not whole
+    return Student(model, load_tokenizer(checkpoint))
+
+
+def batch_of_amounts(rows: list[Row], student: Student) -> dict[str, torch.Tensor]:
+    """Windows whose amount is their number of tokens."""
+    features = find_task("ner").encode(rows[:16], student.tokenizer, (), 32)
+    amounts = [np.float32(len(feature.input_ids)) for feature in features]
+    return collate(
+        [replace(item, labels=(), targets={"amount": amount}) for item, amount in zip(features, amounts, strict=True)]
+    )
+
+
+def test_the_head_is_trained_on_labels_and_on_a_teacher(toy_checkpoint: Path, toy_rows: list[Row]) -> None:
+    teacher, student = with_toy_head(toy_checkpoint), with_toy_head(toy_checkpoint)
+    batch = batch_of_amounts(toy_rows, student)
+    steps = ((teacher, Objective(teacher.model)), (student, DistillationObjective(student.model, teacher.model, None)))
+    for pupil, objective in steps:
+        optimizer = torch.optim.Adam(pupil.model.parameters(), 0.01)
+        losses = []
+        for _ in range(40):
+            optimizer.zero_grad()
+            if isinstance(objective, DistillationObjective):
+                loss = soft_loss(pupil.model, objective.answer(batch), objective.ask_teacher(batch), batch, 1.0)
+            else:
+                loss = objective.loss(batch)
+            loss.backward()
+            losses.append(float(loss.detach()))
+            assert all(p.grad is not None for name, p in pupil.model.named_parameters() if "heads" in name)
+            optimizer.step()
+        assert losses[-1] < losses[0] / 2
+
+
+def test_the_head_is_written_and_proven(toy_checkpoint: Path, tmp_path: Path) -> None:
+    save_checkpoint(tmp_path / "model", with_toy_head(toy_checkpoint), toy_checkpoint)
+    result = edgebert.convert(
+        str(tmp_path / "model"), "onnx", precisions=("fp32", "int8"), output=str(tmp_path / "files")
+    )
+    assert result.exit_code == 0 and result.head == "several"
+    for item in result.conversions:
+        assert item.artifact is not None and item.comparison is not None and item.comparison.failures == ()
+        (spec,) = CONVERTERS.get("onnx").open(item.artifact.path, 1).output_specs
+        assert (spec.name, spec.per_token) == ("amount", False)
+    (part,) = parts_of(load_config(tmp_path / "model"), "HeadedEncoder")
+    assert (part.kind, part.specs) == ("toy-head", HEADS.get("toy-head").outputs)
 
 
 # ---------------------------------------------------------------- a format

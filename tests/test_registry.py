@@ -14,6 +14,8 @@ from edgebert.converters import CONVERTERS
 from edgebert.errors import PluginError
 from edgebert.measure.targets import TARGETS
 from edgebert.methods import METHODS
+from edgebert.modeling.families import FAMILIES
+from edgebert.modeling.heads import HEADS
 from edgebert.registry import Registry
 from edgebert.tasks import TASKS
 
@@ -59,6 +61,32 @@ class Toy(Classify):
 
 TASK = Toy()
 """
+HEAD = """
+from edgebert.modeling.heads import Head
+from edgebert.runtime.specs import OutputSpec
+
+def layers(width, part, dropout): ...
+def forward(layers, states, mask, *, part): ...
+def hard_loss(own, targets, part, weights): ...
+def soft_loss(own, theirs, mask, temperature, part): ...
+def answer(part):
+    return "scores"
+
+HEAD = Head(
+    "toy", outputs=(OutputSpec("toy"),), layers=layers, forward=forward, hard_loss=hard_loss, soft_loss=soft_loss,
+    answer=answer,
+)
+"""
+FAMILY = """
+from edgebert.modeling.families import Family
+
+class Config:
+    model_type = "toy"
+
+class Model: ...
+
+FAMILY = Family("toy", Config, Model)
+"""
 PLATFORM = """
 from edgebert.bundle.platforms import Platform
 
@@ -68,6 +96,7 @@ PLATFORM = Platform("toy", "a toy", ("onnx",), write)
 """
 GOOD: list[tuple[Registry[Any], str]] = [
     (METHODS, METHOD), (TARGETS, TARGET), (CONVERTERS, CONVERTER), (TASKS, TASK), (PLATFORMS, PLATFORM),
+    (HEADS, HEAD), (FAMILIES, FAMILY),
 ]  # fmt: skip
 # registry, a good plug-in, what of it is replaced by what, what the message says beside the file
 BAD: list[tuple[Registry[Any], str, str, str, str]] = [
@@ -101,6 +130,13 @@ BAD: list[tuple[Registry[Any], str, str, str, str]] = [
     (TASKS, TASK, "edgebert.tasks.classify import Classify", "edgebert.tasks import Task as Classify", "abstract"),
     (TASKS, TASK, 'name = "toy"', 'name = "toy"\n    def encode(self, rows): ...', "encode must take"),
     (PLATFORMS, PLATFORM, "write(bundle, folder, name)", "write(bundle)", "write must take (bundle, folder, name)"),
+    (HEADS, HEAD, 'outputs=(OutputSpec("toy"),)', "outputs=()", "outputs is empty"),
+    (HEADS, HEAD, 'OutputSpec("toy")', '"toy"', "outputs must be of OutputSpec, and 'toy' is in it"),
+    (HEADS, HEAD, 'OutputSpec("toy")', 'OutputSpec("toy", axes=("labels",))', "the first of the axes of 'toy'"),
+    (HEADS, HEAD, "hard_loss=hard_loss, ", "", "hard_loss is no function"),
+    (HEADS, HEAD, "mask, *, part)", "mask)", "forward must take (layers, states, mask, part=…)"),
+    (FAMILIES, FAMILY, 'model_type = "toy"', 'model_type = "boy"', "config.model_type is 'boy', and must be its name"),
+    (FAMILIES, FAMILY, "Config, Model", "Config", "FAMILY lacks the field model"),
     (PLATFORMS, PLATFORM, ", write)", ")", "PLATFORM lacks the field write"),
 ]
 

@@ -29,12 +29,14 @@ from edgebert.bundle.manifest import (
 )
 from edgebert.converters import CONVERTERS
 from edgebert.errors import DataError, EdgebertError
-from edgebert.runtime.session import per_token
+from edgebert.runtime.specs import INPUT_IDS, OutputSpec, file_outputs
 
 if TYPE_CHECKING:
     from edgebert.runtime.session import Session
 
 MOST_LISTED = 3  # contradictions in one message
+
+Port = tuple[Sequence[Any], OutputSpec]  # an output's shape in the manifest, and its axes
 
 
 def tolerance(precision: str) -> dict[str, float]:
@@ -158,7 +160,8 @@ def read_vectors(folder: Path, manifest: Mapping[str, Any], engine: Engine) -> l
     Raises DataError, with the line's place.
     """
     path, new = folder / GOLDEN, manifest["schema"] >= SCHEMA
-    outputs = {port["name"]: port["shape"] for port in manifest["outputs"]}
+    specs = file_outputs(manifest["inputs"], manifest["outputs"])
+    outputs = {port["name"]: (port["shape"], spec) for port, spec in zip(manifest["outputs"], specs, strict=True)}
     lines = list(read_golden(path))
     for number, line in enumerate(lines):
         if wrong := next(_wrong_parts(line, engine, outputs, number if new else None), None):
@@ -180,7 +183,7 @@ def read_vectors(folder: Path, manifest: Mapping[str, Any], engine: Engine) -> l
 
 
 def _wrong_parts(
-    line: Mapping[str, Any], engine: Engine, outputs: Mapping[str, Sequence[Any]], number: int | None
+    line: Mapping[str, Any], engine: Engine, outputs: Mapping[str, Port], number: int | None
 ) -> Iterator[str]:
     """What of a line is not of the right form. `number` is its place from 0; None in a bundle of schema 2."""
     new = {"class", "settings"} if number is not None else set()
@@ -193,11 +196,11 @@ def _wrong_parts(
     if not is_texts(line["words"]) or not _are_places(line["offsets"]) or not isinstance(line["windows"], list):
         yield "words, offsets or windows are not lists of texts, places and windows"
     for i, window in enumerate(line["windows"]):
-        named = {"input_ids", "type_ids", "words", "outputs", *(("spans",) if new else ())}
+        named = {INPUT_IDS, "type_ids", "words", "outputs", *(("spans",) if new else ())}
         if not isinstance(window, dict) or window.keys() - {"padded"} != named:
             yield f"window {i} has not {', '.join(sorted(named))}"
-        ids = window["input_ids"]
-        if not all(_are_ints(window[name]) for name in ("input_ids", "type_ids", "words")):
+        ids = window[INPUT_IDS]
+        if not all(_are_ints(window[name]) for name in (INPUT_IDS, "type_ids", "words")):
             yield f"window {i}: ids, types or words are no list of whole numbers"
         if new and not _are_places(window["spans"]):
             yield f"window {i}: spans are no list of places"
@@ -211,17 +214,17 @@ def _wrong_parts(
             yield f"window {i} padded: {wrong}"
 
 
-def _wrong_outputs(given: Any, n_tokens: int, outputs: Mapping[str, Sequence[Any]]) -> str:
+def _wrong_outputs(given: Any, n_tokens: int, outputs: Mapping[str, Port]) -> str:
     """What is wrong with outputs by name, each without the batch axis of its shape in the manifest."""
     if not isinstance(given, dict) or given.keys() != outputs.keys():
         return f"the outputs are not {', '.join(outputs)}"
-    for name, shape in outputs.items():
+    for name, (shape, spec) in outputs.items():
         try:
             array = np.array(given[name])
         except ValueError:  # rows of different lengths
             return f"{name} is no array"
         fixed = [size if isinstance(size, int) else None for size in shape[1:]]
-        if fixed and per_token(name, len(shape)):
+        if fixed and spec.per_token:
             fixed[0] = n_tokens
         sizes = zip(array.shape, fixed, strict=False)
         if array.dtype.kind not in "iuf" or array.ndim != len(fixed) or any(b not in (a, None) for a, b in sizes):

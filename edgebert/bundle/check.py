@@ -21,6 +21,7 @@ from edgebert.bundle.engine import Engine
 from edgebert.bundle.golden import DATA
 from edgebert.bundle.manifest import GOLDEN, SCHEMA
 from edgebert.errors import ParityError
+from edgebert.runtime.specs import INPUT_IDS
 
 if TYPE_CHECKING:
     from edgebert.types import Feature, Outputs, Row
@@ -103,7 +104,7 @@ def _answer_differs(
 
 def _ids_differ(feature: Feature, window: Mapping[str, Any]) -> str | None:
     results: dict[str, Sequence[Any]] = {
-        "input_ids": feature.input_ids, "type_ids": feature.type_ids, "words": feature.words,
+        INPUT_IDS: feature.input_ids, "type_ids": feature.type_ids, "words": feature.words,
         "spans": [list(span) for span in feature.spans],
     }  # fmt: skip
     for name, values in results.items():

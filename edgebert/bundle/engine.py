@@ -13,6 +13,7 @@ from edgebert.bundle.manifest import AGAIN, LABELS, MANIFEST, TOKENIZER, read_la
 from edgebert.converters import CONVERTERS, runnable_converter
 from edgebert.errors import DataError, EdgebertError, first_line
 from edgebert.runtime.batching import one_row, pad_batch, run_features
+from edgebert.runtime.specs import padding_of, specs_by_name
 from edgebert.tasks import find_task
 from edgebert.types import Feature, Outputs, Row
 
@@ -59,10 +60,12 @@ class Engine:
         """`outputs` of one feature that is padded to `length` tokens, cut back to its own."""
         n = len(feature.input_ids)
         batch = {
-            name: np.pad(array, ((0, 0), (0, length - n)), constant_values=self.pad_id if name == "input_ids" else 0)
+            name: np.pad(array, ((0, 0), (0, length - n)), constant_values=padding_of(name, self.pad_id))
             for name, array in pad_batch([feature]).items()
         }
-        return {name: one_row(name, array, 0, n) for name, array in self.session.run(batch).items()}
+        outputs = self.session.run(batch)
+        specs = specs_by_name(outputs, self.session.output_specs)
+        return {name: one_row(specs[name], array, 0, n) for name, array in outputs.items()}
 
     def answers(self, rows: Sequence[Row], features: Sequence[Feature], outputs: Sequence[Outputs]) -> list[Any]:
         """What a user reads, for each row."""

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 from edgebert.bundle.edge_texts import FIRST, OLD_TEXTS, texts_for, too_long
 from edgebert.bundle.strict_json import parse, read_text
 from edgebert.errors import DataError
+from edgebert.runtime.specs import INPUT_IDS
 from edgebert.types import Feature, Outputs, Row
 
 if TYPE_CHECKING:
@@ -126,7 +127,7 @@ def _vectors(engine: Engine, row: Row, features: Sequence[Feature], number: int)
 
 def _window(feature: Feature, outputs: Outputs) -> dict[str, Any]:
     return {
-        "input_ids": feature.input_ids,
+        INPUT_IDS: feature.input_ids,
         "type_ids": feature.type_ids,
         "words": feature.words,
         "spans": feature.spans,

@@ -17,6 +17,7 @@ from edgebert.errors import DataError, RequestError
 from edgebert.measure.artifacts import Subject
 from edgebert.measure.protocol import FIXED_LENGTH, fixed_length, spread_by_length
 from edgebert.measure.targets import Input
+from edgebert.runtime.specs import ATTENTION_MASK, INPUT_IDS, TOKEN_TYPE_IDS
 from edgebert.types import Feature
 
 N_INPUTS = 10  # spread over the lengths; few, so that each is run at least five times and noise can be told from length
@@ -32,7 +33,7 @@ class Inputs:
 
     @property
     def n_tokens(self) -> list[int]:
-        return [len(row["input_ids"][0]) for row in self.rows]
+        return [len(row[INPUT_IDS][0]) for row in self.rows]
 
 
 def read_texts(path: Path) -> Texts:
@@ -156,5 +157,5 @@ def fixed_tokens(subject: Subject, asked: int | None) -> int:
 
 def _input(feature: Feature) -> Input:
     n = len(feature.input_ids)
-    return {"input_ids": [list(feature.input_ids)], "attention_mask": [[1] * n],
-            "token_type_ids": [list(feature.type_ids)]}  # fmt: skip
+    return {INPUT_IDS: [list(feature.input_ids)], ATTENTION_MASK: [[1] * n],
+            TOKEN_TYPE_IDS: [list(feature.type_ids)]}  # fmt: skip

@@ -21,6 +21,7 @@ from typing import Any
 from edgebert import converters
 from edgebert.converters import usable_converter
 from edgebert.measure.targets import File, Input
+from edgebert.runtime.specs import ATTENTION_MASK, INPUT_IDS, TOKEN_TYPE_IDS
 
 VOCABULARY, LABELS, POSITIONS = 2000, 9, 256
 LENGTHS = (8, 17, 32, 59, 111, 176, 253)  # tokens, of the inputs that each probe is run on: whole tiles and odd ones
@@ -161,7 +162,7 @@ PROBES = (
 def token_inputs(lengths: Sequence[int]) -> tuple[Input, ...]:
     """One input a length, of different tokens."""
     rows = [[1 + (7 * i) % (VOCABULARY - 1) for i in range(n)] for n in lengths]
-    return tuple({"input_ids": [row], "attention_mask": [[1] * len(row)], "token_type_ids": [[0] * len(row)]}
+    return tuple({INPUT_IDS: [row], ATTENTION_MASK: [[1] * len(row)], TOKEN_TYPE_IDS: [[0] * len(row)]}
                  for row in rows)  # fmt: skip
 
 

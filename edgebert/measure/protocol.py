@@ -15,6 +15,7 @@ import numpy as np
 from edgebert.measure.runner import Turn, take_turns
 from edgebert.runtime.batching import pad_batch
 from edgebert.runtime.session import Runner
+from edgebert.runtime.specs import INPUT_IDS
 from edgebert.types import Feature, Latency
 
 MIN_RUNS = 50
@@ -46,7 +47,7 @@ def _runs(entry: Entry) -> Callable[[int], object]:
 
 def latency(entry: Entry, *, device: str, threads: int, lengths: str) -> Latency:
     """The entry's times as a measured Latency."""
-    tokens = [batch["input_ids"].shape[1] for batch in entry.batches]
+    tokens = [batch[INPUT_IDS].shape[1] for batch in entry.batches]
     return Latency(
         how="measured",
         device=device,

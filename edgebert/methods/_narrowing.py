@@ -22,6 +22,7 @@ from edgebert.methods._projection import (
 from edgebert.methods._teacher_weights import embedding_norm, layer_modules, layers_of, tables_of
 from edgebert.modeling.checkpoint import accepted
 from edgebert.modeling.headed import HeadedEncoder
+from edgebert.runtime.specs import ATTENTION_MASK
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -60,7 +61,7 @@ def watched(
     hooks = [module.register_forward_hook(hook) for module in modules]
     try:
         for batch in batches:
-            mask = batch["attention_mask"].bool()
+            mask = batch[ATTENTION_MASK].bool()
             with torch.no_grad():
                 model(**accepted(model, batch))
             yield [tuple(entry[mask] if entry.dim() == 3 else entry for entry in seen[m]) for m in modules]  # type: ignore[misc]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from edgebert.errors import RequestError
 from edgebert.methods import Param
+from edgebert.runtime.specs import ATTENTION_MASK, INPUT_IDS
 from edgebert.training.context import KINDS_OF_ANSWERS, AnswerKind, MethodContext
 from edgebert.types import Row, Student
 
@@ -89,11 +90,11 @@ def changed_rows(
     """The batch with `share` of the tokens of half the rows replaced, whose labels are forgotten, and which rows: (batch,)."""
     from edgebert.training.heads import forget
 
-    ids = batch["input_ids"]
+    ids = batch[INPUT_IDS]
     if not share:
         return batch, ids.new_zeros(len(ids)).bool()
-    ids, rows = replace_tokens(ids, batch["attention_mask"].bool(), special.to(ids.device), share, n_vocab)
-    return {**forget(batch, rows), "input_ids": ids}, rows[:, 0]
+    ids, rows = replace_tokens(ids, batch[ATTENTION_MASK].bool(), special.to(ids.device), share, n_vocab)
+    return {**forget(batch, rows), INPUT_IDS: ids}, rows[:, 0]
 
 
 def prediction_objective(

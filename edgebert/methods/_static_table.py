@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from edgebert.runtime.specs import ATTENTION_MASK, INPUT_IDS
 from edgebert.training.context import MethodContext
 from edgebert.types import Feature, Row, Student
 
@@ -93,8 +94,8 @@ def _states(student: Student, context: MethodContext, features: Sequence[Feature
     width = context.teacher.config.hidden_size
     sums, counts = torch.zeros(n_tokens, width), torch.zeros(n_tokens)
     for batch, states in _read(student, context, sorted(features, key=lambda feature: len(feature.input_ids))):
-        real = batch["attention_mask"].bool() & states.isfinite().all(-1)  # a broken answer is told when it is learnt
-        ids = batch["input_ids"][real]
+        real = batch[ATTENTION_MASK].bool() & states.isfinite().all(-1)  # a broken answer is told when it is learnt
+        ids = batch[INPUT_IDS][real]
         sums.index_add_(0, ids, states[real])
         counts.index_add_(0, ids, torch.ones(len(ids)))
     before, behind = _frame(student.tokenizer)
@@ -131,7 +132,7 @@ def _read(
     device = next(teacher.parameters()).device
     for start in range(0, len(features), BATCH):
         batch = collate(features[start : start + BATCH], pad_id(student))
-        theirs = batch if translated is None else {**batch, "input_ids": translated[batch["input_ids"]]}
+        theirs = batch if translated is None else {**batch, INPUT_IDS: translated[batch[INPUT_IDS]]}
         theirs = {name: value.to(device) for name, value in theirs.items()}
         with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=mixed):
             states = trace_hidden_states(teacher, theirs).hidden[-1]

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from edgebert.errors import RequestError
 from edgebert.methods import Param
+from edgebert.runtime.specs import INPUT_IDS
 from edgebert.training.context import MethodContext
 from edgebert.types import Student
 
@@ -91,8 +92,8 @@ def create_teacher(student: Student, context: MethodContext, name: str, number: 
 
     class Reading(Objective):
         def loss(self, batch: dict[str, Tensor]) -> Tensor:
-            inputs = batch["input_ids"]
-            return super().loss(batch if ids is None else {**batch, "input_ids": torch.tensor(ids).to(inputs)[inputs]})
+            inputs = batch[INPUT_IDS]
+            return super().loss(batch if ids is None else {**batch, INPUT_IDS: torch.tensor(ids).to(inputs)[inputs]})
 
     weights = context.task.class_weights(context.train, context.labels)
     context = replace(context, settings=replace(context.settings, seed=seed))

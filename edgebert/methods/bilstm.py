@@ -31,6 +31,7 @@ from typing import TYPE_CHECKING
 from edgebert.errors import RequestError
 from edgebert.methods import Method, Paper, Param
 from edgebert.methods._prediction import EPOCHS
+from edgebert.runtime.specs import ATTENTION_MASK
 from edgebert.training.context import MethodContext, plain_answers
 from edgebert.types import Row, Student
 
@@ -68,7 +69,7 @@ def logit_objective(student: Student, context: MethodContext, hard_label_weight:
 
         def loss(self, batch: dict[str, Tensor]) -> Tensor:
             theirs, ours = self.ask_teacher(batch), self.answer(batch)
-            real, known = batch["attention_mask"].bool(), rows_with_answers(theirs)
+            real, known = batch[ATTENTION_MASK].bool(), rows_with_answers(theirs)
             losses = [soft_loss(self.student, ours, theirs, batch, 1.0, others)] if others else []
             for name in tagging:
                 note = answered_tokens(theirs[name], real) & known[:, None]

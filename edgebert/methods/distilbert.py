@@ -28,6 +28,7 @@ from edgebert.methods import Method, Paper, Param, drop_layers
 from edgebert.methods._phases import INNER
 from edgebert.methods._prediction import EPOCHS, HARD, TEMPERATURE, learn_predictions
 from edgebert.methods._stack import check_stack
+from edgebert.runtime.specs import ATTENTION_MASK
 from edgebert.training.context import MethodContext
 from edgebert.types import Student
 
@@ -66,7 +67,7 @@ def triple_objective(
         def loss(self, batch: dict[str, Tensor]) -> Tensor:
             theirs, ours = self.trace_teacher(batch), self.trace(batch)
             soft = soft_loss(self.student, ours.outputs, theirs.outputs, batch, temperature)
-            mask = batch["attention_mask"].bool()
+            mask = batch[ATTENTION_MASK].bool()
             near = cosine_distance(self.projection(ours.hidden[-1]), theirs.hidden[-1], mask)
             both = ce * soft + cos * near
             return both if words is None else both + mlm * words.loss(batch)

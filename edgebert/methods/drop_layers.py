@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING
 from edgebert.errors import RequestError
 from edgebert.methods import Method, Paper, Param
 from edgebert.methods._stack import check_stack, first_lacks
+from edgebert.runtime.specs import ATTENTION_MASK
 from edgebert.training.context import MethodContext
 from edgebert.types import Student
 
@@ -78,7 +79,7 @@ def similarities(student: Student, context: MethodContext) -> list[float]:
     with torch.inference_mode():
         for start in range(0, len(features), 32):
             batch = collate(features[start : start + 32])
-            mask = batch["attention_mask"].bool()
+            mask = batch[ATTENTION_MASK].bool()
             states = student.model(**accepted(student.model, batch), output_hidden_states=True).hidden_states
             cosines = [torch.cosine_similarity(a[mask], b[mask], dim=-1).sum() for a, b in pairwise(states)]
             sums += torch.stack(cosines)

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING
 
 from edgebert.methods import Method, Paper, Param
 from edgebert.methods._text import EPOCHS, SHARE, learn_text
+from edgebert.runtime.specs import ATTENTION_MASK, INPUT_IDS
 from edgebert.training.context import MethodContext
 from edgebert.types import Student
 
@@ -108,12 +109,12 @@ def electra_objective(student: Student, generator: float, share: float, weight: 
             self.discriminator = nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.Linear(width, 1))
 
         def loss(self, batch: dict[str, Tensor]) -> Tensor:
-            ids, chosen = batch["input_ids"], self.guesser.chosen(batch)
-            masked = {**batch, "input_ids": ids.masked_fill(chosen, self.guesser.mask)}
+            ids, chosen = batch[INPUT_IDS], self.guesser.chosen(batch)
+            masked = {**batch, INPUT_IDS: ids.masked_fill(chosen, self.guesser.mask)}
             scores = self.guesser.head(self.guesser.trace(masked).hidden[-1][chosen])
             corrupt = drawn(ids, chosen, scores)
-            logits = self.discriminator(self.trace({**batch, "input_ids": corrupt}).hidden[-1])[:, :, 0]
-            judged = replaced_loss(logits, corrupt != ids, batch["attention_mask"].bool())
+            logits = self.discriminator(self.trace({**batch, INPUT_IDS: corrupt}).hidden[-1])[:, :, 0]
+            judged = replaced_loss(logits, corrupt != ids, batch[ATTENTION_MASK].bool())
             return hard_cross_entropy(scores, ids[chosen]) + weight * judged
 
     return Electra()

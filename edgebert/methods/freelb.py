@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING
 
 from edgebert.methods import Method, Paper, Param
 from edgebert.methods._prediction import EPOCHS, TEMPERATURE
+from edgebert.runtime.specs import ATTENTION_MASK, INPUT_IDS
 from edgebert.training.context import MethodContext
 from edgebert.types import Student
 
@@ -101,7 +102,7 @@ def freelb_objective(
 
     class FreeLb(DistillationObjective):
         def loss(self, batch: dict[str, Tensor]) -> Tensor:
-            ids, mask = batch["input_ids"], batch["attention_mask"].bool()
+            ids, mask = batch[INPUT_IDS], batch[ATTENTION_MASK].bool()
             theirs = self.ask_teacher(batch) if hard_label_weight < 1 else {}
             table = self.student.get_input_embeddings()  # type: ignore[operator]
             delta, seed = start_of(mask, table.weight.shape[1], start), int(torch.randint(2**31, ()))

@@ -32,6 +32,7 @@ from edgebert.methods._phases import INNER
 from edgebert.methods._prediction import EPOCHS, HARD, REPLACE, TEMPERATURE, learn_predictions
 from edgebert.methods._stack import check_stack
 from edgebert.methods.drop_layers import kept_layers
+from edgebert.runtime.specs import ATTENTION_MASK
 from edgebert.training.context import MethodContext
 from edgebert.types import Student
 
@@ -65,7 +66,7 @@ def inner_objective(student: Student, teacher: PreTrainedModel, layer: int) -> O
         def loss(self, batch: dict[str, Tensor]) -> Tensor:
             theirs = self.trace_teacher(batch, "attentions", "values")
             ours = self.trace(batch, "attentions", "values")
-            return deep_self_attention(ours, theirs, layer, batch["attention_mask"].bool())
+            return deep_self_attention(ours, theirs, layer, batch[ATTENTION_MASK].bool())
 
     return DeepSelfAttention(student.model, teacher, student.teacher_ids)
 

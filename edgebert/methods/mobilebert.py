@@ -33,6 +33,7 @@ from edgebert.methods._phases import INNER
 from edgebert.methods._prediction import EPOCHS, HARD, REPLACE, TEMPERATURE, learn_predictions
 from edgebert.methods._stack import n_layers_param
 from edgebert.methods._teacher_weights import sentence_head, sizes_of
+from edgebert.runtime.specs import ATTENTION_MASK
 from edgebert.training.align import layer_map
 from edgebert.training.context import MethodContext
 from edgebert.types import Student
@@ -73,7 +74,7 @@ def transfer_objective(student: Student, context: MethodContext, pairs: Sequence
         def loss(self, batch: dict[str, Tensor]) -> Tensor:
             theirs = self.trace_teacher(batch, "hidden states", "attentions")
             ours = self.trace(batch, "hidden states", "attentions")
-            return transfer_loss(ours, theirs, batch["attention_mask"].bool(), pairs)
+            return transfer_loss(ours, theirs, batch[ATTENTION_MASK].bool(), pairs)
 
     return Transfer(student.model, context.teacher, student.teacher_ids)
 

@@ -31,6 +31,7 @@ from edgebert.methods._teachers import (
     ensemble,
     find_teachers,
 )
+from edgebert.runtime.specs import ATTENTION_MASK
 from edgebert.training.context import MethodContext
 from edgebert.types import Student
 
@@ -55,7 +56,7 @@ def ensemble_objective(
     class Ensemble(Objective):
         def loss(self, batch: dict[str, Tensor]) -> Tensor:
             description = [reader.ask_teacher(batch) for reader in readers]
-            theirs = ensemble(parts, description, batch["attention_mask"].bool())
+            theirs = ensemble(parts, description, batch[ATTENTION_MASK].bool())
             ours = self.answer(batch)
             soft = soft_loss(self.student, ours, theirs, batch, 1.0)
             return (

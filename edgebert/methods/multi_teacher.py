@@ -32,6 +32,7 @@ from edgebert.methods._teachers import (
     check_teachers,
     find_teachers,
 )
+from edgebert.runtime.specs import ATTENTION_MASK
 from edgebert.training.context import MethodContext
 from edgebert.types import Student
 
@@ -84,7 +85,7 @@ def fans_objective(
             return torch.stack([self.of_teacher(k, batch) for k in range(len(readers))]).mean()
 
         def of_teacher(self, k: int, batch: dict[str, Tensor]) -> Tensor:
-            ours = answers_of(parts, fans, k, batch["attention_mask"])
+            ours = answers_of(parts, fans, k, batch[ATTENTION_MASK])
             soft = soft_loss(self.student, ours, readers[k].ask_teacher(batch), batch, temperature)
             return (1 - hard_label_weight) * soft + (
                 hard_label_weight * hard_loss(self.student, ours, batch, self.weights) if hard_label_weight else 0.0

@@ -39,6 +39,7 @@ from edgebert.methods import Method, Paper, Param
 from edgebert.methods._stack import n_layers_param
 from edgebert.methods._teacher_weights import layer_weights, layers_of, sizes_of
 from edgebert.methods.drop_layers import kept_layers
+from edgebert.runtime.specs import ATTENTION_MASK, INPUT_IDS, TOKEN_TYPE_IDS
 from edgebert.training.context import MethodContext
 from edgebert.types import Student
 
@@ -202,15 +203,13 @@ def alignment_objective(
         def stored_states(self, batch: dict[str, Tensor]) -> Tensor:
             """As `wide_states`, 0 at padding; what no earlier batch held is stored while there is room."""
             keys = _row_keys(batch)
-            lengths = batch["attention_mask"].sum(1).tolist()
+            lengths = batch[ATTENTION_MASK].sum(1).tolist()
             if new := [i for i, key in enumerate(keys) if key not in self.known]:
                 asked = self.wide_states({name: value[new] for name, value in batch.items()})
                 results = {i: asked[:, at, : lengths[i]].half() for at, i in enumerate(new)}
             else:
                 results = {}
-            wanted = torch.zeros(
-                len(goals), *batch["input_ids"].shape, len(to.encode), device=batch["input_ids"].device
-            )
+            wanted = torch.zeros(len(goals), *batch[INPUT_IDS].shape, len(to.encode), device=batch[INPUT_IDS].device)
             for i, key in enumerate(keys):
                 states = results[i] if i in results else self.known[key]
                 wanted[:, i, : lengths[i]] = states
@@ -220,11 +219,11 @@ def alignment_objective(
             return wanted
 
         def loss(self, batch: dict[str, Tensor]) -> Tensor:
-            mask = batch["attention_mask"].bool()
+            mask = batch[ATTENTION_MASK].bool()
             if replace:
-                ids = batch["input_ids"]
+                ids = batch[INPUT_IDS]
                 ids = replace_tokens(ids, mask, special.to(ids.device), replace, n_vocab)[0]
-                batch = {**batch, "input_ids": ids}
+                batch = {**batch, INPUT_IDS: ids}
             wanted = self.wide_states(batch) if replace else self.stored_states(batch)
             losses = [
                 hidden_mse(state, goal, mask) / goal[mask].square().mean()
@@ -237,8 +236,8 @@ def alignment_objective(
 
 def _row_keys(batch: dict[str, Tensor]) -> list[bytes]:
     """Each row's real tokens and their types."""
-    read = [batch[name] for name in ("input_ids", "token_type_ids") if name in batch]
-    lengths = batch["attention_mask"].sum(1).tolist()
+    read = [batch[name] for name in (INPUT_IDS, TOKEN_TYPE_IDS) if name in batch]
+    lengths = batch[ATTENTION_MASK].sum(1).tolist()
     return [b"".join(item[i, :n].cpu().numpy().tobytes() for item in read) for i, n in enumerate(lengths)]
 
 

@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING
 from edgebert.errors import RequestError
 from edgebert.methods import Method, Paper, Param
 from edgebert.methods._prediction import EPOCHS, HARD, TEMPERATURE
+from edgebert.runtime.specs import ATTENTION_MASK
 from edgebert.training.align import layer_map
 from edgebert.training.context import MethodContext
 from edgebert.types import Student
@@ -115,7 +116,7 @@ def objective(
             self.projections = nn.ModuleList(projection(*widths) for _ in layers)
 
         def loss(self, batch: dict[str, Tensor]) -> Tensor:
-            mask = batch["attention_mask"].bool()
+            mask = batch[ATTENTION_MASK].bool()
             theirs, ours = self.trace_teacher(batch), self.trace(batch)
 
             def vectors(states: Tensor) -> Tensor:

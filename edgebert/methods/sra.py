@@ -25,6 +25,7 @@ from edgebert.methods import Method, Paper
 from edgebert.methods._phases import INNER, learn_labels
 from edgebert.methods._prediction import EPOCHS
 from edgebert.modeling.heads import HEADS
+from edgebert.runtime.specs import ATTENTION_MASK
 from edgebert.training.context import MethodContext
 from edgebert.types import Student
 
@@ -48,7 +49,7 @@ def vectors(model: PreTrainedModel, batch: dict[str, Tensor]) -> Tensor:
     from edgebert.modeling.headed import answers
 
     encoder = encoder_of(model)
-    return answers(encoder, encoder(**accepted(encoder, batch)), batch["attention_mask"])[VECTOR]
+    return answers(encoder, encoder(**accepted(encoder, batch)), batch[ATTENTION_MASK])[VECTOR]
 
 
 def inner_objective(student: Student, context: MethodContext) -> Objective:

@@ -36,6 +36,7 @@ from edgebert.errors import RequestError
 from edgebert.methods import Method, Paper, Param
 from edgebert.methods._phases import INNER
 from edgebert.methods._prediction import EPOCHS, HARD, REPLACE, TEMPERATURE, learn_predictions
+from edgebert.runtime.specs import ATTENTION_MASK
 from edgebert.training.align import STRATEGIES, layer_map
 from edgebert.training.context import MethodContext, TracedPart
 from edgebert.types import Row, Student
@@ -66,7 +67,7 @@ def inner_objective(
             self.projections = nn.ModuleList(projection(width, teacher_width) for _ in mapping)
 
         def loss(self, batch: dict[str, Tensor]) -> Tensor:
-            mask, pairs = batch["attention_mask"].bool(), list(enumerate(mapping))
+            mask, pairs = batch[ATTENTION_MASK].bool(), list(enumerate(mapping))
             theirs, ours = self.trace_teacher(batch, *wanted), self.trace(batch, *wanted)
             losses = [hidden_mse(self.projections[m](ours.hidden[m]), theirs.hidden[g], mask) for m, g in pairs]
             if attention:

@@ -18,6 +18,7 @@ from edgebert.modeling.tokenizer import TOKENIZER, load_tokenizer, save_tokenize
 from edgebert.modeling.weights import check_placed, check_weights, read_weights, unread_files, weight_files
 from edgebert.quantization import read_spec, write_spec
 from edgebert.runtime.quiet import quiet
+from edgebert.runtime.specs import INPUT_NAMES, TOKEN_TYPE_IDS
 from edgebert.types import Student
 
 __all__ = [  # the door to what lies in the modules beside this one
@@ -345,7 +346,7 @@ def accepted(model: nn.Module, batch: Mapping[str, Any]) -> dict[str, Any]:
 
     model = model.encoder if isinstance(model, HeadedEncoder) else model
     names = inspect.signature(model.forward).parameters
-    inputs = {name: batch[name] for name in ("input_ids", "attention_mask", "token_type_ids") if name in names}
-    if "token_type_ids" in inputs and getattr(model.config, "type_vocab_size", 2) < 2:
-        del inputs["token_type_ids"]  # RoBERTa has one type and its tokenizer may say 1
+    inputs = {name: batch[name] for name in INPUT_NAMES if name in names}
+    if TOKEN_TYPE_IDS in inputs and getattr(model.config, "type_vocab_size", 2) < 2:
+        del inputs[TOKEN_TYPE_IDS]  # RoBERTa has one type and its tokenizer may say 1
     return inputs

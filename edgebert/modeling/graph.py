@@ -16,7 +16,8 @@ from edgebert.modeling.headed import HeadedEncoder, answers
 from edgebert.modeling.heads import parts_of
 from edgebert.modeling.rebuild import SHIFTED
 from edgebert.quantization import QuantSpec
-from edgebert.runtime.session import Batch, Shape, Source, per_token
+from edgebert.runtime.session import Batch, Shape, Source
+from edgebert.runtime.specs import ATTENTION_MASK, INPUT_IDS, INPUT_NAMES, TOKEN_TYPE_IDS, OutputSpec, input_specs
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -40,14 +41,15 @@ class Graph(nn.Module):
     def __init__(self, model: PreTrainedModel, *, masks: Literal["model", "clamped", "additive"] = "model") -> None:
         super().__init__()
         self.model, self.masks = model, masks
-        self.outputs = tuple(name for part in parts_of(model.config, type(model).__name__) for name in part.outputs)
-        self.inputs = tuple(accepted(model, dict.fromkeys(("input_ids", "attention_mask", "token_type_ids"))))
+        self.output_specs = tuple(spec for part in parts_of(model.config, type(model).__name__) for spec in part.specs)
+        self.outputs = tuple(spec.name for spec in self.output_specs)
+        self.inputs = tuple(accepted(model, dict.fromkeys(INPUT_NAMES)))
 
     def forward(self, *tensors: Tensor) -> tuple[Tensor, ...]:
         named = dict(zip(self.inputs, tensors, strict=True))
-        mask = named.get("attention_mask")
+        mask = named.get(ATTENTION_MASK)
         if self.masks == "additive" and mask is not None:
-            named["attention_mask"] = (1.0 - mask.float())[:, None, None, :] * MASKED
+            named[ATTENTION_MASK] = (1.0 - mask.float())[:, None, None, :] * MASKED
         if isinstance(self.model, HeadedEncoder) and mask is not None:
             named["token_mask"] = mask
         with clamped_masks() if self.masks != "model" else nullcontext():
@@ -80,7 +82,7 @@ def make_graph(model: nn.Module) -> Graph:
     form needs only a multiplication, so every runtime has kernels for it."""
     model.eval()
     clamped = Graph(model, masks="clamped").eval()
-    if "attention_mask" not in clamped.inputs:
+    if ATTENTION_MASK not in clamped.inputs:
         return clamped
     additive = Graph(model, masks="additive").eval()
     inputs = tuple(_probe(model)[name] for name in clamped.inputs)
@@ -90,10 +92,10 @@ def make_graph(model: nn.Module) -> Graph:
             result = additive(*inputs)
         except Exception:  # families take masks of other ranks in their own ways; the 2-D form always works
             return clamped
-    mask = inputs[clamped.inputs.index("attention_mask")].bool()
+    mask = inputs[clamped.inputs.index(ATTENTION_MASK)].bool()
     same = all(
-        a.shape == b.shape and bool((_visible(name, a, mask) - _visible(name, b, mask)).abs().max() <= SAME)
-        for name, a, b in zip(clamped.outputs, expected, result, strict=True)
+        a.shape == b.shape and bool((_visible(spec, a, mask) - _visible(spec, b, mask)).abs().max() <= SAME)
+        for spec, a, b in zip(clamped.output_specs, expected, result, strict=True)
     )
     return additive if same else clamped
 
@@ -108,12 +110,12 @@ def _probe(model: PreTrainedModel) -> dict[str, Tensor]:
     ids = torch.arange(2 * n).reshape(2, n) % min(model.config.vocab_size, 16)
     mask = torch.ones(2, n, dtype=torch.int64)
     mask[1, 3:] = 0
-    return {"input_ids": ids, "attention_mask": mask, "token_type_ids": torch.zeros_like(ids)}
+    return {INPUT_IDS: ids, ATTENTION_MASK: mask, TOKEN_TYPE_IDS: torch.zeros_like(ids)}
 
 
-def _visible(name: str, output: Tensor, mask: Tensor) -> Tensor:
+def _visible(spec: OutputSpec, output: Tensor, mask: Tensor) -> Tensor:
     """The output where the mask is 1; whole for outputs without a sequence."""
-    return output[mask] if per_token(name, output.dim()) else output
+    return output[mask] if spec.per_token else output
 
 
 def make_source(
@@ -133,8 +135,8 @@ def make_source(
     return Source(
         graph=graph,
         family=config.model_type,
-        inputs=graph.inputs,
-        outputs=graph.outputs,
+        input_specs=input_specs(graph.inputs),
+        output_specs=graph.output_specs,
         vocab_size=config.vocab_size,
         max_length=position_limit(config),
         pad_id=config.pad_token_id or 0,
@@ -174,6 +176,7 @@ class TorchSession:
         self.runtime_version = str(torch.__version__)
         config = cast("ModelConfig", model.config)
         self.parts = parts_of(config, type(model).__name__)
+        self.output_specs = self.graph.output_specs
         self.vocab_size, self.pad_id = int(config.vocab_size), int(config.pad_token_id or 0)
 
     def tables(self) -> dict[str, np.ndarray]:

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from edgebert.modeling.heads import Part, head_of, parts_of
 from edgebert.modeling.heads._module import HeadModule
+from edgebert.runtime.specs import TOKEN_TYPE_IDS
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -65,7 +66,7 @@ class HeadedEncoder(nn.Module):
             attention_mask: (batch, seq), or what else the encoder takes.
             token_mask: (batch, seq), 1 at real tokens, where `attention_mask` has another form.
         """
-        types = {} if token_type_ids is None else {"token_type_ids": token_type_ids}
+        types = {} if token_type_ids is None else {TOKEN_TYPE_IDS: token_type_ids}
         result = self.encoder(input_ids=input_ids, attention_mask=attention_mask, **types, **options)
         mask = attention_mask if token_mask is None else token_mask
         given: dict[str, Tensor] = {}

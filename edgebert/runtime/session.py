@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
+from edgebert.runtime.specs import InputSpec, OutputSpec
+
 if TYPE_CHECKING:
     import numpy as np
     from torch import nn
@@ -14,12 +16,7 @@ if TYPE_CHECKING:
     from edgebert.quantization import QuantSpec
 
 Shape = Literal["fixed", "enumerated", "ranged"]
-Batch = Mapping[str, "np.ndarray"]  # int64 input_ids, attention_mask, token_type_ids, each (batch, seq)
-
-
-def per_token(name: str, rank: int) -> bool:
-    """Whether an output has one entry a token along its second axis: what is cut with the row, and what padding hides."""
-    return name.endswith(("start_logits", "end_logits")) or (name.endswith("logits") and rank == 3)
+Batch = Mapping[str, "np.ndarray"]  # int64, each (batch, seq), by the names of `edgebert.runtime.specs.INPUTS`
 
 
 class Runner(Protocol):
@@ -28,11 +25,14 @@ class Runner(Protocol):
     runtime: str
     runtime_version: str
 
+    @property
+    def output_specs(self) -> Sequence[OutputSpec]:
+        """Its outputs: as the model's heads declare them, or of a file, `edgebert.runtime.specs.file_outputs`."""
+
     def run(self, batch: Batch) -> dict[str, np.ndarray]:
         """Float32 outputs by name, for any batch and length up to the model's.
 
-        `logits` (batch, seq, n_labels) or (batch, n_labels); `start_logits` and `end_logits` (batch, seq);
-        `sentence_embedding` (batch, width). Inputs that the model does not have are ignored. A file of fixed lengths is
+        Each has the axes that `output_specs` says. Inputs that the model does not have are ignored. A file of fixed lengths is
         run at the smallest that fits, padded, and its outputs are cut back to the batch's own length.
 
         Raises:
@@ -63,6 +63,7 @@ class Source:
         graph: eval-mode module of positional int inputs (batch, seq) in the order of `inputs`; returns a tuple of
             tensors in the order of `outputs`. Masks inside are clamped to -1e4, so float16 stays finite.
         family: transformers' model_type.
+        input_specs, output_specs: what the graph takes and gives, in order.
         max_length: most tokens that the model's positions allow.
         lengths: ascending; for formats that fix the length of a file or of its signatures.
         calibration: real batches of one row; only static precisions read them.
@@ -73,8 +74,8 @@ class Source:
 
     graph: nn.Module
     family: str
-    inputs: tuple[str, ...]
-    outputs: tuple[str, ...]
+    input_specs: tuple[InputSpec, ...]
+    output_specs: tuple[OutputSpec, ...]
     vocab_size: int
     max_length: int
     pad_id: int = 0
@@ -85,3 +86,13 @@ class Source:
     title: str = ""
     shape: Shape | None = None
     quantization: QuantSpec | None = None
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Names of the inputs, in order."""
+        return tuple(spec.name for spec in self.input_specs)
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Names of the outputs, in order."""
+        return tuple(spec.name for spec in self.output_specs)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
@@ -80,13 +80,11 @@ def file_outputs(inputs: Sequence[Mapping[str, Any]], outputs: Sequence[Mapping[
     length = next((item["shape"][1] for item in inputs if len(item["shape"]) > 1), None)
     results = []
     for item in outputs:
-        shape, dtype = item["shape"], str(item["type"])
-        if not isinstance(length, str):
-            results.append(guessed_output(item["name"], len(shape), dtype))
-            continue
-        second = (SEQUENCE,) if shape[1:2] == [length] else tuple(f"axis {i}" for i in range(1, len(shape)))[:1]
-        rest = tuple(f"axis {i}" for i in range(2, len(shape)))
-        results.append(OutputSpec(item["name"], dtype, (BATCH, *second, *rest)))
+        shape, spec = item["shape"], guessed_output(item["name"], len(item["shape"]), str(item["type"]))
+        if isinstance(length, str):
+            second = SEQUENCE if shape[1:2] == [length] else "axis 1"
+            spec = replace(spec, axes=(BATCH, *(second, *spec.axes[2:])[: len(shape) - 1]))
+        results.append(spec)
     return tuple(results)
 
 

@@ -119,20 +119,21 @@ def teacher_settings(task: Task, labels: tuple[str, ...]) -> dict[str, Any]:
 def new_head(folder: Path, task: Task, labels: tuple[str, ...]) -> tuple[str, dict[str, Any]]:
     """The class of a new head for the task, and what its config gets.
 
-    It is transformers' own, but for labels of texts over an encoder that sentence-transformers trained to have its states
+    It is transformers' own where they have one, but for labels of texts over an encoder that sentence-transformers trained to have its states
     pooled, or where the task says so: then it is ours, which reads them pooled. (1,600 rows of banking77, all-MiniLM-L6-v2:
     a logistic regression on the frozen mean has an accuracy of 86.6 on 1,500 held-out rows, on the first token's state 83.4,
     on what BERT's head reads of it 65.0.)
     """
     settings, config = teacher_settings(task, labels), load_config(folder)
     pooling = getattr(task, "pooling", "cls") or pooling_of(folder, config)
-    if pooling == "cls" or _order(config, task, labels)[0] is not None:
-        return HEADS.get(task.head).auto_model, settings
+    auto_model = HEADS.get(task.head).auto_model
+    if auto_model and (pooling == "cls" or _order(config, task, labels)[0] is not None):
+        return auto_model, settings
     head = {
         "name": "",
         "kind": task.head,
         "n_labels": len(labels),
-        "problem": settings["problem_type"],
+        "problem": settings.get("problem_type"),
         "reads": pooling,
     }
     return HEADS.get(MULTI_TASK).auto_model, {**settings, "edgebert_heads": [head]}

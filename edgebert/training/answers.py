@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from edgebert.runtime.session import per_token
+from edgebert.modeling.heads import is_per_token
 from edgebert.types import Feature, Outputs
 
 WINDOWS, STARTS, OUTPUTS = "windows.npy", "starts.npy", "outputs.json"
@@ -107,7 +107,7 @@ class AnswerWriter:
 
     def _array(self, name: str, value: np.ndarray) -> tuple[Any, bool]:
         if name not in self._outputs:
-            by_token = per_token(name, value.ndim + 1)
+            by_token = is_per_token(name, value.ndim + 1)
             shape = (int(self._starts[-1]), *value.shape[1:]) if by_token else (len(self._starts) - 1, *value.shape)
             place = self.folder / _file(len(self._outputs))
             self._outputs[name] = np.lib.format.open_memmap(place, "w+", np.float32, shape), by_token

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from edgebert.modeling.checkpoint import accepted
 from edgebert.modeling.headed import answers
 from edgebert.modeling.layers import keep_settings
+from edgebert.runtime.specs import ATTENTION_MASK, INPUT_IDS, INPUT_NAMES
 from edgebert.training.context import TracedPart
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ def trace_hidden_states(
     values = tuple(_split(name, value, later, n_heads, shared) for name, value, later in caught)
     if "values" in wanted and len(values) != len(attentions):
         raise LookupError(f"{_family(model)} has no value projection that can be told from its other layers")
-    return Trace(answers(model, result, batch["attention_mask"]), hidden, attentions, values)
+    return Trace(answers(model, result, batch[ATTENTION_MASK]), hidden, attentions, values)
 
 
 def missing_features(config: ModelConfig, wanted: Iterable[TracedPart]) -> str:
@@ -105,8 +106,8 @@ def _tried(config: ModelConfig, wanted: tuple[TracedPart, ...]) -> str:
         model = AutoModel.from_config(small, attn_implementation="eager").eval()
         ids = torch.arange(4)[None] % small.vocab_size
         with torch.inference_mode():
-            trace_hidden_states(model, {name: ids if name == "input_ids" else torch.ones_like(ids) * (name == "attention_mask")
-                                for name in ("input_ids", "attention_mask", "token_type_ids")}, wanted)  # fmt: skip
+            trace_hidden_states(model, {name: ids if name == INPUT_IDS else torch.ones_like(ids) * (name == ATTENTION_MASK)
+                                for name in INPUT_NAMES}, wanted)  # fmt: skip
     except LookupError as error:
         return str(error)
     return ""

@@ -10,13 +10,13 @@ from torch import Tensor, nn
 
 from edgebert.modeling.heads import Part, parts_of
 from edgebert.modeling.losses import IGNORED, UNANSWERED
+from edgebert.runtime.specs import ATTENTION_MASK, INPUT_IDS, INPUT_NAMES
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 T = TypeVar("T")
 Batch = Mapping[str, Tensor]
-INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 ANSWERED = "teacher_"  # before the name of a target that is the teacher's output
 
 
@@ -54,7 +54,7 @@ def soft_loss(
     Args:
         rows: (batch,) true for those that count; None counts all.
     """
-    mask = batch["attention_mask"].bool()
+    mask = batch[ATTENTION_MASK].bool()
     parts = parts_of(_config(model), type(model).__name__) if parts is None else parts
     known = rows_with_answers(teacher) if rows is None else rows & rows_with_answers(teacher)
     if not known.all():
@@ -82,9 +82,9 @@ def rows_with_answers(teacher: Batch) -> Tensor:
 
 def rows_with_labels(batch: Batch) -> Tensor:
     """(batch,) true where a row has a target of its own for any head; pair rows of vectors share one."""
-    result = torch.zeros_like(batch["input_ids"][:, 0], dtype=torch.bool)
+    result = torch.zeros_like(batch[INPUT_IDS][:, 0], dtype=torch.bool)
     for name, value in batch.items():
-        if name not in INPUTS and not name.startswith(ANSWERED):
+        if name not in INPUT_NAMES and not name.startswith(ANSWERED):
             empty = value.isnan() if value.is_floating_point() else value == IGNORED
             result = result | ~empty.flatten(1).all(1) if value.dim() > 1 else result | ~empty
     return result
@@ -92,7 +92,7 @@ def rows_with_labels(batch: Batch) -> Tensor:
 
 def forget(batch: Mapping[str, Tensor], rows: Tensor) -> dict[str, Tensor]:
     """The batch without the targets and answers of some rows, (batch, 1) true: they do not hold of what was changed."""
-    return {name: value if name in INPUTS else _emptied(value, rows[:, 0]) for name, value in batch.items()}
+    return {name: value if name in INPUT_NAMES else _emptied(value, rows[:, 0]) for name, value in batch.items()}
 
 
 def _emptied(target: Tensor, rows: Tensor) -> Tensor:

@@ -22,10 +22,11 @@ from edgebert.distributed import is_main, wait_for_everyone, world_size
 from edgebert.errors import EdgebertError
 from edgebert.modeling.checkpoint import accepted
 from edgebert.modeling.headed import answers
+from edgebert.modeling.heads import is_per_token
 from edgebert.modeling.losses import IGNORED
 from edgebert.runtime.batching import pad_batch
 from edgebert.runtime.quiet import quiet
-from edgebert.runtime.session import per_token
+from edgebert.runtime.specs import ATTENTION_MASK, INPUT_IDS
 from edgebert.training.callbacks import EarlyStopping, Watch, WeightAverage
 from edgebert.training.context import TracedPart
 from edgebert.training.features import Trace, trace_hidden_states
@@ -61,7 +62,7 @@ class Objective(nn.Module):
 
     def answer(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """The student's outputs by name."""
-        return answers(self.student, self.read_student(batch), batch["attention_mask"])
+        return answers(self.student, self.read_student(batch), batch[ATTENTION_MASK])
 
     def trace(self, batch: dict[str, Tensor], *wanted: TracedPart) -> Trace:
         """The student's outputs, hidden states, and what else is wanted."""
@@ -101,17 +102,17 @@ class DistillationObjective(Objective):
     def as_teacher_reads(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """The batch with the teacher's token ids, and the teacher where the batch is."""
         (teacher,) = self._teacher
-        ids = batch["input_ids"]
+        ids = batch[INPUT_IDS]
         if next(teacher.parameters()).device != ids.device:
             teacher.to(ids.device)
-        return batch if self._teacher_ids is None else {**batch, "input_ids": self._teacher_ids.to(ids.device)[ids]}
+        return batch if self._teacher_ids is None else {**batch, INPUT_IDS: self._teacher_ids.to(ids.device)[ids]}
 
     def ask_teacher(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """The teacher's outputs by name: as it gave them beforehand, where its tokenizer is another."""
         if given := {name.removeprefix(ANSWERED): v for name, v in batch.items() if name.startswith(ANSWERED)}:
             return given
         (teacher,) = self._teacher
-        return answers(teacher, self.read_teacher(batch), batch["attention_mask"])
+        return answers(teacher, self.read_teacher(batch), batch[ATTENTION_MASK])
 
     def trace_teacher(self, batch: dict[str, Tensor], *wanted: TracedPart) -> Trace:
         """The teacher's outputs, hidden states, and what else is wanted, without gradients."""
@@ -134,12 +135,12 @@ def collate(items: Sequence[Item], pad_id: int = 0) -> dict[str, Tensor]:
     for i, feature in enumerate(features):
         prefix = f"{feature.head}_" if feature.head else ""
         if feature.words and feature.labels:
-            labels = batch.setdefault(f"{prefix}labels", torch.full_like(batch["input_ids"], IGNORED))
+            labels = batch.setdefault(f"{prefix}labels", torch.full_like(batch[INPUT_IDS], IGNORED))
             labels[i, : len(feature.labels)] = torch.tensor(feature.labels)
         for name, value in feature.targets.items():
             target = torch.as_tensor(value)
             if name.startswith(ANSWERED):  # of every head, whichever the row is for
-                answers = batch.setdefault(name, _blank(name, target, batch["input_ids"]))
+                answers = batch.setdefault(name, _blank(name, target, batch[INPUT_IDS]))
                 answers[i][: len(target)] = target
                 continue
             empty = float("nan") if target.is_floating_point() else IGNORED
@@ -152,7 +153,7 @@ def collate(items: Sequence[Item], pad_id: int = 0) -> dict[str, Tensor]:
 
 def _blank(name: str, answer: Tensor, ids: Tensor) -> Tensor:
     """Zeros for the batch's answers of one output; those of a token each are as long as the batch."""
-    n = ids.shape[1] if per_token(name, answer.dim() + 1) else len(answer)
+    n = ids.shape[1] if is_per_token(name, answer.dim() + 1) else len(answer)
     return answer.new_zeros((len(ids), n, *answer.shape[1:]))
 
 

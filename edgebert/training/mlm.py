@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from edgebert.errors import RequestError
 from edgebert.modeling.losses import IGNORED, hard_cross_entropy
+from edgebert.runtime.specs import ATTENTION_MASK, INPUT_IDS
 from edgebert.training.loop import Objective
 
 if TYPE_CHECKING:
@@ -122,14 +123,14 @@ class MaskedLm(Objective):
 
     def chosen(self, batch: dict[str, Tensor]) -> Tensor:
         """(batch, seq) true at the tokens to guess, drawn anew."""
-        ids = batch["input_ids"]
-        free = batch["attention_mask"].bool() & ~torch.isin(ids, self.special.to(ids.device))
+        ids = batch[INPUT_IDS]
+        free = batch[ATTENTION_MASK].bool() & ~torch.isin(ids, self.special.to(ids.device))
         return choose(free, self.share, None if self.continues is None else self.continues.to(ids.device)[ids])
 
     def hidden_batch(self, batch: dict[str, Tensor]) -> tuple[dict[str, Tensor], Tensor]:
         """The batch with tokens hidden, and the ids to guess, (batch, seq), IGNORED elsewhere."""
-        ids, chosen = batch["input_ids"], self.chosen(batch)
-        return {**batch, "input_ids": hide(ids, chosen, self.mask, self.n_vocab)}, ids.masked_fill(~chosen, IGNORED)
+        ids, chosen = batch[INPUT_IDS], self.chosen(batch)
+        return {**batch, INPUT_IDS: hide(ids, chosen, self.mask, self.n_vocab)}, ids.masked_fill(~chosen, IGNORED)
 
     def guess(self, states: Tensor, wanted: Tensor) -> Tensor:
         """Scalar: cross-entropy of the wanted ids at the states (batch, seq, width)."""

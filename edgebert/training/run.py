@@ -13,9 +13,9 @@ import numpy as np
 
 from edgebert.errors import RequestError, TeacherError
 from edgebert.modeling.graph import TorchSession
+from edgebert.modeling.heads import is_per_token
 from edgebert.modeling.losses import UNANSWERED
 from edgebert.runtime.batching import run_features
-from edgebert.runtime.session import per_token
 from edgebert.training.context import MethodContext
 from edgebert.training.loop import ANSWERED, DistillationObjective, Item, Objective, train
 from edgebert.types import Dataset, Feature, Outputs, Row, Score, Student, TrainSettings
@@ -109,7 +109,7 @@ def answered(
         ids = student.teacher_ids
         features = [replace(item, input_ids=tuple(ids[i] for i in item.input_ids)) if ids else item for item in windows]
     outputs = _without_broken(_answers_of(teacher, features, context), student, context)
-    of_tokens = any(per_token(name, array.ndim + 1) for name, array in outputs[0].items())
+    of_tokens = any(is_per_token(name, array.ndim + 1) for name, array in outputs[0].items())
     if student.own_tokenizer and of_tokens and context.task.reads_words:
         outputs = answers_by_word(windows, features, outputs)
     elif student.own_tokenizer and (

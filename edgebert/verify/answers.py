@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from edgebert.runtime.session import Batch
+from edgebert.runtime.specs import ATTENTION_MASK
 from edgebert.types import Outputs
 
 if TYPE_CHECKING:
@@ -67,6 +68,11 @@ class Answer:
         return _lead(values) if self.kind in ("label", "tags") else []
 
     @property
+    def per_token(self) -> bool:
+        """Whether its outputs have one entry a token, of which padding's are nobody's."""
+        return self.kind in ("tags", "span")
+
+    @property
     def _limit(self) -> float:
         """The logit of the threshold."""
         least = 1e-12
@@ -101,7 +107,7 @@ def guess_answers(outputs: Outputs) -> tuple[Answer, ...]:
 
 
 def _real(batch: Batch) -> np.ndarray:
-    mask: np.ndarray = batch["attention_mask"].astype(bool)
+    mask: np.ndarray = batch[ATTENTION_MASK].astype(bool)
     return mask
 
 

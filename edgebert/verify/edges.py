@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from edgebert.runtime.session import Batch
+from edgebert.runtime.specs import ATTENTION_MASK, INPUT_IDS, TOKEN_TYPE_IDS
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -50,7 +51,7 @@ def edges_of(rows: Sequence[Batch], vocab_size: int, max_length: int, pad_id: in
     - joined rows: one behind the other up to the full length, so that every position is read.
     - words of other rows: each word of the rows gives way to one that no row has.
     """
-    taken = [row for row in rows if row["attention_mask"].sum() > 1][:N_TAKEN]
+    taken = [row for row in rows if row[ATTENTION_MASK].sum() > 1][:N_TAKEN]
     if not taken:
         return {}
     created: dict[str, list[Batch]] = {name: [] for name in PADDED}
@@ -92,8 +93,8 @@ def _unread(taken: Sequence[Batch], rows: Sequence[Batch], vocab_size: int) -> I
 
 def _real(row: Batch) -> tuple[list[int], list[int]]:
     """Token and segment ids of a batch of one row, without padding."""
-    mask = row["attention_mask"][0].astype(bool)
-    return row["input_ids"][0][mask].tolist(), row["token_type_ids"][0][mask].tolist()
+    mask = row[ATTENTION_MASK][0].astype(bool)
+    return row[INPUT_IDS][0][mask].tolist(), row[TOKEN_TYPE_IDS][0][mask].tolist()
 
 
 def batch_of(ids: Sequence[int], types: Sequence[int] | None = None, *, n_real: int | None = None) -> Batch:
@@ -101,7 +102,7 @@ def batch_of(ids: Sequence[int], types: Sequence[int] | None = None, *, n_real: 
     mask = np.zeros((1, len(ids)), np.int64)
     mask[0, :n_real] = 1
     return {
-        "input_ids": np.array([ids], np.int64),
-        "attention_mask": mask,
-        "token_type_ids": np.array([types if types is not None else [0] * len(ids)], np.int64),
+        INPUT_IDS: np.array([ids], np.int64),
+        ATTENTION_MASK: mask,
+        TOKEN_TYPE_IDS: np.array([types if types is not None else [0] * len(ids)], np.int64),
     }

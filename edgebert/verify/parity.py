@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edgebert.converters import Converter
-from edgebert.runtime.batching import one_row
-from edgebert.runtime.session import Batch, Session, per_token
+from edgebert.runtime.session import Batch, Session
+from edgebert.runtime.specs import ATTENTION_MASK
 from edgebert.tasks._vectors import spearman
 from edgebert.types import Artifact, Feature, OutputComparison, Outputs, Parity, Row
 from edgebert.verify.answers import Answer
@@ -118,8 +118,8 @@ def compare_task(
     reference = for_task(reference, task)
     comparison, outputs = compare(session, reference, kind)
     labels = reference.labels
-    predicted = task.decode(rows, features, unbatched(outputs, features), labels)
-    expected = task.decode(rows, features, unbatched(reference.outputs, features), labels)
+    predicted = task.decode(rows, features, unbatched(outputs), labels)
+    expected = task.decode(rows, features, unbatched(reference.outputs), labels)
     same = [agree for a, b in zip(predicted, expected, strict=True) for agree in task.same(a, b)]
     score, aim = task.score(rows, predicted, split), task.score(rows, expected, split)
     allowed, failures = TOLERANCES[kind], list(comparison.failures)
@@ -143,12 +143,9 @@ def share_decided(reference: Reference, results: Sequence[Outputs], kind: str) -
     return _share([agree for agree, decided in _agreements(reference, results, kind) if decided])
 
 
-def unbatched(outputs: Sequence[Outputs], features: Sequence[Feature]) -> list[Outputs]:
-    """Of batches of one row each, the rows."""
-    return [
-        {name: one_row(name, array, 0, len(feature.input_ids)) for name, array in output.items()}
-        for output, feature in zip(outputs, features, strict=True)
-    ]
+def unbatched(outputs: Sequence[Outputs]) -> list[Outputs]:
+    """Of batches of one row each, without padding, the rows."""
+    return [{name: array[0] for name, array in output.items()} for output in outputs]
 
 
 # ---------------------------------------------------------------- figures
@@ -232,13 +229,13 @@ def _largest(
 ) -> float:
     """The largest absolute difference of any output, padding aside."""
     worst = 0.0
-    for name in (name for answer in answers for name in answer.outputs):
+    for name, per_token in ((name, answer.per_token) for answer in answers for name in answer.outputs):
         if not _alike(name, ours, theirs):
             return ENDLESS
         for a, b, batch in zip(ours, theirs, batches, strict=True):
             difference = np.abs(a[name].astype(np.float64) - b[name])
-            if per_token(name, difference.ndim):
-                difference = difference[batch["attention_mask"].astype(bool)]
+            if per_token:
+                difference = difference[batch[ATTENTION_MASK].astype(bool)]
             worst = max(worst, float(np.nan_to_num(difference, nan=ENDLESS, posinf=ENDLESS).max(initial=0.0)))
     return min(worst, ENDLESS)
 

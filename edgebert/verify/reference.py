@@ -10,6 +10,7 @@ import numpy as np
 from edgebert.errors import EdgebertError, first_line
 from edgebert.runtime.batching import pad_batch
 from edgebert.runtime.session import Batch, Runner
+from edgebert.runtime.specs import INPUT_IDS
 from edgebert.types import Feature, Outputs
 from edgebert.verify.answers import Answer, answers_of, guess_answers
 from edgebert.verify.edges import edges_of
@@ -54,7 +55,7 @@ def make_reference(
     outputs = [model.run(batch) for batch in batches]
     if not all(finite(output) for output in outputs):
         raise EdgebertError("the model itself gives NaN or infinity", hint="Its weights are damaged: train it again.")
-    longest = max((batch["input_ids"].shape[1] for batch in edges.values()), default=0)
+    longest = max((batch[INPUT_IDS].shape[1] for batch in edges.values()), default=0)
     more = edges_of(batches, getattr(model, "vocab_size", 0), longest, getattr(model, "pad_id", 0)) if longest else {}
     every: dict[str, list[Batch]] = {name: [batch] for name, batch in edges.items()} | more
     edge_outputs: dict[str, Sequence[Outputs]] = {}

@@ -145,7 +145,7 @@ def _converted(request: ConvertRequest, opened: _Opened, log: Callable[..., None
     reference = make_reference(TorchSession(opened.model), rows.batches, edges, opened.labels)
     if rows.task is not None:
         with_teacher_labels = rows.task.with_teacher_labels(
-            rows.labelled, rows.features, unbatched(reference.outputs, rows.features)
+            rows.labelled, rows.features, unbatched(reference.outputs)
         )
         rows = replace(rows, labelled=with_teacher_labels)
     with faults_as_errors(output), work_folder(output) as work:

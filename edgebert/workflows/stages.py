@@ -222,7 +222,7 @@ def convert_stage(job: Fit, name: str, model: Stage) -> Stage:
             )
 
         def decoded(outcome: list[Outputs]) -> list[Any]:
-            return task.decode(rows, features, unbatched(outcome, features), job.dataset.labels)
+            return task.decode(rows, features, unbatched(outcome), job.dataset.labels)
 
         for format in formats:
             converter = CONVERTERS.get(format)

@@ -10,6 +10,7 @@ import numpy as np
 
 from edgebert.converters import Converter, Precision, QuantizationVariant, describe
 from edgebert.runtime.session import Batch, Source
+from edgebert.runtime.specs import OutputSpec
 from edgebert.types import Artifact
 
 
@@ -26,7 +27,7 @@ def _write(source: Source, graph: Any, folder: Path, precision: str) -> Artifact
     import torch
 
     path = folder / "model.toy"
-    content = {"graph": graph, "inputs": source.inputs, "outputs": source.outputs, "labels": source.labels}
+    content = {"graph": graph, "inputs": source.inputs, "outputs": source.output_specs, "labels": source.labels}
     torch.save(content, path)
     return describe(path, "toy-format", precision)
 
@@ -40,7 +41,8 @@ class ToySession:
         import torch
 
         content = torch.load(path, weights_only=False)
-        self.graph, self.inputs, self.outputs = content["graph"].eval(), content["inputs"], content["outputs"]
+        self.graph, self.inputs = content["graph"].eval(), content["inputs"]
+        self.output_specs: tuple[OutputSpec, ...] = content["outputs"]
         self.labels: tuple[str, ...] = content["labels"]
         self.metadata: Mapping[str, Any] = {}
         self.runtime_version = str(torch.__version__)
@@ -50,15 +52,12 @@ class ToySession:
 
         with torch.inference_mode():
             results = self.graph(*(torch.from_numpy(batch[name]) for name in self.inputs))
-        return {name: result.float().numpy() for name, result in zip(self.outputs, results, strict=True)}
+        return {spec.name: a.float().numpy() for spec, a in zip(self.output_specs, results, strict=True)}
 
     def signature(self) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-        outputs = self.run({name: np.ones((1, 4), np.int64) for name in self.inputs})
-        inputs = [{"name": name, "type": "int64", "shape": ["batch", "seq"]} for name in self.inputs]
-        return inputs, [
-            {"name": name, "type": "float32", "shape": ["batch", *("seq" if n == 4 else n for n in array.shape[1:])]}
-            for name, array in outputs.items()
-        ]
+        inputs = [{"name": name, "type": "int64", "shape": ["batch", "sequence"]} for name in self.inputs]
+        outputs = [{"name": spec.name, "type": spec.dtype, "shape": list(spec.axes)} for spec in self.output_specs]
+        return inputs, outputs
 
 
 def accelerator_fallbacks(path: Path) -> dict[str, int]:

@@ -14,6 +14,7 @@ from edgebert.errors import EdgebertError
 from edgebert.measure.targets import File, Input
 from edgebert.measure.targets._adb_client import CommandOutput
 from edgebert.measure.targets._adb_tools import LITERT, RUNS, WARM_SECONDS, Round, ids, not_understood, parent, refused
+from edgebert.runtime.specs import INPUT_IDS, guessed_output, padding_of
 
 
 @dataclass
@@ -39,7 +40,7 @@ class Tflite:
             self.outputs[length] = [(names[i], tuple(int(n) for n in graph.tensors[i].shape)) for i in graph.outputs]
 
     def length(self, row: Input) -> int:
-        n = len(row["input_ids"][0])
+        n = len(row[INPUT_IDS][0])
         if fits := [length for length in self.lengths if n <= length]:
             return fits[0]
         raise EdgebertError(f"an input of {n} tokens is longer than the file takes ({self.lengths[-1]})")
@@ -50,8 +51,8 @@ class Tflite:
 
         length = self.length(row)
         for name in self.inputs[length]:
-            padded = np.full(length, self.pad_id if name == "input_ids" else 0, "<i4")
-            padded[: len(row["input_ids"][0])] = ids(row, name)
+            padded = np.full(length, padding_of(name, self.pad_id), "<i4")
+            padded[: len(row[INPUT_IDS][0])] = ids(row, name)
             (folder / f"{name}.bin").write_bytes(padded.tobytes())
 
     def command(self, at: str, feed: str, row: Input, threads: int, keep: bool, warm_ms: float) -> str:
@@ -97,16 +98,14 @@ class Tflite:
         """The outputs as nested lists by name, cut to the row's own tokens."""
         import numpy as np
 
-        from edgebert.runtime.session import per_token
-
-        n, results, at = len(row["input_ids"][0]), {}, 0
+        n, results, at = len(row[INPUT_IDS][0]), {}, 0
         outputs = self.outputs[self.length(row)]
         if len(content) != sum(4 * math.prod(shape) for _, shape in outputs):
             raise EdgebertError(f"{LITERT.name} wrote {len(content)} bytes of outputs, which is not what the file has")
         for name, shape in outputs:
             array = np.frombuffer(content, "<f4", math.prod(shape), at).reshape(shape)
             at += array.nbytes
-            results[name] = (array[:, :n] if per_token(name, array.ndim) else array).tolist()
+            results[name] = (array[:, :n] if guessed_output(name, array.ndim).per_token else array).tolist()
         return results
 
 

@@ -17,6 +17,7 @@ from edgebert.measure.runner import BLOCK, INPUTS, SETTLE_S, WARM_RUNS, WARM_S, 
 from edgebert.measure.targets import Input, Job, MeasurementRecord, Outcome
 from edgebert.measure.targets._browser_assets import PACKAGE
 from edgebert.measure.targets._browser_server import TwicePage
+from edgebert.runtime.specs import INPUT_IDS
 
 
 @dataclass
@@ -190,7 +191,7 @@ def _job(job: Job) -> dict[str, Any]:
 
 def _filled(given: Input) -> dict[str, list[list[int]]]:
     """Every input by name: a mask of ones and types of zeros where the job says none."""
-    shape = [len(row) for row in given["input_ids"]]
+    shape = [len(row) for row in given[INPUT_IDS]]
     usual = {INPUTS[1]: [[1] * n for n in shape], INPUTS[2]: [[0] * n for n in shape]}
     return {**usual, **{name: [list(row) for row in rows] for name, rows in given.items()}}
 

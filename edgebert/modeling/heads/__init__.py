@@ -176,11 +176,16 @@ def _check(head: Head) -> None:
 HEADS: Registry[Head] = Registry("head", __name__, "HEAD", Head, where="--head", check=_check)
 
 
-def find_output(name: str, rank: int) -> OutputSpec | None:
-    """The declared output whose name ends a model's output of this name, with as many axes; None where no head has it."""
+def is_per_token(name: str, rank: int) -> bool:
+    """Whether a model's output has one entry a token, as the head declares it whose output's name ends this one.
+
+    Args:
+        name: with or without the name of the head and what else stands before it.
+        rank: number of its axes, the batch's too.
+    """
     specs = [spec for head in HEADS.all().values() for spec in head.outputs]
     fitting = [spec for spec in specs if name.endswith(spec.name) and len(spec.axes) == rank]
-    return max(fitting, key=lambda spec: len(spec.name), default=None)
+    return bool(fitting) and max(fitting, key=lambda spec: len(spec.name)).per_token
 
 
 def parts_of(config: Any, class_name: str) -> tuple[Part, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,8 @@ from edgebert.errors import EdgebertError, first_line
 from edgebert.runtime.mil.package import Package, open_package
 from edgebert.runtime.mil.program import load, read_type
 from edgebert.runtime.quiet import quiet
-from edgebert.runtime.session import Batch, per_token
+from edgebert.runtime.session import Batch
+from edgebert.runtime.specs import OutputSpec, file_outputs, padding_of
 
 LABELS, PAD_ID, PRECISION = "edgebert.labels", "edgebert.pad_id", "edgebert.precision"  # names in the file's metadata
 
@@ -46,14 +48,18 @@ class PackageSession:
         outputs = [_feature(item) | {"shape": self._shapes[item.name]} for item in self._description.output]
         return inputs, outputs
 
+    @cached_property
+    def output_specs(self) -> tuple[OutputSpec, ...]:
+        return file_outputs(*self.signature())
+
     def run(self, batch: Batch) -> dict[str, np.ndarray]:
         """See `edgebert.converters.Runner.run`. The file takes one row, so rows are run one after another."""
         n_rows, length = batch[self._inputs[0]].shape
         padded = self.padded(length)
-        rows = []
+        rows, per_token = [], {spec.name: spec.per_token for spec in self.output_specs}
         for i in range(n_rows):
             row = {name: self._pad(name, batch[name][i : i + 1], padded) for name in self._inputs}
-            rows.append({name: _cut(name, array, length) for name, array in self._predict(row).items()})
+            rows.append({name: _cut(per_token[name], array, length) for name, array in self._predict(row).items()})
         return {item.name: np.concatenate([row[item.name] for row in rows]) for item in self._description.output}
 
     def padded(self, length: int) -> int:
@@ -68,8 +74,7 @@ class PackageSession:
         )
 
     def _pad(self, name: str, row: np.ndarray, length: int) -> np.ndarray:
-        fill = self.pad_id if name == "input_ids" else 0
-        result = np.full((1, length), fill, dtype=np.int32)
+        result = np.full((1, length), padding_of(name, self.pad_id), dtype=np.int32)
         result[:, : row.shape[1]] = row
         return result
 
@@ -119,9 +124,9 @@ class CoreMLSession(PackageSession):
         return {item.name: np.asarray(outputs[item.name], dtype=np.float32) for item in self._description.output}
 
 
-def _cut(name: str, array: np.ndarray, length: int) -> np.ndarray:
+def _cut(per_token: bool, array: np.ndarray, length: int) -> np.ndarray:
     """Without what was computed for padding: outputs by token have the length as their second dimension."""
-    return array[:, :length] if per_token(name, array.ndim) else array
+    return array[:, :length] if per_token else array
 
 
 def _lengths(item: Any) -> tuple[tuple[int, ...], int]:
