@@ -25,7 +25,7 @@ from benchmarks.mpnet import all_mpnet_base
 from edgebert.converters import CONVERTERS
 from edgebert.devices.machine import describe_environment
 from edgebert.errors import EdgebertError
-from edgebert.files import plain, write_atomic
+from edgebert.files import from_plain, plain, write_atomic
 from edgebert.measure.protocol import Entry, interleave, latency, spread_by_length
 from edgebert.modeling.checkpoint import load_student
 from edgebert.modeling.graph import TorchSession
@@ -35,10 +35,10 @@ from edgebert.runtime.session import Runner
 from edgebert.search.plan import check_shapes
 from edgebert.search.starts import TEACHER
 from edgebert.training.run import evaluate
-from edgebert.types import Budget, FitRequest
+from edgebert.types import Budget, FitRequest, Score
 from edgebert.workflows.fit import plan_stage
 from edgebert.workflows.recipe import check_methods, read_recipe
-from edgebert.workflows.records import artifacts_of, read_score
+from edgebert.workflows.records import artifacts_of
 from edgebert.workflows.request import Fit, resolve
 from edgebert.workflows.stages import compress_stage, convert_stage, teacher_stage, verify_stage
 
@@ -376,7 +376,7 @@ def _took(results: dict[str, Any]) -> str:
 
 
 def _table(corpus: str, results: dict[str, Any]) -> list[str]:
-    teacher = read_score(results["teacher"]["test"])
+    teacher = from_plain(Score, results["teacher"]["test"])
     lines = [
         f"## {corpus}: {teacher.metric}, n = {teacher.n}",
         "",

@@ -10,12 +10,15 @@ import pytest
 from transformers import BertConfig
 
 from edgebert.errors import RequestError
+from edgebert.files import plain
 from edgebert.runs.store import Stage
 from edgebert.search.halving import Rung
-from edgebert.types import Candidate, FitRequest, Latency, MethodCall, Plan, Recipe, Score
+from edgebert.teachers.fitting import TeacherRecord
+from edgebert.types import Candidate, FitRequest, Latency, MethodCall, Parity, Plan, Recipe, Score
 from edgebert.workflows import attempts, recipe_trials
 from edgebert.workflows import request as job
 from edgebert.workflows.recipe import recipe_text
+from edgebert.workflows.records import FileRecord
 from edgebert.workflows.request import EffortLevel, Fit, resolve
 from edgebert.workflows.stages import RecipeRun, passes_of_light, teacher_stage, trained_config
 
@@ -174,13 +177,24 @@ def _plan(*candidates: Candidate) -> Plan:
 
 
 def _stage(dev: float, seconds: float = 1.0) -> Stage:
-    return Stage("compress", "key", Path("nowhere"), {"dev": {"value": dev}}, seconds, False)
+    record = TeacherRecord(_score(dev), _score(dev), {}, 1, "")
+    return Stage("teacher", "key", Path("nowhere"), plain(record), seconds, False)
+
+
+def _score(value: float) -> Score:
+    return Score("accuracy", value, "dev", 10)
 
 
 def _proved(dev: float, failures: list[str] | None = None) -> Stage:
-    facts = {"dev": {"value": dev}, "parity": {"failures": failures or []}}
-    floating = {"dev": {"value": 1.0}, "parity": {"failures": []}}
-    return Stage("verify", "key", Path("nowhere"), {"onnx-fp32": floating, "onnx-int8": facts}, 1.0, False)
+    def record(value: float, why: list[str]) -> FileRecord:
+        parity = Parity(
+            n_rows=10, max_logit_difference=0.0, nrmse=0.0, equal_predictions=1.0, edges={}, failures=tuple(why),
+            score=_score(value), reference_score=_score(value),
+        )  # fmt: skip
+        return FileRecord(parity, _score(value), {})
+
+    records = {"onnx-fp32": record(1.0, []), "onnx-int8": record(dev, failures or [])}
+    return Stage("verify", "key", Path("nowhere"), plain(records), 1.0, False)
 
 
 def _no_stage() -> Stage:
