@@ -462,7 +462,7 @@ def test_a_phone_that_dies_before_anything_is_measured(
 # ---------------------------------------------------------------- what LiteRT's tool prints
 
 
-SAID = client.Said(0, "", "")
+SAID = client.CommandOutput(0, "", "")
 
 
 @pytest.mark.parametrize(
