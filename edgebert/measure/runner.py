@@ -150,12 +150,13 @@ def _noted(turn: Turn, keep_going: bool) -> Iterator[None]:
 def quiet_p50(times_ms: Sequence[float], n_inputs: int = 1) -> float:
     """p50 of the quietest tenth of blocks, in milliseconds; see the top of this file.
 
-    Half of these runs were slowed down by other work, which moves the median of all runs and not this figure:
+    Examples:
+        Half of these runs were slowed down by other work, which moves the median of all runs and not this figure:
 
-    >>> quiet_p50([2.0] * 50 + [3.0] * 50)
-    2.0
-    >>> statistics.median([2.0] * 50 + [3.0] * 50)
-    2.5
+        >>> quiet_p50([2.0] * 50 + [3.0] * 50)
+        2.0
+        >>> statistics.median([2.0] * 50 + [3.0] * 50)
+        2.5
     """
     return statistics.median(_usual(times_ms, n_inputs)) * _level(_blocks(times_ms, n_inputs))
 

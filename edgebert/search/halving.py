@@ -44,17 +44,18 @@ def successive_halving(
     Raises:
         ValueError: no candidates, no rungs, or one of size 0.
 
-    Three candidates try one epoch each, and the better two of them try four:
+    Examples:
+        Three candidates try one epoch each, and the better two of them try four:
 
-    >>> gain = {"slow": 2.0, "quick": 1.0, "useless": 0.0}
-    >>> start = {"slow": 0.0, "quick": 1.5, "useless": 0.5}
-    >>> best, tried = successive_halving(
-    ...     list(gain), [Rung(size=3, effort=1), Rung(size=2, effort=4)], lambda name, n: start[name] + n * gain[name]
-    ... )
-    >>> best
-    'slow'
-    >>> [(item.name, item.score) for item in tried if item.rung == 1]
-    [('slow', 8.0), ('quick', 5.5)]
+        >>> gain = {"slow": 2.0, "quick": 1.0, "useless": 0.0}
+        >>> start = {"slow": 0.0, "quick": 1.5, "useless": 0.5}
+        >>> best, tried = successive_halving(
+        ...     list(gain), [Rung(size=3, effort=1), Rung(size=2, effort=4)], lambda name, n: start[name] + n * gain[name]
+        ... )
+        >>> best
+        'slow'
+        >>> [(item.name, item.score) for item in tried if item.rung == 1]
+        [('slow', 8.0), ('quick', 5.5)]
     """
     if not names or not rungs or min(rung.size for rung in rungs) < 1:
         raise ValueError("successive halving needs candidates and rungs of at least one")
