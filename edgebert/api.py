@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgebert.bundle.predictor import Predictor
 from edgebert.devices.machine import wait_passively
 from edgebert.faults import needs_extra
 from edgebert.measure.targets import TARGETS
@@ -16,8 +15,10 @@ from edgebert.types import DeviceProfile, FitRequest
 
 if TYPE_CHECKING:
     from edgebert.bundle import BundleCheck
+    from edgebert.bundle.predictor import Predictor
     from edgebert.measure.figures import Measurement
     from edgebert.methods import Method
+    from edgebert.types import OnEvent
     from edgebert.workflows.calibrate import Calibrated
 
 __all__ = [
@@ -40,6 +41,15 @@ __all__ = [
 ]
 
 
+def __getattr__(name: str) -> Any:
+    """`Predictor` when it is first asked for: it loads numpy, which commands that list or show do without."""
+    if name == "Predictor":
+        from edgebert.bundle.predictor import Predictor
+
+        return Predictor
+    raise AttributeError(f"module 'edgebert.api' has no attribute '{name}'")
+
+
 @needs_extra("fit")
 def fit(
     device: str,
@@ -47,7 +57,7 @@ def fit(
     *,
     teacher: str | None = None,
     data: str | Sequence[str] = (),
-    on_event: Callable[[dict[str, Any]], None] | None = None,
+    on_event: OnEvent | None = None,
     command: str = "",
     **options: Any,
 ) -> FitResult:
@@ -82,7 +92,7 @@ def convert(
     model: str,
     formats: str | Sequence[str],
     *,
-    on_event: Callable[[dict[str, Any]], None] | None = None,
+    on_event: OnEvent | None = None,
     **options: Any,
 ) -> ConvertResult:
     """Converts a checkpoint and proves each file; the command `edgebert convert`.
@@ -114,8 +124,8 @@ def compress(
     output: str | None = None,
     force: bool = False,
     max_size_mb: float | None = None,
-    on_event: Callable[[dict[str, Any]], None] | None = None,
-    **options: Any,
+    on_event: OnEvent | None = None,
+    **options: object,
 ) -> CompressResult:
     """Applies a recipe to a checkpoint and writes the student as a checkpoint; the command `edgebert compress`.
 
@@ -145,11 +155,13 @@ def compress(
 @needs_extra()
 def load(path: str | Path) -> Predictor:
     """The packaged model of a run or bundle folder, ready to predict. Loads neither torch nor transformers."""
+    from edgebert.bundle.predictor import Predictor
+
     return Predictor(Path(path))
 
 
 @needs_extra()
-def predict(path: str | Path, texts: Sequence[str | Sequence[str]]) -> list[Any]:
+def predict(path: str | Path, texts: Sequence[str | Sequence[str]]) -> list[object]:
     """The answers of a run's packaged model, one a text or pair of texts."""
     return load(path).predict(texts)
 
@@ -175,7 +187,7 @@ def profile(
     on: str | Sequence[str] = "here",
     *,
     output: str | None = None,
-    on_event: Callable[[dict[str, Any]], None] | None = None,
+    on_event: OnEvent | None = None,
     **options: Any,
 ) -> Measurement:
     """Measures files where they will run; the command `edgebert profile`.
@@ -210,7 +222,7 @@ def calibrate(
     on: str = "here",
     device: str | None = None,
     *,
-    on_event: Callable[[dict[str, Any]], None] | None = None,
+    on_event: OnEvent | None = None,
     **options: Any,
 ) -> Calibrated:
     """Fits the cost model of a device to times measured on it, and keeps it; the command `edgebert calibrate`.
@@ -230,7 +242,7 @@ def calibrate(
     return run_calibration(Request(on=on, device=device, **options), on_event)
 
 
-def prepare_device(on: str, *, on_event: Callable[[dict[str, Any]], None] | None = None) -> str:
+def prepare_device(on: str, *, on_event: OnEvent | None = None) -> str:
     """Installs on a target what measuring needs there, in a folder of ours; says what it installed.
 
     Raises:
@@ -270,7 +282,7 @@ def get_method(name: str) -> Method:
     return METHODS.get(name)
 
 
-def list_runs(root: str | Path = "runs") -> list[dict[str, Any]]:
+def list_runs(root: str | Path = "runs") -> list[dict[str, object]]:
     """Every run under a folder: its name, stages done and open, and whether it has a bundle."""
     from edgebert.runs import listing as runs
 

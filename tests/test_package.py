@@ -26,7 +26,11 @@ def run_python(code: str, cwd: Path | None = None, **extra: str) -> str:
 
 @pytest.mark.parametrize(
     "code",
-    ["import edgebert", "from edgebert.cli import cli; cli.main(['--help'], standalone_mode=False)"],
+    [
+        "import edgebert",
+        "import edgebert; edgebert.list_devices(), edgebert.get_method('tinybert'), edgebert.list_runs()",
+        "from edgebert.cli import cli; cli.main(['--help'], standalone_mode=False)",
+    ],
 )
 def test_the_first_contact_loads_nothing_heavy(code: str) -> None:
     loaded = run_python(f"import sys\n{code}\nprint([m for m in {HEAVY!r} if m in sys.modules])").splitlines()[-1]
