@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -44,7 +44,7 @@ class TfliteSession:
         text = files.get(LABELS, b"").decode()
         self.labels: tuple[str, ...] = tuple(text.split("\n")[:-1])
         self.lengths: tuple[int, ...] = tuple(self.info["lengths"])
-        self.metadata: Mapping[str, Any] = {
+        self.metadata: Mapping[str, object] = {
             "precision": self.info["precision"],
             "pad_id": self.info["pad_id"],
             "max_length": max(self.lengths),
@@ -75,7 +75,7 @@ class TfliteSession:
     def output_specs(self) -> tuple[OutputSpec, ...]:
         return file_outputs(*self.signature())
 
-    def signature(self) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    def signature(self) -> tuple[list[dict[str, object]], list[dict[str, object]]]:
         """Inputs and outputs as the file has them. A length that differs by signature reads "32|64|128"."""
         runners = [self._runner(length) for length in self.lengths]
         inputs = [runner.get_input_details() for runner in runners]
@@ -143,7 +143,7 @@ def _interpreter(path: Path, threads: int, delegate: bool = True) -> Interpreter
     return interpreter
 
 
-def _entry(name: str, details: list[dict[str, np.ndarray]]) -> dict[str, Any]:
+def _entry(name: str, details: list[dict[str, np.ndarray]]) -> dict[str, object]:
     sizes = zip(*(detail["shape"].tolist() for detail in details), strict=True)
     shape = [size[0] if len(set(size)) == 1 else "|".join(map(str, size)) for size in sizes]
     return {"name": name, "type": np.dtype(details[0]["dtype"]).name, "shape": shape}

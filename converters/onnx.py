@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -93,7 +93,7 @@ class OnnxSession:
         self.labels = tuple(json.loads(meta.get("labels", "[]")))
         self._max_length = int(meta.get("max_length", 0))
         kinds = {"precision": str, "pad_id": int, "max_length": int}
-        self.metadata: Mapping[str, Any] = {name: kind(meta[name]) for name, kind in kinds.items() if name in meta}
+        self.metadata: Mapping[str, object] = {name: kind(meta[name]) for name, kind in kinds.items() if name in meta}
         self._inputs = [item.name for item in self._session.get_inputs()]
         self._outputs = [item.name for item in self._session.get_outputs()]
 
@@ -123,7 +123,7 @@ class OnnxSession:
     def output_specs(self) -> tuple[OutputSpec, ...]:
         return file_outputs(*self.signature())
 
-    def signature(self) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    def signature(self) -> tuple[list[dict[str, object]], list[dict[str, object]]]:
         """Inputs and outputs as {name, type, shape}; a text in a shape is a dynamic dimension."""
         return [_port(item) for item in self._session.get_inputs()], [
             _port(item) for item in self._session.get_outputs()

@@ -282,7 +282,7 @@ def get_method(name: str) -> Method:
     return METHODS.get(name)
 
 
-def list_runs(root: str | Path = "runs") -> list[dict[str, object]]:
+def list_runs(root: str | Path = "runs") -> list[dict[str, Any]]:
     """Every run under a folder: its name, stages done and open, and whether it has a bundle."""
     from edgebert.runs import listing as runs
 

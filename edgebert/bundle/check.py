@@ -118,7 +118,7 @@ def _ids_differ(feature: Feature, window: Mapping[str, Any]) -> str | None:
     return None
 
 
-def _arrays(outputs: Mapping[str, Any]) -> dict[str, np.ndarray]:
+def _arrays(outputs: Mapping[str, object]) -> dict[str, np.ndarray]:
     return {name: np.array(values) for name, values in outputs.items()}
 
 

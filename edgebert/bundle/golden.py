@@ -115,7 +115,7 @@ def read_golden(path: Path) -> Iterator[dict[str, Any]]:
         yield line
 
 
-def _vectors(engine: Engine, row: Row, features: Sequence[Feature], number: int) -> dict[str, Any]:
+def _vectors(engine: Engine, row: Row, features: Sequence[Feature], number: int) -> dict[str, object]:
     outputs = [_rounded(output) for output in engine.outputs(features)]
     windows = [_window(feature, output) for feature, output in zip(features, outputs, strict=True)]
     if features and (length := padded_length(number, len(features[0].input_ids), engine.max_length)):
@@ -125,7 +125,7 @@ def _vectors(engine: Engine, row: Row, features: Sequence[Feature], number: int)
     return {"words": row.words, "offsets": row.offsets, "windows": windows, "answer": answer}
 
 
-def _window(feature: Feature, outputs: Outputs) -> dict[str, Any]:
+def _window(feature: Feature, outputs: Outputs) -> dict[str, object]:
     return {
         INPUT_IDS: feature.input_ids,
         "type_ids": feature.type_ids,
@@ -139,5 +139,5 @@ def _rounded(outputs: Outputs) -> dict[str, np.ndarray]:
     return {name: array.astype("float64").round(DECIMALS) for name, array in outputs.items()}
 
 
-def _lists(outputs: Outputs) -> dict[str, Sequence[Any]]:
+def _lists(outputs: Outputs) -> dict[str, Sequence[object]]:
     return {name: array.tolist() for name, array in outputs.items()}

@@ -56,7 +56,7 @@ def parse(text: str, where: str, *, finite: bool = True) -> Any:
     return value
 
 
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
     results: dict[str, Any] = {}
     for name, value in pairs:
         if name in results:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 
-def print_json(value: Any) -> None:
+def print_json(value: object) -> None:
     """Dataclasses and paths included."""
     from edgebert.files import plain
 

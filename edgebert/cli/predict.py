@@ -75,7 +75,7 @@ def _print(answer: Any, indent: str = "") -> None:
             click.echo(f"{indent}{name}: {_text(value)}")
 
 
-def _line(item: Any) -> str:
+def _line(item: object) -> str:
     if not isinstance(item, dict):
         return str(item)
     rest = dict(item)
@@ -84,7 +84,7 @@ def _line(item: Any) -> str:
     return f"{place}{kind}{' '.join(_text(value) for value in rest.values())}".rstrip()
 
 
-def _text(value: Any) -> str:
+def _text(value: object) -> str:
     if isinstance(value, float):
         return f"{value:.4f}"
     if isinstance(value, list) and len(value) > 8:

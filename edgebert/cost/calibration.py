@@ -320,7 +320,7 @@ def write_calibrations(path: Path, new: Sequence[Calibration]) -> None:
     """
     from edgebert.files import write_atomic
 
-    def key(calibration: Calibration) -> tuple[Any, ...]:
+    def key(calibration: Calibration) -> tuple[object, ...]:
         return calibration.device, calibration.soc, calibration.format, calibration.precision, calibration.threads
 
     fresh = {key(item) for item in new}

@@ -137,7 +137,7 @@ def _raw(plain: Lines, notes: list[str]) -> list[Line]:
     return plain.rows
 
 
-def _try(text: str, separator: str, place: str, **dialect: Any) -> Lines:
+def _try(text: str, separator: str, place: str, **dialect: object) -> Lines:
     """The rows, with the place of what `strict` objects to, or of a quote that is never closed."""
     rows: list[Line] = []
     end = "end of the file"  # what a row of its own is only where no quote is open

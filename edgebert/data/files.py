@@ -119,7 +119,7 @@ def _part(records: Sequence[Record], split: Split | None, place: str, content: b
     return Part(split, place, tuple(records), content)
 
 
-def _nested(content: bytes, place: str, encoding: str) -> Mapping[str, Any] | None:
+def _nested(content: bytes, place: str, encoding: str) -> Mapping[str, object] | None:
     """The value of a file that is one JSON object of SQuAD's articles, or of splits by name; None for any other."""
     text = decode(content, place, encoding)
     if not text.lstrip().startswith("{"):

@@ -46,7 +46,7 @@ def read_json(content: bytes, place: str, encoding: str = "utf-8", notes: list[s
     return _records(rows)
 
 
-def parse_whole(text: str, notes: list[str]) -> Any | None:
+def parse_whole(text: str, notes: list[str]) -> object | None:
     """The value of a file that is one JSON value; None where it is not."""
     doubled: list[str] = []
     try:

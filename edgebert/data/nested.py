@@ -26,7 +26,7 @@ def is_splits(value: object) -> bool:
     return all(isinstance(rows, list) and rows and isinstance(rows[0], list | Mapping) for rows in value.values())
 
 
-def squad_records(value: Mapping[str, Any], place: str) -> list[Record]:
+def squad_records(value: Mapping[str, object], place: str) -> list[Record]:
     """One record a question: question, context, answers, id, and the article's title as `group`.
 
     Raises DataError where an article, a paragraph or a question lacks a part.

@@ -102,7 +102,7 @@ def _key_of_rows(value: Mapping[str, object]) -> str | None:
     return next((name for name in WRAPPERS if holds(value.get(name))), None)
 
 
-def _intents(value: Mapping[str, Any]) -> Shape | None:
+def _intents(value: Mapping[str, object]) -> Shape | None:
     """{"intents": [{"tag": "greet", "patterns": ["hi", "hello"]}]}, as chatbots have it."""
     intents = value.get("intents")
     if not isinstance(intents, list) or not intents or not all(isinstance(intent, Mapping) for intent in intents):

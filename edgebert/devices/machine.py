@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 LIBRARIES = (
     "edgebert", "torch", "transformers", "accelerate", "tokenizers", "datasets", "onnx", "onnxruntime", "numpy", "seqeval",
@@ -46,7 +46,7 @@ def training_precision(asked: Precision) -> Literal["no", "bf16", "fp16"]:
     return "bf16" if torch.cpu._is_amx_tile_supported() else "no"
 
 
-def describe_environment() -> dict[str, Any]:
+def describe_environment() -> dict[str, object]:
     """Versions of everything that a number depends on, and the hardware."""
     return {"versions": _versions(), "hardware": describe_hardware()}
 
@@ -146,7 +146,7 @@ def _versions() -> dict[str, str]:
     return results
 
 
-def describe_hardware() -> dict[str, Any]:
+def describe_hardware() -> dict[str, object]:
     """Processor, usable cores, memory and operating system of this machine."""
     from edgebert.devices.profiles import load_device
 

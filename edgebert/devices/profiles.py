@@ -166,7 +166,7 @@ def _check_texts(texts: Iterable[str], where: str, dotted: str) -> None:
             raise _broken(f"'{shown(text)}' holds a control character", where, dotted, "Write it on one line.")
 
 
-def _is_kind(value: Any, kind: type) -> bool:
+def _is_kind(value: object, kind: type) -> bool:
     if kind is list:
         return isinstance(value, list) and bool(value) and all(isinstance(item, str) for item in value)
     return isinstance(value, (int, float) if kind is float else kind) and not isinstance(value, bool)

@@ -246,7 +246,7 @@ class Tflite:
             self._info = json.loads(archive.read("edgebert.json"))
         self._interpreter = module.Interpreter(model_path=path, num_threads=threads)
         self._interpreter.allocate_tensors()
-        self._runners: dict[int, Any] = {}
+        self._runners: dict[int, object] = {}
 
     def prepare(self, batch: Mapping[str, Any]) -> Any:
         import numpy as np
@@ -472,7 +472,7 @@ class Results:
 
     def __init__(self, path: str) -> None:
         self.path, self.lock = path, threading.Lock()
-        self._sent: list[dict[str, Any]] = []
+        self._sent: list[dict[str, object]] = []
         self._stream: Any = None
         if path == "-":
             self._stream = os.fdopen(os.dup(1), "w", encoding="utf-8")

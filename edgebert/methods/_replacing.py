@@ -22,7 +22,9 @@ def replacing_rate(schedule: str, rate: float, step: int, steps: int) -> float:
     return rate if schedule == "constant" else min(1.0, rate + (1 - rate) * step / max(1, steps - 1))
 
 
-def group_module(old: Sequence[nn.Module], new: nn.Module, kinds: Sequence[Kind], heard: Mapping[Kind, Given]) -> Any:
+def group_module(
+    old: Sequence[nn.Module], new: nn.Module, kinds: Sequence[Kind], heard: Mapping[Kind, Given]
+) -> object:
     """A layer that is `new` with probability `rate`, else those of `old` in turn; in eval mode it is `new`.
 
     Args:

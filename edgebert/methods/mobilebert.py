@@ -81,7 +81,7 @@ def transfer_objective(student: Student, context: MethodContext, pairs: Sequence
 
 def apply(
     student: Student, context: MethodContext, *, epochs: float, inner: float, transfer: str, temperature: float,
-    hard_label_weight: float, replace: float, **shape: Any,
+    hard_label_weight: float, replace: float, **shape: object,
 ) -> Student:  # fmt: skip
     """The MobileBERT student after both phases."""
     created = untrained(student, **shape)

@@ -47,7 +47,7 @@ class ModelConfig(Protocol):
 
     def __setattr__(self, name: str, value: Any, /) -> None: ...
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Every field by its name."""
 
     def save_pretrained(self, save_directory: Path) -> None:
@@ -106,7 +106,7 @@ def _wrong(what: str, path: Path, hint: str | None = None) -> TeacherError:
     return TeacherError(f"config.json cannot be used: {what}", where=str(path.parent), hint=hint)
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read(path: Path) -> dict[str, object]:
     try:
         given = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -122,7 +122,7 @@ def _read(path: Path) -> dict[str, Any]:
     return given
 
 
-def _unknown_family(given: Mapping[str, Any], path: Path) -> TeacherError:
+def _unknown_family(given: Mapping[str, object], path: Path) -> TeacherError:
     family = given.get("model_type")
     if family is None:
         return _wrong("it names no model_type", path, 'Add the family that it is of, such as "model_type": "bert".')
@@ -134,7 +134,7 @@ def _unknown_family(given: Mapping[str, Any], path: Path) -> TeacherError:
     )
 
 
-def _labels(given: Mapping[str, Any], path: Path) -> dict[int, str] | None:
+def _labels(given: Mapping[str, object], path: Path) -> dict[int, str] | None:
     """id2label, one text for each output from 0 on; None where the config names none."""
     named = given.get("id2label")
     if not named:
@@ -160,7 +160,7 @@ def _labels(given: Mapping[str, Any], path: Path) -> dict[int, str] | None:
     return dict(sorted(labels.items()))
 
 
-def _check_turned_round(labels: Mapping[int, str], numbers: Any, path: Path) -> None:
+def _check_turned_round(labels: Mapping[int, str], numbers: object, path: Path) -> None:
     """label2id may be absent or transformers' default; where it names the same labels, it must not contradict."""
     if not isinstance(numbers, Mapping) or set(map(str, numbers)) != set(labels.values()):
         return
@@ -170,7 +170,7 @@ def _check_turned_round(labels: Mapping[int, str], numbers: Any, path: Path) -> 
             raise _wrong(what, path, "Make them agree.")
 
 
-def _as_text(value: Any) -> str:
+def _as_text(value: object) -> str:
     """A label as text: 1 and 1.0 are "1". Raises ValueError for what is no label."""
     if isinstance(value, bool):
         return str(value).lower()

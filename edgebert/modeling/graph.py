@@ -60,7 +60,12 @@ class Graph(nn.Module):
 
 @contextmanager
 def clamped_masks() -> Iterator[None]:
-    """Within it, the least value of a float type reads -1e4: that is what transformers fills its masks with."""
+    """Within it, the least value of a float type reads -1e4: that is what transformers fills its masks with.
+
+    A name of torch is replaced because there is no other door that all families have: those that build their mask by
+    transformers' `masking_utils` could be given a mask function, but others read `torch.finfo`
+    in their own attention, as DeBERTa does.
+    """
     real = torch.finfo
 
     class Clamped:

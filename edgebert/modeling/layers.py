@@ -63,7 +63,7 @@ def keep_settings(config: ModelConfig, kept: Sequence[int]) -> None:
     _describe(config, layer_settings(config), kept)
 
 
-def layer_settings(config: ModelConfig) -> dict[str, list[Any]]:
+def layer_settings(config: ModelConfig) -> dict[str, list[object]]:
     """The fields of a config that hold one item a layer, such as ModernBERT's `layer_types`.
 
     They are told by name and length: DeBERTa's `pos_att_type` has two items whatever the depth.
@@ -75,7 +75,7 @@ def layer_settings(config: ModelConfig) -> dict[str, list[Any]]:
     }
 
 
-def kinds_of(config: ModelConfig) -> list[tuple[Any, ...]]:
+def kinds_of(config: ModelConfig) -> list[tuple[object, ...]]:
     """For each layer what the config says of it alone: () where all are alike."""
     settings = layer_settings(config)
     return list(zip(*settings.values(), strict=True)) if settings else [()] * config.num_hidden_layers
@@ -85,7 +85,7 @@ def _of_each_layer(name: str) -> bool:
     return name.endswith(("layer_types", "_layers")) or name.startswith("attention_window")
 
 
-def _describe(config: ModelConfig, settings: dict[str, list[Any]], origins: Sequence[int]) -> None:
+def _describe(config: ModelConfig, settings: dict[str, list[object]], origins: Sequence[int]) -> None:
     for name, values in settings.items():
         setattr(config, name, [values[i] for i in origins])
     config.num_hidden_layers = len(origins)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
 
 from edgebert.errors import RunError
 from edgebert.faults import FAULTS, check_writable
@@ -52,7 +51,7 @@ def sweep(folder: Path) -> None:
                 stream.write(b"\n")
 
 
-def lock_folder(folder: Path) -> tuple[Any, str]:
+def lock_folder(folder: Path) -> tuple[object, str]:
     """The lock, held; or None and why there is none."""
     from filelock import FileLock, Timeout
 

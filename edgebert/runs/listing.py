@@ -8,8 +8,8 @@ from typing import Any
 
 from edgebert.errors import RunError
 from edgebert.faults import fault_of
-from edgebert.runs.store import read_record
 from edgebert.runs.folder import EVENTS, MAKING, PARTIAL, RECORD, REQUEST
+from edgebert.runs.store import read_record
 
 
 def list_runs(root: Path) -> list[dict[str, Any]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from edgebert.converters import CONVERTERS, find_precision, usable_converter
 from edgebert.errors import RequestError
@@ -49,7 +49,7 @@ class ConvertRequest:
 def check_names(request: ConvertRequest) -> None:
     if not request.formats:
         raise RequestError("no format was named", where="--format", hint=f"Known: {', '.join(CONVERTERS.all())}.")
-    offered: dict[str, Any] = {"fp32": None}
+    offered: dict[str, object] = {"fp32": None}
     for format in request.formats:
         offered |= usable_converter(format).precisions
         if request.runtime is not None:

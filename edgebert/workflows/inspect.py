@@ -154,7 +154,7 @@ def _example(row: Row, split: Split) -> Example:
 
 def _guess(part: Part) -> str:
     """The task of the columns, by the first value that each holds."""
-    columns: dict[str, Any] = {}
+    columns: dict[str, object] = {}
     for record in part.records[:GUESSED]:
         columns |= {name: value for name, value in record.columns.items() if columns.get(name) is None}
     if is_long(part.records):
@@ -183,7 +183,7 @@ def _guess(part: Part) -> str:
     return "classify" if len(columns) > 1 else "embed"
 
 
-def _has_tags(part: Part, columns: Mapping[str, Any]) -> bool:
+def _has_tags(part: Part, columns: Mapping[str, object]) -> bool:
     """Whether a column under a name of tags has B-TYPE and O: as many in each row as its text has words."""
     texts = next((name for name in ("text", "sentence") if isinstance(columns.get(name), str)), None)
     for name in columns if texts else ():
@@ -215,14 +215,14 @@ def _is_entities(part: Part) -> bool:
     return are_entities(tag for _, row in read_rows(part.records[:200])[0] for tag in row.tags)
 
 
-def _has_label(columns: Mapping[str, Any]) -> bool:
+def _has_label(columns: Mapping[str, object]) -> bool:
     """Whether a column is a label of the whole text, beside its spans."""
     usual = find_task("classify").columns["label"]
     labels = [value for c, value in columns.items() if str(c).casefold() in usual and isinstance(value, str | int)]
     return any(value != columns.get("entities") for value in labels)
 
 
-def _has_score(part: Part, columns: Mapping[str, Any], names: Sequence[str]) -> bool:
+def _has_score(part: Part, columns: Mapping[str, object], names: Sequence[str]) -> bool:
     """Whether a column is one of scores: numbers under a name of scores, or under that of labels, if not all whole."""
     for column, value in columns.items():
         name = str(column).casefold()
@@ -233,7 +233,7 @@ def _has_score(part: Part, columns: Mapping[str, Any], names: Sequence[str]) -> 
     return False
 
 
-def _is_number(value: Any) -> bool:
+def _is_number(value: object) -> bool:
     from edgebert.data.columns import is_number
 
     return is_number(value)

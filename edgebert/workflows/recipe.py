@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from edgebert.converters import CONVERTERS
 from edgebert.errors import RequestError, shown
@@ -22,7 +22,7 @@ PACKED_RECIPE = "trim-vocab+round-embedding+drop-layers+kd"  # where the word ta
 TRAINING_ADDED = "finetune"
 
 
-def read_recipe(text: str | None, params: Mapping[str, Any] | None = None) -> tuple[Recipe, list[str]]:
+def read_recipe(text: str | None, params: Mapping[str, object] | None = None) -> tuple[Recipe, list[str]]:
     """A checked recipe and notes on what was added to it.
 
     Args:
@@ -171,7 +171,7 @@ def _from_file(path: Path) -> list[MethodCall]:
     return calls
 
 
-def _with_params(calls: list[MethodCall], params: Mapping[str, Any]) -> list[MethodCall]:
+def _with_params(calls: list[MethodCall], params: Mapping[str, object]) -> list[MethodCall]:
     for key, value in params.items():
         name, dot, param = key.partition(".")
         if not dot or name not in {call.method for call in calls}:

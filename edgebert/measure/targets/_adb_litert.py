@@ -130,5 +130,5 @@ def three(summary: str, description: CommandOutput) -> tuple[float, ...]:
     return tuple(value / 1e3 for value in (values["first"], rest[0], values["curr"]))
 
 
-def _text(value: Any) -> str:
+def _text(value: object) -> str:
     return value.decode() if isinstance(value, bytes) else str(value)
