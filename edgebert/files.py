@@ -8,12 +8,14 @@ import math
 import os
 import shutil
 import sys
+import types
+import typing
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, fields, is_dataclass
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from edgebert.errors import RequestError, first_line
 
@@ -121,7 +123,7 @@ def copy_tree(source: Path, target: Path) -> None:
     _copy(source, target, lambda src, dst: shutil.copyfile(src, dst))
 
 
-def _copy(source: Path, target: Path, copy: Callable[[str, str], Any]) -> None:
+def _copy(source: Path, target: Path, copy: Callable[[str, str], object]) -> None:
     if source.is_file():
         copy(str(source), str(target))
     else:
@@ -129,6 +131,10 @@ def _copy(source: Path, target: Path, copy: Callable[[str, str], Any]) -> None:
 
 
 # ---------------------------------------------------------------- values
+
+
+T = TypeVar("T")
+SCALARS: dict[type, type | tuple[type, ...]] = {float: (int, float), int: int, str: str, bool: bool}
 
 
 def plain(value: Any) -> Any:
@@ -158,7 +164,33 @@ def to_plain(value: Any) -> Any:
     return value.item() if hasattr(value, "dtype") else value  # numpy's numbers
 
 
-def digest(value: Any, length: int = 12) -> str:
+def from_plain(kind: type[T], value: object) -> T:
+    """`value`, as JSON gave it, as the annotated type `kind`. Raises TypeError where it is of another kind."""
+    result: T = _built(kind, value)
+    return result
+
+
+def _built(kind: Any, value: Any) -> Any:
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if origin in (typing.Union, types.UnionType):
+        inner = next(argument for argument in arguments if argument is not type(None))
+        return None if value is None else _built(inner, value)
+    if isinstance(kind, type) and is_dataclass(kind):
+        hints = typing.get_type_hints(kind)
+        return kind(**{name: _built(hints[name], item) for name, item in value.items()})
+    if origin is tuple:
+        if not isinstance(value, list):
+            raise TypeError(f"{value!r:.40} is no list")
+        inner_kinds = [arguments[0]] * len(value) if arguments[-1] is ... else arguments
+        return tuple(_built(inner, item) for inner, item in zip(inner_kinds, value, strict=True))
+    if origin is Mapping:
+        return {key: _built(arguments[1], item) for key, item in value.items()}
+    if kind in SCALARS and not isinstance(value, SCALARS[kind]):
+        raise TypeError(f"{value!r:.40} is no {kind.__name__}")
+    return Path(value) if kind is Path else value
+
+
+def digest(value: object, length: int = 12) -> str:
     """First hexadecimal digits of the sha256 of a JSON-able value."""
     text = json.dumps(plain(value), sort_keys=True, ensure_ascii=False)
     return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:length]
@@ -169,7 +201,7 @@ def now() -> str:
     return datetime.now(timezone.utc).isoformat(timespec="seconds")
 
 
-def to_toml(value: Any) -> str:
+def to_toml(value: object) -> str:
     """A value of a request in TOML: a JSON string, number or boolean is one already."""
     if isinstance(value, Mapping):
         pairs = [f"{to_toml(str(name))} = {to_toml(item)}" for name, item in value.items() if item is not None]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 from edgebert.types import (
     Artifact,
@@ -92,6 +92,16 @@ class ModelResult:
     notes: tuple[str, ...] = ()
 
 
+class TrialLine(TypedDict):
+    """A short training of a recipe: what competed, rows that it saw, its score on the development rows, whether it won."""
+
+    what: str
+    recipe: str
+    rows: int
+    dev: float
+    chosen: bool
+
+
 @dataclass(frozen=True)
 class SingleTaskBaseline:
     """One head of several, fitted alone with the same request."""
@@ -109,7 +119,7 @@ class MeasuredOn:
     called: str  # what it calls itself; "" where it never came to measuring
     is_device: bool  # it counts as the device of the fit, so that the budget is judged by what was measured there
     notes: tuple[str, ...] = ()  # what was left out, and what went wrong
-    facts: Mapping[str, Any] = field(default_factory=dict)
+    facts: Mapping[str, object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -128,7 +138,7 @@ class Report:
     winner: str | None  # the packaged file, as model/artifact
     verdict: str  # why it won, or why nothing did
     failures: tuple[str, ...]  # what was rejected or out of budget
-    environment: Mapping[str, Any]  # versions, hardware, seed, times
+    environment: Mapping[str, object]  # versions, hardware, seed, times
     created: str  # ISO 8601, UTC
     baselines: Mapping[str, SingleTaskBaseline] = field(
         default_factory=dict
@@ -136,7 +146,7 @@ class Report:
     measured_on: MeasuredOn | None = None
     padding: tuple[Padding, ...] = ()  # of every file that was timed, on one thread here and on the target
     notes: tuple[str, ...] = ()  # on what was measured here: what is missing, and whether others used the machine
-    recipe_trials: tuple[Mapping[str, Any], ...] = ()  # recipes that competed: recipe, rows seen, dev score, chosen
+    recipe_trials: tuple[TrialLine, ...] = ()  # recipes that competed
     changes: tuple[str, ...] = ()  # where nothing was packaged: single changes of the budget that would have helped
 
 

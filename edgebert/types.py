@@ -6,7 +6,7 @@ a `Score` says its metric, split and n.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
@@ -14,11 +14,14 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 if TYPE_CHECKING:
     import numpy as np
     from tokenizers import Tokenizer
+    from transformers import PreTrainedModel
 
     from edgebert.quantization import QuantSpec
 
 Outputs = Mapping[str, "np.ndarray"]  # a model's outputs by name
 JSON: TypeAlias = "bool | int | float | str | Sequence[JSON] | Mapping[str, JSON] | None"  # what a JSON file can hold
+Event: TypeAlias = dict[str, Any]  # of a run: `event` says which kind, and so which other keys it has
+OnEvent: TypeAlias = Callable[[Event], None]
 How = Literal["measured", "emulated", "predicted", "published"]
 Effort = Literal["quick", "standard", "thorough"]
 Split = Literal["train", "dev", "test"]
@@ -70,7 +73,7 @@ class Feature:
     type_ids: tuple[int, ...]  # (n_tokens,)
     words: tuple[int, ...] = ()  # (n_tokens,): the word whose first token this is and which this window owns, or -1
     labels: tuple[int, ...] = ()  # (n_tokens,): label id where words >= 0, else -100
-    targets: Mapping[str, Any] = field(default_factory=dict)  # of the row: `labels`, `start_positions`, `score`, …
+    targets: Mapping[str, object] = field(default_factory=dict)  # of the row: `labels`, `start_positions`, `score`, …
     spans: tuple[tuple[int, int], ...] = ()  # (n_tokens,): (start, end) characters in the context, (-1, -1) elsewhere
     head: str = ""  # see Row.head
 
@@ -312,7 +315,7 @@ class FitRequest:
     unlabelled: tuple[str, ...] = ()  # files of texts, one a line, or folders of .txt files
     columns: Mapping[str, str] = field(default_factory=dict)  # "text", "second", "label" -> the column's name
     recipe: str | None = None
-    params: Mapping[str, Any] = field(default_factory=dict)  # "method.parameter" -> value
+    params: Mapping[str, object] = field(default_factory=dict)  # "method.parameter" -> value
     max_latency_ms: float | None = None
     max_size_mb: float | None = None
     max_memory_mb: float | None = None
@@ -344,7 +347,7 @@ class FitRequest:
 class Student:
     """A model on its way from teacher to student. Methods take one and return one."""
 
-    model: Any  # torch.nn.Module of transformers' kind, with .config
+    model: PreTrainedModel  # or edgebert.modeling.headed.HeadedEncoder, which answers the same calls
     tokenizer: Tokenizer
     teacher_ids: tuple[int, ...] | None = None  # student token id -> teacher token id; None where they are equal
     own_tokenizer: bool = False  # it splits text in ways of its own: no id of it has one of the teacher's

@@ -216,7 +216,7 @@ def test_a_light_student_makes_more_passes_but_in_trials(toy_job: Any) -> None:
 
 
 def test_passes_follow_from_what_is_trained() -> None:
-    """Three layers of MiniLM make those of --effort, two 1.4 times as many; of a BiLSTM it is what it is with_teacher_labels beside."""
+    """Three layers of MiniLM make those of --effort, two 1.4 times as many; of a BiLSTM it is what it is taught beside."""
     sizes = {"hidden_size": 384, "num_attention_heads": 12, "intermediate_size": 1536, "vocab_size": 30522}
     config = BertConfig(num_hidden_layers=6, architectures=["BertForSequenceClassification"], num_labels=77, **sizes)
 

@@ -32,6 +32,7 @@ from edgebert.errors import DataError, EdgebertError
 from edgebert.runtime.specs import INPUT_IDS, OutputSpec, file_outputs
 
 if TYPE_CHECKING:
+    from edgebert.bundle.manifest import Manifest
     from edgebert.runtime.session import Session
 
 MOST_LISTED = 3  # contradictions in one message
@@ -50,7 +51,7 @@ def tolerance(precision: str) -> dict[str, float]:
     return {"absolute": 1e-3, "relative": 0.0 if precision == "fp32" else 0.05}
 
 
-def open_bundle(folder: Path) -> tuple[dict[str, Any], Engine]:
+def open_bundle(folder: Path) -> tuple[Manifest, Engine]:
     """The manifest and the loaded files of a bundle, once its files are whole and nothing in it contradicts another.
 
     Raises:
@@ -75,7 +76,7 @@ def _refuse(problems: Iterable[str], where: str) -> None:
         raise DataError("; ".join(results), where=where, hint=AGAIN)
 
 
-def _contradictions(folder: Path, manifest: Mapping[str, Any], engine: Engine) -> Iterator[str]:
+def _contradictions(folder: Path, manifest: Manifest, engine: Engine) -> Iterator[str]:
     yield from _of_the_model(manifest, engine)
     if manifest["task"] != engine.task.name or manifest["task_options"] != engine.task.options():
         yield f"the task and its options are not as {engine.task.name} has them: {manifest['task_options']}"
@@ -93,7 +94,7 @@ def _contradictions(folder: Path, manifest: Mapping[str, Any], engine: Engine) -
         yield f"{GOLDEN} has other texts, or in another order, than the manifest tells of"
 
 
-def check_digest(folder: Path, manifest: Mapping[str, Any]) -> str:
+def check_digest(folder: Path, manifest: Manifest) -> str:
     """The digest that the README ends with; "" in a bundle of schema 2. It tells of edits that nothing else shows.
 
     Raises:
@@ -106,7 +107,7 @@ def check_digest(folder: Path, manifest: Mapping[str, Any]) -> str:
     return digest
 
 
-def _of_the_model(manifest: Mapping[str, Any], engine: Engine) -> Iterator[str]:
+def _of_the_model(manifest: Manifest, engine: Engine) -> Iterator[str]:
     """Labels, inputs, outputs, precision and pad id against what the model file itself says."""
     labels, session = list(engine.labels), engine.session
     if manifest["labels"] != labels:
@@ -114,17 +115,15 @@ def _of_the_model(manifest: Mapping[str, Any], engine: Engine) -> Iterator[str]:
     if session.labels and list(session.labels) != labels:
         yield f"the model's labels are not those of labels.json: {_first_difference(session.labels, labels)}"
     ports = json.loads(json.dumps(session.signature()))
-    for side, description, real in zip(
-        ("takes", "gives"), (manifest["inputs"], manifest["outputs"]), ports, strict=True
-    ):
-        if description != real:
-            yield f"the model {side} {_ports(real)}, the manifest says {_ports(description)}"
+    for side, declared, real in zip(("takes", "gives"), (manifest["inputs"], manifest["outputs"]), ports, strict=True):
+        if declared != real:
+            yield f"the model {side} {_ports(real)}, the manifest says {_ports(declared)}"
     if manifest["precision"] not in ("fp32", *CONVERTERS.get(manifest["format"]).precisions):
         yield f"{manifest['format']} has no precision {manifest['precision']!r}"
-    description = metadata_of(session)
+    description, facts = metadata_of(session), {"precision": manifest["precision"], "pad_id": manifest["pad_id"]}
     for name in ("precision", "pad_id"):
-        if name in description and description[name] != manifest[name]:
-            yield f"the model's {name} is {description[name]}, the manifest says {manifest[name]}"
+        if name in description and description[name] != facts[name]:
+            yield f"the model's {name} is {description[name]}, the manifest says {facts[name]}"
     tokenizer = manifest["files"][TOKENIZER]["sha256"]
     if description.get("tokenizer_sha256", tokenizer) != tokenizer:
         yield f"the tokenizer inside the model file is not {TOKENIZER}"
@@ -154,7 +153,7 @@ def _ports(ports: Any) -> str:
 # ---------------------------------------------------------------- golden vectors
 
 
-def read_vectors(folder: Path, manifest: Mapping[str, Any], engine: Engine) -> list[dict[str, Any]]:
+def read_vectors(folder: Path, manifest: Manifest, engine: Engine) -> list[dict[str, Any]]:
     """The golden lines, each of the form that its check reads, with every text that the tokenizer and the task ask for.
 
     Raises DataError, with the line's place.
@@ -214,7 +213,7 @@ def _wrong_parts(
             yield f"window {i} padded: {wrong}"
 
 
-def _wrong_outputs(given: Any, n_tokens: int, outputs: Mapping[str, Port]) -> str:
+def _wrong_outputs(given: object, n_tokens: int, outputs: Mapping[str, Port]) -> str:
     """What is wrong with outputs by name, each without the batch axis of its shape in the manifest."""
     if not isinstance(given, dict) or given.keys() != outputs.keys():
         return f"the outputs are not {', '.join(outputs)}"
@@ -232,9 +231,9 @@ def _wrong_outputs(given: Any, n_tokens: int, outputs: Mapping[str, Port]) -> st
     return ""
 
 
-def _are_ints(value: Any) -> bool:
+def _are_ints(value: object) -> bool:
     return isinstance(value, list) and all(type(item) is int for item in value)
 
 
-def _are_places(value: Any) -> bool:
+def _are_places(value: object) -> bool:
     return isinstance(value, list) and all(_are_ints(item) and len(item) == 2 for item in value)

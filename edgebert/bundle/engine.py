@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +20,7 @@ from edgebert.types import Feature, Outputs, Row
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
+    from edgebert.bundle.manifest import Manifest
     from edgebert.runtime.session import Session
     from edgebert.tasks import Task
 
@@ -33,7 +34,7 @@ class Engine:
     max_length: int
     pad_id: int
 
-    def settings(self) -> dict[str, Any]:
+    def settings(self) -> dict[str, object]:
         """What an answer depends on beside the files: kept with each golden text."""
         return {
             "task": self.task.name,
@@ -73,7 +74,7 @@ class Engine:
         return [self.task.answer(row, prediction) for row, prediction in zip(rows, predictions, strict=True)]
 
 
-def open_engine(folder: Path, manifest: Mapping[str, Any]) -> Engine:
+def open_engine(folder: Path, manifest: Manifest) -> Engine:
     """Loads the files of a bundle. They are taken as they are: check them first.
 
     Raises:
@@ -90,7 +91,7 @@ def open_engine(folder: Path, manifest: Mapping[str, Any]) -> Engine:
     )
 
 
-def _task(folder: Path, manifest: Mapping[str, Any]) -> Task:
+def _task(folder: Path, manifest: Manifest) -> Task:
     where = str(folder / MANIFEST)
     try:
         task = find_task(manifest["task"]).configured(manifest["task_options"])

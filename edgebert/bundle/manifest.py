@@ -8,7 +8,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict, cast
 
 from edgebert.bundle.strict_json import kind_of, parse, read_text
 from edgebert.errors import DataError, RequestError
@@ -29,6 +29,43 @@ MOST = 1 << 22  # tokens of a window, and tokens of a vocabulary
 MOST_BYTES = 1 << 24  # of a manifest, of labels, of a README
 DIGEST = "\nDigest of this page and of what `manifest.json` says: "  # ends README.md, followed by 64 digits
 
+
+class ListedFile(TypedDict):
+    """What the manifest says of a file beside it."""
+
+    sha256: str
+    size_bytes: int
+
+
+class GoldenFacts(TypedDict):
+    """What the manifest says of the texts of the golden vectors."""
+
+    n_texts: int
+    sha256: str
+
+
+class Manifest(TypedDict, total=False):
+    """manifest.json. `golden`, `pad_token` and `model_metadata` came with schema 3."""
+
+    schema: int
+    task: str
+    task_options: dict[str, object]
+    format: str
+    precision: str
+    model: str
+    inputs: list[dict[str, Any]]
+    outputs: list[dict[str, Any]]
+    max_length: int
+    pad_id: int
+    labels: list[str]
+    tolerance: dict[str, float]
+    facts: dict[str, Any]
+    files: dict[str, ListedFile]
+    golden: GoldenFacts
+    pad_token: str | None
+    model_metadata: dict[str, object]
+
+
 FIELDS: dict[str, type] = {
     "schema": int, "task": str, "task_options": dict, "format": str, "precision": str, "model": str, "inputs": list,
     "outputs": list, "max_length": int, "pad_id": int, "labels": list, "tolerance": dict, "facts": dict, "files": dict,
@@ -48,7 +85,7 @@ def find_bundle(path: Path) -> Path:
     raise RequestError(what, where=str(path), hint=hint)
 
 
-def describe_files(folder: Path) -> dict[str, dict[str, Any]]:
+def describe_files(folder: Path) -> dict[str, ListedFile]:
     """Size and sha256 of every file of the folder but the manifest, by name."""
     paths = (path for path in folder.rglob("*") if path.is_file())
     names = sorted(name for path in paths if (name := path.relative_to(folder).as_posix()) != MANIFEST)
@@ -60,7 +97,7 @@ def describe_files(folder: Path) -> dict[str, dict[str, Any]]:
 # ---------------------------------------------------------------- reading
 
 
-def read_manifest(folder: Path) -> dict[str, Any]:
+def read_manifest(folder: Path) -> Manifest:
     """The manifest of a bundle, whose fields all have their types and name nothing outside of the folder.
 
     Raises RequestError when there is none or it is not one that this edgebert reads.
@@ -78,7 +115,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         raise RequestError(what, where=str(path), hint="A newer edgebert made it: install that." if newer else AGAIN)
     if wrong := next(_wrong_fields(manifest), None):
         raise RequestError(f"the manifest is damaged: {wrong}", where=str(path), hint=AGAIN)
-    return dict(manifest)
+    return cast("Manifest", manifest)
 
 
 def read_labels(path: Path) -> tuple[str, ...]:
@@ -89,7 +126,7 @@ def read_labels(path: Path) -> tuple[str, ...]:
     return tuple(labels)
 
 
-def is_texts(value: Any) -> bool:
+def is_texts(value: object) -> bool:
     return isinstance(value, list) and all(isinstance(item, str) for item in value)
 
 
@@ -140,11 +177,11 @@ def _is_inside(name: str) -> bool:
     return bool(_NAME.fullmatch(name)) and not {".", ".."} & set(name.split("/"))
 
 
-def _is_sha256(value: Any) -> bool:
+def _is_sha256(value: object) -> bool:
     return isinstance(value, str) and bool(_SHA256.fullmatch(value))
 
 
-def _short(value: Any) -> str:
+def _short(value: object) -> str:
     text = ascii(value)
     return text if len(text) <= 60 else f"{text[:60]}…"
 
@@ -152,7 +189,7 @@ def _short(value: Any) -> str:
 # ---------------------------------------------------------------- files against it
 
 
-def damage(folder: Path, manifest: Mapping[str, Any]) -> dict[str, str]:
+def damage(folder: Path, manifest: Manifest) -> dict[str, str]:
     """What is wrong with each file that is not as the manifest says, by name, with all that it does not list; empty
     when the folder holds the listed files, whole, and nothing else. Raises DataError where the folder cannot be read."""
     try:
@@ -182,7 +219,7 @@ def _walk(folder: Path, folders: set[str]) -> Iterator[tuple[str, str]]:
                 waiting.append(name)
 
 
-def _damage_of(path: Path, results: Mapping[str, str], name: str, facts: Mapping[str, Any]) -> str:
+def _damage_of(path: Path, results: Mapping[str, str], name: str, facts: ListedFile) -> str:
     if name not in results:
         return "is missing"
     if results[name] != "a file":
@@ -213,7 +250,7 @@ def texts_sha256(texts: list[list[str]]) -> str:
     return hashlib.sha256(json.dumps(texts, separators=(",", ":")).encode()).hexdigest()
 
 
-def digest_of(manifest: Mapping[str, Any], page: str) -> str:
+def digest_of(manifest: Manifest, page: str) -> str:
     """The sha256 of all that the manifest says and of the README's text above its digest.
 
     Left out are the sha256 of the README, which holds the digest, and of the golden vectors, which are proven by running

@@ -6,7 +6,7 @@ import json
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from edgebert.bundle.agreement import metadata_of, tolerance
 from edgebert.bundle.engine import Engine, open_engine
@@ -28,6 +28,7 @@ from edgebert.files import copy_tree, replace_folder, to_plain
 from edgebert.types import Artifact, Row
 
 if TYPE_CHECKING:
+    from edgebert.bundle.manifest import Manifest
     from edgebert.tasks import Task
 
 
@@ -40,7 +41,7 @@ def write_bundle(
     labels: Sequence[str],
     golden: Sequence[Row],
     max_length: int,
-    facts: Mapping[str, Any],
+    facts: Mapping[str, object],
 ) -> Path:
     """Writes a bundle beside `folder` and renames it into its place; an older one stays until then.
 
@@ -76,8 +77,8 @@ def _describe(
     task: Task,
     labels: Sequence[str],
     max_length: int,
-    facts: Mapping[str, Any],
-) -> dict[str, Any]:
+    facts: Mapping[str, object],
+) -> Manifest:
     return {
         "schema": SCHEMA,
         "task": task.name,
@@ -93,7 +94,7 @@ def _describe(
     }
 
 
-def _what_files_say(engine: Engine, texts: Mapping[Texts, str]) -> dict[str, Any]:
+def _what_files_say(engine: Engine, texts: Mapping[Texts, str]) -> Manifest:
     """The part of the manifest that is read from the bundle's own files."""
     inputs, outputs = engine.session.signature()
     return {
@@ -105,7 +106,7 @@ def _what_files_say(engine: Engine, texts: Mapping[Texts, str]) -> dict[str, Any
     }
 
 
-def _seal(folder: Path, manifest: dict[str, Any], task: Task) -> None:
+def _seal(folder: Path, manifest: Manifest, task: Task) -> None:
     """README.md and manifest.json, each of which the other is bound to: the manifest lists the README's sha256, and the
     README ends with the digest of what the manifest says otherwise."""
     page = _readme(manifest, task)
@@ -122,7 +123,7 @@ def _pad_id(config: Path) -> int:
     return int(value)
 
 
-def _readme(manifest: Mapping[str, Any], task: Task) -> str:
+def _readme(manifest: Manifest, task: Task) -> str:
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     # Plain text, not HTML: nothing to escape.
@@ -138,10 +139,10 @@ def _readme(manifest: Mapping[str, Any], task: Task) -> str:
     )
 
 
-def _named(fact: Any) -> Mapping[str, Any]:
+def _named(fact: object) -> Mapping[str, object]:
     """A fact that may be a name alone, or a mapping with name, licence and origin."""
     return fact if isinstance(fact, Mapping) else {"name": fact} if fact else {}
 
 
-def _write_json(path: Path, value: Any) -> None:
+def _write_json(path: Path, value: object) -> None:
     path.write_text(json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")

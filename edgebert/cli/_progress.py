@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import time
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from edgebert.cli._stop import Stopped
 from edgebert.devices.machine import UseMeter
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+    from edgebert.types import Event
 
 LINES = {
     "request": "fitting {teacher} for {device}: {task} on {data}",
@@ -65,7 +67,7 @@ class Progress:
         if isinstance(error, Stopped):
             error.stage, error.after = self._stage, self.after
 
-    def __call__(self, event: dict[str, Any]) -> None:
+    def __call__(self, event: Event) -> None:
         kind = event["event"]
         if kind in ("begin", "done"):
             self._stage = str(event["stage"]) if kind == "begin" else ""
@@ -76,7 +78,7 @@ class Progress:
         except OSError:  # the log's disk is full, or nobody reads it any more: no reason to lose the work
             self.quiet = True
 
-    def _show(self, kind: str, event: dict[str, Any]) -> None:
+    def _show(self, kind: str, event: Event) -> None:
         if kind == "begin":
             self._restart()
         if kind == "epoch":
@@ -123,11 +125,11 @@ class Progress:
         clock = time.strftime("%M:%S", time.gmtime(time.monotonic() - self.started))
         self.console.print(f"{clock}  {line}", markup=False, soft_wrap=True)
 
-    def _epoch(self, event: dict[str, Any]) -> str:
+    def _epoch(self, event: Event) -> str:
         score = f", dev {100 * event['dev']:.1f}" if "dev" in event else ""
         return f"  {event['training']}: epoch {event['epoch']:g}{score} ({event['seconds']:.0f} s)"
 
-    def _under_way(self, event: dict[str, Any]) -> str:
+    def _under_way(self, event: Event) -> str:
         if event["event"] == "step":
             return f"{event['training']}: step {event['step']} of {event['steps']}"
         if event["event"] in ("probe", "variant"):

@@ -13,10 +13,13 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from statistics import median
-from typing import Any
+from typing import TYPE_CHECKING
 
 from edgebert.cost.analytic import EFFICIENCY, SPREAD, estimate_ms
 from edgebert.types import Budget, Cores, DeviceProfile
+
+if TYPE_CHECKING:
+    from edgebert.modeling.config import ModelConfig
 
 
 @dataclass(frozen=True)
@@ -98,11 +101,11 @@ def _device(row: dict[str, str]) -> DeviceProfile:
 
 
 @cache
-def model_config(name: str) -> Any:
+def model_config(name: str) -> ModelConfig:
     """The transformers config of a model that published.csv names."""
     import transformers as tf
 
-    def bert(layers: int, hidden: int, inner: int) -> Any:
+    def bert(layers: int, hidden: int, inner: int) -> ModelConfig:
         return tf.BertConfig(
             num_hidden_layers=layers, hidden_size=hidden, intermediate_size=inner, num_attention_heads=12
         )

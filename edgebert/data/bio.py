@@ -29,10 +29,10 @@ _HINT = (
     "Parts of speech and other tags of every word are read by --task tag."
 )
 
-MeasurementTarget = Callable[[int, int], str]  # (sentence, word) -> "file:line"
+Locate = Callable[[int, int], str]  # (sentence, word) -> "file:line"
 
 
-def normalise(sentences: Sequence[Sequence[str]], place: MeasurementTarget) -> tuple[list[tuple[str, ...]], list[str]]:
+def normalise(sentences: Sequence[Sequence[str]], place: Locate) -> tuple[list[tuple[str, ...]], list[str]]:
     """BIO tags of each sentence, and notes on what was read differently from how it was written.
 
     Raises DataError with the place of a tag that is none, or that no scheme holds beside the tags before it.
@@ -107,7 +107,7 @@ def _matched(pattern: re.Pattern[str], tags: Sequence[str]) -> dict[str, str]:
     return {tag: f"{letter}-{kind or UNTYPED}" for tag, (letter, kind) in read.items()}
 
 
-def _scheme(sentences: Sequence[Sequence[str]], place: MeasurementTarget) -> str:
+def _scheme(sentences: Sequence[Sequence[str]], place: Locate) -> str:
     letters: set[str] = set()
     name = "BIO"
     for i, tags in enumerate(sentences):

@@ -32,7 +32,7 @@ _NESTED = ("value", "span", "textsegment", "points", "offsets", "position", "glo
 _HINT = '`entities` is a list of {"start": 0, "end": 6, "label": "city"}, in characters, end excluded.'
 _FEW = 3  # spans, or different texts of spans, that are too few to tell how offsets are counted
 
-MeasurementTarget = tuple[int, int]
+Interval = tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -175,11 +175,11 @@ def _whole(value: object, where: str) -> int:
 # ---------------------------------------------------------------- how offsets are counted
 
 
-def _inclusive(text: str, start: int, end: int) -> MeasurementTarget | None:
+def _inclusive(text: str, start: int, end: int) -> Interval | None:
     return start, end + 1
 
 
-def _by_steps(steps: Callable[[str], Iterable[int]], text: str, start: int, end: int) -> MeasurementTarget | None:
+def _by_steps(steps: Callable[[str], Iterable[int]], text: str, start: int, end: int) -> Interval | None:
     """Offsets that count units of which each step along the text has several."""
     at = _characters(steps, text)
     return (at[start], at[end]) if start in at and end in at else None
@@ -198,7 +198,7 @@ def _utf8(text: str) -> Iterable[int]:
     return (len(c.encode("utf-8", "surrogatepass")) for c in text)
 
 
-def _graphemes(text: str, start: int, end: int) -> MeasurementTarget | None:
+def _graphemes(text: str, start: int, end: int) -> Interval | None:
     edges = _grapheme_edges(text)
     return (edges[start], edges[end]) if 0 <= start < len(edges) and 0 <= end < len(edges) else None
 
@@ -210,9 +210,7 @@ def _grapheme_edges(text: str) -> list[int]:
     return [0, *(match.end() for match in regex.finditer(r"\X", text))]
 
 
-Count = Callable[
-    [str, int, int], "MeasurementTarget | None"
-]  # (text, start, end) as a tool counts -> characters, end excluded
+Count = Callable[[str, int, int], "Interval | None"]  # (text, start, end) as a tool counts -> characters, end excluded
 _COUNTS: dict[str, Count] = {
     "characters with the end included": _inclusive,
     "UTF-16 units, as JavaScript and Java do": partial(_by_steps, _utf16),
@@ -296,7 +294,7 @@ def _misfit(row: Spanned, span: Span) -> DataError:
 # ---------------------------------------------------------------- words and tags
 
 
-def tag_words(text: str, spans: Iterable[Span], counts: Counter[str]) -> tuple[list[MeasurementTarget], list[str]]:
+def tag_words(text: str, spans: Iterable[Span], counts: Counter[str]) -> tuple[list[Interval], list[str]]:
     """(start, end) of each word, and its tag. A word is split where a span begins or ends in it.
 
     What is done to spans is added to `counts`: whitespace taken off, empty ones and those within others left out, words
@@ -304,7 +302,7 @@ def tag_words(text: str, spans: Iterable[Span], counts: Counter[str]) -> tuple[l
     """
     kept = without_overlaps(_trimmed(text, spans, counts), counts)
     edges = sorted({edge for span in kept for edge in (span.start, span.end)})
-    words: list[MeasurementTarget] = []
+    words: list[Interval] = []
     for start, end in find_words(text):
         cuts = edges[bisect_right(edges, start) : bisect_left(edges, end)]
         counts[SPLIT] += bool(cuts)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgebert.errors import EdgebertError, RequestError
 from edgebert.faults import check_writable
@@ -28,6 +28,9 @@ from edgebert.measure.inputs import (
     tokenizer_of,
 )
 from edgebert.measure.targets import TARGETS, File, Job, Log, MeasurementRecord, Target, parse_address
+
+if TYPE_CHECKING:
+    from edgebert.types import OnEvent
 
 LONGEST = 512  # tokens, of a text whose file says no limit
 
@@ -58,7 +61,7 @@ class Gathered:
     notes: list[str] = field(default_factory=list)
 
 
-def measure(request: Request, on_event: Callable[[dict[str, Any]], None] | None = None) -> Measurement:
+def measure(request: Request, on_event: OnEvent | None = None) -> Measurement:
     """Measures every file on every target.
 
     Raises:
@@ -66,7 +69,7 @@ def measure(request: Request, on_event: Callable[[dict[str, Any]], None] | None 
         EdgebertError: the only target gave nothing.
     """
 
-    def log(**event: Any) -> None:
+    def log(**event: object) -> None:
         if on_event:
             on_event(event)
 

@@ -16,12 +16,15 @@ from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgebert import converters
 from edgebert.converters import usable_converter
 from edgebert.measure.targets import File, Input
 from edgebert.runtime.specs import ATTENTION_MASK, INPUT_IDS, TOKEN_TYPE_IDS
+
+if TYPE_CHECKING:
+    from edgebert.modeling.config import ModelConfig
 
 VOCABULARY, LABELS, POSITIONS = 2000, 9, 256
 LENGTHS = (8, 17, 32, 59, 111, 176, 253)  # tokens, of the inputs that each probe is run on: whole tiles and odd ones
@@ -46,7 +49,7 @@ class Shape:
         """What it is run on when it is a probe."""
         return FEW_LENGTHS if self.sizes["num_hidden_layers"] * self.sizes["hidden_size"] >= LONG else LENGTHS
 
-    def config(self) -> Any:
+    def config(self) -> ModelConfig:
         """Its config, with a head a token."""
         from transformers import AutoConfig
 

@@ -1,4 +1,4 @@
-"""A deep, thin student between linear bottlenecks, with_teacher_labels layer by layer, then by the teacher's answers.
+"""A deep, thin student between linear bottlenecks, taught layer by layer, then by the teacher's answers.
 
 Sun, Yu, Song, Liu, Yang, Zhou (2020), "MobileBERT: a Compact Task-Agnostic BERT for Resource-Limited Devices", arXiv
 2004.02984. A layer takes states of the teacher's width N down to `bottleneck`, runs attention and four stacked
@@ -163,7 +163,7 @@ def check(
 
 METHOD = Method(
     name="mobilebert",
-    title="Thin layers between bottlenecks, with_teacher_labels layer by layer",
+    title="Thin layers between bottlenecks, taught layer by layer",
     paper=Paper(
         "MobileBERT: a Compact Task-Agnostic BERT for Resource-Limited Devices",
         "Sun, Yu, Song, Liu, Yang, Zhou",

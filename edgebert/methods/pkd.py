@@ -50,7 +50,7 @@ def inner_layers(strategy: str, n_student: int, n_teacher: int, explicit: Sequen
     """
     where = "pkd.layers"
     if n_student < 2:
-        what = "a student of one layer has no inner layer to be with_teacher_labels"
+        what = "a student of one layer has no inner layer to be taught"
         raise RequestError(what, where=where, hint="Use kd, or keep more layers.")
     if not explicit:
         return layer_map(STRATEGIES[strategy], n_student, n_teacher, where=where)[1:-1]

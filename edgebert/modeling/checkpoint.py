@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from edgebert.distributed import is_main
 from edgebert.errors import TeacherError
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from edgebert.modeling.config import ModelConfig
 
+Read = TypeVar("Read")
 TEACHER_IDS = "teacher_ids.json"  # beside a student whose vocabulary was trimmed
 
 
@@ -40,10 +41,10 @@ def load_model(
     auto_model: str,
     labels: Sequence[str] | None = None,
     *,
-    settings: Mapping[str, Any] | None = None,
+    settings: Mapping[str, object] | None = None,
     allow_pickle: bool = False,
     notes: list[str] | None = None,
-) -> tuple[Any, bool]:
+) -> tuple[PreTrainedModel, bool]:
     """A model with the task's head, in eval mode, float32, on the CPU.
 
     Args:
@@ -95,12 +96,14 @@ def _activation_notes(config: ModelConfig) -> list[str]:
     return [f"the outputs are logits: sentence-transformers' CrossEncoder puts {str(name).split('.')[-1]} after them"]
 
 
-def _set(config: ModelConfig, values: Mapping[str, Any]) -> None:
+def _set(config: ModelConfig, values: Mapping[str, object]) -> None:
     for name, value in values.items():
         setattr(config, name, value)
 
 
-def _load_own(folder: Path, files: Sequence[Path], own: ModelConfig, wanted: ModelConfig) -> tuple[Any, bool]:
+def _load_own(
+    folder: Path, files: Sequence[Path], own: ModelConfig, wanted: ModelConfig
+) -> tuple[PreTrainedModel, bool]:
     """A model with heads of ours, or its encoder with new ones where others are wanted."""
     from edgebert.modeling.headed import HeadedEncoder, load_headed
 
@@ -118,7 +121,7 @@ def _with_our_head(
     ours: bool,
     allow_pickle: bool,
     notes: list[str],
-) -> tuple[Any, bool]:
+) -> tuple[PreTrainedModel, bool]:
     """An encoder of transformers with new heads of ours, or with the modules that make its vectors."""
     from edgebert.modeling.headed import HeadedEncoder
 
@@ -135,7 +138,7 @@ def _with_our_head(
     return model, True
 
 
-def _reading(folder: Path, read: Callable[[], Any]) -> Any:
+def _reading(folder: Path, read: Callable[[], Read]) -> Read:
     try:
         with quiet("transformers"):
             return read()
@@ -147,13 +150,13 @@ def _reading(folder: Path, read: Callable[[], Any]) -> Any:
 
 def _load_auto(
     folder: Path, files: Sequence[Path], auto_model: str, config: ModelConfig, *, fresh: bool, notes: list[str]
-) -> tuple[Any, bool]:
+) -> tuple[PreTrainedModel, bool]:
     """A model of transformers, and whether all of its weights came from the checkpoint."""
     import torch
 
     created = _class_of(auto_model, config, folder)
 
-    def read() -> Any:
+    def read() -> PreTrainedModel:
         return created.from_pretrained(
             None,  # weights are read by us: transformers would apply an adapter beside them where peft is installed
             config=config,
@@ -177,7 +180,7 @@ def _load_auto(
     return model.eval(), head_is_ours
 
 
-def _class_of(name: str, config: ModelConfig, folder: Path) -> Any:
+def _class_of(name: str, config: ModelConfig, folder: Path) -> type[PreTrainedModel]:
     """A class of transformers by its own name, or the family's by the name of an Auto class."""
     import transformers
     from transformers.models.auto.auto_factory import _get_model_class
@@ -220,7 +223,7 @@ def _check_found(
     return not missing
 
 
-def _shape(shapes: Mapping[str, tuple[Any, Any]], name: str) -> str:
+def _shape(shapes: Mapping[str, tuple[Sequence[int], Sequence[int]]], name: str) -> str:
     if name not in shapes:
         return ""
     there, here = ("x".join(map(str, shape)) for shape in shapes[name])
@@ -245,7 +248,7 @@ def _is_bare(class_name: str) -> bool:
     return head_of(class_name).of_states is not None
 
 
-def build_model(config: ModelConfig, auto_model: str) -> Any:
+def build_model(config: ModelConfig, auto_model: str) -> PreTrainedModel:
     """The model of a config, with random weights in float32."""
     import torch
     import transformers
@@ -321,7 +324,7 @@ def copy_student(model: nn.Module, tokenizer: Tokenizer) -> Student:
     return Student(copy.deepcopy(model), tokenizer)
 
 
-def give_head(student: Student, settings: Mapping[str, Any]) -> Student:
+def give_head(student: Student, settings: Mapping[str, object]) -> Student:
     """The student with the heads that `settings` ask for beyond its teacher's: a sentence vector of its own width."""
     from edgebert.modeling.headed import HeadedEncoder
 
@@ -338,7 +341,7 @@ def n_parameters(model: nn.Module) -> int:
     return sum(parameter.numel() for parameter in model.parameters())
 
 
-def accepted(model: nn.Module, batch: Mapping[str, Any]) -> dict[str, Any]:
+def accepted(model: nn.Module, batch: Mapping[str, object]) -> dict[str, object]:
     """The inputs of `batch` that the model's forward takes (DistilBERT has no token types, for one)."""
     import inspect
 

@@ -42,7 +42,7 @@ class HeadedEncoder(nn.Module):
 
     base_model_prefix = "encoder"
 
-    def __init__(self, encoder: Any, config: ModelConfig) -> None:
+    def __init__(self, encoder: PreTrainedModel, config: ModelConfig) -> None:
         super().__init__()
         self.encoder, self.config = encoder, config
         if getattr(encoder, "pooler", None) is not None:
@@ -57,7 +57,7 @@ class HeadedEncoder(nn.Module):
         attention_mask: Tensor | None = None,
         token_type_ids: Tensor | None = None,
         token_mask: Tensor | None = None,
-        **options: Any,
+        **options: object,
     ) -> SimpleNamespace:
         """Each head's outputs by name, beside what else the encoder gives.
 
@@ -75,7 +75,7 @@ class HeadedEncoder(nn.Module):
             given.update(zip(part.outputs, values, strict=True))
         return SimpleNamespace(**{**result, **given})
 
-    def get_input_embeddings(self) -> Any:
+    def get_input_embeddings(self) -> nn.Embedding:
         return self.encoder.get_input_embeddings()
 
     def set_input_embeddings(self, table: nn.Module) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from edgebert.errors import RequestError
 
@@ -227,7 +227,7 @@ def _mobilebert_layer(config: ModelConfig, s: int) -> list[Operator]:
     ]
 
 
-LAYERS: dict[str, Callable[[Any, int], list[Operator]]] = {
+LAYERS: dict[str, Callable[[ModelConfig, int], list[Operator]]] = {
     **dict.fromkeys(GATED, _gated_layer),
     "mobilebert": _mobilebert_layer,
     "squeezebert": _squeezebert_layer,

@@ -28,7 +28,7 @@ SHIFTED = (  # RoBERTa and those that count positions as it does, from after the
 )  # fmt: skip
 
 
-def config_like(config: ModelConfig, family: str, **sizes: Any) -> Any:
+def config_like(config: ModelConfig, family: str, **sizes: object) -> ModelConfig:
     """The config of another family for the same vocabulary and task.
 
     Args:
@@ -57,7 +57,7 @@ def config_like(config: ModelConfig, family: str, **sizes: Any) -> Any:
     return created
 
 
-def read_pooled(config: ModelConfig, reads: str) -> Any:
+def read_pooled(config: ModelConfig, reads: str) -> ModelConfig:
     """Lets heads of whole texts read the states of all tokens: a sequence head pooled in this mode, a vector as their mean.
 
     For an encoder whose first state has not read the text. In place; a list of heads that is the teacher's stays as it is.
@@ -74,7 +74,7 @@ def _reading(head: Head, reads: str) -> dict[str, str]:
     return {"pooling": "mean"} if head.gives_vectors else {"reads": reads}
 
 
-def head_settings(config: ModelConfig, kind: str) -> dict[str, Any]:
+def head_settings(config: ModelConfig, kind: str) -> dict[str, object]:
     """A single head as `edgebert_heads` has it."""
     results: dict[str, Any] = {"name": "", "kind": kind}
     head = HEADS.get(kind)

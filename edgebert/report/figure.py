@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from edgebert.report import chart, colours, view
 from edgebert.report.chart import Mark, Panel
 from edgebert.results import Report
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 INK, MUTED, GRID, LIMIT, FLOOR = "#1e293b", "#64748b", "#e2e8f0", "#b91c1c", "#b45309"
 
@@ -46,7 +49,7 @@ def write_figure(report: Report, path: Path) -> None:
     figure.savefig(path, dpi=160)
 
 
-def _draw(axes: Any, panel: Panel) -> None:
+def _draw(axes: Axes, panel: Panel) -> None:
     axes.set_xlim(0, chart.WIDTH)
     axes.set_ylim(chart.HEIGHT, 0)
     axes.set_axis_off()
@@ -64,7 +67,7 @@ def _draw(axes: Any, panel: Panel) -> None:
         )
 
 
-def _draw_axes(axes: Any, panel: Panel) -> None:
+def _draw_axes(axes: Axes, panel: Panel) -> None:
     for tick in panel.x.ticks():
         axes.plot([panel.x(tick)] * 2, [chart.TOP, chart.BOTTOM], color=GRID, lw=0.8, zorder=0)
         axes.text(panel.x(tick), chart.BOTTOM + 12, f"{tick:g}", fontsize=8.5, ha="center", va="center", color=MUTED)
@@ -83,7 +86,7 @@ def _draw_axes(axes: Any, panel: Panel) -> None:
         axes.text(x + radius + 5, y, text, fontsize=8.5, va="center", color=MUTED)
 
 
-def _draw_limits(axes: Any, panel: Panel) -> None:
+def _draw_limits(axes: Axes, panel: Panel) -> None:
     if panel.floor:
         y, text = panel.floor
         axes.plot([chart.LEFT, chart.RIGHT], [y, y], color=FLOOR, lw=1.2, ls=(0, (5, 3)), zorder=1)
@@ -94,7 +97,7 @@ def _draw_limits(axes: Any, panel: Panel) -> None:
         axes.text(label.x, label.y, label.text, fontsize=8.5, ha="center", va="center", color=LIMIT)
 
 
-def _draw_mark(axes: Any, mark: Mark) -> None:
+def _draw_mark(axes: Axes, mark: Mark) -> None:
     predicted = mark.predicted
     ink = colours.LIGHT[colours.rank_colour(mark.entry.rank)]
     if mark.low_x is not None and mark.high_x is not None:
@@ -110,7 +113,7 @@ def _draw_mark(axes: Any, mark: Mark) -> None:
         axes.plot(mark.x, mark.y, "o", ms=size + 7, mfc="none", mec=INK, mew=1.6, zorder=4)
 
 
-def _dashed_ring(axes: Any, mark: Mark, ink: str) -> None:
+def _dashed_ring(axes: Axes, mark: Mark, ink: str) -> None:
     from matplotlib.patches import Circle
 
     axes.add_patch(Circle((mark.x, mark.y), mark.radius, fill=False, ec=ink, lw=1.4, ls=(0, (2, 1.5)), zorder=3))

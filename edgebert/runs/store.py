@@ -8,23 +8,23 @@ the right key holds the right result, whichever run made it: a stage found whole
 
 from __future__ import annotations
 
-import hashlib
 import json
-import math
 import os
 import shutil
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, is_dataclass
-from datetime import datetime, timezone
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgebert.distributed import is_main, wait_for_everyone
 from edgebert.errors import RunError
 from edgebert.faults import fault_of
 from edgebert.files import digest, link_tree, now, plain, sha256_file, to_toml, write_atomic
 from edgebert.runs.folder import EVENTS, MAKING, PARTIAL, RECORD, REQUEST, check_folder, lock_folder, sweep
+
+if TYPE_CHECKING:
+    from edgebert.types import OnEvent
 
 LARGEST_RECORD = 64 << 20  # bytes; a real one has some thousands
 WORK = "work"  # of a stage: deleted when it is done
@@ -55,9 +55,7 @@ class Run:
         RunError: the folder cannot be written, holds something else, or another process works in it.
     """
 
-    def __init__(
-        self, folder: Path, request: Mapping[str, Any], on_event: Callable[[dict[str, Any]], None] | None = None
-    ) -> None:
+    def __init__(self, folder: Path, request: Mapping[str, object], on_event: OnEvent | None = None) -> None:
         self.folder = folder
         self.stages: list[Stage] = []
         self._made: set[Path] = set()

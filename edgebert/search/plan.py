@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product, zip_longest
 from math import ceil
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeAlias
 
 from edgebert.budget.limits import Excess, broken, interval, of_candidate, worst
 from edgebert.converters import Precision
@@ -27,12 +27,14 @@ from edgebert.search.starts import TEACHER, Start
 from edgebert.types import Budget, Candidate, DeviceProfile, MethodCall, Plan, Recipe
 
 if TYPE_CHECKING:
-    from edgebert.methods import Method
+    from edgebert.methods import Method, ParamValue
     from edgebert.modeling.config import ModelConfig
 
 INT8 = Precision("int8")
-Group = tuple[tuple[str, Any], ...]  # "method.param" and its value, of the choices outside the vocabulary
-Key = tuple[str, Group]  # a start's name, and a group of its shapes
+Group: TypeAlias = (
+    "tuple[tuple[str, ParamValue], ...]"  # "method.param" and its value, of the choices outside the vocabulary
+)
+Key: TypeAlias = "tuple[str, Group]"  # a start's name, and a group of its shapes
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,7 @@ def make_plan(
     precision: Precision = INT8,
     runtime: str | None = None,
     format: str | None = None,
-    teacher: Any = None,
+    teacher: ModelConfig | None = None,
 ) -> Plan:
     """Every shape of the recipe with its verdict; at most `n_candidates` are taken.
 
@@ -117,7 +119,7 @@ def _recipes(
     config: ModelConfig, recipe: Recipe, methods: Mapping[str, Method], *, last: bool
 ) -> Iterator[tuple[Recipe, Group]]:
     """Every full recipe, with its group; `last` adds those of `Param.last`."""
-    choices: list[list[tuple[int, str, Any]]] = []  # of each open parameter: (index of its call, name, value)
+    choices: list[list[tuple[int, str, ParamValue]]] = []  # of each open parameter: (index of its call, name, value)
     for i, call in enumerate(recipe.calls):
         if call.method not in methods:
             raise unknown("method", call.method, methods, where="--recipe")
@@ -139,8 +141,8 @@ def _recipes(
 
 
 def possible_shapes(
-    config: ModelConfig, recipe: Recipe, methods: Mapping[str, Method], teacher: Any, *, last: bool = False
-) -> list[tuple[Recipe, Group, Any]]:
+    config: ModelConfig, recipe: Recipe, methods: Mapping[str, Method], teacher: ModelConfig, *, last: bool = False
+) -> list[tuple[Recipe, Group, ModelConfig]]:
     """Every full recipe whose methods can do what they are asked to, with its group and the student's config.
 
     Raises RequestError, of the first that cannot, where none can.
@@ -156,7 +158,7 @@ def possible_shapes(
     return results
 
 
-def check_shapes(config: ModelConfig, recipe: Recipe, teacher: Any, max_length: int = 0) -> set[str]:
+def check_shapes(config: ModelConfig, recipe: Recipe, teacher: ModelConfig, max_length: int = 0) -> set[str]:
     """Refuses, before anything is trained, what no shape of the recipe can do.
 
     Args:
@@ -187,7 +189,7 @@ def check_shapes(config: ModelConfig, recipe: Recipe, teacher: Any, max_length: 
     return {shape.model_type for _, _, shape in shapes}
 
 
-def reshaped(config: ModelConfig, recipe: Recipe, methods: Mapping[str, Method], teacher: Any) -> Any:
+def reshaped(config: ModelConfig, recipe: Recipe, methods: Mapping[str, Method], teacher: ModelConfig) -> ModelConfig:
     """The student's config: each call's `reshape` in turn, over a copy. Raises RequestError for what cannot be."""
     config = copy.deepcopy(config)
     for call in recipe.calls:

@@ -100,7 +100,7 @@ class Task(ABC):
         """What two spellings of one label have in common."""
         return label.casefold()
 
-    def model_settings(self, labels: Sequence[str]) -> dict[str, Any]:
+    def model_settings(self, labels: Sequence[str]) -> dict[str, object]:
         """Attributes that the model's config gets beside its labels."""
         return {}
 
@@ -147,17 +147,17 @@ class Task(ABC):
         """A row without labels from one text for each of `inputs`."""
 
     @abstractmethod
-    def answer(self, row: Row, prediction: Any) -> Any:
+    def answer(self, row: Row, prediction: Any) -> object:
         """What a user reads, as JSON types."""
 
     # ------------------------------------------------------------ options
 
-    def options(self) -> dict[str, Any]:
+    def options(self) -> dict[str, object]:
         """The options that are not at their default, as JSON types."""
         pairs = [(field, getattr(self, field.name)) for field in task_options(self)]
         return {field.name: value for field, value in pairs if value != field.default}
 
-    def configured(self, options: Mapping[str, Any]) -> Self:
+    def configured(self, options: Mapping[str, object]) -> Self:
         """The task with these options, given as text or as what they are. Raises RequestError for an unknown one."""
         known = {field.name: field for field in task_options(self)}
         read = {}
@@ -193,12 +193,12 @@ def number_of(label: str) -> int | None:
     return int(whole) if whole.isdecimal() and not rest.strip("0") else None
 
 
-def task_options(task: Task) -> tuple[Field[Any], ...]:
+def task_options(task: Task) -> tuple[Field[object], ...]:
     """The fields that are a task's options."""
     return fields(task) if is_dataclass(task) else ()
 
 
-def _read(value: Any, kind: str, where: str) -> Any:
+def _read(value: object, kind: str, where: str) -> object:
     """A value as its annotation says: str, bool, int or float, each possibly `| None`."""
     kind = kind.removesuffix(" | None")
     if value is None or not isinstance(value, str):

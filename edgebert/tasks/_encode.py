@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from edgebert.errors import RequestError
 from edgebert.types import Feature, Row
@@ -24,7 +24,7 @@ def cut_texts(
     rows: Sequence[Row],
     tokenizer: Tokenizer,
     max_length: int,
-    targets: Callable[[Row], Mapping[str, Any]] = lambda row: {},
+    targets: Callable[[Row], Mapping[str, object]] = lambda row: {},
 ) -> list[Feature]:
     """One window a row: its text, and its second text where it has one, cut to `max_length` tokens, the longer first.
 

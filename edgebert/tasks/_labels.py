@@ -26,7 +26,7 @@ LARGEST = 10**18  # a number that is a label
 # ---------------------------------------------------------------- reading
 
 
-def column_of(record: Record, role: str, option: str) -> Any:
+def column_of(record: Record, role: str, option: str) -> object:
     """What the column of a role holds. Raises DataError with the record's place where there is no such column."""
     if role not in record.columns:
         left = [column for column in record.columns if column not in ROLES]
@@ -57,14 +57,14 @@ def label_of(record: Record) -> str:
     return label
 
 
-def no_label(value: Any, record: Record) -> DataError:
+def no_label(value: object, record: Record) -> DataError:
     """The error for a row whose label is missing or is none."""
     missing = value is None or value != value or (isinstance(value, str) and not value.strip())
     what = "the row has no label" if missing else f"the label is {short(value)}"
     return DataError(what, where=record.where, hint=LABEL_HINT)
 
 
-def as_label(value: Any) -> str | None:
+def as_label(value: object) -> str | None:
     """A label as text: 3 and 3.0 are "3", as tables with gaps make floats of whole numbers; true is "true".
 
     None for what is no label, "" for blank text."""
@@ -77,7 +77,7 @@ def as_label(value: Any) -> str | None:
     return None
 
 
-def short(value: Any) -> str:
+def short(value: object) -> str:
     """How a message shows a value."""
     try:
         shown = repr(value)
@@ -92,7 +92,8 @@ def read_labels(records: Sequence[Record], separator: str) -> tuple[list[Any], l
     Args:
         separator: between the labels of one text; "" where a text has one label, and lists of one are that label.
     """
-    values, n_lists = [], 0
+    values: list[Any] = []
+    n_lists = 0
     for record in records:
         value = column_of(record, "label", "label")
         if isinstance(value, str) and (result := read_list(value, record.where)) is not None:
@@ -187,7 +188,7 @@ def ranked(labels: Sequence[str], probabilities: np.ndarray) -> Ranked:
     return tuple(sorted(zip(labels, probabilities.tolist(), strict=True), key=lambda pair: -pair[1]))
 
 
-def answer_of(ranking: Ranked) -> list[dict[str, Any]]:
+def answer_of(ranking: Ranked) -> list[dict[str, object]]:
     """What a user reads of a ranking."""
     return [{"label": label, "score": round(value, 4)} for label, value in ranking]
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from edgebert.errors import RequestError, unknown
 from edgebert.modeling.heads import MULTI_TASK
@@ -96,13 +96,14 @@ class MultiTask(Task):
         name, _, own = label.partition(MARK)
         return f"{name}{MARK}{self.by_name[name].fold(own) if name in self.by_name else own}"
 
-    def model_settings(self, labels: Sequence[str]) -> dict[str, Any]:
+    def model_settings(self, labels: Sequence[str]) -> dict[str, object]:
         heads = []
         for name, head in self.heads:
             settings = head.model_settings(_own(labels, name))
             known = {"problem_type": "problem", "edgebert_pooling": "pooling"}
             more = {known[key]: value for key, value in settings.items() if key in known}
-            vector = {k: v for k, v in settings.get("edgebert_heads", [{}])[0].items() if k in ("pooling", "width")}
+            own, *_ = cast("Sequence[Mapping[str, object]]", settings.get("edgebert_heads", [{}]))
+            vector = {k: v for k, v in own.items() if k in ("pooling", "width")}
             heads.append({"name": name, "kind": head.head, "n_labels": len(_own(labels, name)), **more, **vector})
         return {"edgebert_heads": heads}
 
@@ -159,7 +160,7 @@ class MultiTask(Task):
 
     def decode(
         self, rows: Sequence[Row], features: Sequence[Feature], outputs: Sequence[Outputs], labels: Sequence[str]
-    ) -> list[dict[str, Any]]:
+    ) -> list[dict[str, object]]:
         """Of each row, the prediction of its head, or of all, by the head's name."""
         results: list[dict[str, Any]] = [{} for _ in rows]
         for name, head in self.heads:
@@ -228,14 +229,14 @@ class MultiTask(Task):
         first = carrier[1].read_texts(texts[0]) if carrier else Row(text=texts[0])
         return replace(first, second=texts[1]) if len(texts) > 1 else first
 
-    def answer(self, row: Row, prediction: Mapping[str, Any]) -> dict[str, Any]:
+    def answer(self, row: Row, prediction: Mapping[str, Any]) -> dict[str, object]:
         """Each head's answer by its name."""
         return {name: self.by_name[name].answer(row, own) for name, own in prediction.items()}
 
-    def options(self) -> dict[str, Any]:
+    def options(self) -> dict[str, object]:
         return {f"{name}.{key}": value for name, head in self.heads for key, value in head.options().items()}
 
-    def configured(self, options: Mapping[str, Any]) -> Self:
+    def configured(self, options: Mapping[str, object]) -> Self:
         """Options by `HEAD.OPTION`."""
         names = self.by_name
         for key in options:

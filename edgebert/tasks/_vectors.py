@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from edgebert.errors import RequestError, unknown
 from edgebert.modeling.sentence import POOLINGS
@@ -38,14 +38,14 @@ class VectorTask(Task):
         if self.dimension < 0:
             raise RequestError(f"a vector of {self.dimension} numbers cannot be", where="--set")
 
-    def model_settings(self, labels: Sequence[str]) -> dict[str, Any]:
-        settings: dict[str, Any] = {} if self.pooling is None else {"edgebert_pooling": self.pooling}
+    def model_settings(self, labels: Sequence[str]) -> dict[str, object]:
+        settings: dict[str, object] = {} if self.pooling is None else {"edgebert_pooling": self.pooling}
         if self.dimension:
             head = {"name": "", "kind": self.head, "width": self.dimension}
             settings["edgebert_heads"] = [head | ({"pooling": self.pooling} if self.pooling else {})]
         return settings
 
-    def same(self, a: Any, b: Any) -> list[bool]:
+    def same(self, a: object, b: object) -> list[bool]:
         """Vectors are never equal: the gate holds their cosine."""
         return []
 

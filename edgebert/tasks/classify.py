@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from edgebert.errors import DataError, RequestError, unknown
 from edgebert.modeling.sentence import POOLINGS
@@ -143,7 +143,7 @@ class Classify(Task):
                 rows.append(Row(text=text, labels=labels, where=record.where))
         return rows, [*notes, *left_out_note(empty, "without a text"), *self._notes(rows)]
 
-    def _label_of(self, value: Any, record: Record) -> str:
+    def _label_of(self, value: object, record: Record) -> str:
         if isinstance(value, list | tuple):
             hint = f"Several labels a text: {SET} {self.name}.multi_label=true"
             raise DataError(f"the label is a list: {short(value)}", where=record.where, hint=hint)
@@ -152,7 +152,7 @@ class Classify(Task):
             raise no_label(value, record)
         return label
 
-    def _several_of(self, value: Any, record: Record) -> tuple[str, ...]:
+    def _several_of(self, value: object, record: Record) -> tuple[str, ...]:
         labels = [as_label(part) for part in (value if isinstance(value, list | tuple) else [value])]
         if None in labels:
             hint = f"A list of texts, or one text with '{self.separator}' between them ({SET} {self.name}.separator=…)."
@@ -169,7 +169,7 @@ class Classify(Task):
             return [f"{what}: {SET} {self.name}.multi_label=true takes them apart"]
         if self.out_of_scope and not any(map(self._is_outside, counts)):
             return [f"no row has the out-of-scope label '{self.out_of_scope}'"]
-        how = f"learnt as a class where train has {ENOUGH} times an average class's rows, else left_out_note by low confidence"
+        how = f"learnt as a class where train has {ENOUGH} times an average class's rows, else told by low confidence"
         guessed = f"; --set {self.name}.out_of_scope= makes it a class like others"
         return [
             f"{n} rows of '{label}' are out of scope: {how}{'' if self.out_of_scope else guessed}"
@@ -201,7 +201,7 @@ class Classify(Task):
 
     # ------------------------------------------------------------ model
 
-    def model_settings(self, labels: Sequence[str]) -> dict[str, Any]:
+    def model_settings(self, labels: Sequence[str]) -> dict[str, object]:
         """The kind of loss."""
         kind = "multi_label_classification" if self.multi_label else "single_label_classification"
         return {"problem_type": kind}
@@ -217,10 +217,10 @@ class Classify(Task):
         it is labelled."""
         ids = {label: i for i, label in enumerate(labels)}
 
-        def targets(row: Row) -> dict[str, Any]:
+        def targets(row: Row) -> dict[str, object]:
             if self.multi_label and row.labelled:
                 return {"labels": tuple(float(label in row.labels) for label in labels)}
-            return class_target(row, ids)
+            return dict(class_target(row, ids))
 
         return cut_texts(rows, tokenizer, max_length, targets)
 
@@ -282,7 +282,7 @@ class Classify(Task):
         return max(tries, key=lambda item: item.score(rows, item.decode(rows, features, outputs, labels), "dev").value)
 
     def score(self, rows: Sequence[Row], predictions: Sequence[Prediction], split: str) -> Score:
-        """Accuracy and macro F1 over the rows in scope, where a rejected row is wrong; and how well the others are left_out_note.
+        """Accuracy and macro F1 over the rows in scope, where a rejected row is wrong; and how well the others are told apart.
 
         With several labels a row: micro and macro F1, and the share of rows that have exactly their labels.
         """
@@ -314,7 +314,7 @@ class Classify(Task):
         """The text as it is."""
         return Row(text=texts[0], labelled=False)
 
-    def answer(self, row: Row, prediction: Prediction) -> list[dict[str, Any]]:
+    def answer(self, row: Row, prediction: Prediction) -> list[dict[str, object]]:
         """Labels as {label, score}: the given one and the next likeliest; with `multi_label` those given, maybe none.
 
         Before the labels of a rejected text stands the out-of-scope one, null where its name is not known, scored by
@@ -322,7 +322,7 @@ class Classify(Task):
         """
         if self.multi_label:
             return answer_of(prediction.ranked[: len(prediction.labels)])
-        doubt = {"label": self.out_of_scope or None, "score": round(1 - prediction.confidence, 4)}
+        doubt: dict[str, object] = {"label": self.out_of_scope or None, "score": round(1 - prediction.confidence, 4)}
         return [*([] if prediction.labels else [doubt]), *answer_of(prediction.ranked)]
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from edgebert.errors import DataError
 from edgebert.tasks._encode import cut_texts
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 NEAREST = 10
-LEAST = 3  # rows, of which a nearest can be left_out_note
+LEAST = 3  # rows, of which a nearest can be told
 CHUNK = 512  # rows whose similarities are held at once
 
 
@@ -76,7 +76,7 @@ class Embed(VectorTask):
     def read_texts(self, *texts: str) -> Row:
         return Row(text=texts[0])
 
-    def answer(self, row: Row, prediction: np.ndarray) -> dict[str, Any]:
+    def answer(self, row: Row, prediction: np.ndarray) -> dict[str, object]:
         """The vector, and the same in int8 with the scale that gives it back."""
         values, scale = int8_vector(prediction)
         int8 = {"values": values.tolist(), "scale": round(scale, 9)}

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from edgebert.data.bio import entities, normalise
 from edgebert.data.tagged import SPANS, TAGS, WORDS, place, read_rows
@@ -104,7 +104,7 @@ class Ner(Task):
         """Words by the rule of `edgebert.data.words`."""
         return split_words(texts[0])
 
-    def answer(self, row: Row, prediction: tuple[str, ...]) -> list[dict[str, Any]]:
+    def answer(self, row: Row, prediction: tuple[str, ...]) -> list[dict[str, object]]:
         """Entities as {text, type, start, end}: characters of the row's text, or of its words joined by spaces.
 
         An `I-X` that continues no X begins an entity of its own: a user would rather see it than not.

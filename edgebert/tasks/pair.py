@@ -6,7 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from edgebert.errors import DataError
 from edgebert.tasks import Task
@@ -85,7 +85,7 @@ class Pair(Task):
         """Every label, sorted."""
         return tuple(sorted({label for row in rows for label in row.labels}))
 
-    def model_settings(self, labels: Sequence[str]) -> dict[str, Any]:
+    def model_settings(self, labels: Sequence[str]) -> dict[str, object]:
         """The kind of loss: softmax also where a teacher's head has one label."""
         return {"problem_type": "single_label_classification"}
 
@@ -128,7 +128,7 @@ class Pair(Task):
         """Both texts as they are."""
         return Row(text=texts[0], second=texts[1])
 
-    def answer(self, row: Row, prediction: Ranked) -> list[dict[str, Any]]:
+    def answer(self, row: Row, prediction: Ranked) -> list[dict[str, object]]:
         """The likeliest labels as {label, score}."""
         return answer_of(prediction)
 

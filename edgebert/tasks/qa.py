@@ -15,7 +15,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from edgebert.errors import DataError, RequestError, shown
 from edgebert.tasks import Task
@@ -52,7 +52,7 @@ class QuestionAnswering(Task):
 
     stride: int = field(default=0, metadata={"help": "tokens that windows share; 0 is a quarter of a window"})
     max_answer_tokens: int = field(default=30, metadata={"help": "longest answer"})
-    n_best: int = field(default=3, metadata={"help": "answers that are left_out_note"})
+    n_best: int = field(default=3, metadata={"help": "answers that are given"})
     no_answer: float | None = field(
         default=None, metadata={"help": "margin of 'not here' over the best span from which there is none"}
     )
@@ -171,7 +171,7 @@ class QuestionAnswering(Task):
         """With the margin of the best F1 on these rows, where some have no answer and the user set none."""
         if self.no_answer is not None or all(row.answers for row in rows):
             return self
-        open_task = replace(self, no_answer=float("inf"))  # never absent, but its score is left_out_note last
+        open_task = replace(self, no_answer=float("inf"))  # never absent, but its score is given last
         gains = []  # (margin, what saying "absent" adds to the row's F1)
         for row, result in zip(rows, open_task.decode(rows, features, outputs, labels), strict=True):
             right = [text for text, _ in row.answers]
@@ -199,7 +199,7 @@ class QuestionAnswering(Task):
     def read_texts(self, *texts: str) -> Row:
         return Row(text=texts[0], second=texts[1], labelled=False)
 
-    def answer(self, row: Row, prediction: tuple[Span, ...]) -> dict[str, Any]:
+    def answer(self, row: Row, prediction: tuple[Span, ...]) -> dict[str, object]:
         """The best answer with its characters in the context, its share among the candidates, and the candidates."""
         import numpy as np
 
@@ -271,7 +271,7 @@ def _listed(record: Record) -> list[tuple[str, int | None]]:
     return pairs
 
 
-def _transposed(value: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+def _transposed(value: Mapping[str, object]) -> list[Mapping[str, object]]:
     """An object of lists as a list of objects; as it is where its lists do not go together."""
     texts, starts = value.get("text"), value.get("answer_start")
     starts = [None] * len(texts) if starts is None and isinstance(texts, list) else starts

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from edgebert.errors import DataError, name_list
 from edgebert.tasks._encode import cut_texts
@@ -98,7 +98,7 @@ class Similarity(VectorTask):
     def read_texts(self, *texts: str) -> Row:
         return Row(text=texts[0], second=texts[1])
 
-    def answer(self, row: Row, prediction: tuple[float, float]) -> dict[str, Any]:
+    def answer(self, row: Row, prediction: tuple[float, float]) -> dict[str, object]:
         """The cosine, -1 to 1."""
         return {"similarity": round(prediction[0], 6)}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from edgebert.data.tagged import SPANS, TAGS, WORDS, place, read_rows
 from edgebert.errors import DataError
@@ -79,7 +79,7 @@ class Tag(Task):
         """Words by the rule of `edgebert.data.words`."""
         return split_words(texts[0])
 
-    def answer(self, row: Row, prediction: tuple[str, ...]) -> list[dict[str, Any]]:
+    def answer(self, row: Row, prediction: tuple[str, ...]) -> list[dict[str, object]]:
         """Words as {text, tag, start, end}: characters of the row's text, or of its words joined by spaces."""
         text, offsets = placed(row)
         return [

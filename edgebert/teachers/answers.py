@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -60,7 +60,7 @@ def write_answers(
     parts: Sequence[Part],
     ask: Ask,
     temperature: Callable[[Student], float] | None = None,
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """Writes what the members say together of each distinct window, for `StoredAnswers`.
 
     Args:

@@ -5,16 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from edgebert.files import plain
 from edgebert.methods import METHODS
 from edgebert.modeling.checkpoint import (
     labels_of,
     load_config,
     load_model,
     load_tokenizer,
-    n_parameters,
     save_checkpoint,
     set_labels,
     slice_head,
@@ -26,7 +24,7 @@ from edgebert.modeling.tokenizer import reads_bytes_bare
 from edgebert.tasks import Task
 from edgebert.training.context import MethodContext
 from edgebert.training.probe import fit_head
-from edgebert.training.run import evaluate, evaluate_splits, read_rows
+from edgebert.training.run import TrainedModel, evaluate, evaluate_splits, read_rows
 from edgebert.types import Dataset, Row, Student, TrainSettings
 
 if TYPE_CHECKING:
@@ -34,6 +32,17 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
     from edgebert.modeling.config import ModelConfig
+
+
+@dataclass(frozen=True)
+class TeacherRecord(TrainedModel):
+    """What the stage that makes a teacher records; `note` is on its head."""
+
+    note: str
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        return (self.note,)
 
 
 def fit_teacher(
@@ -45,11 +54,11 @@ def fit_teacher(
     *,
     allow_pickle: bool = False,
     log: Callable[..., None] = lambda **event: None,
-) -> dict[str, Any]:
+) -> TeacherRecord:
     """Writes the teacher with the task's head to `folder`.
 
     Returns:
-        dev and test scores, number of parameters, and a note on the head.
+        What the stage records.
     """
     import torch
 
@@ -75,7 +84,7 @@ def fit_teacher(
     save_checkpoint(folder, student, source.folder)
     dataset = with_teacher_labels(student, task, dataset, settings.max_length)
     scores = evaluate_splits(student, task, dataset, settings.max_length)
-    return plain({**scores, "n_parameters": n_parameters(student.model), "note": note})
+    return TeacherRecord(**vars(scores), note=note)
 
 
 def fine_tuned(
@@ -110,13 +119,13 @@ def with_teacher_labels(student: Student, task: Task, dataset: Dataset, max_leng
     return replace(dataset, splits=rows)
 
 
-def teacher_settings(task: Task, labels: tuple[str, ...]) -> dict[str, Any]:
+def teacher_settings(task: Task, labels: tuple[str, ...]) -> dict[str, object]:
     """What the teacher's config gets: a sentence vector of a width of its own is for students."""
     settings = task.model_settings(labels)
     return settings if task.head == MULTI_TASK else {k: v for k, v in settings.items() if k != "edgebert_heads"}
 
 
-def new_head(folder: Path, task: Task, labels: tuple[str, ...]) -> tuple[str, dict[str, Any]]:
+def new_head(folder: Path, task: Task, labels: tuple[str, ...]) -> tuple[str, dict[str, object]]:
     """The class of a new head for the task, and what its config gets.
 
     It is transformers' own where they have one, but for labels of texts over an encoder that sentence-transformers trained to have its states

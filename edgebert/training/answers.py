@@ -10,7 +10,6 @@ import hashlib
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -80,7 +79,7 @@ class AnswerWriter:
     def __init__(self, folder: Path, features: Sequence[Feature]) -> None:
         self.folder = folder
         self._starts = np.cumsum([0, *(len(feature.input_ids) for feature in features)])
-        self._outputs: dict[str, tuple[Any, bool]] = {}  # name -> its array, whether each token has an answer
+        self._outputs: dict[str, tuple[np.memmap, bool]] = {}  # name -> its array, whether each token has an answer
         keys = np.frombuffer(b"".join(map(window_key, features)), np.uint8).reshape(-1, 16)
         np.save(folder / WINDOWS, keys)
         np.save(folder / STARTS, self._starts)
@@ -105,7 +104,7 @@ class AnswerWriter:
         notes = {name: (_file(i), by_token) for i, (name, (_, by_token)) in enumerate(self._outputs.items())}
         (self.folder / OUTPUTS).write_text(json.dumps(notes), encoding="utf-8")
 
-    def _array(self, name: str, value: np.ndarray) -> tuple[Any, bool]:
+    def _array(self, name: str, value: np.ndarray) -> tuple[np.memmap, bool]:
         if name not in self._outputs:
             by_token = is_per_token(name, value.ndim + 1)
             shape = (int(self._starts[-1]), *value.shape[1:]) if by_token else (len(self._starts) - 1, *value.shape)

@@ -6,7 +6,7 @@ import json
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from safetensors.torch import load_model, save_model
 from torch import nn
@@ -16,6 +16,11 @@ from transformers import TrainerCallback, TrainerControl, TrainerState
 from edgebert.distributed import is_main
 from edgebert.files import write_atomic
 
+if TYPE_CHECKING:
+    from transformers import TrainingArguments
+
+    from edgebert.training.loop import Objective
+
 SAVE_EVERY_SECONDS = 60.0
 SAVE_EPOCH_SECONDS = 10.0  # after an epoch, where the last save is at least as old
 
@@ -24,19 +29,21 @@ class Watch(TrainerCallback):
     """Saves now and then and at the end, logs progress, and scores after epochs."""
 
     def __init__(
-        self, log: Callable[..., None], name: str, after_epoch: Callable[[], dict[str, Any]] | None, by_time: bool
+        self, log: Callable[..., None], name: str, after_epoch: Callable[[], dict[str, object]] | None, by_time: bool
     ) -> None:
         self.log_event, self.name, self.after_epoch, self.by_time = log, name, after_epoch, by_time
         self.started = self.saved = self.logged = time.monotonic()
-        self.facts: dict[str, Any] = {}  # of the last epoch
+        self.facts: dict[str, object] = {}  # of the last epoch
 
-    def on_train_begin(self, args: Any, state: TrainerState, control: TrainerControl, **_: object) -> None:
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object
+    ) -> None:
         self.first_step = state.global_step
         self.started = self.saved = time.monotonic()
         if state.global_step:
             self.log_event(event="resume", training=self.name, step=state.global_step, steps=state.max_steps)
 
-    def on_step_end(self, args: Any, state: TrainerState, control: TrainerControl, **_: object) -> None:
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object) -> None:
         moment = time.monotonic()
         if self.by_time and moment - self.saved > SAVE_EVERY_SECONDS:
             control.should_save, self.saved = True, moment
@@ -44,7 +51,7 @@ class Watch(TrainerCallback):
             self.logged = moment
             self.log_event(event="step", training=self.name, step=state.global_step, steps=state.max_steps)
 
-    def on_epoch_end(self, args: Any, state: TrainerState, control: TrainerControl, **_: object) -> None:
+    def on_epoch_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object) -> None:
         moment = time.monotonic()
         if state.global_step >= state.max_steps or not self.by_time or moment - self.saved > SAVE_EPOCH_SECONDS:
             control.should_save, self.saved = True, moment
@@ -65,18 +72,19 @@ class WeightAverage(TrainerCallback):
         n_steps: that the average reaches back.
     """
 
-    def __init__(self, objective: Any, n_steps: float) -> None:
+    def __init__(self, objective: Objective, n_steps: float) -> None:
         decay = 1 - 1 / max(1.0, n_steps)
         self.objective = objective
-        objective.average = AveragedModel(objective.student, multi_avg_fn=get_ema_multi_avg_fn(decay))
-        objective.average.requires_grad_(False)
+        self.average = AveragedModel(objective.student, multi_avg_fn=get_ema_multi_avg_fn(decay))
+        self.average.requires_grad_(False)
+        objective.average = self.average
 
-    def on_step_end(self, args: Any, state: TrainerState, control: TrainerControl, **_: object) -> None:
-        self.objective.average.update_parameters(self.objective.student)
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object) -> None:
+        self.average.update_parameters(self.objective.student)
 
     def restore(self) -> None:
         """The student gets the average."""
-        self.objective.student.load_state_dict(self.objective.average.module.state_dict())
+        self.objective.student.load_state_dict(self.average.module.state_dict())
 
 
 class EarlyStopping(TrainerCallback):
@@ -86,8 +94,8 @@ class EarlyStopping(TrainerCallback):
         self.student, self.watch, self.patience = student, watch, patience
         self.weights, self.record = work / "best.safetensors", work / "best.json"
 
-    def on_epoch_end(self, args: Any, state: TrainerState, control: TrainerControl, **_: object) -> None:
-        if (score := self.watch.facts.get("dev")) is None:
+    def on_epoch_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object) -> None:
+        if not isinstance(score := self.watch.facts.get("dev"), int | float):
             return
         best, since = self._read()
         if score > best:

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from edgebert.types import Row, TrainSettings
 
 if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+    from transformers import PreTrainedModel
+
     from edgebert.tasks import Task
     from edgebert.training.answers import StoredAnswers
 
@@ -38,7 +41,7 @@ class AnswerKind:
         return self.name in ("out-of-fold", "ensemble")
 
 
-def plain_answers(**params: Any) -> AnswerKind:
+def plain_answers(**params: object) -> AnswerKind:
     """The kind of a method that learns the teacher's own answers."""
     return AnswerKind()
 
@@ -47,7 +50,7 @@ def plain_answers(**params: Any) -> AnswerKind:
 class MethodContext:
     """What a method may use beside the student."""
 
-    teacher: Any  # the torch module, in eval mode
+    teacher: PreTrainedModel  # in eval mode
     task: Task
     labels: tuple[str, ...]
     train: Sequence[Row]
@@ -55,7 +58,7 @@ class MethodContext:
     settings: TrainSettings
     work: Path  # a folder of this method's own: checkpoints from which training goes on after a kill
     unlabelled: Sequence[Row] = ()  # of --unlabelled
-    teacher_tokenizer: Any = None  # the teacher's own; it matters where the student's is another
+    teacher_tokenizer: Tokenizer | None = None  # the teacher's own; it matters where the student's is another
     log: Callable[..., None] = field(default=lambda **event: None)  # structured events, shown as progress
     answers: StoredAnswers | None = None  # of the kind that the method asked for; None asks the teacher when it trains
     scores_epochs: bool = True  # tell development scores on the way

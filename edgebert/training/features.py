@@ -7,10 +7,10 @@ is what transformers returns. A model that shares its layers calls one projectio
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -62,14 +62,14 @@ def trace_hidden_states(
     """
     wanted = set(wanted)
     attentive = bool(wanted & {"attentions", "values"})
-    options: dict[str, Any] = {"output_attentions": True} if attentive else {}
+    options: dict[str, bool] = {"output_attentions": True} if attentive else {}
     with ExitStack() as stack:
         caught = stack.enter_context(_values_of(model)) if "values" in wanted else []
         if attentive:
             stack.enter_context(_without_dropout(model))
         result = model(**accepted(model, batch), output_hidden_states=True, **options)
     hidden = tuple(getattr(result, "hidden_states", None) or ())
-    attentions: tuple[Any, ...] = tuple(getattr(result, "attentions", None) or ()) if attentive else ()
+    attentions: tuple[Tensor, ...] = tuple(getattr(result, "attentions", None) or ()) if attentive else ()
     if not hidden:
         raise LookupError(f"{_family(model)} gives no hidden states")
     if attentive and (not attentions or any(attention is None for attention in attentions)):
@@ -146,8 +146,10 @@ def _values_of(model: nn.Module) -> Iterator[list[_Caught]]:
             hook.remove()
 
 
-def _catcher(caught: list[_Caught], name: str, later: Tensor | None) -> Any:
-    def hook(module: nn.Module, _inputs: Any, output: Tensor) -> None:
+def _catcher(
+    caught: list[_Caught], name: str, later: Tensor | None
+) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]:
+    def hook(module: nn.Module, _inputs: tuple[Tensor, ...], output: Tensor) -> None:
         caught.append((name, output.transpose(1, 2) if isinstance(module, nn.Conv1d) else output, later))
 
     return hook

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +14,8 @@ from edgebert.runtime.specs import ATTENTION_MASK, INPUT_IDS, INPUT_NAMES
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
+
+    from edgebert.modeling.config import ModelConfig
 
 T = TypeVar("T")
 Batch = Mapping[str, Tensor]
@@ -100,7 +102,7 @@ def _emptied(target: Tensor, rows: Tensor) -> Tensor:
     return target.masked_fill(where, float("nan") if target.is_floating_point() else IGNORED)
 
 
-def _config(model: PreTrainedModel) -> Any:
+def _config(model: PreTrainedModel) -> ModelConfig:
     return model.config
 
 

@@ -11,7 +11,7 @@ import shutil
 import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -33,6 +33,10 @@ from edgebert.training.features import Trace, trace_hidden_states
 from edgebert.training.heads import ANSWERED, hard_loss
 from edgebert.training.losses import all_finite
 from edgebert.types import Feature, TrainSettings
+
+if TYPE_CHECKING:
+    from torch.utils.data import Sampler
+    from transformers.utils import ModelOutput
 
 
 class Objective(nn.Module):
@@ -56,7 +60,7 @@ class Objective(nn.Module):
         """Scalar loss of a batch of `collate`."""
         return hard_loss(self.student, self.answer(batch), batch, self.weights)
 
-    def read_student(self, batch: dict[str, Tensor], **options: Any) -> Any:
+    def read_student(self, batch: dict[str, Tensor], **options: object) -> ModelOutput:
         """What the student returns for the batch."""
         return self.student(**accepted(self.student, batch), **options)
 
@@ -92,7 +96,7 @@ class DistillationObjective(Objective):
         self._teacher = (teacher,)  # in a tuple, so that it is no submodule
         self._teacher_ids = None if teacher_ids is None else torch.tensor(list(teacher_ids))
 
-    def read_teacher(self, batch: dict[str, Tensor], **options: Any) -> Any:
+    def read_teacher(self, batch: dict[str, Tensor], **options: object) -> ModelOutput:
         """What the teacher returns for the batch."""
         (teacher,) = self._teacher
         batch = self.as_teacher_reads(batch)
@@ -164,7 +168,7 @@ def _windows(item: Item) -> tuple[Feature, ...]:
 class _LengthTrainer(Trainer):
     """Groups windows of like length, so that little of a batch is padding."""
 
-    def _get_train_sampler(self, train_dataset: Any = None) -> Any:
+    def _get_train_sampler(self, train_dataset: object = None) -> Sampler[int]:
         from transformers.trainer_pt_utils import LengthGroupedSampler
 
         lengths = [max(len(window.input_ids) for window in _windows(item)) for item in self.train_dataset]
@@ -180,7 +184,7 @@ def train(
     name: str = "training",
     pad_id: int = 0,
     log: Callable[..., None] = lambda **event: None,
-    after_epoch: Callable[[], dict[str, Any]] | None = None,
+    after_epoch: Callable[[], dict[str, object]] | None = None,
 ) -> None:
     """Minimises the objective over the features, in place, going on from `work` if it was interrupted.
 

@@ -6,7 +6,7 @@ the loss is taken at all of them. Masks are drawn anew for each batch, as in RoB
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +19,7 @@ from edgebert.training.loop import Objective
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
+    from transformers import PreTrainedModel
 
 MASKS = ("[MASK]", "<mask>", "<|mask|>")  # BERT's, RoBERTa's, EuroBERT's
 BEGINS = ("Ġ", "▁")  # before a token that begins a word: byte-level BPE, Unigram
@@ -112,7 +113,13 @@ class MaskedLm(Objective):
     """
 
     def __init__(
-        self, student: Any, tokenizer: Tokenizer, *, share: float = SHARE, whole_words: bool = False, where: str = "mlm"
+        self,
+        student: PreTrainedModel,
+        tokenizer: Tokenizer,
+        *,
+        share: float = SHARE,
+        whole_words: bool = False,
+        where: str = "mlm",
     ) -> None:
         super().__init__(student)
         self.share, self.mask, self.n_vocab = share, mask_id(tokenizer, where), tokenizer.get_vocab_size()

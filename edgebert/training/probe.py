@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from random import Random
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -25,6 +25,7 @@ from edgebert.training.run import pad_id
 from edgebert.types import Row, Student, TrainSettings
 
 if TYPE_CHECKING:
+    from torch import nn
     from transformers import PreTrainedModel
 
     from edgebert.tasks import Task
@@ -71,7 +72,7 @@ def fit_head(student: Student, task: Task, labels: Sequence[str], rows: Sequence
     search = torch.optim.LBFGS([weight, bias], max_iter=ITERATIONS, line_search_fn="strong_wolfe")
     of_classes = task.class_weights(rows, labels)
 
-    def loss() -> Any:
+    def loss() -> Tensor:
         search.zero_grad()
         logits = {part.outputs[0]: states @ weight.T + bias}
         total = hard_loss(model, logits, {"labels": targets}, of_classes) + weight.square().sum() / (2 * len(states))
@@ -85,7 +86,7 @@ def fit_head(student: Student, task: Task, labels: Sequence[str], rows: Sequence
     return True
 
 
-def _passed_through(dense: Any, states: Tensor) -> Tensor:
+def _passed_through(dense: nn.Linear, states: Tensor) -> Tensor:
     """What follows a square layer and its tanh, once the layer leaves the states nearly as they are."""
     with torch.no_grad():
         dense.weight.copy_(torch.eye(len(dense.weight)) * min(1.0, SPREAD / float(states.std())))
@@ -93,7 +94,7 @@ def _passed_through(dense: Any, states: Tensor) -> Tensor:
         return torch.tanh(dense(states))
 
 
-def _read(model: PreTrainedModel, layer: Any, batches: Sequence[Batch]) -> tuple[Tensor, Tensor]:
+def _read(model: PreTrainedModel, layer: nn.Module, batches: Sequence[Batch]) -> tuple[Tensor, Tensor]:
     """What a linear layer reads of labelled texts or tokens, (n, width), and their targets, (n,) or (n, n_labels); of no
     more batches than it takes to `MOST_VECTORS`."""
     caught: list[Tensor] = []

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
 from itertools import count, groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from edgebert.errors import RequestError, TeacherError
+from edgebert.modeling.checkpoint import n_parameters
 from edgebert.modeling.graph import TorchSession
 from edgebert.modeling.heads import is_per_token
 from edgebert.modeling.losses import UNANSWERED
@@ -61,7 +63,7 @@ def train_student(
 
     passes = count(1)
 
-    def dev_score() -> dict[str, Any]:
+    def dev_score() -> dict[str, object]:
         if next(passes) % passes_between_scores(len(windows), len(context.dev)):
             return {}
         precision = settings.mixed_precision
@@ -102,7 +104,8 @@ def answered(
         RequestError: answers are of places in the text, or the two cut rows into windows of other numbers.
         TeacherError: no answer is finite.
     """
-    teacher = Student(context.teacher, context.teacher_tokenizer)
+    own = context.teacher_tokenizer
+    teacher = Student(context.teacher, student.tokenizer if own is None else own)
     if student.own_tokenizer:
         features = context.task.encode(rows, teacher.tokenizer, context.labels, context.settings.max_length)
     else:
@@ -211,7 +214,7 @@ def ask_teacher(
     return outputs
 
 
-def _autocast(student: Student, mixed_precision: str) -> Any:
+def _autocast(student: Student, mixed_precision: str) -> AbstractContextManager[object]:
     import torch
 
     device = next(student.model.parameters()).device.type
@@ -235,16 +238,32 @@ def evaluate(
     return task.score(rows, task.decode(rows, features, outputs, labels), split)
 
 
-def evaluate_splits(student: Student, task: Task, dataset: Dataset, max_length: int) -> dict[str, Any]:
-    """dev and test scores of a model in torch, and the options of the task as tuned on the development rows."""
+@dataclass(frozen=True)
+class TrainedModel:
+    """What the stages that train record of a model.
+
+    Attributes:
+        dev, test: its scores in torch.
+        task: the options of the task as tuned on the development rows.
+    """
+
+    dev: Score
+    test: Score
+    task: Mapping[str, object]
+    n_parameters: int
+
+
+def evaluate_splits(student: Student, task: Task, dataset: Dataset, max_length: int) -> TrainedModel:
+    """The scores of a model in torch, and its number of parameters."""
     dev = dataset.splits["dev"]
     features, outputs = read_rows(student, task, dataset.labels, dev, max_length)
     tuned = task.tuned(dev, features, outputs, dataset.labels)
-    return {
-        "dev": tuned.score(dev, tuned.decode(dev, features, outputs, dataset.labels), "dev"),
-        "test": evaluate(student, tuned, dataset.labels, dataset.splits["test"], "test", max_length),
-        "task": tuned.options(),
-    }
+    return TrainedModel(
+        dev=tuned.score(dev, tuned.decode(dev, features, outputs, dataset.labels), "dev"),
+        test=evaluate(student, tuned, dataset.labels, dataset.splits["test"], "test", max_length),
+        task=tuned.options(),
+        n_parameters=n_parameters(student.model),
+    )
 
 
 def read_rows(

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -35,7 +34,7 @@ def answers_stage(job: Fit, kind: AnswerKind, teacher: Stage) -> Stage:
     others = [fold_teacher_stage(job, folds, fold) for fold in range(max(folds, default=HELD_BY_NONE) + 1)]
     rows = (*job.dataset.splits["train"], *job.unlabelled.rows)
 
-    def make(folder: Path) -> dict[str, Any]:
+    def make(folder: Path) -> dict[str, object]:
         torch.manual_seed(job.request.seed)  # of dropout
         first = load_student(teacher.path)
         windows = job.task.encode(rows, first.tokenizer, job.dataset.labels, job.max_length)
@@ -96,7 +95,7 @@ def _members(kind: AnswerKind, teacher: Student, others: Sequence[Stage], fold_o
     if kind.name != "out-of-fold" or not others:
         return [Member(lambda: teacher), *(Member(_loader(stage)) for stage in others)]
 
-    def of_fold(fold: int, unlabelled: bool) -> Any:
+    def of_fold(fold: int, unlabelled: bool) -> Callable[[bytes], bool]:
         return lambda key: fold_of[key] == fold if key in fold_of else unlabelled
 
     return [
@@ -105,7 +104,7 @@ def _members(kind: AnswerKind, teacher: Student, others: Sequence[Stage], fold_o
     ]
 
 
-def _loader(stage: Stage) -> Any:
+def _loader(stage: Stage) -> Callable[[], Student]:
     return lambda: load_student(stage.path)
 
 
@@ -116,7 +115,7 @@ def fold_teacher_stage(job: Fit, folds: Sequence[int], fold: int) -> Stage:
     rows = tuple(row for row, own in zip(job.dataset.splits["train"], folds, strict=True) if own != fold)
     dataset = replace(job.dataset, splits={**job.dataset.splits, "train": rows})
 
-    def make(folder: Path) -> dict[str, Any]:
+    def make(folder: Path) -> dict[str, object]:
         torch.manual_seed(settings.seed)
         allow_pickle = job.request.allow_pickle
         student = fine_tuned(

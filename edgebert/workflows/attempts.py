@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from edgebert.runs.store import Stage
 from edgebert.types import Candidate, Plan, Recipe
+from edgebert.workflows.records import file_records, teacher_record
 from edgebert.workflows.request import Fit
 
 LONGER = 2.0  # times the epochs of the first training
@@ -45,12 +46,13 @@ def next_attempt(
 def smallest_drop(teacher: Stage, verified: Mapping[str, Stage]) -> tuple[float, str] | None:
     """Points that the best reduced-precision file loses on the development rows, and its student; None where parity
     passed none."""
+    best = teacher_record(teacher).dev
     drops = [
-        (100 * (teacher.result["dev"]["value"] - facts["dev"]["value"]), name)
+        (100 * (best.value - record.dev.value), name)
         for name, stage in verified.items()
         if name != "teacher"
-        for artifact, facts in stage.result.items()
-        if not artifact.endswith("-fp32") and not facts["parity"]["failures"]
+        for artifact, record in file_records(stage).items()
+        if not artifact.endswith("-fp32") and not record.parity.failures
     ]
     return min(drops, default=None)
 

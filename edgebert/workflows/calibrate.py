@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgebert.converters import find_precision, usable_converter
 from edgebert.cost.calibration import BYTES, Calibration, Point, calibration_file, fit, write_calibrations
@@ -20,6 +20,9 @@ from edgebert.measure.runner import BLOCK, quiet_p50
 from edgebert.measure.targets import TARGETS, File, Input, Job, Log, Target, parse_address
 from edgebert.types import DeviceProfile
 from edgebert.workflows.device import find_device
+
+if TYPE_CHECKING:
+    from edgebert.types import OnEvent
 
 AT_ONCE = 8  # files that take turns: few enough for the memory of a phone or a tab
 BLOCKS = 3  # of runs of each length, at the least
@@ -68,7 +71,7 @@ class Timed:
 
 def calibrate(
     request: Request,
-    on_event: Callable[[dict[str, Any]], None] | None = None,
+    on_event: OnEvent | None = None,
     probes: Sequence[Shape] = PROBES,
 ) -> Calibrated:
     """Measures every probe on the target, fits prices, and stores them where predictions for the device look.
@@ -78,7 +81,7 @@ def calibrate(
         EdgebertError: the target cannot be used, or a probe does not run there.
     """
 
-    def log(**event: Any) -> None:
+    def log(**event: object) -> None:
         if on_event:
             on_event(event)
 
@@ -181,7 +184,7 @@ def _calibration(
     )
 
 
-def _raw(timed: Timed) -> Mapping[str, Any]:
+def _raw(timed: Timed) -> Mapping[str, object]:
     return {
         "name": timed.shape.name,
         "lengths": list(timed.lengths),

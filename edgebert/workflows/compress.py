@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgebert.devices.profiles import HERE
 from edgebert.errors import RequestError
@@ -21,9 +21,13 @@ from edgebert.teachers.fitting import with_teacher_labels
 from edgebert.types import Budget, FitRequest, Recipe
 from edgebert.workflows.fit import plan_stage
 from edgebert.workflows.recipe import recipe_text
-from edgebert.workflows.records import read_score
+from edgebert.workflows.records import student_record, teacher_record
 from edgebert.workflows.request import RUNS, Fit, needs_bytes, resolve
 from edgebert.workflows.stages import compress_stage, teacher_stage
+
+if TYPE_CHECKING:
+    from edgebert.modeling.config import ModelConfig
+    from edgebert.types import OnEvent
 
 OTHER = "Choose another --output."
 WRITTEN = (  # by this command, into a student's folder
@@ -39,7 +43,7 @@ def compress(
     output: str | None = None,
     force: bool = False,
     max_size_mb: float | None = None,
-    on_event: Callable[[dict[str, Any]], None] | None = None,
+    on_event: OnEvent | None = None,
     **options: Any,
 ) -> CompressResult:
     """Writes the student that the recipe makes of the checkpoint.
@@ -102,7 +106,7 @@ def _check_open(job: Fit, max_size_mb: float | None) -> None:
         )
 
 
-def _most(shapes: Sequence[tuple[Recipe, Group, Any]]) -> int:
+def _most(shapes: Sequence[tuple[Recipe, Group, ModelConfig]]) -> int:
     return max(config.vocab_size for _, _, config in shapes)
 
 
@@ -116,14 +120,15 @@ def _compressed(job: Fit, folder: Path) -> CompressResult:
         for path in stage.path.iterdir():
             if path.name != RECORD:
                 copy_tree(path, place / path.name)
+    first, record = teacher_record(teacher), student_record(stage)
     return CompressResult(
         folder=folder,
         name=candidate.name,
         recipe=recipe_text(candidate.recipe),
-        teacher=read_score(teacher.result["test"]),
-        dev=read_score(stage.result["dev"]),
-        test=read_score(stage.result["test"]),
-        teacher_parameters=teacher.result["n_parameters"],
-        n_parameters=stage.result["n_parameters"],
-        notes=(*stage.result["notes"], *job.notes),
+        teacher=first.test,
+        dev=record.dev,
+        test=record.test,
+        teacher_parameters=first.n_parameters,
+        n_parameters=record.n_parameters,
+        notes=(*record.notes, *job.notes),
     )

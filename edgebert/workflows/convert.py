@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from edgebert.converters import CONVERTERS
 from edgebert.errors import RequestError
@@ -44,6 +44,8 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
     from transformers import PreTrainedModel
 
+    from edgebert.types import OnEvent
+
 
 NOT_PLACED = (
     "It passed, but it would replace a file, and one made beside it was rejected: what was there stays as a whole. Leave the "
@@ -51,7 +53,7 @@ NOT_PLACED = (
 )
 
 
-def convert(request: ConvertRequest, on_event: Callable[[dict[str, Any]], None] | None = None) -> ConvertResult:
+def convert(request: ConvertRequest, on_event: OnEvent | None = None) -> ConvertResult:
     """Writes every format in every precision, and proves each.
 
     Returns:
@@ -62,7 +64,7 @@ def convert(request: ConvertRequest, on_event: Callable[[dict[str, Any]], None] 
         EdgebertError: the family cannot be expressed in a format.
     """
 
-    def log(**event: Any) -> None:
+    def log(**event: object) -> None:
         if on_event:
             on_event(event)
 
@@ -144,9 +146,7 @@ def _converted(request: ConvertRequest, opened: _Opened, log: Callable[..., None
     edges = edge_batches(source.vocab_size, source.lengths[-1], source.pad_id, opened.tokenizer)
     reference = make_reference(TorchSession(opened.model), rows.batches, edges, opened.labels)
     if rows.task is not None:
-        with_teacher_labels = rows.task.with_teacher_labels(
-            rows.labelled, rows.features, unbatched(reference.outputs)
-        )
+        with_teacher_labels = rows.task.with_teacher_labels(rows.labelled, rows.features, unbatched(reference.outputs))
         rows = replace(rows, labelled=with_teacher_labels)
     with faults_as_errors(output), work_folder(output) as work:
         created = [
@@ -274,7 +274,7 @@ def _keep(conversion: Conversion, new: Path) -> Conversion:
     return replace(conversion, artifact=replace(conversion.artifact, path=place / conversion.artifact.path.name))
 
 
-def _evaluator_of(reference: Reference, kind: str) -> VariantEvaluator:
+def _evaluator_of(reference: Reference, kind: str) -> VariantEvaluator[OutputComparison]:
     """Variants by the share of the model's decided answers that are equal, and by how near the outputs are as well."""
     some = replace(
         reference,

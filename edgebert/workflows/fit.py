@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from edgebert.budget.changes import single_changes
 from edgebert.budget.choice import choose
@@ -21,7 +20,7 @@ from edgebert.files import link_tree, now, plain, slug, write_atomic
 from edgebert.measure.protocol import FIXED_LENGTH
 from edgebert.modeling.checkpoint import load_student, load_tokenizer
 from edgebert.report import write_report
-from edgebert.results import FitResult, MeasuredOn, Report, SingleTaskBaseline
+from edgebert.results import FitResult, MeasuredOn, Report, SingleTaskBaseline, TrialLine
 from edgebert.runs.store import Stage
 from edgebert.search.plan import make_plan
 from edgebert.tasks._multitask import MultiTask
@@ -32,7 +31,7 @@ from edgebert.workflows.data import specs_by_head
 from edgebert.workflows.profiling import profile_on_stage, profile_stage
 from edgebert.workflows.recipe import recipe_text
 from edgebert.workflows.recipe_trials import choose_recipe, with_choice
-from edgebert.workflows.records import model_result, paddings
+from edgebert.workflows.records import LatencyRecord, TargetRecord, model_result, paddings
 from edgebert.workflows.request import RUNS, Fit, needs_bytes, pick_lengths, planned, resolve
 from edgebert.workflows.stages import (
     compress_stage,
@@ -43,12 +42,13 @@ from edgebert.workflows.stages import (
 )
 from edgebert.workflows.target import MeasurementTarget
 
+if TYPE_CHECKING:
+    from edgebert.types import OnEvent
+
 GOLDEN_ROWS = 8  # of the test split, packed with the bundle
 
 
-def fit(
-    request: FitRequest, *, command: str = "", on_event: Callable[[dict[str, Any]], None] | None = None
-) -> FitResult:
+def fit(request: FitRequest, *, command: str = "", on_event: OnEvent | None = None) -> FitResult:
     """Runs every stage that is not done yet.
 
     Raises:
@@ -167,12 +167,12 @@ def _report(
     models: dict[str, Stage],
     converted: dict[str, Stage],
     verified: dict[str, Stage],
-    profiled: dict[str, Any],
-    there: dict[str, Any] | None,
-    trials: tuple[Mapping[str, Any], ...],
+    profiled: LatencyRecord,
+    there: TargetRecord | None,
+    trials: tuple[TrialLine, ...],
 ) -> Report:
     results = {
-        name: model_result(job, name, models[name], converted[name], verified[name], profiled, there or {}, plan)
+        name: model_result(job, name, models[name], converted[name], verified[name], profiled, there, plan)
         for name in models
     }
     padding = tuple(paddings(results, n_fixed=min(FIXED_LENGTH, job.max_length)))
@@ -203,15 +203,15 @@ def _report(
         created=now(),
         measured_on=_measured_on(job.target, there) if job.target and there else None,
         padding=padding,
-        notes=tuple(profiled["notes"]),
+        notes=profiled.notes,
         recipe_trials=trials,
         changes=() if winner else single_changes(teacher, students, plan, job.budget, job.device),
     )
 
 
-def _measured_on(place: MeasurementTarget, there: dict[str, Any]) -> MeasuredOn:
-    notes = (*place.notes, *there["notes"])
-    return MeasuredOn(place.on, there["called"], place.is_device, notes, there["facts"])
+def _measured_on(place: MeasurementTarget, there: TargetRecord) -> MeasuredOn:
+    notes = (*place.notes, *there.notes)
+    return MeasuredOn(place.on, there.called, place.is_device, notes, there.facts)
 
 
 def _finish(job: Fit, report: Report, models: dict[str, Stage]) -> FitResult:

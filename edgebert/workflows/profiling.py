@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 from edgebert.converters import CONVERTERS
 from edgebert.devices.machine import MachineUse, UseMeter, describe_hardware, usable_cores
 from edgebert.devices.profiles import HERE
 from edgebert.errors import EdgebertError
-from edgebert.files import plain, sha256_file
+from edgebert.files import from_plain, plain, sha256_file
 from edgebert.measure.artifacts import Subject
 from edgebert.measure.figures import Measured, as_footprint, as_latency, measured
 from edgebert.measure.inputs import Inputs, at_length, own_lengths_of
@@ -22,7 +22,7 @@ from edgebert.measure.targets import Job as MeasuringJob
 from edgebert.modeling.checkpoint import TOKENIZER, load_tokenizer
 from edgebert.runs.store import Stage
 from edgebert.types import Artifact, Feature, Footprint, Latency
-from edgebert.workflows.records import artifacts_of
+from edgebert.workflows.records import LatencyRecord, TargetRecord, artifacts_of, file_records
 from edgebert.workflows.request import Fit, data_key
 from edgebert.workflows.target import MeasurementTarget
 
@@ -31,39 +31,44 @@ SECONDS_HERE = 0.3  # of a file's runs at one length and number of threads, once
 TIMEOUT_S = 3600.0  # of all of them together: only what hangs takes as long
 
 
+Measurements = TypeVar("Measurements", bound=LatencyRecord)
+
+
 class _Incomplete(Exception):
     """Not everything was measured, so that the stage must not pass for done."""
 
 
-def _kept(job: Fit, name: str, keys: Mapping[str, Any], make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+def _kept(
+    job: Fit, name: str, keys: Mapping[str, object], kind: type[Measurements], make: Callable[[], Measurements]
+) -> Measurements:
     """What was measured: kept as a stage when nothing is missing, so that else the same command measures again."""
-    notes: dict[str, Any] = {}
 
-    def fill(folder: Path) -> dict[str, Any]:
-        notes.update(plain(make()))
-        if notes["missing"]:
-            raise _Incomplete
-        return notes
+    def fill(folder: Path) -> Measurements:
+        record = make()
+        if record.missing:
+            raise _Incomplete(record)
+        return record
 
     try:
-        return dict(job.run.stage(name, keys, fill, version=2).result)
-    except _Incomplete:
-        return notes
+        return from_plain(kind, job.run.stage(name, keys, fill, version=2).result)
+    except _Incomplete as incomplete:
+        return from_plain(kind, plain(incomplete.args[0]))
 
 
 def valid_files(converted: dict[str, Stage], verified: dict[str, Stage]) -> dict[str, tuple[str, Artifact]]:
     """Every file that passed verification, by the name of its model and its own: "L3/onnx-int8"."""
+    proofs = {name: file_records(stage) for name, stage in verified.items()}
     return {
         f"{name}/{artifact.name}": (name, artifact)
         for name, stage in converted.items()
         for artifact in artifacts_of(stage)
-        if not verified[name].result[artifact.name]["parity"]["failures"]
+        if not proofs[name][artifact.name].parity.failures
     }
 
 
 def profile_stage(
     job: Fit, models: dict[str, Stage], converted: dict[str, Stage], verified: dict[str, Stage], n_budget: int
-) -> dict[str, Any]:
+) -> LatencyRecord:
     """The teacher in torch and every sound file, measured by the target `here` as `edgebert profile --on here` does: at
     the length that the budget is about, at the rows' own lengths and at 128 tokens, on one thread and on all cores. All
     take turns, each with the inputs that its own tokenizer makes of the rows."""
@@ -73,7 +78,7 @@ def profile_stage(
         if CONVERTERS.get(artifact.format).is_timed()
     }
 
-    def make() -> dict[str, Any]:
+    def make() -> LatencyRecord:
         inputs = {name: _inputs_here(job, models[name], n_budget) for name in {name for name, _, _ in files.values()}}
         asked = [(File(key, format, path, chosen.rows, threads, format != "torch"), chosen)
                  for threads in sorted({1, usable_cores()})
@@ -89,7 +94,7 @@ def profile_stage(
         "hardware": describe_hardware(),
         "seconds": SECONDS_HERE,
     }
-    return _kept(job, "profile", keys, make)
+    return _kept(job, "profile", keys, LatencyRecord, make)
 
 
 def _inputs_here(job: Fit, model: Stage, n_budget: int) -> list[Inputs]:
@@ -123,7 +128,7 @@ def _measure_here(job: Fit, asked: list[tuple[File, Inputs]]) -> list[Measured]:
     ]
 
 
-def _local_result(job: Fit, results: list[Measured], use: MachineUse) -> dict[str, Any]:
+def _local_result(job: Fit, results: list[Measured], use: MachineUse) -> LatencyRecord:
     latencies: dict[str, list[Latency]] = {}
     footprints: dict[str, Footprint] = {}
     notes = []
@@ -143,7 +148,7 @@ def _local_result(job: Fit, results: list[Measured], use: MachineUse) -> dict[st
     for note in notes:
         job.run.log(event="note", text=note)
     missing = any(entry.failure for entry in results)
-    return {"latencies": latencies, "footprints": footprints, "notes": notes, "missing": missing}
+    return LatencyRecord(_frozen(latencies), footprints, tuple(notes), missing)
 
 
 # ---------------------------------------------------------------- on a target
@@ -153,7 +158,7 @@ MAX_SECONDS = 10.0  # of a file's timed runs on a target, after the first that t
 
 def profile_on_stage(
     job: Fit, models: dict[str, Stage], converted: dict[str, Stage], verified: dict[str, Stage], n_budget: int
-) -> dict[str, Any]:
+) -> TargetRecord:
     """The sound files that the place can run, measured there: at the rows' own lengths, at the length that the budget
     is about, and at 128. Files that read the same tokens take turns.
 
@@ -169,7 +174,7 @@ def profile_on_stage(
     }
     settings = Request((), (place.on,), threads=job.device.threads, max_seconds=MAX_SECONDS)
 
-    def make() -> dict[str, Any]:
+    def make() -> TargetRecord:
         gathered, failure = Gathered(), ""
         try:
             for names in by_tokenizer(models, valid):
@@ -188,7 +193,7 @@ def profile_on_stage(
         "place": (place.on, place.called, place.is_device, job.device.name),
         "settings": settings,
     }
-    return _kept(job, "profile-on", keys, make)
+    return _kept(job, "profile-on", keys, TargetRecord, make)
 
 
 def by_tokenizer(models: dict[str, Stage], valid: Mapping[str, tuple[str, Artifact]]) -> list[list[str]]:
@@ -197,6 +202,10 @@ def by_tokenizer(models: dict[str, Stage], valid: Mapping[str, tuple[str, Artifa
     for key, (name, _) in valid.items():
         groups.setdefault(sha256_file(models[name].path / TOKENIZER), []).append(key)
     return list(groups.values())
+
+
+def _frozen(latencies: Mapping[str, list[Latency]]) -> dict[str, tuple[Latency, ...]]:
+    return {name: tuple(own) for name, own in latencies.items()}
 
 
 def _test_features(job: Fit, model: Stage) -> list[Feature]:
@@ -211,7 +220,7 @@ def _target_inputs(job: Fit, model: Stage, n_budget: int) -> list[Inputs]:
     return [own_lengths_of(features, "the test rows"), *(at_length(features, n, "the test rows") for n in lengths)]
 
 
-def _target_result(job: Fit, place: MeasurementTarget, gathered: Gathered, failure: str) -> dict[str, Any]:
+def _target_result(job: Fit, place: MeasurementTarget, gathered: Gathered, failure: str) -> TargetRecord:
     """Latencies of each file, and what the user is told. A file that was cut short before it had the runs that the
     protocol asks for has none."""
     latencies: dict[str, list[Latency]] = {}
@@ -241,9 +250,7 @@ def _target_result(job: Fit, place: MeasurementTarget, gathered: Gathered, failu
     for note in notes:
         job.run.log(event="note", text=note)
     facts = {name: value for name, value in gathered.facts.get(place.on, {}).items() if name in FACTS}
-    return {
-        "latencies": latencies, "footprints": footprints, "notes": notes, "missing": missing, "called": called, "facts": facts,
-    }  # fmt: skip
+    return TargetRecord(_frozen(latencies), footprints, tuple(notes), missing, called, facts)
 
 
 FACTS = ("processor", "system", "clock_mhz", "temperature_c")  # of a target, that a report tells

@@ -14,12 +14,12 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from edgebert.distributed import is_main, wait_for_everyone
 from edgebert.errors import RequestError
-from edgebert.files import plain, write_atomic
+from edgebert.files import from_plain, write_atomic
 from edgebert.methods import METHODS
+from edgebert.results import TrialLine
 from edgebert.runs.store import Stage
 from edgebert.search.halving import Rung, successive_halving
 from edgebert.search.plan import reshaped
@@ -53,7 +53,16 @@ class Choice:
     recipe: Recipe
     start: str
     others: tuple[Recipe, ...] = ()
-    table: tuple[Mapping[str, Any], ...] = ()
+    table: tuple[TrialLine, ...] = ()
+
+
+@dataclass(frozen=True)
+class TrialsRecord:
+    """What the stage of the trials records; `ranked` are the recipes from the winner on."""
+
+    start: str
+    ranked: tuple[tuple[MethodCall, ...], ...]
+    table: tuple[TrialLine, ...]
 
 
 def choose_recipe(job: Fit, plan: Plan, teacher: Stage) -> Choice:
@@ -77,9 +86,10 @@ def choose_recipe(job: Fit, plan: Plan, teacher: Stage) -> Choice:
         text = f"{n_dev} development rows are too few to choose a recipe by: students learn {how}"
         job.run.log(event="note", text=text)
         return Choice(recipe, taken[0].start)
-    result = trials_stage(job, list(first.values()), teacher, shapes, trainings).result
-    ranked = [_read(calls) for calls in result["ranked"]]
-    return Choice(ranked[0], result["start"], tuple(ranked[1:]), tuple(result["table"]))
+    stage = trials_stage(job, list(first.values()), teacher, shapes, trainings)
+    record = from_plain(TrialsRecord, stage.result)
+    first_recipe, *others = (Recipe(calls) for calls in record.ranked)
+    return Choice(first_recipe, record.start, tuple(others), record.table)
 
 
 def with_choice(plan: Plan, choice: Choice, *, n_candidates: int) -> Plan:
@@ -137,7 +147,7 @@ def _parts(recipe: Recipe) -> tuple[tuple[MethodCall, ...], tuple[MethodCall, ..
     return tuple(call for call in recipe.calls if call not in training), training
 
 
-def _replaced(recipe: Recipe, i: int, params: Mapping[str, Any]) -> Recipe:
+def _replaced(recipe: Recipe, i: int, params: Mapping[str, object]) -> Recipe:
     return Recipe((*recipe.calls[:i], replace(recipe.calls[i], params=params), *recipe.calls[i + 1 :]))
 
 
@@ -166,10 +176,6 @@ def _with_sizes_of(chosen: Recipe, recipe: Recipe) -> Recipe:
     return Recipe(tuple(calls))
 
 
-def _read(calls: Sequence[Mapping[str, Any]]) -> Recipe:
-    return Recipe(tuple(MethodCall(call["method"], call["params"]) for call in calls))
-
-
 # ---------------------------------------------------------------- the trials
 
 
@@ -180,13 +186,10 @@ def trials_stage(
     shapes: Mapping[str, Sequence[Candidate]],
     trainings: Mapping[str, Sequence[Candidate]],
 ) -> Stage:
-    """The competition: of the starts, of the shapes, of the trainings.
-
-    Result: `start`, `ranked` (recipes from the winner on) and `table` (a line a trial).
-    """
+    """The competition: of the starts, of the shapes, of the trainings. Its result is a `TrialsRecord`."""
     rungs, trials = job.level.trials, _Trials(job, teacher)
 
-    def make(folder: Path) -> dict[str, Any]:
+    def make(folder: Path) -> TrialsRecord:
         trials.kept = folder / "work" / "scores.json"
         first = {name: own[0] for name, own in trainings.items()}
         start = trials.compete(
@@ -197,11 +200,7 @@ def trials_stage(
         competing = [_with_training(shape, training) for training in trainings[start.name]]
         always = next((item for item in competing if item.recipe.calls[-1].method == TRAINING_ADDED), None)
         ranked = trials.compete("training", competing, rungs, always)
-        return {
-            "start": start.start,
-            "ranked": [plain(item.recipe.calls) for item in ranked],
-            "table": trials.table,
-        }
+        return TrialsRecord(start.start, tuple(item.recipe.calls for item in ranked), tuple(trials.table))
 
     all_of_them = [*candidates, *(item for group in (*shapes.values(), *trainings.values()) for item in group)]
     visits = round(rungs[0].effort)
@@ -225,7 +224,7 @@ class _Trials:
     def __init__(self, job: Fit, teacher: Stage) -> None:
         self.job, self.teacher = job, teacher
         self.dev = job.dataset.splits["dev"][:DEV_ROWS]
-        self.table: list[dict[str, Any]] = []
+        self.table: list[TrialLine] = []
 
     def compete(
         self, what: str, candidates: Sequence[Candidate], rungs: Sequence[Rung], always: Candidate | None = None
@@ -271,6 +270,6 @@ class _Trials:
             job.run.log(event="recipe-trial", recipe=name, rows=visits, dev=done[key])
         return float(done[key])
 
-    def steps_only(self, **event: Any) -> None:
+    def steps_only(self, **event: object) -> None:
         if event["event"] == "step":
             self.job.run.log(**{**event, "training": f"trial, {event['training']}"})

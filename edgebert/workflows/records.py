@@ -3,39 +3,88 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from edgebert.converters import CONVERTERS, find_precision
 from edgebert.cost.analytic import predict_latency
+from edgebert.files import from_plain
 from edgebert.measure.figures import padding_of
 from edgebert.measure.protocol import FIXED_LENGTH
 from edgebert.modeling.checkpoint import load_config
 from edgebert.results import ArtifactResult, ModelResult
 from edgebert.runs.store import Stage
-from edgebert.types import Artifact, Footprint, Latency, Padding, Parity, Plan, Score, TypeScore
+from edgebert.teachers.fitting import TeacherRecord
+from edgebert.training.run import TrainedModel
+from edgebert.types import Artifact, Footprint, Latency, Padding, Parity, Plan, Score
 from edgebert.workflows.request import Fit
 
 if TYPE_CHECKING:
     from edgebert.modeling.config import ModelConfig
 
 
+@dataclass(frozen=True)
+class StudentRecord(TrainedModel):
+    """What the stage that makes a student records."""
+
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class FileRecord:
+    """What the stage that proves files records of each."""
+
+    parity: Parity
+    dev: Score
+    accelerator_fallbacks: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class LatencyRecord:
+    """What was measured of a fit's files.
+
+    Attributes:
+        latencies: of each file, by its model's name and its own.
+        footprints: of the files whose loading was measured.
+        missing: something that was asked for was not measured.
+    """
+
+    latencies: Mapping[str, tuple[Latency, ...]]
+    footprints: Mapping[str, Footprint]
+    notes: tuple[str, ...]
+    missing: bool
+
+
+@dataclass(frozen=True)
+class TargetRecord(LatencyRecord):
+    """What was measured on a target; `called` is what it calls itself."""
+
+    called: str
+    facts: Mapping[str, object]
+
+
 def artifacts_of(converted: Stage) -> list[Artifact]:
     """The files of a convert stage, with their paths."""
-    return [
-        Artifact(**{**{k: v for k, v in item.items() if k != "variants"}, "path": converted.path / item["path"]})
-        for item in converted.result
-    ]
+    records = [from_plain(Artifact, {k: v for k, v in item.items() if k != "variants"}) for item in converted.result]
+    return [replace(artifact, path=converted.path / artifact.path) for artifact in records]
 
 
-def read_score(value: dict[str, Any]) -> Score:
-    types = tuple(TypeScore(**row) for row in value["per_type"])
-    parts = {name: read_score(part) for name, part in value["parts"].items()}
-    return Score(**{**value, "per_type": types, "parts": parts})
+def teacher_record(stage: Stage) -> TeacherRecord:
+    return from_plain(TeacherRecord, stage.result)
 
 
-def _read_parity(value: dict[str, Any]) -> Parity:
-    scores = {name: read_score(value[name]) for name in ("score", "reference_score")}
-    return Parity(**{**value, **scores, "failures": tuple(value["failures"])})
+def student_record(stage: Stage) -> StudentRecord:
+    return from_plain(StudentRecord, stage.result)
+
+
+def model_record(stage: Stage) -> TeacherRecord | StudentRecord:
+    """What the stage of a teacher or a student recorded."""
+    return teacher_record(stage) if stage.name == "teacher" else student_record(stage)
+
+
+def file_records(verified: Stage) -> dict[str, FileRecord]:
+    """What a verify stage recorded, by the names of the files."""
+    return {name: from_plain(FileRecord, value) for name, value in verified.result.items()}
 
 
 def model_result(
@@ -44,43 +93,39 @@ def model_result(
     model: Stage,
     converted: Stage,
     verified: Stage,
-    profiled: Mapping[str, Any],
-    there: Mapping[str, Any],
+    profiled: LatencyRecord,
+    there: LatencyRecord | None,
     plan: Plan,
 ) -> ModelResult:
     """Everything known of one model, from the records of its stages: `profiled` on this machine, `there` on a target."""
     config = load_config(model.path)
     candidate = next((c for c in plan.candidates if c.name == name), None)
-    results = []
+    record, proofs, results = model_record(model), file_records(verified), []
     for artifact in artifacts_of(converted):
-        key = f"{name}/{artifact.name}"
-        timed = (*profiled["latencies"].get(key, ()), *there.get("latencies", {}).get(key, ()))
-        measured = tuple(Latency(**item) for item in timed)
-        footprints = [entry.get("footprints", {}).get(key) for entry in (profiled, there)]
-        here, on_device = (Footprint(**footprint) if footprint else None for footprint in footprints)
+        key, proof = f"{name}/{artifact.name}", proofs[artifact.name]
+        timed = [latency for entry in (profiled, there) if entry for latency in entry.latencies.get(key, ())]
         results.append(
             ArtifactResult(
                 artifact=artifact,
-                parity=_read_parity(verified.result[artifact.name]["parity"]),
-                latencies=(*measured, *_predictions(job, config, artifact, plan.length_p95)),
-                footprint=here,
-                device_footprint=on_device,
-                dev=read_score(verified.result[artifact.name]["dev"]),
-                accelerator_fallbacks=verified.result[artifact.name]["accelerator_fallbacks"],
+                parity=proof.parity,
+                latencies=(*timed, *_predictions(job, config, artifact, plan.length_p95)),
+                footprint=profiled.footprints.get(key),
+                device_footprint=there.footprints.get(key) if there else None,
+                dev=proof.dev,
+                accelerator_fallbacks=proof.accelerator_fallbacks,
             )
         )
-    torch_latencies = profiled["latencies"].get(f"{name}/torch", ())
     return ModelResult(
         name=name,
         n_layers=config.num_hidden_layers,
         vocab_size=config.vocab_size,
-        n_parameters=model.result["n_parameters"],
-        dev=read_score(model.result["dev"]),
-        test=read_score(model.result["test"]),
+        n_parameters=record.n_parameters,
+        dev=record.dev,
+        test=record.test,
         artifacts=tuple(results),
-        torch_latencies=tuple(Latency(**item) for item in torch_latencies),
+        torch_latencies=profiled.latencies.get(f"{name}/torch", ()),
         candidate=candidate,
-        notes=tuple(model.result.get("notes") or [model.result["note"]]),
+        notes=record.notes,
     )
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from edgebert.budget.limits import budget_of
 from edgebert.converters import CONVERTERS, find_precision, usable_converter
@@ -51,6 +51,9 @@ from edgebert.workflows.target import MeasurementTarget, find_target
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
+
+    from edgebert.modeling.config import ModelConfig
+    from edgebert.types import OnEvent
 
 DEFAULT_LENGTH = 128
 RUNS = "runs"
@@ -113,7 +116,7 @@ class Fit:
     notes: tuple[str, ...]
     formats: tuple[str, ...]
     precisions: tuple[str, ...]
-    teacher_config: Any  # with the task's head
+    teacher_config: ModelConfig  # with the task's head
     starts: tuple[Start, ...]  # what students may start from: the first is the teacher's own layers, or --student
     unlabelled: Unlabelled
     target: MeasurementTarget | None  # where files are measured beside this machine
@@ -125,7 +128,7 @@ class Fit:
         return EFFORTS[self.request.effort]
 
     @property
-    def student_config(self) -> Any:
+    def student_config(self) -> ModelConfig:
         """That the first start has."""
         return self.starts[0].config
 
@@ -133,7 +136,7 @@ class Fit:
         return next(start for start in self.starts if start.name == candidate.start)
 
 
-def resolve(request: FitRequest, command: str, on_event: Callable[[dict[str, Any]], None] | None) -> Fit:
+def resolve(request: FitRequest, command: str, on_event: OnEvent | None) -> Fit:
     """Everything that can be wrong with a request is found here, before anything long begins."""
     _check_training_end(request)
     device = find_device(request.device)
@@ -295,7 +298,7 @@ def _text_notes(recipe: Recipe, unlabelled: Unlabelled) -> list[str]:
     return []
 
 
-def _configured(task: Task, params: Mapping[str, Any]) -> tuple[Task, dict[str, Any]]:
+def _configured(task: Task, params: Mapping[str, object]) -> tuple[Task, dict[str, object]]:
     """The task with its options out of `--set NAME.OPTION=VALUE`, and what is left for the methods."""
     heads = getattr(task, "by_name", {})
     options, rest = {}, {}

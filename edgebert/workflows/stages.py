@@ -6,21 +6,20 @@ import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 
 from edgebert.converters import CALIBRATION_ROWS, CONVERTERS
 from edgebert.cost.analytic import count_parameters
 from edgebert.files import plain
-from edgebert.methods import METHODS
+from edgebert.methods import METHODS, ParamValue
 from edgebert.modeling.checkpoint import (
     TOKENIZER,
     copy_student,
     give_head,
     load_model,
     load_student,
-    n_parameters,
     save_checkpoint,
 )
 from edgebert.modeling.graph import TorchSession, make_source
@@ -31,19 +30,19 @@ from edgebert.runtime.batching import run_features
 from edgebert.runtime.session import Source
 from edgebert.search.starts import Start
 from edgebert.tasks import Task
-from edgebert.teachers.fitting import fit_teacher, new_head
+from edgebert.teachers.fitting import TeacherRecord, fit_teacher, new_head
 from edgebert.training.answers import StoredAnswers
 from edgebert.training.context import MethodContext
 from edgebert.training.probe import fit_head
 from edgebert.training.run import evaluate_splits, pad_id
-from edgebert.types import Artifact, Candidate, Outputs, Recipe, Student, TrainSettings
+from edgebert.types import Artifact, Candidate, Outputs, Parity, Recipe, Student, TrainSettings
 from edgebert.verify.edges import edge_batches
 from edgebert.verify.file import check_file
 from edgebert.verify.parity import TOLERANCES, for_task, share_decided, unbatched
 from edgebert.verify.reference import make_reference, row_batches
 from edgebert.workflows.answers import answers_stage
 from edgebert.workflows.recipe import answer_kinds
-from edgebert.workflows.records import artifacts_of
+from edgebert.workflows.records import FileRecord, StudentRecord, artifacts_of, model_record
 from edgebert.workflows.request import Fit, data_key, teacher_train_settings, train_settings
 from edgebert.workflows.starts import alignment, task_tokenizer
 from edgebert.workflows.variants import VARIANT_ROWS, VariantEvaluator, choose_variant, export_float
@@ -65,7 +64,7 @@ def teacher_stage(job: Fit) -> Stage:
         "settings": settings,
     }
 
-    def make(folder: Path) -> dict[str, Any]:
+    def make(folder: Path) -> TeacherRecord:
         return fit_teacher(
             job.source,
             job.dataset,
@@ -86,7 +85,7 @@ class RecipeRun:
     job: Fit
     teacher: Stage
     start: Start
-    calls: tuple[tuple[str, dict[str, Any]], ...]
+    calls: tuple[tuple[str, dict[str, ParamValue]], ...]
     settings: TrainSettings
     text_epochs: float  # passes over labelled and unlabelled rows together
     stored: Mapping[str, Stage]  # method -> the teacher's answers that it learns
@@ -109,10 +108,10 @@ class RecipeRun:
         return cls(job, teacher, start, calls, settings, times * text_epochs, stored)
 
     @property
-    def inputs(self) -> dict[str, Any]:
+    def inputs(self) -> dict[str, object]:
         """What the student follows from."""
         job = self.job
-        results = {"teacher": self.teacher.key, "recipe": self.calls, "settings": self.settings}
+        results: dict[str, object] = {"teacher": self.teacher.key, "recipe": self.calls, "settings": self.settings}
         results |= {"task": job.task.options(), "answers": {name: stage.key for name, stage in self.stored.items()}}
         if self.start.source:
             results["student"] = self.start.source.key
@@ -147,11 +146,11 @@ def compress_stage(job: Fit, candidate: Candidate, teacher: Stage) -> Stage:
     """A student, by its candidate's recipe."""
     run = RecipeRun.of(job, candidate, teacher)
 
-    def make(folder: Path) -> dict[str, Any]:
+    def make(folder: Path) -> StudentRecord:
         student = run.student(folder / "work", job.run.log)
         save_checkpoint(folder, student, run.start.source.folder if run.start.source else teacher.path)
-        facts = {"n_parameters": n_parameters(student.model), "notes": student.notes}
-        return plain({**evaluate_splits(student, job.task, job.dataset, run.settings.max_length), **facts})
+        scores = evaluate_splits(student, job.task, job.dataset, run.settings.max_length)
+        return StudentRecord(**vars(scores), notes=student.notes)
 
     return job.run.stage(f"compress-{candidate.name}", run.inputs, make, resumable=True)
 
@@ -160,14 +159,14 @@ def passes_of_light(config: ModelConfig) -> float:
     """How many times the passes that --effort gives a student makes, by its parameters without the word table: a light one
     has more to gain from them, and makes them in the time of three layers of width 384.
 
-    One layer of all-MiniLM-L6-v2, with_teacher_labels banking77 by a BERT-base teacher (one seed): 91.2 % of the development rows after
+    One layer of all-MiniLM-L6-v2, taught banking77 by a BERT-base teacher (one seed): 91.2 % of the development rows after
     30,000 rows, 92.6 % after 60,000.
     """
     n_parameters = count_parameters(config, auto_model_of(config)) - config.vocab_size * embedding_width(config)
     return min(MOST_PASSES, max(1.0, THREE_LAYERS / max(1, n_parameters)))
 
 
-def trained_config(config: ModelConfig, recipe: Recipe) -> Any:
+def trained_config(config: ModelConfig, recipe: Recipe) -> ModelConfig:
     """Of the student that the recipe trains; of what builds another while it trains, that which it is given."""
     config = copy.deepcopy(config)
     for call in recipe.calls:
@@ -194,7 +193,7 @@ def _starting_student(job: Fit, start: Start, teacher: Student) -> Student:
 
 def tuned_task(job: Fit, model: Stage) -> Task:
     """The task with what was chosen for this model on the development rows."""
-    return job.task.configured(model.result["task"])
+    return job.task.configured(model_record(model).task)
 
 
 def convert_stage(job: Fit, name: str, model: Stage) -> Stage:
@@ -205,7 +204,7 @@ def convert_stage(job: Fit, name: str, model: Stage) -> Stage:
     formats = ("onnx",) if name == "teacher" else job.formats
     precisions = ("int8",) if name == "teacher" else job.precisions
 
-    def make(folder: Path) -> list[dict[str, Any]]:
+    def make(folder: Path) -> list[dict[str, object]]:
         student, task = load_student(model.path), tuned_task(job, model)
         rows = job.dataset.splits["dev"][:VARIANT_ROWS]
         features = job.task.encode(rows, student.tokenizer, job.dataset.labels, job.max_length)
@@ -214,14 +213,14 @@ def convert_stage(job: Fit, name: str, model: Stage) -> Stage:
         reference = for_task(make_reference(TorchSession(student.model), batches, {}, job.dataset.labels), task)
         created = []
 
-        def evaluator_of(kind: str) -> VariantEvaluator:
+        def evaluator_of(kind: str) -> VariantEvaluator[list[Outputs]]:
             return VariantEvaluator(
                 predict=lambda session: [session.run(batch) for batch in batches],
                 score=lambda result: task.score(rows, decoded(result), "dev").value,
                 same=lambda results, _: share_decided(reference, results, kind),
             )
 
-        def decoded(outcome: list[Outputs]) -> list[Any]:
+        def decoded(outcome: list[Outputs]) -> list[object]:
             return task.decode(rows, features, unbatched(outcome), job.dataset.labels)
 
         for format in formats:
@@ -262,7 +261,7 @@ def _source(job: Fit, student: Student, folder: Path) -> Source:
     )
 
 
-def _describe(artifact: Artifact, folder: Path) -> dict[str, Any]:
+def _describe(artifact: Artifact, folder: Path) -> dict[str, object]:
     return plain(replace(artifact, path=artifact.path.relative_to(folder)))
 
 
@@ -270,7 +269,7 @@ def verify_stage(job: Fit, name: str, model: Stage, converted: Stage) -> Stage:
     """Every file run on the test rows and on edge rows and held against the model in torch; its own score on the
     development rows; and what of it leaves the accelerator."""
 
-    def make(folder: Path) -> dict[str, Any]:
+    def make(folder: Path) -> dict[str, FileRecord]:
         student, task = load_student(model.path), tuned_task(job, model)
         rows = job.dataset.splits["test"]
         features = job.task.encode(rows, student.tokenizer, job.dataset.labels, job.max_length)
@@ -281,25 +280,26 @@ def verify_stage(job: Fit, name: str, model: Stage, converted: Stage) -> Stage:
         )
         dev = job.dataset.splits["dev"]
         dev_features = job.task.encode(dev, student.tokenizer, job.dataset.labels, job.max_length)
-        results: dict[str, Any] = {}
+        results: dict[str, FileRecord] = {}
         origins: dict[str, Artifact] = {}
         for artifact in artifacts_of(converted):  # of each format, float32 first
             origin = origins.setdefault(artifact.format, artifact)
             parity, session = check_file(artifact, origin, reference, task, rows, features)
+            assert isinstance(parity, Parity), "a task was given"
             failures = list(parity.failures)
-            if origin is not artifact and results[origin.name]["parity"].failures:  # a mistake that looser limits pass
+            if origin is not artifact and results[origin.name].parity.failures:  # a mistake that looser limits pass
                 failures.append("the float32 file that it was made from was rejected")
             parity = replace(parity, failures=tuple(failures))
             outputs = run_features(session, dev_features, pad_id=pad)
             predictions = task.decode(dev, dev_features, outputs, job.dataset.labels)
-            results[artifact.name] = {
-                "parity": parity,
-                "dev": task.score(dev, predictions, "dev"),
-                "accelerator_fallbacks": dict(CONVERTERS.get(artifact.format).accelerator_fallbacks(artifact.path)),
-            }
+            results[artifact.name] = FileRecord(
+                parity=parity,
+                dev=task.score(dev, predictions, "dev"),
+                accelerator_fallbacks=dict(CONVERTERS.get(artifact.format).accelerator_fallbacks(artifact.path)),
+            )
             outcome = "rejected" if parity.failures else "passed"
             job.run.log(event="parity", model=name, artifact=artifact.name, outcome=outcome, failures=parity.failures)
-        return plain(results)
+        return results
 
     inputs = {"model": model.key, "converted": converted.key, "data": data_key(job), "tolerances": plain(TOLERANCES)}
     return job.run.stage(f"verify-{name}", inputs, make, version=6)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from edgebert.errors import EdgebertError, RequestError
 from edgebert.methods import METHODS
@@ -156,7 +156,7 @@ def _check_vocabulary(wanted: StartRequirements, source: TeacherSource) -> None:
 # ---------------------------------------------------------------- a checkpoint and a task
 
 
-def task_config(task: Task, labels: tuple[str, ...], source: TeacherSource) -> Any:
+def task_config(task: Task, labels: tuple[str, ...], source: TeacherSource) -> ModelConfig:
     """The config of a checkpoint with the task's head."""
     config = load_config(source.folder)
     if HEADS.get(task.head).gives_vectors and not hasattr(config, "edgebert_pooling"):

@@ -10,7 +10,7 @@ import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Generic, TypedDict, TypeVar
 
 from edgebert.converters import Converter, QuantizationVariant
 from edgebert.runtime.session import Session, Source
@@ -25,8 +25,11 @@ SCORE_TIE = 0.0025
 ROOM = 0.01
 
 
+Predictions = TypeVar("Predictions")  # whatever the evaluator compares
+
+
 @dataclass(frozen=True)
-class VariantEvaluator:
+class VariantEvaluator(Generic[Predictions]):
     """What variants are chosen by.
 
     Attributes:
@@ -35,9 +38,19 @@ class VariantEvaluator:
         same: the share, 0 to 1, of a file's predictions (first) that are those of the float file (second).
     """
 
-    predict: Callable[[Session], Any]
-    score: Callable[[Any], float]
-    same: Callable[[Any, Any], float]
+    predict: Callable[[Session], Predictions]
+    score: Callable[[Predictions], float]
+    same: Callable[[Predictions, Predictions], float]
+
+
+class VariantLine(TypedDict):
+    """A variant that was tried: its score on the development rows and the share of predictions kept, where both were asked."""
+
+    variant: str
+    dev_score: float | None
+    equal: float | None
+    bytes: int
+    chosen: bool
 
 
 @dataclass(frozen=True)
@@ -62,9 +75,9 @@ def choose_variant(
     precision: str,
     folder: Path,
     *,
-    evaluator: VariantEvaluator,
+    evaluator: VariantEvaluator[Predictions],
     log: Callable[..., None],
-) -> tuple[Artifact, list[dict[str, Any]]]:
+) -> tuple[Artifact, list[VariantLine]]:
     """Writes every variant of a precision and keeps one at folder/FORMAT/PRECISION.
 
     Of the variants that keep the float file's predictions, or the one that keeps most of them where none does, the best
@@ -103,7 +116,7 @@ def choose_variant(
     place.mkdir(parents=True)
     target = place / best.artifact.path.name
     shutil.move(best.artifact.path, target)
-    table = [
+    table: list[VariantLine] = [
         {"variant": entry.variant.name, "dev_score": entry.score, "equal": entry.same,
          "bytes": entry.artifact.size_bytes, "chosen": entry is best}
         for entry in tried

@@ -14,9 +14,12 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from edgebert.errors import RequestError
+
+Message: TypeAlias = dict[str, Any]  # what a page posts: `kind` says which other keys it has
+Reply: TypeAlias = dict[str, object]  # what it is to do next
 
 HOST = "127.0.0.1"
 LONGEST = 256 * 2**20  # bytes that a page may say at once
@@ -51,7 +54,7 @@ class Server(ThreadingHTTPServer):
     def __init__(
         self,
         assets: Mapping[str, Path | bytes],
-        hear: Callable[[dict[str, Any]], dict[str, Any]],
+        hear: Callable[[Message], Reply],
         left: Callable[[str], None],
         port: int,
         token: str,
@@ -61,7 +64,7 @@ class Server(ThreadingHTTPServer):
         self.assets, self.hear, self.left = assets, hear, left
         self.closing = threading.Event()
 
-    def handle_error(self, request: Any, client_address: Any) -> None:
+    def handle_error(self, request: object, client_address: object) -> None:
         """A browser that is gone has no use for an answer: nothing is printed."""
 
     @property
@@ -72,7 +75,7 @@ class Server(ThreadingHTTPServer):
 @contextmanager
 def serving(
     assets: Mapping[str, Path | bytes],
-    hear: Callable[[dict[str, Any]], dict[str, Any]],
+    hear: Callable[[Message], Reply],
     left: Callable[[str], None],
     port: int = 0,
     token: str = "",
@@ -162,5 +165,5 @@ class _Handler(BaseHTTPRequestHandler):
         if not self.server.closing.is_set():
             self.server.left(page)
 
-    def log_message(self, format: str, *args: Any) -> None:
+    def log_message(self, format: str, *args: object) -> None:
         """Nothing: standard error is the user's."""

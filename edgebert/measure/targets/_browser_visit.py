@@ -16,7 +16,7 @@ from edgebert.errors import EdgebertError
 from edgebert.measure.runner import BLOCK, INPUTS, SETTLE_S, WARM_RUNS, WARM_S, Turn
 from edgebert.measure.targets import Input, Job, MeasurementRecord, Outcome
 from edgebert.measure.targets._browser_assets import PACKAGE
-from edgebert.measure.targets._browser_server import TwicePage
+from edgebert.measure.targets._browser_server import Message, Reply, TwicePage
 from edgebert.runtime.specs import INPUT_IDS
 
 
@@ -25,7 +25,7 @@ class _Entry:
     """One file in one engine, as far as it is known."""
 
     turn: Turn
-    loaded: Mapping[str, Any] = field(default_factory=dict)
+    loaded: Message = field(default_factory=dict)
     complete: bool = False
 
 
@@ -50,7 +50,7 @@ class Visit:
         self._started = 0.0  # when the turns began, on time.monotonic
         self._lock = threading.RLock()
 
-    def hear(self, message: dict[str, Any]) -> dict[str, Any]:
+    def hear(self, message: Message) -> Reply:
         """The answer to a message.
 
         Raises:
@@ -60,7 +60,7 @@ class Visit:
         with self._lock:
             if self._page and message["page"] != self._page:
                 raise TwicePage
-            answer: dict[str, Any] = getattr(self, f"_hear_{message['kind']}")(message)
+            answer: Reply = getattr(self, f"_hear_{message['kind']}")(message)
             return answer
 
     def left(self, page: str) -> None:
@@ -92,7 +92,7 @@ class Visit:
             translated = self.engine == "webgpu" and _is_software(self.facts["webgpu"])
             return Outcome(_device(self.facts), "emulated" if translated else "measured", results, self.facts)
 
-    def _hear_hello(self, message: dict[str, Any]) -> dict[str, Any]:
+    def _hear_hello(self, message: Message) -> Reply:
         self._page, self.facts = str(message["page"]), dict(message["facts"])
         self.arrived.set()
         self.news.put(("note", f"measuring in {_device(self.facts)}; {_about(self.facts['webgpu'])}"))
@@ -100,18 +100,18 @@ class Visit:
             self.end(self.facts["webgpu"]["reason"], "--on browser measures by WebAssembly, which every browser has.")
         return {"job": _job(self.job), "engine": self.engine}
 
-    def _hear_loaded(self, message: dict[str, Any]) -> dict[str, Any]:
+    def _hear_loaded(self, message: Message) -> Reply:
         outputs = tuple({name: _nested(**tensor) for name, tensor in item.items()} for item in message["outputs"])
         self._entry(message["file"]).loaded = {**message, "outputs": outputs}
         self.facts["runtime_start_ms"] = round(message["start_ms"], 2)
         return {}
 
-    def _hear_refused(self, message: dict[str, Any]) -> dict[str, Any]:
+    def _hear_refused(self, message: Message) -> Reply:
         entry = self._entry(message["file"])
         entry.turn.failure = f"{PACKAGE} ({self.engine}) refuses the file: {message['error'][:300]}"
         return {}
 
-    def _hear_round(self, message: dict[str, Any]) -> dict[str, Any]:
+    def _hear_round(self, message: Message) -> Reply:
         self._started = self._started or time.monotonic()
         for at, times in message["times"].items():
             _take(self._entry(int(at)).turn, [float(item) for item in times], self.job)
@@ -132,11 +132,11 @@ class Visit:
         turns = {at: entry.turn for at, entry in loaded.items()}
         return [at for at, t in turns.items() if len(t.times_ms) < job.min_runs or t.seconds < job.max_seconds]
 
-    def _hear_error(self, message: dict[str, Any]) -> dict[str, Any]:
+    def _hear_error(self, message: Message) -> Reply:
         self.end(f"the page fails: {message['error'][:300]}", "Try another browser: --on browser:link")
         return {}
 
-    def _hear_done(self, message: dict[str, Any]) -> dict[str, Any]:
+    def _hear_done(self, message: Message) -> Reply:
         self.facts.update(message["facts"])
         self.end("")
         return {}
@@ -177,7 +177,7 @@ def _take(turn: Turn, times_ms: Sequence[float], job: Job) -> None:
         turn.check()
 
 
-def _job(job: Job) -> dict[str, Any]:
+def _job(job: Job) -> dict[str, object]:
     return {
         "files": [{"name": file.name} for file in job.files],
         "inputs": [_filled(item) for item in job.inputs],
@@ -196,7 +196,7 @@ def _filled(given: Input) -> dict[str, list[list[int]]]:
     return {**usual, **{name: [list(row) for row in rows] for name, rows in given.items()}}
 
 
-def _nested(dims: Sequence[int], type: str, data: Sequence[float | None]) -> Any:
+def _nested(dims: Sequence[int], type: str, data: Sequence[float | None]) -> object:
     """A tensor as nested lists. JSON has no NaN and no infinity: both come as null, and are NaN here."""
     values = np.array([np.nan if item is None else item for item in data], np.float64).reshape(dims)
     return (values.astype(np.int64) if type.startswith(("int", "uint")) else values).tolist()

@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgebert.devices.machine import for_timing
 from edgebert.devices.profiles import HERE
@@ -17,6 +17,11 @@ from edgebert.errors import RequestError
 from edgebert.measure.runner import OPENERS, Opener, describe, main
 from edgebert.measure.targets import DeviceInfo, Job, Log, Outcome, Target
 from edgebert.measure.targets._follow import follow, job_json, outcome
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+    from edgebert.runtime.session import Runner
 
 MODULE = "edgebert.measure.targets.here"
 NO_COREML = "Core ML runs on a Mac; edgebert's interpreter is not timed"
@@ -68,7 +73,7 @@ def check_cores(cores: Sequence[int]) -> None:
 class Wrapped:
     """A converter's session, or a checkpoint in torch, as the runner takes it."""
 
-    def __init__(self, session: Any) -> None:
+    def __init__(self, session: Runner) -> None:
         self.runtime, self.runtime_version = session.runtime, session.runtime_version
         self.run = self.outputs = session.run
 
@@ -83,7 +88,7 @@ def _torch(path: str, threads: int) -> Wrapped:
 
 
 @cache
-def _torch_model(path: str) -> Any:
+def _torch_model(path: str) -> PreTrainedModel:
     """Loaded once, for any number of threads."""
     from edgebert.modeling.checkpoint import load_model
 

@@ -10,7 +10,7 @@ layer its forward half is taken from the last real token: then both halves have 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +21,7 @@ from edgebert.modeling.families import Family
 
 if TYPE_CHECKING:
     from edgebert.modeling.config import ModelConfig
+    from edgebert.modeling.operators import Operator
 
 
 class BiLstmConfig(PretrainedConfig):
@@ -37,7 +38,7 @@ class BiLstmConfig(PretrainedConfig):
         max_position_embeddings: int = 512,
         hidden_dropout_prob: float = 0.1,
         pad_token_id: int = 0,
-        **rest: Any,
+        **rest: object,
     ) -> None:
         super().__init__(pad_token_id=pad_token_id, **rest)
         self.vocab_size, self.embedding_size, self.hidden_size = vocab_size, embedding_size, hidden_size
@@ -127,7 +128,7 @@ class BiLstmModel(PreTrainedModel):
         return BaseModelOutput(last_hidden_state=states, hidden_states=tuple(results) if output_hidden_states else None)
 
 
-def layer_operators(config: ModelConfig, seq_len: int) -> list[Any]:
+def layer_operators(config: ModelConfig, seq_len: int) -> list[Operator]:
     """Of each layer: what the tokens bring to the gates at once, then a step a token, in two directions."""
     from edgebert.modeling.operators import Operator
 

@@ -8,7 +8,7 @@ it is padded to.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +20,7 @@ from edgebert.modeling.families import Family
 
 if TYPE_CHECKING:
     from edgebert.modeling.config import ModelConfig
+    from edgebert.modeling.operators import Operator
 
 
 class ConvConfig(PretrainedConfig):
@@ -37,7 +38,7 @@ class ConvConfig(PretrainedConfig):
         max_position_embeddings: int = 512,
         hidden_dropout_prob: float = 0.1,
         pad_token_id: int = 0,
-        **rest: Any,
+        **rest: object,
     ) -> None:
         super().__init__(pad_token_id=pad_token_id, **rest)
         self.vocab_size, self.embedding_size, self.hidden_size = vocab_size, embedding_size, hidden_size
@@ -126,7 +127,7 @@ class ConvModel(PreTrainedModel):
         return BaseModelOutput(last_hidden_state=states, hidden_states=tuple(results) if output_hidden_states else None)
 
 
-def layer_operators(config: ModelConfig, seq_len: int) -> list[Any]:
+def layer_operators(config: ModelConfig, seq_len: int) -> list[Operator]:
     """The map to the layers' width and its norm, then of each layer a mask, the neighbours, a product, a sum, a norm."""
     from edgebert.modeling.operators import ADD, LAYER_NORM, MOVE, Operator
 

@@ -8,7 +8,7 @@ Classification", section 3.2), and what is left is scaled up for it.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +19,7 @@ from edgebert.modeling.families import Family
 
 if TYPE_CHECKING:
     from edgebert.modeling.config import ModelConfig
+    from edgebert.modeling.operators import Operator
 
 
 class StaticConfig(PretrainedConfig):
@@ -35,7 +36,7 @@ class StaticConfig(PretrainedConfig):
         hidden_dropout_prob: float = 0.1,
         token_dropout_prob: float = 0.0,
         pad_token_id: int = 0,
-        **rest: Any,
+        **rest: object,
     ) -> None:
         super().__init__(pad_token_id=pad_token_id, **rest)
         self.vocab_size, self.hidden_size, self.num_hidden_layers = vocab_size, hidden_size, num_hidden_layers
@@ -82,7 +83,7 @@ class StaticModel(PreTrainedModel):
         )
 
 
-def operators(config: ModelConfig, seq_len: int) -> list[Any]:
+def operators(config: ModelConfig, seq_len: int) -> list[Operator]:
     """All of a pass with one answer a text: the rows, their mean, a dense layer, the labels."""
     from edgebert.modeling.operators import ADD, MOVE, Operator
 

@@ -6,7 +6,7 @@ import json
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,6 +14,9 @@ from edgebert.errors import EdgebertError
 from edgebert.runtime.mil.ops_quantize import unpack_bits
 from edgebert.runtime.mil.registry import refuse
 from edgebert.runtime.quiet import quiet
+
+if TYPE_CHECKING:
+    from coremltools.proto.Model_pb2 import Model
 
 MAGIC = 0xDEADBEEF
 ENTRY = np.dtype([("magic", "<u4"), ("dtype", "<u4"), ("size", "<u8"), ("start", "<u8"), ("padding_bits", "<u8")])
@@ -46,7 +49,7 @@ class Package:
     """
 
     path: Path
-    spec: Any
+    spec: Model
     model: Path
     _blobs: dict[str, np.ndarray] = field(default_factory=dict)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -14,6 +14,10 @@ from torch import Tensor
 from edgebert.errors import EdgebertError, first_line
 from edgebert.runtime.mil.package import STORED, Package, decode, open_package
 from edgebert.runtime.mil.registry import HELD, READERS, check, refuse, table
+
+if TYPE_CHECKING:
+    from coremltools.proto.MIL_pb2 import Argument, Operation, ValueType
+    from coremltools.proto.MIL_pb2 import Value as ValueProto
 
 Value = Tensor | str
 
@@ -124,7 +128,7 @@ def constants_of(package: Package) -> dict[str, Value]:
     return _read(package, block.operations, int(function.opset[-1]))[0]
 
 
-def _check_ops(path: Path, operations: Iterable[Any], opset: int) -> None:
+def _check_ops(path: Path, operations: Iterable[Operation], opset: int) -> None:
     """Raises one error that names every op and argument that cannot be evaluated."""
     missing: set[str] = set()
     for operation in operations:
@@ -140,7 +144,7 @@ def _check_ops(path: Path, operations: Iterable[Any], opset: int) -> None:
 
 
 def _read(
-    package: Package, operations: Iterable[Any], opset: int
+    package: Package, operations: Iterable[Operation], opset: int
 ) -> tuple[dict[str, Value], list[Step], dict[str, int]]:
     """Constants, steps and counts. A step whose arguments are all constant becomes a constant itself."""
     constants: dict[str, Value] = {}
@@ -159,7 +163,7 @@ def _read(
     return constants, steps, counts
 
 
-def _step(package: Package, operation: Any, opset: int, constants: Mapping[str, Value]) -> Step:
+def _step(package: Package, operation: Operation, opset: int, constants: Mapping[str, Value]) -> Step:
     kinds = table()[operation.type].kinds
     fixed: dict[str, Any] = {name: opset for name, kind in kinds.items() if kind == "Opset"}
     for name, value in operation.attributes.items():
@@ -180,7 +184,9 @@ def _step(package: Package, operation: Any, opset: int, constants: Mapping[str, 
     return Step(operation.type, fixed, tuple(live), outputs)
 
 
-def _bound(package: Package, binding: Any, name: str, constants: Mapping[str, Value]) -> tuple[str, Value | None]:
+def _bound(
+    package: Package, binding: Argument.Binding, name: str, constants: Mapping[str, Value]
+) -> tuple[str, Value | None]:
     """A name and, where it is constant, the value."""
     if binding.WhichOneof("binding") == "name":
         return binding.name, constants.get(binding.name)
@@ -202,7 +208,7 @@ def _trim(
     return {name: value for name, value in constants.items() if name in kept}, tuple(reversed(plan))
 
 
-def read_type(proto: Any) -> Type:
+def read_type(proto: ValueType) -> Type:
     """A tensor's type from its message. Raises where it is another kind of value, or a type unknown here."""
     if proto.WhichOneof("type") != "tensorType":
         raise refuse(f"a value of type {proto.WhichOneof('type')}")
@@ -217,7 +223,7 @@ def read_type(proto: Any) -> Type:
     return Type(name, shape)
 
 
-def read_value(package: Package, proto: Any) -> Value:
+def read_value(package: Package, proto: ValueProto) -> Value:
     """A constant: a text, or a tensor as HELD says."""
     kind = read_type(proto.type)
     shape = tuple(size or 0 for size in kind.shape)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -18,6 +18,9 @@ from edgebert.runtime.mil.program import load, read_type
 from edgebert.runtime.quiet import quiet
 from edgebert.runtime.session import Batch
 from edgebert.runtime.specs import OutputSpec, file_outputs, padding_of
+
+if TYPE_CHECKING:
+    from coremltools.proto.Model_pb2 import FeatureDescription
 
 LABELS, PAD_ID, PRECISION = "edgebert.labels", "edgebert.pad_id", "edgebert.precision"  # names in the file's metadata
 
@@ -36,13 +39,13 @@ class PackageSession:
         self._shapes = _shapes(package)
         self._inputs = [item.name for item in self._description.input]
         self.lengths, self.limit = _lengths(self._description.input[0])
-        self.metadata: Mapping[str, Any] = {
+        self.metadata: Mapping[str, object] = {
             "pad_id": self.pad_id,
             "max_length": self.limit,
             **({"precision": metadata[PRECISION]} if PRECISION in metadata else {}),
         }
 
-    def signature(self) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    def signature(self) -> tuple[list[dict[str, object]], list[dict[str, object]]]:
         """Inputs and outputs as {name, type, shape}; `seq` stands for a length that varies."""
         inputs = [_feature(item) for item in self._description.input]
         outputs = [_feature(item) | {"shape": self._shapes[item.name]} for item in self._description.output]
@@ -129,7 +132,7 @@ def _cut(per_token: bool, array: np.ndarray, length: int) -> np.ndarray:
     return array[:, :length] if per_token else array
 
 
-def _lengths(item: Any) -> tuple[tuple[int, ...], int]:
+def _lengths(item: FeatureDescription) -> tuple[tuple[int, ...], int]:
     """Lengths that an input takes, ascending, and the most; no lengths where any up to the most will do."""
     array = item.type.multiArrayType
     flexibility = array.WhichOneof("ShapeFlexibility")
@@ -149,7 +152,7 @@ def _shapes(package: Package) -> dict[str, list[int | str]]:
     return {name: ["seq" if size is None else size for size in types[name].shape] for name in names}
 
 
-def _feature(item: Any) -> dict[str, Any]:
+def _feature(item: FeatureDescription) -> dict[str, object]:
     array = item.type.multiArrayType
     shape: list[int | str] = [int(size) for size in array.shape]
     if array.WhichOneof("ShapeFlexibility"):
