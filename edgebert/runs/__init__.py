@@ -1,0 +1,1 @@
+"""The run store: stages by key, atomic writes, resuming, locks."""
