@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 
+import pytest
 from click.testing import CliRunner
 
 from edgebert.cli import cli
+from edgebert.cli import predict as predicting
 from edgebert.cli.fit import GROUPS, command
 
 
@@ -22,3 +24,11 @@ def test_the_five_options_that_matter_come_first() -> None:
     first = [line.split()[0] for line in text.splitlines() if line.startswith("  --")][:5]
     assert first == ["--device", "--task", "--teacher", "--data", "--run"]
     assert "Examples:" in text
+
+
+@pytest.mark.parametrize(("answer", "line"), [(True, "True"), (4, "4"), ("yes", "yes"), ({"label": "go"}, "label: go")])
+def test_an_answer_that_is_a_bare_value_is_printed(
+    answer: object, line: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    predicting._print(answer)
+    assert capsys.readouterr().out == f"{line}\n"

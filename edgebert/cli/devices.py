@@ -78,8 +78,11 @@ def show(name: str, as_json: bool) -> None:
         ("runtimes", ", ".join(profile.runtimes)),
         ("formats", ", ".join(profile.formats)),
         ("target", profile.target and f"{profile.target}: fit measures there by itself where it answers"),
-        ("budget", f"{budget.latency_ms} ms, {budget.size_mb} MB, memory {budget.memory_mb} MB, "
-                   f"{budget.drop_points} points under the teacher"),
+        ("budget", ", ".join(text for limit, text in (
+            (budget.latency_ms, f"{budget.latency_ms} ms"), (budget.size_mb, f"{budget.size_mb} MB"),
+            (budget.memory_mb, f"memory {budget.memory_mb} MB"),
+            (budget.drop_points, f"{budget.drop_points} points under the teacher"),
+        ) if limit is not None)),
         *(("latency", f"predicted: {calibration.description}") for calibration in calibrations),
         ("latency", f"{'anything else is ' if calibrations else ''}predicted by a roofline fitted to published latencies, "
                     f"interval ×/÷ {SPREAD:g}; edgebert calibrate fits it to the device"),

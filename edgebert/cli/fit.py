@@ -90,7 +90,7 @@ phone on the cable that is the --device. Otherwise it is judged by the predicted
 )
 @click.option(
     "--recipe",
-    help="The compression methods in order, joined by + (`edgebert methods` lists them), or a TOML file.  [default: trim-vocab+drop-layers+kd]",
+    help="The compression methods in order, joined by + (`edgebert methods` lists them), or a TOML file.  [default: chosen by short trainings]",
 )
 @column_options
 @click.option(

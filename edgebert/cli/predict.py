@@ -67,6 +67,9 @@ def _print(answer: Any, indent: str = "") -> None:
         if not answer:
             click.echo(f"{indent}      nothing found")
         return
+    if not isinstance(answer, dict):
+        click.echo(f"{indent}{_text(answer)}")
+        return
     for name, value in answer.items():
         if isinstance(value, list) and value and isinstance(value[0], dict):
             click.echo(f"{indent}{name}:")
