@@ -284,9 +284,9 @@ def get_method(name: str) -> Method:
 
 def list_runs(root: str | Path = "runs") -> list[dict[str, Any]]:
     """Every run under a folder: its name, stages done and open, and whether it has a bundle."""
-    from edgebert.runs import listing as runs
+    from edgebert.runs import listing
 
-    return runs.list_runs(Path(root))
+    return listing.list_runs(Path(root))
 
 
 def show_run(name: str, root: str | Path = "runs") -> dict[str, Any]:

@@ -148,17 +148,17 @@ def plain(value: Any) -> Any:
     return str(value) if isinstance(value, Path) else value
 
 
-def to_plain(value: Any) -> Any:
+def portable(value: Any) -> Any:
     """`value` as JSON types. A path becomes its name alone, so that no report carries folders of the machine.
 
     Fields keep the order in which they are declared; the keys of mappings are sorted.
     """
     if is_dataclass(value) and not isinstance(value, type):
-        return {field.name: to_plain(getattr(value, field.name)) for field in fields(value)}
+        return {field.name: portable(getattr(value, field.name)) for field in fields(value)}
     if isinstance(value, Mapping):
-        return {key: to_plain(item) for key, item in sorted((str(key), item) for key, item in value.items())}
+        return {key: portable(item) for key, item in sorted((str(key), item) for key, item in value.items())}
     if isinstance(value, (list, tuple)):
-        return [to_plain(item) for item in value]
+        return [portable(item) for item in value]
     if isinstance(value, Path):
         return value.name
     return value.item() if hasattr(value, "dtype") else value  # numpy's numbers

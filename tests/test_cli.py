@@ -7,9 +7,10 @@ from collections import Counter
 import pytest
 from click.testing import CliRunner
 
-from edgebert.cli import cli
+from edgebert.cli import cli, main
 from edgebert.cli import predict as predicting
 from edgebert.cli.fit import GROUPS, command
+from edgebert.errors import WorkerFinished
 
 
 def test_every_option_of_fit_stands_in_one_group() -> None:
@@ -32,3 +33,17 @@ def test_an_answer_that_is_a_bare_value_is_printed(
 ) -> None:
     predicting._print(answer)
     assert capsys.readouterr().out == f"{line}\n"
+
+
+def test_a_process_that_was_there_to_train_ends_without_a_word(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def finished(*_: object, **__: object) -> None:
+        raise WorkerFinished
+
+    monkeypatch.setattr("edgebert.api.fit", finished)
+    with pytest.raises(SystemExit) as ended:
+        main(["fit", "--device", "pixel6", "--quiet"])
+    assert ended.value.code == 0
+    printed = capsys.readouterr()
+    assert (printed.out, printed.err) == ("", "")

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from edgebert.errors import RunError
-from edgebert.files import to_plain
+from edgebert.files import portable
 from edgebert.report import chart, read_report, tables, view, write_report
 from edgebert.report import format as fmt
 from edgebert.report.html import render
@@ -213,7 +213,7 @@ def test_json_round_trip(tmp_path: Path) -> None:
     path = tmp_path / "report.json"
     path.write_text(dump_report(report), encoding="utf-8")
     back = read_report(path)
-    assert to_plain(back) == to_plain(report)
+    assert portable(back) == portable(report)
     assert back.students[0].artifacts[1].parity == report.students[0].artifacts[1].parity
     assert back.teacher.torch_latencies == report.teacher.torch_latencies
     assert back.plan.budget == Budget(8.0, 12.0, 200.0, 1.0)

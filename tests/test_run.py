@@ -10,7 +10,8 @@ import pytest
 from edgebert.errors import RunError
 from edgebert.files import digest, plain, replace_folder, write_atomic
 from edgebert.runs.listing import list_runs
-from edgebert.runs.store import Run
+from edgebert.runs.store import Run, Stage
+from edgebert.workflows.records import student_record
 
 
 def open_run(folder: Path) -> Run:
@@ -214,3 +215,16 @@ def test_events_are_one_json_object_a_line(tmp_path: Path) -> None:
 def test_digest_does_not_depend_on_key_order_or_container() -> None:
     assert digest({"a": (1, 2), "b": Path("x")}) == digest({"b": "x", "a": [1, 2]})
     assert plain({"a": (1, Path("x"))}) == {"a": [1, "x"]}
+
+
+def test_a_recipe_that_leaves_no_note_has_none() -> None:
+    score = {"metric": "F1", "value": 0.5, "split": "dev", "n": 4}
+    stage = Stage(
+        "compress-L3",
+        "k",
+        Path(),
+        {"dev": score, "test": score, "task": {}, "n_parameters": 1, "notes": []},
+        0.0,
+        False,
+    )
+    assert student_record(stage).notes == ()

@@ -24,7 +24,7 @@ from edgebert.bundle.manifest import (
     texts_sha256,
 )
 from edgebert.errors import RunError
-from edgebert.files import copy_tree, replace_folder, to_plain
+from edgebert.files import copy_tree, portable, replace_folder
 from edgebert.types import Artifact, Row
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ def _describe(
         "pad_id": _pad_id(student / "config.json"),
         "labels": list(labels),
         "tolerance": tolerance(artifact.precision),
-        "facts": to_plain(facts),
+        "facts": portable(facts),
     }
 
 

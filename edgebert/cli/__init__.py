@@ -12,7 +12,7 @@ import click
 
 from edgebert.cli._stop import Stopped, end_children, stoppable
 from edgebert.devices.machine import wait_passively
-from edgebert.errors import EdgebertError
+from edgebert.errors import EdgebertError, WorkerFinished
 from edgebert.faults import absent_of, fault_of
 
 INTERNAL_ERROR = 70
@@ -64,6 +64,8 @@ def main(arguments: list[str] | None = None) -> None:
         end_children()
         click.echo(str(stopped), err=True)
         sys.exit(stopped.exit_code)
+    except WorkerFinished:  # no error: the main process goes on
+        sys.exit(WorkerFinished.exit_code)
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)

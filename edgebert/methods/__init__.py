@@ -189,7 +189,7 @@ def unchanged(config: ModelConfig, **params: object) -> ModelConfig:
 
 @dataclass(frozen=True)
 class Method:
-    """What a method is; see docs/architecture.md for how to write one.
+    """What a method is; docs/guides/add-a-method.md says how to write one.
 
     Attributes:
         apply, reshape, check: see `Apply`, `Reshape` and `Check`.

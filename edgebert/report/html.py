@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from edgebert.files import to_plain
+from edgebert.files import portable
 from edgebert.report import chart, colours, tables, view
 from edgebert.report import format as fmt
 from edgebert.report.view import Entry
@@ -47,10 +47,10 @@ def render(report: Report) -> str:
         entries=view.entries(report),
         types=tables.type_table(report, best),
         latencies=tables.conditions(report),
-        environment=list(flatten(to_plain(report.environment))),
+        environment=list(flatten(portable(report.environment))),
         budget=tables.budget_lines(report),
         padding=[fmt.padding(item) for item in view.padding(report, best)] if best else [],
-        facts=list(flatten(to_plain(report.measured_on.facts))) if report.measured_on else [],
+        facts=list(flatten(portable(report.measured_on.facts))) if report.measured_on else [],
         on_target=any(view.on_target(entry) for entry in view.entries(report)),
     )
 

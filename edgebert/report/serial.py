@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from edgebert.errors import RunError
-from edgebert.files import from_plain, to_plain
+from edgebert.files import from_plain, portable
 from edgebert.results import Report
 
 SCHEMA = 1
@@ -16,7 +16,7 @@ RENAMED = {"twins": "baselines", "leaves_accelerator": "accelerator_fallbacks"}
 
 def dump_report(report: Report) -> str:
     """The text of report.json. Raises ValueError for a number that is not finite: JSON has none."""
-    return json.dumps({"schema": SCHEMA, **to_plain(report)}, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    return json.dumps({"schema": SCHEMA, **portable(report)}, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def read_report(path: Path) -> Report:

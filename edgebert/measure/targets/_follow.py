@@ -70,6 +70,8 @@ def follow(command: Sequence[str], job: Job, log: Log, env: Mapping[str, str] | 
             timer.cancel()
             process.kill()
             process.wait()
+            if process.stdout is not None:
+                process.stdout.close()
         errors.seek(0)
         message.errors = errors.read()[-4000:].decode(errors="replace").strip()
     return message

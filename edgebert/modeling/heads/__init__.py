@@ -21,9 +21,8 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 Layers = Mapping[str, "nn.Module"]  # by the names that their weights are saved under
-Form = Literal[
-    "label", "labels", "scores", "tags", "span", "vector"
-]  # of an answer, see `edgebert.verify.answers.Answer`
+# Of an answer, see `edgebert.verify.answers.Answer`.
+Form = Literal["label", "labels", "scores", "tags", "span", "vector"]
 MULTI_TASK = "several"  # heads of ours over one encoder, see `edgebert.modeling.headed`
 VECTORS = "sentence-embedding"  # what a class of transformers without a head of ours gives: states, to be pooled
 
