@@ -10,7 +10,7 @@ from edgebert.devices.machine import wait_passively
 from edgebert.faults import needs_extra
 from edgebert.measure.targets import TARGETS
 from edgebert.methods import METHODS
-from edgebert.results import CompressResult, ConvertResult, FitResult
+from edgebert.results import CompressResult, ConvertResult, FitResult, PackageResult
 from edgebert.types import DeviceProfile, FitRequest
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Predictor",
+    "bundle",
     "calibrate",
     "check",
     "compress",
@@ -85,6 +86,32 @@ def fit(
     specs = (data,) if isinstance(data, str) else tuple(data)
     request = FitRequest(device=device, task=task, teacher=teacher, data=specs, **options)
     return run_pipeline(request, command=command, on_event=on_event)
+
+
+def bundle(
+    path: str,
+    platform: str,
+    *,
+    output: str | None = None,
+    name: str | None = None,
+    on_event: OnEvent | None = None,
+) -> PackageResult:
+    """Writes a platform's package of a proven file; the command `edgebert bundle`.
+
+    Args:
+        path: a run folder or a bundle.
+        platform: android, ios, python or web.
+        output: the package's folder; by default NAME-PLATFORM in this one.
+        name: of the package, legal on the platform; by default of the task and the data.
+        on_event: told of each step.
+
+    Raises:
+        EdgebertError: no proven file runs there, the name is not legal, the tokenizer cannot be copied, or the bundle was
+            changed or does not reproduce here.
+    """
+    from edgebert.workflows.bundle import bundle as write_package
+
+    return write_package(Path(path), platform, output=Path(output) if output else None, name=name, on_event=on_event)
 
 
 @needs_extra("fit")

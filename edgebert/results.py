@@ -52,6 +52,26 @@ class Conversion:
 
 
 @dataclass(frozen=True)
+class PackageResult:
+    """What `edgebert bundle` wrote.
+
+    Attributes:
+        prove: the command that replays the golden vectors on the platform, to be given in `folder`.
+    """
+
+    folder: Path
+    archive: Path
+    platform: str
+    name: str
+    format: str
+    precision: str
+    n_files: int
+    size_bytes: int
+    archive_bytes: int
+    prove: str
+
+
+@dataclass(frozen=True)
 class ConvertResult:
     folder: Path
     head: str

@@ -10,11 +10,11 @@ from __future__ import annotations
 import re
 import unicodedata
 
-_CJK = (
+IDEOGRAPHS = (
     "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0002a6df\U0002a700-\U0002b73f"
     "\U0002b740-\U0002b81f\U0002b820-\U0002ceaf\U0002f800-\U0002fa1f"
 )
-_CHUNK = re.compile(f"[{_CJK}]|[^\\s{_CJK}]+")
+_CHUNK = re.compile(f"[{IDEOGRAPHS}]|[^\\s{IDEOGRAPHS}]+")
 
 
 def find_words(text: str) -> list[tuple[int, int]]:
@@ -24,9 +24,9 @@ def find_words(text: str) -> list[tuple[int, int]]:
 
 def _peel(text: str, start: int, end: int) -> list[tuple[int, int]]:
     left, right = start, end
-    while left < right and _is_mark(text[left]):
+    while left < right and is_mark(text[left]):
         left += 1
-    while right > left and _is_mark(text[right - 1]):
+    while right > left and is_mark(text[right - 1]):
         right -= 1
     inner = [(left, right)] if left < right else []
     return [*_singles(start, left), *inner, *_singles(right, end)]
@@ -36,5 +36,5 @@ def _singles(start: int, end: int) -> list[tuple[int, int]]:
     return [(i, i + 1) for i in range(start, end)]
 
 
-def _is_mark(character: str) -> bool:
+def is_mark(character: str) -> bool:
     return unicodedata.category(character)[0] in "PS"

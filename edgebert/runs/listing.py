@@ -9,7 +9,7 @@ from typing import Any
 from edgebert.errors import RunError
 from edgebert.faults import fault_of
 from edgebert.runs.folder import EVENTS, MAKING, PARTIAL, RECORD, REQUEST
-from edgebert.runs.store import read_record
+from edgebert.runs.store import is_whole, read_record
 
 
 def list_runs(root: Path) -> list[dict[str, Any]]:
@@ -44,6 +44,12 @@ def read_stages(folder: Path) -> list[dict[str, Any]]:
         names = {"name": "stage", "key": "key", "seconds": "seconds", "result": "result"}
         results.append({new: record[old] for new, old in names.items()} | {"damaged": "damaged" in record})
     return results
+
+
+def stage_records(folder: Path) -> dict[Path, dict[str, Any]]:
+    """The record of every stage of a run whose files are as they were written, by the stage's folder."""
+    places = sorted(folder.glob("stages/[0-9]*"))
+    return {place: record for place in places if (record := read_record(place)) and is_whole(place, record)}
 
 
 def _changed(folder: Path) -> float:

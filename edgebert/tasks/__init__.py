@@ -13,6 +13,7 @@ from dataclasses import Field, fields, is_dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from edgebert.errors import DataError, RequestError, unknown
+from edgebert.modeling.heads import HEADS, check_head
 from edgebert.registry import Registry, check_call
 from edgebert.types import Feature, Outputs, Record, Row, Score
 
@@ -85,8 +86,6 @@ class Task(ABC):
     @property
     def reads_words(self) -> bool:
         """The tokenizer is given words one by one, not texts."""
-        from edgebert.modeling.heads import HEADS
-
         return HEADS.get(self.head).by_word
 
     def match_labels(self, head: Sequence[str], labels: Sequence[str]) -> list[int] | None:
@@ -149,6 +148,15 @@ class Task(ABC):
     @abstractmethod
     def answer(self, row: Row, prediction: Any) -> object:
         """What a user reads, as JSON types."""
+
+    def decoder(self, labels: Sequence[str]) -> Mapping[str, object] | None:
+        """What `decode` and `answer` stand on, as JSON types, for a program in another language that does the same: `kind`
+        names the rule, beside it stand its settings. None where no such program knows the task.
+
+        Args:
+            labels: the model's.
+        """
+        return None
 
     # ------------------------------------------------------------ options
 
@@ -216,6 +224,7 @@ def _check(task: Task) -> None:
     for field in ("title", "metric", "head", "columns"):
         if not getattr(task, field, None):
             raise TypeError(f"it has no {field}")
+    check_head(task.head, "head")
     if not is_dataclass(task):
         raise TypeError("its class is no dataclass, whose fields would be its options")
     check_call("encode", task.encode, "rows", "tokenizer", "labels", "max_length")

@@ -233,6 +233,18 @@ class MultiTask(Task):
         """Each head's answer by its name."""
         return {name: self.by_name[name].answer(row, own) for name, own in prediction.items()}
 
+    def decoder(self, labels: Sequence[str]) -> Mapping[str, object] | None:
+        """Of each head its name, labels and own decoder; its outputs begin with its name and an underscore. `carrier` names
+        the head whose windows every head of one text reads, the others only the first of them; "" where there is none."""
+        heads = []
+        for name, head in self.heads:
+            own = head.decoder(_own(labels, name))
+            if own is None:
+                return None
+            heads.append({"name": name, "inputs": head.inputs, "labels": _own(labels, name), **own})
+        carrier = self._carrier()
+        return {"kind": "multi", "carrier": carrier[0] if carrier else "", "heads": heads}
+
     def options(self) -> dict[str, object]:
         return {f"{name}.{key}": value for name, head in self.heads for key, value in head.options().items()}
 

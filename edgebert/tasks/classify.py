@@ -11,7 +11,7 @@ Where rows have several labels (`multi_label`), each is given whose own probabil
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -324,6 +324,18 @@ class Classify(Task):
             return answer_of(prediction.ranked[: len(prediction.labels)])
         doubt: dict[str, object] = {"label": self.out_of_scope or None, "score": round(1 - prediction.confidence, 4)}
         return [*([] if prediction.labels else [doubt]), *answer_of(prediction.ranked)]
+
+    def decoder(self, labels: Sequence[str]) -> Mapping[str, object]:
+        """`outside`: the numbers of the labels that are out of scope; `threshold` is 0 where none was chosen, and a half
+        where a text may have several labels."""
+        return {
+            "kind": "classify",
+            "multi_label": self.multi_label,
+            "threshold": self.threshold if self.threshold is not None else HALF if self.multi_label else 0.0,
+            "outside": [i for i, label in enumerate(labels) if self._is_outside(label)],
+            "outside_label": self.out_of_scope or None,
+            "kept": KEPT,
+        }
 
 
 TASK = Classify()

@@ -6,7 +6,7 @@ share of them among the student's own ten nearest.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -81,6 +81,9 @@ class Embed(VectorTask):
         values, scale = int8_vector(prediction)
         int8 = {"values": values.tolist(), "scale": round(scale, 9)}
         return {"vector": [round(float(value), 6) for value in prediction], "int8": int8}
+
+    def decoder(self, labels: Sequence[str]) -> Mapping[str, object]:
+        return {"kind": "embed"}
 
 
 TASK = Embed()

@@ -5,7 +5,7 @@ Long rows are read in overlapping windows; see `edgebert.tasks._encode.word_wind
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -114,6 +114,9 @@ class Ner(Task):
             raise ValueError("every word needs one prediction and one place in the text")
         spans = [(kind, offsets[first][0], offsets[after - 1][1]) for kind, first, after in entities(prediction)]
         return [{"text": text[start:end], "type": kind, "start": start, "end": end} for kind, start, end in spans]
+
+    def decoder(self, labels: Sequence[str]) -> Mapping[str, object]:
+        return {"kind": "ner"}
 
 
 TASK = Ner()

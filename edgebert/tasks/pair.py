@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -131,6 +131,9 @@ class Pair(Task):
     def answer(self, row: Row, prediction: Ranked) -> list[dict[str, object]]:
         """The likeliest labels as {label, score}."""
         return answer_of(prediction)
+
+    def decoder(self, labels: Sequence[str]) -> Mapping[str, object]:
+        return {"kind": "pair", "kept": KEPT}
 
 
 TASK = Pair()

@@ -214,6 +214,11 @@ class QuestionAnswering(Task):
         ]
         return {**candidates[0], "candidates": candidates}
 
+    def decoder(self, labels: Sequence[str]) -> Mapping[str, object]:
+        """`stride` 0 is a quarter of a window; `no_answer` None never says that there is no answer."""
+        settings = {name: getattr(self, name) for name in ("stride", "max_answer_tokens", "n_best", "no_answer")}
+        return {"kind": "qa", "shortlist": SHORTLIST, **settings}
+
 
 TASK = QuestionAnswering()
 

@@ -5,7 +5,7 @@ A student learns from the teacher's vectors; `finetune` learns from the scores t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -101,6 +101,9 @@ class Similarity(VectorTask):
     def answer(self, row: Row, prediction: tuple[float, float]) -> dict[str, object]:
         """The cosine, -1 to 1."""
         return {"similarity": round(prediction[0], 6)}
+
+    def decoder(self, labels: Sequence[str]) -> Mapping[str, object]:
+        return {"kind": "similarity"}
 
 
 TASK = Similarity()

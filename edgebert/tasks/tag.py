@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -86,6 +86,9 @@ class Tag(Task):
             {"text": text[start:end], "tag": tag, "start": start, "end": end}
             for (start, end), tag in zip(offsets, prediction, strict=True)
         ]
+
+    def decoder(self, labels: Sequence[str]) -> Mapping[str, object]:
+        return {"kind": "tag"}
 
 
 TASK = Tag()

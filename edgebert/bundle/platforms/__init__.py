@@ -6,10 +6,12 @@ tools take as it is: a Gradle module, a Swift package, an npm package, a wheel.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from edgebert.bundle.ports.archive import zip_folder
 from edgebert.registry import Registry, check_call
 
 
@@ -18,13 +20,36 @@ class Writer(Protocol):
 
     def __call__(self, bundle: Path, folder: Path, name: str) -> None:
         """Args:
-            bundle: as `edgebert.bundle.write_bundle` left it.
+            bundle: as `edgebert.bundle.write_bundle` left it, checked, of one of the platform's formats.
             folder: empty, to write in.
-            name: that the package shall have.
+            name: that the package shall have; `check_name` let it pass.
 
         Raises:
-            RequestError: the platform cannot run the file or copy its tokenizer, or the name is not legal there.
+            RequestError: the platform cannot copy the tokenizer or read answers of the task.
         """
+
+
+class NameCheck(Protocol):
+    """Says whether a package can have a name."""
+
+    def __call__(self, name: str) -> str:
+        """What is wrong with it and how a right one looks; "" where nothing is."""
+
+
+class DefaultName(Protocol):
+    """Makes a name that is legal on the platform."""
+
+    def __call__(self, words: Sequence[str]) -> str:
+        """Args:
+        words: small letters and digits each, the first beginning with a letter: ("ner", "atis").
+        """
+
+
+class Archiver(Protocol):
+    """Packs a written and sealed package into one file, as the platform's tools take it."""
+
+    def __call__(self, folder: Path, parent: Path, name: str) -> Path:
+        """Writes the archive into `parent` and returns its path."""
 
 
 @dataclass(frozen=True)
@@ -33,18 +58,26 @@ class Platform:
 
     Attributes:
         formats: of files that the platform runs, the preferred one first.
-        write: see `Writer`.
+        prove: the command that replays the golden vectors, to be given in the package's folder.
+        check_name, default_name, write, archive: see their classes.
     """
 
     name: str
     title: str
     formats: tuple[str, ...]
+    prove: str
+    check_name: NameCheck
+    default_name: DefaultName
     write: Writer
+    archive: Archiver = zip_folder
 
 
 def _check(platform: Platform) -> None:
     """Raises TypeError for a declaration that breaks the contract."""
+    check_call("check_name", platform.check_name, "name")
+    check_call("default_name", platform.default_name, "words")
     check_call("write", platform.write, "bundle", "folder", "name")
+    check_call("archive", platform.archive, "folder", "parent", "name")
 
 
 PLATFORMS: Registry[Platform] = Registry("platform", __name__, "PLATFORM", Platform, where="--platform", check=_check)

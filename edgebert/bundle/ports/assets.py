@@ -1,0 +1,154 @@
+"""What every platform's package holds: the model, `tokenizer.json`, `edgebert.json` with all that lies between a text and
+its answer, golden vectors, a model card, licences, and the sha256 of every file.
+
+edgebert.json:
+    schema, name
+    task            name, inputs, labels, and the task's decoder, see `edgebert.tasks.Task.decoder`
+    model           file, format, precision, inputs, outputs, sha256, size_bytes
+    max_length      of a window, in tokens
+    pad_id          what fills an input_ids up where a file has fixed lengths; masks and types are filled with 0
+    tolerance       how far outputs may lie from the golden ones
+    tokenizer       see `edgebert.bundle.ports.tokenizers`
+    words           tables of the rule of `edgebert.data.words`: spaces, marks (peeled off words), ideographs; and combining
+                    (marks that belong to the letter before them)
+
+golden.jsonl: the bundle's lines (`edgebert.bundle.golden`), and `tokens`: of each text the ids and offsets of its tokens
+without frame, uncut. All offsets are in code points.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import unicodedata
+from importlib.metadata import distribution, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgebert.bundle.engine import open_engine
+from edgebert.bundle.golden import read_golden
+from edgebert.bundle.manifest import GOLDEN, MANIFEST, TOKENIZER, describe_files, read_digest, read_manifest
+from edgebert.bundle.ports.card import model_card, notice
+from edgebert.bundle.ports.tokenizers import describe
+from edgebert.bundle.ports.unicode import where
+from edgebert.data.words import IDEOGRAPHS, is_mark
+from edgebert.errors import RequestError
+from edgebert.files import copy_tree
+from edgebert.tasks._encode import valid_unicode
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+    from edgebert.bundle.manifest import Manifest
+    from edgebert.tasks import Task
+
+SCHEMA = 1
+SETTINGS, CARD, LICENCES = "edgebert.json", "MODEL_CARD.md", "LICENSES"
+
+
+def write_assets(bundle: Path, folder: Path, name: str, *, golden: Path | None = None) -> dict[str, Any]:
+    """Writes model, tokenizer.json, edgebert.json, golden.jsonl, MODEL_CARD.md and LICENSES/ into `folder`.
+
+    Args:
+        golden: another folder for golden.jsonl, where an application does not carry it.
+
+    Returns:
+        What edgebert.json holds.
+
+    Raises:
+        RequestError: no program in another language knows the task, or a component of the tokenizer.
+    """
+    manifest = read_manifest(bundle)
+    engine = open_engine(bundle, manifest)
+    settings = _settings(manifest, engine.task, engine.tokenizer, name)
+    folder.mkdir(parents=True, exist_ok=True)
+    copy_tree(bundle / manifest["model"], folder / manifest["model"])
+    shutil.copyfile(bundle / TOKENIZER, folder / TOKENIZER)
+    write_json(folder / SETTINGS, settings)
+    golden = golden or folder
+    golden.mkdir(parents=True, exist_ok=True)
+    engine.tokenizer.no_padding()
+    engine.tokenizer.no_truncation()
+    with (golden / GOLDEN).open("w", encoding="utf-8") as stream:
+        for line in read_golden(bundle / GOLDEN):
+            line["tokens"] = [_tokens(engine.tokenizer, text) for text in line["texts"]]
+            stream.write(json.dumps(line, separators=(",", ":"), allow_nan=False) + "\n")
+    (folder / CARD).write_text(model_card(name, manifest, engine.task), encoding="utf-8")
+    write_licences(folder / LICENCES, manifest)
+    return settings
+
+
+def write_licences(folder: Path, manifest: Manifest) -> None:
+    """The licence of the code, which is edgebert's, and what is known of the data's and the teacher's."""
+    own = next(path for path in distribution("edgebert").files or () if path.name == "LICENSE")
+    folder.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(str(own.locate()), folder / "edgebert-Apache-2.0.txt")
+    (folder / "NOTICE.md").write_text(notice(manifest), encoding="utf-8")
+
+
+def _settings(manifest: Manifest, task: Task, tokenizer: Tokenizer, name: str) -> dict[str, Any]:
+    decoder = task.decoder(manifest["labels"])
+    if decoder is None:
+        what = f"no program of this platform reads answers of the task {task.name}"
+        raise RequestError(what, where="--platform", hint="--platform python runs every task.")
+    facts = manifest["files"]
+    model = manifest["model"]
+    return {
+        "schema": SCHEMA,
+        "name": name,
+        "task": {"name": task.name, "inputs": task.inputs, "labels": manifest["labels"], **decoder},
+        "model": {
+            "file": model,
+            **{key: manifest[key] for key in ("format", "precision", "inputs", "outputs")},
+            **facts.get(model, {}),
+        },
+        "max_length": manifest["max_length"],
+        "pad_id": manifest["pad_id"],
+        "tolerance": manifest["tolerance"],
+        "tokenizer": describe(tokenizer),
+        "words": word_tables(),
+    }
+
+
+def word_tables() -> dict[str, str]:
+    """Tables of what words are split at, by the Unicode of this Python."""
+    ideographs = re.compile(f"[{IDEOGRAPHS}]")
+    return {
+        "spaces": where(str.isspace),
+        "marks": where(is_mark),
+        "ideographs": where(lambda character: bool(ideographs.match(character))),
+        "combining": where(lambda character: unicodedata.category(character)[0] == "M"),
+    }
+
+
+def _tokens(tokenizer: Tokenizer, text: str) -> dict[str, object]:
+    encoding = tokenizer.encode(valid_unicode(text), add_special_tokens=False)
+    return {"ids": encoding.ids, "offsets": encoding.offsets}
+
+
+def seal(folder: Path, bundle: Path, platform: str, name: str) -> None:
+    """Writes manifest.json: which bundle this package was made of, and the sha256 and size of each of its other files."""
+    _, digest = read_digest(bundle)
+    manifest = read_manifest(bundle)
+    write_json(
+        folder / MANIFEST,
+        {
+            "schema": SCHEMA,
+            "platform": platform,
+            "name": name,
+            "edgebert": version("edgebert"),
+            "bundle_digest": digest,
+            "facts": manifest["facts"],
+            "files": describe_files(folder),
+        },
+    )
+
+
+def fill(text: str, values: dict[str, str]) -> str:
+    """A template with each `@NAME@` replaced."""
+    return re.sub(r"@([A-Z_]+)@", lambda found: values[found[1]], text)
+
+
+def write_json(path: Path, value: object) -> None:
+    path.write_text(json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")

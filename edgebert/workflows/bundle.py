@@ -1,0 +1,175 @@
+"""`edgebert bundle`: from a proven file to a package that a platform's own tools take."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgebert.bundle.check import check_bundle
+from edgebert.bundle.golden import DATA, read_golden
+from edgebert.bundle.manifest import GOLDEN, MANIFEST, find_bundle, read_manifest
+from edgebert.bundle.platforms import PLATFORMS, Platform
+from edgebert.bundle.ports.assets import seal
+from edgebert.bundle.write import write_bundle
+from edgebert.errors import RequestError
+from edgebert.files import from_plain, replace_folder
+from edgebert.results import PackageResult
+from edgebert.runs.folder import REQUEST
+from edgebert.runs.listing import stage_records
+from edgebert.tasks import find_task
+from edgebert.types import Artifact, OnEvent, Row
+
+if TYPE_CHECKING:
+    from edgebert.bundle.manifest import Manifest
+
+
+def bundle(
+    path: Path, platform: str, *, output: Path | None = None, name: str | None = None, on_event: OnEvent | None = None
+) -> PackageResult:
+    """Writes the package of a run's winner, or of a bundle, for a platform.
+
+    Args:
+        path: a run folder or a bundle.
+        output: the package's folder; NAME-PLATFORM in this one where none is given. One that an earlier call wrote is
+            replaced.
+        name: of the package; by default of the task and the data.
+        on_event: told of each step.
+
+    Raises:
+        RequestError: there is no proven file in a format that the platform runs, the name is not legal there, the tokenizer
+            cannot be copied, or `output` holds something else.
+        DataError: a file of the bundle was changed.
+        ParityError: this machine computes something else than the golden vectors say.
+    """
+    tell = on_event or (lambda event: None)
+    target = PLATFORMS.get(platform)
+    source = find_bundle(path)
+    manifest = read_manifest(source)
+    name = _name(target, name, manifest)
+    folder = output or Path(f"{re.sub('[^A-Za-z0-9.-]+', '-', name).strip('-')}-{platform}")
+    _refuse_foreign(folder)
+    with tempfile.TemporaryDirectory() as scratch:
+        if manifest["format"] not in target.formats:
+            tell({"event": "step", "text": f"looking for a file that {platform} runs"})
+            source = _other_file(source, manifest, target, Path(scratch) / "bundle")
+        tell({"event": "step", "text": "replaying the golden vectors"})
+        check_bundle(source)
+        tell({"event": "step", "text": "writing the package"})
+        with replace_folder(folder) as beside:
+            target.write(source, beside, name)
+            seal(beside, source, platform, name)
+        manifest = read_manifest(source)
+    archive = target.archive(folder, folder.parent, name)
+    files = [item for item in folder.rglob("*") if item.is_file()]
+    return PackageResult(
+        folder=folder,
+        archive=archive,
+        platform=platform,
+        name=name,
+        format=manifest["format"],
+        precision=manifest["precision"],
+        n_files=len(files),
+        size_bytes=sum(item.stat().st_size for item in files),
+        archive_bytes=archive.stat().st_size,
+        prove=target.prove,
+    )
+
+
+def _name(platform: Platform, name: str | None, manifest: Manifest) -> str:
+    if name is None:
+        data = manifest["facts"].get("data")
+        words = re.findall("[a-z0-9]+", f"{manifest['task']} {data.get('name', '') if data else ''}".lower())
+        return platform.default_name(words or ["model"])
+    if wrong := platform.check_name(name):
+        raise RequestError(f"{name!r} cannot be the name of {platform.title}: {wrong}", where="--name")
+    return name
+
+
+def _refuse_foreign(folder: Path) -> None:
+    """Raises RequestError where the folder holds something that no earlier call wrote."""
+    if folder.exists() and not (folder.is_dir() and (not any(folder.iterdir()) or _is_package(folder))):
+        hint = "Choose another with -o, or remove it."
+        raise RequestError("the folder holds something else than a package", where=str(folder), hint=hint)
+
+
+def _is_package(folder: Path) -> bool:
+    path = folder / MANIFEST
+    return path.is_file() and '"platform":' in path.read_text(encoding="utf-8", errors="replace")
+
+
+# ---------------------------------------------------------------- another file of the run
+
+
+def _other_file(source: Path, manifest: Manifest, platform: Platform, target: Path) -> Path:
+    """A bundle of another file of the same student, in a format of the platform, that passed parity in the same run."""
+    run = source.parent
+    wanted = " or ".join(platform.formats)
+    hint = (
+        f"Make one: edgebert fit … --formats {platform.formats[0]}, or edgebert convert --formats {platform.formats[0]}"
+    )
+    if not (run / REQUEST).exists():
+        what = f"{platform.name} runs {wanted}, and this bundle's file is {manifest['format']}"
+        raise RequestError(what, where=str(source), hint="Give the run folder that it comes from, or: " + hint)
+    records = stage_records(run)
+    student = str(manifest["facts"].get("student", ""))
+    found = sorted(_proven(records, student, platform.formats), key=lambda item: _rank(item, manifest, platform))
+    if not found:
+        what = f"{platform.name} runs {wanted}, and no file of {student} in these formats passed parity in this run"
+        raise RequestError(what, where=str(run), hint=hint)
+    artifact, model, proof = found[0]
+    lines = [line for line in read_golden(source / GOLDEN) if line.get("class", DATA) == DATA]
+    facts = dict(manifest["facts"]) | {"score": proof["score"], "parity": proof, "padding": [], "footprint": None}
+    facts["latencies"] = _latencies(records, f"{student}/{artifact.name}")
+    return write_bundle(
+        target,
+        artifact=artifact,
+        student=model,
+        task=find_task(manifest["task"]).configured(manifest["task_options"]),
+        labels=manifest["labels"],
+        golden=[
+            Row(text=texts[0], second=texts[1] if len(texts) > 1 else None) for texts in (x["texts"] for x in lines)
+        ],
+        max_length=manifest["max_length"],
+        facts=facts,
+    )
+
+
+def _rank(found: tuple[Artifact, Path, Any], manifest: Manifest, platform: Platform) -> tuple[int, bool, int]:
+    artifact = found[0]
+    return (
+        platform.formats.index(artifact.format),
+        artifact.precision != manifest["precision"],
+        artifact.size_bytes,
+    )
+
+
+def _proven(
+    records: Mapping[Path, Mapping[str, Any]], student: str, formats: tuple[str, ...]
+) -> Iterator[tuple[Artifact, Path, Mapping[str, Any]]]:
+    """Files of a student that passed parity, each with its model's folder and its comparison."""
+    by_key = {record["key"]: path for path, record in records.items()}
+    for path, record in records.items():
+        if record["stage"] != f"convert-{student}":
+            continue
+        proofs: dict[str, Any] = {}
+        for other in records.values():
+            if other["stage"] == f"verify-{student}" and other["inputs"].get("converted") == record["key"]:
+                proofs |= other["result"]
+        model = by_key.get(record["inputs"].get("model"))
+        for item in record["result"]:
+            parity = proofs.get(item["name"], {}).get("parity")
+            if model and parity and not parity["failures"] and item["format"] in formats:
+                known = {field.name: item[field.name] for field in fields(Artifact) if field.name in item}
+                artifact = from_plain(Artifact, known)
+                yield replace(artifact, path=path / artifact.path), model, parity
+
+
+def _latencies(records: Mapping[Path, Mapping[str, Any]], key: str) -> list[Any]:
+    for record in records.values():
+        if record["stage"] == "profile" and key in record["result"]["latencies"]:
+            return list(record["result"]["latencies"][key])
+    return []
