@@ -121,7 +121,10 @@ class Registry(Generic[T]):
             try:
                 check_fields(declared)
                 self.check(declared)
-            except (AttributeError, TypeError, ValueError, RequestError) as error:
+            except RequestError as error:
+                problem = f"{what} '{name}' breaks its contract: {error.where}: {error.what}"
+                raise PluginError(problem, where=place, hint=error.hint) from None
+            except (AttributeError, TypeError, ValueError) as error:
                 raise PluginError(f"{what} '{name}' breaks its contract: {error}", where=place) from None
             results[name], places[name] = declared, place
         return dict(sorted(results.items()))

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
 from edgebert.errors import RequestError, shown, unknown
+from edgebert.modeling.heads import check_head
 from edgebert.registry import Registry, check_call
 from edgebert.training.context import AnswerKind, MethodContext, TracedPart
 from edgebert.types import Student
@@ -240,6 +241,8 @@ def _check(method: Method) -> None:
     """Raises TypeError, ValueError or RequestError for a declaration that breaks the contract."""
     if method.stage not in STAGES:
         raise ValueError(f"stage is '{method.stage}', and must be one of {', '.join(STAGES)}")
+    for name in method.heads:
+        check_head(name, "heads")
     given = {param.name: param.default for param in method.params}
     check_call("apply", method.apply, "student", "context", **given)
     check_call("reshape", method.reshape, "config", **given)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from edgebert.errors import RequestError
+from edgebert.errors import RequestError, unknown
 from edgebert.modeling.folder import MODULES
 from edgebert.modeling.sentence import BARE_POOLING
 from edgebert.registry import Registry, check_call
@@ -173,6 +173,12 @@ def _check(head: Head) -> None:
 
 
 HEADS: Registry[Head] = Registry("head", __name__, "HEAD", Head, where="--head", check=_check)
+
+
+def check_head(name: str, field: str) -> None:
+    """Raises RequestError, which offers the nearest names, where a field of another plug-in names a head that is none."""
+    if name not in HEADS.all():
+        raise unknown("head", name, HEADS.all(), where=field)
 
 
 def is_per_token(name: str, rank: int) -> bool:
