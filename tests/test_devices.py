@@ -11,20 +11,26 @@ from pathlib import Path
 
 import pytest
 
+from edgebert.converters import CONVERTERS
 from edgebert.cost.analytic import predict_latency
 from edgebert.cost.published import model_config, published_points
-from edgebert.devices.profiles import SOURCES, device_profiles, instruction_sets, lanes, load_device
+from edgebert.devices.plausible import INSTRUCTIONS, PLAUSIBLE
+from edgebert.devices.profiles import (
+    BUDGET,
+    CORES,
+    DEVICE,
+    HERE,
+    SOURCES,
+    device_profiles,
+    instruction_sets,
+    lanes,
+    load_device,
+)
 from edgebert.errors import RequestError
 from edgebert.workflows.device import find_device
 
-NAMES = [
-    "chrome-desktop", "chrome-phone",
-    "galaxy-a03-core", "galaxy-s20", "galaxy-s24",
-    "iphone-xs", "iphone13", "iphone15-pro", "iphone17-pro",
-    "pixel3", "pixel4", "pixel6", "pixel8",
-    "rpi-zero2w", "rpi3", "rpi4", "rpi5",
-    "this-machine",
-]  # fmt: skip
+FOLDER = Path(__file__).parent.parent / "device_profiles"
+NAMES = [*sorted(path.stem for path in FOLDER.glob("*.toml")), HERE]
 PUBLISHED = {  # profile -> what published.csv calls it
     "galaxy-s20": "Galaxy S20",
     "galaxy-s24": "Galaxy S24",
@@ -51,6 +57,8 @@ def broken(tmp_path: Path, old: str, new: str) -> RequestError:
 
 
 def test_built_in_profiles_in_file_order_and_this_machine_last() -> None:
+    assert len(NAMES) > 15, "the folder was found"
+    assert {"pixel6", "rpi4", "iphone-xs", "chrome-desktop"} < set(NAMES)
     assert list(device_profiles()) == NAMES
 
 
@@ -196,7 +204,21 @@ def test_not_toml_says_where(tmp_path: Path) -> None:
         ('soc = "Google Tensor (G1)"', 'soc = " "', "soc", "empty string"),
         ("threads = 2", "threads = 9", "threads", "9 threads on 8 cores"),
         ("threads = 2", "threads = -1", "threads", "-1 is not above zero"),
-        ("ram_mb = 8192", f"ram_mb = {10**25}", "ram_mb", f"{10**25} is more than any device has"),
+        (
+            "ram_mb = 8192",
+            f"ram_mb = {10**25}",
+            "ram_mb",
+            f"{10**25} is not plausible: devices have 48 to 4,194,304 MB",
+        ),
+        (
+            "ram_mb = 8192",
+            f"ram_mb = {10**400}",
+            "ram_mb",
+            f"{'1' + '0' * 79}… is not plausible: devices have 48 to 4,194,304 MB",
+        ),
+        ("memory_mb = 150", "memory_mb = 9000", "budget.memory_mb", "9000 MB on a device of 8192 MB"),
+        ('"neon", "fp16"', '"neon", "fp61"', "instructions", "unknown set of instructions 'fp61'"),
+        ('runtimes = ["LiteRT"', 'runtimes = ["LightRT"', "runtimes", "unknown runtime 'LightRT'"),
         ("ram_mb = 8192", "ram_mb = 1979-05-27", "ram_mb", "datetime.date(1979, 5, 27) is not a whole number"),
         ('name = "pixel6"\n', 'name = "../pixel6"\n', "name", "'../pixel6' cannot name a device"),
         ('name = "pixel6"\n', 'name = "a/b"\n', "name", "'a/b' cannot name a device"),
@@ -210,6 +232,59 @@ def test_broken_profiles(tmp_path: Path, old: str, new: str, place: str, what: s
     error = broken(tmp_path, old, new)
     assert (str(error.where).split(", ")[1], error.what) == (place, what)
     assert error.hint
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "place", "what", "hint"),
+    [
+        ("ram_mb = 8192", "ram_mb = 8", "ram_mb", "8 is not plausible", "If 8 is in GB, write 8192"),
+        ("ram_mb = 8192", "ram_mb = 8388608", "ram_mb", "8388608 is not plausible", "is in kB, write 8192"),
+        ("= 51.2", "= 51200", "memory_gb_per_s", "devices have 0.05 to 2,000 GB/s", "is in MB/s, write 51.2"),
+        ("dispatch_us = 5.0", "dispatch_us = 0.005", "dispatch_us", "0.005 is", "is in milliseconds, write 5:"),
+        ("dispatch_us = 5.0", "dispatch_us = 5000", "dispatch_us", "5000 is", "is in nanoseconds, write 5:"),
+        ("= 2.80", "= 2800", "cores[0].clock_ghz", "devices have 0.03 to 10 GHz", "If 2800 is in MHz, write 2.8:"),
+        (
+            "= 32\n",
+            "= 89.6e9\n",
+            "cores[0].fp32_flops_per_cycle",
+            "89600000000.0 is not plausible",
+            "at 1 GHz, write 89.6:",
+        ),
+        ("latency_ms = 12", "latency_ms = 0.012", "budget.latency_ms", "0.012", "is in seconds, write 12:"),
+        ("size_mb = 10", "size_mb = 10000000", "budget.size_mb", "10000000", "is in bytes, write 10:"),
+        ("size_mb = 10", "size_mb = 25600", "budget.size_mb", "25600", "is in kB, write 25.6:"),
+        ("memory_mb = 150", "memory_mb = 0.15", "budget.memory_mb", "0.15", "is in GB, write 150:"),
+        ("drop_points = 2.0", "drop_points = 0.02", "budget.drop_points", "0.02", "a share of 1, write 2:"),
+        ("clock_ghz = 2.80", "clock_ghz = 1e-5", "cores[0].clock_ghz", "1e-05", "is in GHz: look the figure up"),
+    ],
+)
+def test_figures_in_another_unit_are_refused_with_the_unit(
+    tmp_path: Path, old: str, new: str, place: str, what: str, hint: str
+) -> None:
+    error = broken(tmp_path, old, new)
+    assert str(error.where).endswith(", " + place)
+    assert what in error.what
+    assert hint in str(error.hint)
+
+
+def test_every_figure_has_a_range_and_detected_instructions_are_known() -> None:
+    tables = {"": DEVICE, "cores.": CORES, "budget.": BUDGET}
+    figures = {table + key for table, schema in tables.items() for key, kind in schema.items() if kind in (int, float)}
+    assert PLAUSIBLE.keys() == figures
+    assert all(item.low < item.high for item in PLAUSIBLE.values())
+    assert set(load_device(HERE).instructions) <= set(INSTRUCTIONS)
+
+
+def test_a_runtime_of_a_format_that_no_profile_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A plug-in brings its runtime: profiles call it as its converter does."""
+    onnx = CONVERTERS.get("onnx")
+    formats = {**CONVERTERS.all(), "mine": replace(onnx, name="mine", runtime="my_runtime")}
+    path = tmp_path / "mine.toml"
+    path.write_text(PIXEL6.replace('["LiteRT", "ONNX Runtime"]', '["my_runtime"]'), "utf-8")
+    with pytest.raises(RequestError, match="unknown runtime 'my_runtime'"):
+        find_device(str(path))
+    monkeypatch.setattr(CONVERTERS, "_loaded", formats)
+    assert find_device(str(path)).runtimes == ("my_runtime",)
 
 
 @pytest.mark.parametrize(

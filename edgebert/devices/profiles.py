@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from edgebert.devices.machine import usable_cores
+from edgebert.devices.plausible import FLAGS, INSTRUCTIONS, PLAUSIBLE
 from edgebert.errors import RequestError, shown, unknown
 from edgebert.files import read_toml
 from edgebert.types import Budget, Cores, DeviceProfile
@@ -60,7 +61,7 @@ TABLES = ("cores", "budget", "sources")
 KINDS = {str: "a string", int: "a whole number", float: "a number", list: "a list of strings"}
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-LARGEST = 10**12  # of any figure
+INDEX = re.compile(r"\[\d+\]")  # of a table, in a dotted key
 
 HERE = "this-machine"
 
@@ -124,6 +125,9 @@ def read_profile(table: Mapping[str, Any], where: str) -> DeviceProfile:
     n_cores = sum(cluster.count for cluster in clusters)
     if profile.threads > n_cores:
         raise _broken(f"{profile.threads} threads on {n_cores} cores", where, "threads", "Ask for at most all cores.")
+    if (profile.budget.memory_mb or 0) > profile.ram_mb:
+        what = f"{profile.budget.memory_mb:g} MB on a device of {profile.ram_mb} MB"
+        raise _broken(what, where, "budget.memory_mb", "Grant a model a part of ram_mb.")
     return profile
 
 
@@ -146,16 +150,27 @@ def _value(table: Mapping[str, Any], key: str, kind: type, where: str, name: str
     value = table[key]
     if not _is_kind(value, kind):
         raise _broken(f"{shown(repr(value))} is not {KINDS[kind]}", where, dotted, f"Write {KINDS[kind]}.")
-    if kind in (int, float) and not 0 < value < LARGEST:
-        much = "more than any device has" if value > 0 else "not above zero"
-        hint = "A limit that is left out does not bind." if name == "budget" else "Write a positive number."
-        raise _broken(f"{shown(str(value))} is {much}", where, dotted, hint)
+    if kind in (int, float):
+        _check_figure(value, where, dotted)
     if key != "notes":
         _check_texts(value if kind is list else [value] if kind is str else [], where, dotted)
+    if dotted == "instructions" and (others := [name for name in value if name not in INSTRUCTIONS]):
+        raise unknown("set of instructions", others[0], INSTRUCTIONS, where=_place(where, dotted))
     if dotted == "name" and not NAME.fullmatch(value):
         hint = "A name has letters, digits, dots, dashes and underscores, at most 64: run folders are named after it."
         raise _broken(f"'{shown(value)}' cannot name a device", where, dotted, hint)
     return float(value) if kind is float else tuple(value) if kind is list else value
+
+
+def _check_figure(value: float, where: str, dotted: str) -> None:
+    """Raises RequestError for a figure that no device has, with the unit that was likely meant."""
+    if not value > 0:  # not a number, too
+        hint = "A limit that is left out does not bind." if dotted.startswith("budget.") else "Write a positive number."
+        raise _broken(f"{shown(str(value))} is not above zero", where, dotted, hint)
+    plausible = PLAUSIBLE[INDEX.sub("", dotted)]
+    if not plausible.low <= value <= plausible.high:
+        what = f"{shown(str(value))} is not plausible: devices have {plausible.low:g} to {plausible.high:,.10g} {plausible.unit}"
+        raise _broken(what, where, dotted, plausible.advice(value))
 
 
 def _check_texts(texts: Iterable[str], where: str, dotted: str) -> None:
@@ -237,19 +252,7 @@ def lanes(flags: frozenset[str]) -> tuple[float, float, str]:
 
 def instruction_sets(flags: frozenset[str]) -> tuple[str, ...]:
     """The instruction sets that matter to a small model, in the names of the profiles, from CPU flags."""
-    names = {
-        "asimd": "neon",
-        "asimdhp": "fp16",
-        "asimddp": "dotprod",
-        "i8mm": "i8mm",
-        "avx2": "avx2",
-        "fma": "fma",
-        "avx512f": "avx512f",
-        "avx_vnni": "avx_vnni",
-        "avx512_vnni": "avx512_vnni",
-        "amx_int8": "amx_int8",
-    }
-    return tuple(name for flag, name in names.items() if flag in flags)
+    return tuple(name for flag, name in FLAGS.items() if flag in flags)
 
 
 def _cpuinfo() -> dict[str, str]:
