@@ -21,6 +21,7 @@ import pytest
 import edgebert
 from edgebert.cli import cli
 from edgebert.registry import Registry
+from tests import test_tasks
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(ROOT.glob("docs/**/*.md"))]
@@ -221,6 +222,34 @@ def test_the_method_of_the_guide(
     assert result.n_parameters < result.teacher_parameters
 
 
+@pytest.mark.parametrize("guide", ["add-a-method.md", "add-a-task.md"])
+def test_guides_list_every_head(guide: str) -> None:
+    from edgebert.modeling.heads import HEADS, MULTI_TASK
+
+    text = (ROOT / "docs" / "guides" / guide).read_text(encoding="utf-8")
+    assert [name for name in HEADS.all() if f"`{name}`" not in text] == [MULTI_TASK]
+
+
+def test_the_guide_lists_every_key_of_a_profile() -> None:
+    from edgebert.devices.profiles import BUDGET, CORES, DEVICE, SOURCES, device_profiles
+
+    text = (ROOT / "docs" / "guides" / "add-a-device.md").read_text(encoding="utf-8")
+    for key in (*DEVICE, *BUDGET, *SOURCES):
+        assert f"`{key}`" in text, key
+    assert all(f"\n{key} = " in text for key in CORES)
+    runtimes = {name for profile in device_profiles().values() for name in profile.runtimes}
+    assert all(f"`{name}`" in text for name in runtimes)
+
+
+def test_the_guide_lists_the_arguments_of_train_student() -> None:
+    import inspect
+
+    from edgebert.training.run import train_student
+
+    text = (ROOT / "docs" / "guides" / "add-a-method.md").read_text(encoding="utf-8")
+    assert [name for name in inspect.signature(train_student).parameters if f"`{name}`" not in text] == []
+
+
 def test_the_device_of_the_guide(tmp_path: Path) -> None:
     device = edgebert.get_device(str(example_of("add-a-device.md", tmp_path)))
     assert device.name == "my-board"
@@ -234,6 +263,8 @@ def test_the_task_of_the_guide(
     from edgebert.types import Row
 
     task = add(TASKS, load(example_of("add-a-task.md", tmp_path)), monkeypatch)
+    for contract in test_tasks.CONTRACT:
+        contract(task.name)
     rows = [Row(text="good", labels=("4",)), Row(text="bad", labels=("1",))]
     logits = [{"logits": np.array(item, np.float32)} for item in ([0, 0, 0, 3, 0], [0, 9, 0, 0, 0])]
     predictions = task.decode(rows, (), logits, task.labels(rows))
