@@ -22,6 +22,7 @@ import json
 import re
 import shutil
 import unicodedata
+from collections.abc import Mapping
 from importlib.metadata import distribution, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,7 +34,7 @@ from edgebert.bundle.ports.card import model_card, notice
 from edgebert.bundle.ports.tokenizers import describe
 from edgebert.bundle.ports.unicode import where
 from edgebert.data.words import IDEOGRAPHS, is_mark
-from edgebert.errors import RequestError
+from edgebert.errors import RequestError, name_list
 from edgebert.files import copy_tree
 from edgebert.tasks._encode import valid_unicode
 
@@ -45,23 +46,29 @@ if TYPE_CHECKING:
 
 SCHEMA = 1
 SETTINGS, CARD, LICENCES = "edgebert.json", "MODEL_CARD.md", "LICENSES"
+KINDS = frozenset(
+    {"ner", "tag", "classify", "pair", "similarity", "embed", "qa", "multi"}
+)  # of decoders that packages have
 
 
-def write_assets(bundle: Path, folder: Path, name: str, *, golden: Path | None = None) -> dict[str, Any]:
+def write_assets(
+    bundle: Path, folder: Path, name: str, *, golden: Path | None = None, port: bool = True
+) -> dict[str, Any]:
     """Writes model, tokenizer.json, edgebert.json, golden.jsonl, MODEL_CARD.md and LICENSES/ into `folder`.
 
     Args:
         golden: another folder for golden.jsonl, where an application does not carry it.
+        port: a tokenizer in another language reads edgebert.json; otherwise it has no `tokenizer`, and every tokenizer will do.
 
     Returns:
         What edgebert.json holds.
 
     Raises:
-        RequestError: no program in another language knows the task, or a component of the tokenizer.
+        RequestError: no program but edgebert knows the task, or no port a component of the tokenizer.
     """
     manifest = read_manifest(bundle)
     engine = open_engine(bundle, manifest)
-    settings = _settings(manifest, engine.task, engine.tokenizer, name)
+    settings = _settings(manifest, engine.task, engine.tokenizer if port else None, name)
     folder.mkdir(parents=True, exist_ok=True)
     copy_tree(bundle / manifest["model"], folder / manifest["model"])
     shutil.copyfile(bundle / TOKENIZER, folder / TOKENIZER)
@@ -87,11 +94,12 @@ def write_licences(folder: Path, manifest: Manifest) -> None:
     (folder / "NOTICE.md").write_text(notice(manifest), encoding="utf-8")
 
 
-def _settings(manifest: Manifest, task: Task, tokenizer: Tokenizer, name: str) -> dict[str, Any]:
+def _settings(manifest: Manifest, task: Task, tokenizer: Tokenizer | None, name: str) -> dict[str, Any]:
     decoder = task.decoder(manifest["labels"])
-    if decoder is None:
-        what = f"no program of this platform reads answers of the task {task.name}"
-        raise RequestError(what, where="--platform", hint="--platform python runs every task.")
+    if decoder is None or not _kinds(decoder) <= KINDS:
+        what = f"no program but edgebert reads answers of the task {task.name}"
+        hint = f"edgebert predict runs it. A package needs a task whose decoder is of the kinds {name_list(sorted(KINDS))}."
+        raise RequestError(what, where="--platform", hint=hint)
     facts = manifest["files"]
     model = manifest["model"]
     return {
@@ -106,9 +114,14 @@ def _settings(manifest: Manifest, task: Task, tokenizer: Tokenizer, name: str) -
         "max_length": manifest["max_length"],
         "pad_id": manifest["pad_id"],
         "tolerance": manifest["tolerance"],
-        "tokenizer": describe(tokenizer),
+        **({"tokenizer": describe(tokenizer)} if tokenizer else {}),
         "words": word_tables(),
     }
+
+
+def _kinds(decoder: Mapping[str, Any]) -> set[str]:
+    """The kind of a decoder, and those of its heads."""
+    return {decoder["kind"], *(head["kind"] for head in decoder.get("heads", ()))}
 
 
 def word_tables() -> dict[str, str]:

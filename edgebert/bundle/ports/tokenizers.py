@@ -1,9 +1,12 @@
 """A tokenizer described for programs in other languages: what `tokenizer.json` leaves to its library is written out.
 
-    normalizer      steps in order: `characters` (table), `decompose` (table, classes), `replace` (from, to), `strip`
+    normalizer      steps in order: `characters` (table), `decompose` (table, classes), `replace` (from, to), `spaces` (to:
+                    what two and more U+0020 in a row become), `strip` (left, right, spaces), `precompiled` (see
+                    `edgebert.bundle.ports.precompiled`)
     pre_tokenizer   steps in order: `bert` (spaces, punctuation), `byte_level` (letters, numbers, spaces, add_prefix_space,
-                    use_regex), `whitespace` (spaces)
-    model           WordPiece or BPE with its settings; vocabulary and merges are read from `tokenizer.json`
+                    use_regex), `whitespace` (spaces), `metaspace` (replacement, prepend: always, first or never, split)
+    model           WordPiece, BPE or Unigram with its settings; vocabulary, merges and scores are read from
+                    `tokenizer.json`
     single, pair    the frame of one and of two texts: a token id with its type, or the number of a text with its type
     trim_offsets    of each post-processor that takes spaces off a token's place, its add_prefix_space
     word_characters where some added token is `single_word`: what may not stand beside it
@@ -15,15 +18,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from edgebert.bundle.ports.precompiled import describe_precompiled
+from edgebert.bundle.ports.tables import encode_set
 from edgebert.bundle.ports.unicode import (
     after_decomposition,
     character_map,
+    code_points,
     combining_classes,
     decomposition,
     split_at,
-    where,
 )
 from edgebert.errors import RequestError
 
@@ -83,10 +89,16 @@ def _refused(kind: str, part: Settings) -> RequestError:
 
 
 def _normalizer(part: Settings) -> list[Step]:
-    kind = part["type"]
-    if kind not in _NORMALIZERS:
+    if part["type"] not in _NORMALIZERS:
         raise _refused("normalizer", part)
-    return _NORMALIZERS[kind](part)
+    return list(_steps(json.dumps(part)))
+
+
+@cache
+def _steps(part: str) -> tuple[Step, ...]:
+    """The steps of a component, given as JSON: it takes seconds to ask a component of every code point."""
+    settings = json.loads(part)
+    return tuple(_NORMALIZERS[settings["type"]](settings))
 
 
 def _bert(part: Settings) -> list[Step]:
@@ -130,8 +142,14 @@ def _strip_accents(part: Settings) -> list[Step]:
     return [_characters(character_map(StripAccents()))]
 
 
+def _precompiled(part: Settings) -> list[Step]:
+    return [describe_precompiled(part["precompiled_charsmap"])] if part["precompiled_charsmap"] else []
+
+
 def _replace(part: Settings) -> list[Step]:
-    if "String" not in part["pattern"] or not part["pattern"]["String"]:
+    if part["pattern"].get("Regex") == " {2,}":
+        return [{"type": "spaces", "to": part["content"]}]
+    if not part["pattern"].get("String"):
         raise _refused("normalizer", part)
     return [{"type": "replace", "from": part["pattern"]["String"], "to": part["content"]}]
 
@@ -147,6 +165,7 @@ _NORMALIZERS: Mapping[str, Callable[[Settings], list[Step]]] = {
     "Lowercase": _lowercase,
     "StripAccents": _strip_accents,
     "Replace": _replace,
+    "Precompiled": _precompiled,
     "Strip": _strip,
 }
 
@@ -162,50 +181,71 @@ def _pre_tokenizer(part: Settings) -> Step:
 
 
 def _bert_words(part: Settings) -> Step:
+    return {"type": "bert", **_bert_classes()}
+
+
+@cache
+def _bert_classes() -> Mapping[str, str]:
     from tokenizers.pre_tokenizers import BertPreTokenizer
 
-    splitter = BertPreTokenizer()
+    split = BertPreTokenizer().pre_tokenize_str
+    pieces = {point: len(split(f"a{chr(point)}b")) for point in code_points()}
     return {
-        "type": "bert",
-        "spaces": split_at(splitter, pieces=2),
-        "punctuation": split_at(splitter, pieces=3),
+        name: encode_set(point for point, n in pieces.items() if n == count)
+        for name, count in (("spaces", 2), ("punctuation", 3))
     }
 
 
 def _byte_level(part: Settings) -> Step:
-    """The classes of GPT-2's pattern, whose letters and numbers are Unicode's L and N.
-
-    Beside "a" a letter begins no new piece; before "1" a number ends none; between two exclamation marks only a space
-    ends one.
-    """
-    from tokenizers.pre_tokenizers import ByteLevel
-
-    split = ByteLevel(add_prefix_space=False, use_regex=True).pre_tokenize_str
     return {
         "type": "byte_level",
         "add_prefix_space": part["add_prefix_space"],
         "use_regex": part.get("use_regex", True),
-        "letters": where(lambda character: split(f"a{character}")[0][1] == (0, 2)),
-        "numbers": where(lambda character: split(f"1{character}")[0][1] == (0, 2)),
-        "spaces": where(lambda character: len(split(f"!{character}!")) > 1 and _is_space(split, character)),
+        **_byte_level_classes(),
     }
 
 
-def _is_space(split: Callable[[str], Any], character: str) -> bool:
-    """Whether a character that ends a run of marks is a space: two of them before a letter fall apart, as \\s+(?!\\S) wants."""
-    return len(split(f"{character * 3}!")) > 1
+@cache
+def _byte_level_classes() -> Mapping[str, str]:
+    """The classes of GPT-2's pattern: a letter goes on after "a", a number after "1", and what is neither goes on between
+    two exclamation marks unless it is a space."""
+    from tokenizers.pre_tokenizers import ByteLevel
+
+    split = ByteLevel(add_prefix_space=False, use_regex=True).pre_tokenize_str
+    classes: dict[str, list[int]] = {"letters": [], "numbers": [], "spaces": []}
+    for point in code_points():
+        character = chr(point)
+        if split(f"a{character}")[0][1] == (0, 2):
+            classes["letters"].append(point)
+        elif split(f"1{character}")[0][1] == (0, 2):
+            classes["numbers"].append(point)
+        elif len(split(f"!{character}!")) > 1:
+            classes["spaces"].append(point)
+    return {name: encode_set(points) for name, points in classes.items()}
 
 
 def _whitespace(part: Settings) -> Step:
     return {"type": "whitespace", "spaces": _spaces()}
 
 
+def _metaspace(part: Settings) -> Step:
+    prepend = part.get("prepend_scheme") or ("always" if part.get("add_prefix_space", True) else "never")
+    return {
+        "type": "metaspace",
+        "replacement": part["replacement"],
+        "prepend": prepend,
+        "split": part.get("split", True),
+    }
+
+
+@cache
 def _spaces() -> str:
     from tokenizers.pre_tokenizers import WhitespaceSplit
 
     return split_at(WhitespaceSplit(), pieces=2)
 
 
+@cache
 def _word_characters() -> str:
     from tokenizers.pre_tokenizers import Whitespace
 
@@ -216,6 +256,7 @@ _PRE_TOKENIZERS: Mapping[str, Callable[[Settings], Step]] = {
     "BertPreTokenizer": _bert_words,
     "ByteLevel": _byte_level,
     "WhitespaceSplit": _whitespace,
+    "Metaspace": _metaspace,
 }
 
 
@@ -226,6 +267,8 @@ def _model(part: Settings) -> Step:
     if part["type"] == "WordPiece":
         names = ("unk_token", "continuing_subword_prefix", "max_input_chars_per_word")
         return {"type": "WordPiece", **{name: part[name] for name in names}}
+    if part["type"] == "Unigram" and not part.get("byte_fallback") and part["unk_id"] is not None:
+        return {"type": "Unigram", "unk_id": part["unk_id"]}
     plain = (
         "dropout",
         "unk_token",
@@ -240,29 +283,27 @@ def _model(part: Settings) -> Step:
 
 
 def _frame(tokenizer: Tokenizer, *, pair: bool) -> list[list[object]]:
-    """["token", id, type] or ["text", 0 or 1, type] in order, asked of the post-processor with a token of each text."""
+    """["token", id, type] or ["text", 0 or 1, type] in order, asked of the post-processor with a text of few tokens, which
+    alone have a place in a text."""
     from tokenizers import Tokenizer
 
     private = Tokenizer.from_str(tokenizer.to_str())
     private.no_padding()
     private.no_truncation()
-    first, second = _single_tokens(private)
-    numbers = {first.ids[0]: 0, second.ids[0]: 1}
-    framed = private.post_process(first, second if pair else None)
-    return [
-        ["text", numbers[id], type] if id in numbers else ["token", id, type]
-        for id, type in zip(framed.ids, framed.type_ids, strict=True)
-    ]
-
-
-def _single_tokens(tokenizer: Tokenizer) -> list[Any]:
-    """Two texts of one token each, which no frame holds."""
-    results: dict[int, Any] = {}
-    for text in (*"abcdefghijklmnopqrstuvwxyz0123456789", ".", ",", *tokenizer.get_vocab(with_added_tokens=False)):
-        encoding = tokenizer.encode(text, add_special_tokens=False)
-        token = tokenizer.get_added_tokens_decoder().get(encoding.ids[0]) if len(encoding) == 1 else None
-        if len(encoding) == 1 and not (token and token.special):
-            results.setdefault(encoding.ids[0], encoding)
-        if len(results) == 2:
-            return list(results.values())
-    raise RequestError("no two texts of one token each were found", where="tokenizer.json")
+    words = (token.strip("\u2581\u0120#") for token in private.get_vocab(with_added_tokens=False))
+    for text in ("a", "1", ".", *words):
+        if len(encoding := private.encode(text, add_special_tokens=False)):
+            break
+    else:
+        raise RequestError("no token of its vocabulary is one of a text", where="tokenizer.json")
+    framed = private.post_process(encoding, private.encode(text, add_special_tokens=False) if pair else None)
+    results: list[list[object]] = []
+    n_read = 0
+    for id, type, place in zip(framed.ids, framed.type_ids, framed.offsets, strict=True):
+        if place == (0, 0):
+            results.append(["token", id, type])
+            continue
+        if n_read % len(encoding) == 0:
+            results.append(["text", n_read // len(encoding), type])
+        n_read += 1
+    return results

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 # Surrogates stand in no text, and no version of Unicode has a character in planes 4 to 13.
 POINTS = (range(0xD800), range(0xE000, 0x40000), range(0xE0000, 0x110000))
 SYLLABLES = range(0xAC00, 0xD7A4)  # Hangul: decomposed by arithmetic, Unicode's standard, section 3.12
+BETWEEN, AT_ONCE = "7|7", 256
 LOWEST, HIGHEST = "\u0334", "\u0345"  # marks of the combining classes 1 and 240
 
 
@@ -25,12 +26,23 @@ def code_points() -> Iterator[int]:
 
 
 def changes(normalizer: Normalizer) -> dict[int, Target]:
-    """Every code point that the normalizer does not leave as it is, with what it makes of it."""
+    """Every code point that the normalizer does not leave as it is, with what it makes of it.
+
+    Many are asked of at once, with a mark between them that no normalizer touches or makes; where the answer falls into
+    another number of parts, one by one.
+    """
+    normal, points = normalizer.normalize_str, list(code_points())
     results = {}
-    for point in code_points():
-        character = chr(point)
-        if (text := normalizer.normalize_str(character)) != character:
-            results[point] = tuple(map(ord, text))
+    for start in range(0, len(points), AT_ONCE):
+        characters = [chr(point) for point in points[start : start + AT_ONCE]]
+        texts = normal(f"{BETWEEN}{BETWEEN.join(characters)}{BETWEEN}").split(BETWEEN)[1:-1]
+        if len(texts) != len(characters):
+            texts = [normal(character) for character in characters]
+        results |= {
+            ord(character): tuple(map(ord, text))
+            for character, text in zip(characters, texts, strict=True)
+            if text != character
+        }
     return results
 
 
@@ -67,27 +79,31 @@ def combining_classes() -> str:
     from tokenizers.normalizers import NFD
 
     order = NFD().normalize_str
+    moving = [
+        mark
+        for mark in map(chr, code_points())
+        if mark in (LOWEST, HIGHEST)
+        or (
+            unicodedata.category(mark)[0] in "MC"
+            and order(mark) == mark
+            and (order(mark + LOWEST) != mark + LOWEST or order(HIGHEST + mark) != HIGHEST + mark)
+        )
+    ]
     known: dict[int, str] = {}
-    for point in code_points():
-        if value := unicodedata.combining(chr(point)):
-            known.setdefault(value, chr(point))
-    ranks = sorted(known)
-    values: dict[int, int] = {}
-    for point in code_points():
-        mark = chr(point)
-        if unicodedata.category(mark)[0] not in "MC":
-            continue
-        moves = order(mark + LOWEST) != mark + LOWEST or order(HIGHEST + mark) != HIGHEST + mark
-        if moves or mark in (LOWEST, HIGHEST):
-            # The largest class whose mark may stand before this one.
-            values[point] = max((rank for rank in ranks if order(known[rank] + mark) == known[rank] + mark), default=1)
+    for mark in moving:
+        known.setdefault(unicodedata.combining(mark), mark)
+    ranks = sorted(known.keys() - {0})  # 0 is what Python says of a younger mark
+    # The largest class whose mark may stand before this one.
+    values = {
+        ord(mark): max(rank for rank in ranks if order(known[rank] + mark) == known[rank] + mark) for mark in moving
+    }
     return encode_values(values)
 
 
-def split_at(pre_tokenizer: PreTokenizer, *, pieces: int, before: str = "a", after: str = "b") -> str:
-    """The set of code points at which a text of one character before and one after falls into so many pieces."""
+def split_at(pre_tokenizer: PreTokenizer, *, pieces: int) -> str:
+    """The set of code points at which a text of a letter before and one after falls into so many pieces."""
     split = pre_tokenizer.pre_tokenize_str
-    return encode_set(point for point in code_points() if len(split(f"{before}{chr(point)}{after}")) == pieces)
+    return encode_set(point for point in code_points() if len(split(f"a{chr(point)}b")) == pieces)
 
 
 def where(test: Callable[[str], bool]) -> str:
