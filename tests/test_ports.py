@@ -28,7 +28,7 @@ from edgebert.bundle.ports.tables import (
     encode_values,
 )
 from edgebert.bundle.ports.tokenizers import describe
-from edgebert.bundle.ports.unicode import combining_classes
+from edgebert.bundle.ports.unicode import combining_classes, compositions
 from edgebert.errors import RequestError
 from tests.packages import TOKENIZERS
 
@@ -68,6 +68,14 @@ def test_a_mark_that_changes_its_place_has_a_class() -> None:
         after += gap + more + 1
     assert (classes[0x301], classes[0x316], classes[0x334], classes[0x345], classes[0x94D]) == (230, 220, 1, 240, 9)
     assert 0x41 not in classes and 0x903 not in classes
+
+
+def test_compositions_are_those_of_nfc() -> None:
+    pairs = decode_map(compositions())
+    assert pairs[0xE9] == (0x65, 0x301)
+    assert pairs[0x1EBF] == (0xEA, 0x301)  # from what is composed already
+    assert 0x212B not in pairs and 0x958 not in pairs  # a second code for a letter; excluded from composition
+    assert 0xAC00 not in pairs
 
 
 # ---------------------------------------------------------------- normalizers, step by step

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +31,7 @@ def model_card(name: str, manifest: Manifest, task: Task) -> str:
         lines += [f"Labels ({len(labels)}): {', '.join(map(_code, labels[:MOST_LABELS]))}{more}.", ""]
     lines += ["## Figures", "", *_figures(facts), "", "## Made of", "", *_sources(facts)]
     if facts.get("recipe"):
-        lines.append(f"- Recipe: `{facts['recipe']}`, seed and versions in `manifest.json`")
+        lines.append(f"- Recipe: {_code(str(facts['recipe']))}, seed and versions in `manifest.json`")
     lines += [
         "",
         "## Limits",
@@ -62,8 +63,9 @@ def _sources(facts: Mapping[str, Any]) -> Iterator[str]:
     for kind in ("data", "teacher"):
         fact = facts.get(kind)
         known = fact if isinstance(fact, Mapping) else {"name": fact} if fact else {}
-        origin = f", from {known['origin']}" if known.get("origin") else ""
-        yield f"- {kind.capitalize()}: {known.get('name') or 'not recorded'}{origin}. Licence: {known.get('licence') or UNKNOWN}"
+        name, origin, licence = (_text(known.get(key)) for key in ("name", "origin", "licence"))
+        place = f", from {origin}" if origin else ""
+        yield f"- {kind.capitalize()}: {name or 'not recorded'}{place}. Licence: {licence or UNKNOWN}"
 
 
 def _figures(facts: Mapping[str, Any]) -> Iterator[str]:
@@ -80,7 +82,14 @@ def _figures(facts: Mapping[str, Any]) -> Iterator[str]:
         )
 
 
+def _text(value: object) -> str:
+    """What a fact says, on one line, with nothing that Markdown or HTML would read; "" for none."""
+    return re.sub(r"([\\`*<>\[\]])", r"\\\1", " ".join(str(value).split())) if value else ""
+
+
 def _code(text: str) -> str:
-    """A label as Markdown shows it as it is."""
-    ticks = "`" * (1 + max((len(run) for run in text.replace("\n", " ").split() if set(run) == {"`"}), default=0))
-    return f"{ticks}{' '.join(text.split())}{ticks}"
+    """A label as Markdown shows it as it is, on one line."""
+    line = " ".join(text.split())
+    ticks = "`" * (1 + max(map(len, re.findall("`+", line)), default=0))
+    pad = " " if not line or "`" in (line[0], line[-1]) else ""
+    return f"{ticks}{pad}{line}{pad}{ticks}"

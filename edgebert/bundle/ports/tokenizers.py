@@ -1,6 +1,7 @@
 """A tokenizer described for programs in other languages: what `tokenizer.json` leaves to its library is written out.
 
-    normalizer      steps in order: `characters` (table), `decompose` (table, classes), `replace` (from, to), `spaces` (to:
+    normalizer      steps in order: `characters` (table), `decompose` (table, classes), `compose` (table of what each composed
+                    character is made of), `replace` (from, to), `spaces` (to:
                     what two and more U+0020 in a row become), `strip` (left, right, spaces), `precompiled` (see
                     `edgebert.bundle.ports.precompiled`)
     pre_tokenizer   steps in order: `bert` (spaces, punctuation), `byte_level` (letters, numbers, spaces, add_prefix_space,
@@ -28,6 +29,7 @@ from edgebert.bundle.ports.unicode import (
     character_map,
     code_points,
     combining_classes,
+    compositions,
     decomposition,
     split_at,
 )
@@ -125,9 +127,13 @@ def _characters(table: str) -> Step:
 def _nfd(part: Settings) -> list[Step]:
     from tokenizers import normalizers
 
-    name = "NFKD" if part["type"] == "NFKD" else "NFD"
+    name = "NFKD" if "K" in part["type"] else "NFD"
     table = decomposition(getattr(normalizers, name)())
     return [{"type": "decompose", "table": table, "classes": combining_classes()}]
+
+
+def _nfc(part: Settings) -> list[Step]:
+    return [*_nfd(part), {"type": "compose", "table": compositions()}]
 
 
 def _lowercase(part: Settings) -> list[Step]:
@@ -162,6 +168,8 @@ _NORMALIZERS: Mapping[str, Callable[[Settings], list[Step]]] = {
     "BertNormalizer": _bert,
     "NFD": _nfd,
     "NFKD": _nfd,
+    "NFC": _nfc,
+    "NFKC": _nfc,
     "Lowercase": _lowercase,
     "StripAccents": _strip_accents,
     "Replace": _replace,

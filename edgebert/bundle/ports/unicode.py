@@ -71,6 +71,20 @@ def decomposition(normalizer: Normalizer) -> str:
 
 
 @cache
+def compositions() -> str:
+    """A table of the two code points that NFC makes each composed one of; Hangul syllables are composed by arithmetic."""
+    from tokenizers.normalizers import NFC
+
+    compose = NFC().normalize_str
+    pairs = {}
+    for point, parts in _canonical().items():
+        before, last = compose("".join(map(chr, parts[:-1]))), parts[-1]
+        if point not in SYLLABLES and len(before) == 1 and compose(before + chr(last)) == chr(point):
+            pairs[point] = (ord(before), last)
+    return encode_map(pairs)
+
+
+@cache
 def combining_classes() -> str:
     """For each code point that does not stay in its place among neighbouring marks a number that orders them; as
     `encode_values` writes it. The numbers are Unicode's combining classes as far as Python knows the characters; a
