@@ -257,6 +257,8 @@ def test_column_errors(columns: dict[str, object], what: str) -> None:
     with pytest.raises(DataError, match=what) as caught:
         read_tagged(Record(columns, "f:9"))
     assert caught.value.where == "f:9"
+    whole_texts = "text" in columns  # which are no words: fit takes them for ner unless it is told
+    assert ("A label for each whole text is read by --task classify." in str(caught.value.hint)) == whole_texts
 
 
 # ---------------------------------------------------------------- tag schemes

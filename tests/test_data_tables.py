@@ -163,6 +163,11 @@ def test_problems_are_counted() -> None:
         "train: 2 of 2 labels stand by name in nearly all of their texts: lost_card, refund"
     ]
     assert problems({"train": rows(("a", "x"), ("b", "x"), ("c", "y"), ("d", "y"))}) == []
+    words = rows(("to", "O"), ("new", "B-CITY"), ("york", "I-CITY"), ("at", "O"), ("old", "B-CITY"), ("town", "I-CITY"))
+    assert problems({"train": words}) == [
+        "train: the labels are tags of words (B-CITY, I-CITY, O), which --task ner reads: is each row a word?"
+    ]
+    assert problems({"train": rows(("a", "O"), ("b", "A"), ("c", "O"), ("d", "A"))}) == [], "blood groups, say"
 
 
 def test_a_label_of_the_test_split_alone_is_told(tmp_path: Path) -> None:

@@ -195,7 +195,7 @@ def test_runs_are_listed_with_what_is_done_and_what_is_open(tmp_path: Path) -> N
     (listed,) = list_runs(tmp_path)
     assert listed["name"] == "one"
     assert listed["done"] == [f"01-teacher-{stage.key}"]
-    assert [name.split("-")[0] for name in listed["open"]] == [".compress"]
+    assert listed["open"] == ["compress-L3"]
     assert listed["bundle"] is False
 
 

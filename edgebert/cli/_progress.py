@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from edgebert.types import Event
 
 LINES = {
+    "loading": "loading libraries …",
     "request": "fitting {teacher} for {device}: {task} on {data}",
     "teacher-found": "teacher from {origin}",
     "note": "note: {text}",
@@ -34,6 +35,7 @@ LINES = {
     "done": "{stage}: done in {seconds:.0f} s",
 }
 TELL_EVERY_S = 2.0
+MOST_EPOCHS = 12  # lines of one training, beside the first and the last: few rows make a hundred epochs
 SHARED_AFTER_S = 8.0  # of a stage: then a user is told if others compute, too
 GOES_ON = "the same command goes on where it was"
 
@@ -44,10 +46,14 @@ class Progress:
     Args:
         quiet: show nothing but links that the user must follow.
         after: what a user who stops the command is told to do, or not to fear.
+        request: the line that says what was asked for.
     """
 
-    def __init__(self, quiet: bool = False, after: str = GOES_ON) -> None:
+    def __init__(self, quiet: bool = False, after: str = GOES_ON, request: str = LINES["request"]) -> None:
         self.console = _console()
+        self._lines = {**LINES, "request": request}
+        self._epochs: dict[str, float] = {}  # training -> the epoch that was last shown
+        self._scored: set[str] = set()  # trainings whose epochs have a score now and then
         self.quiet, self.after = quiet, after
         self.started = self._told = time.monotonic()
         self._stage = ""
@@ -82,12 +88,12 @@ class Progress:
         if kind == "begin":
             self._restart()
         if kind == "epoch":
-            self._print(self._epoch(event) + self._shared())
-        elif kind in LINES:
+            if self._is_shown(event):
+                self._print(self._epoch(event) + self._shared())
+        elif kind in self._lines:
             reasons = "; ".join(event.get("failures") or ())
-            self._print(
-                LINES[kind].format(**event, reasons=reasons).rstrip() + (self._shared() if kind == "done" else "")
-            )
+            line = self._lines[kind].format(**event, reasons=reasons).rstrip()
+            self._print(line + (self._shared() if kind == "done" else ""))
         if kind == "measuring":
             self._measuring(event["text"])
         if kind in ("step", "measuring", "probe", "variant"):
@@ -124,6 +130,17 @@ class Progress:
         self._told = time.monotonic()
         clock = time.strftime("%M:%S", time.gmtime(time.monotonic() - self.started))
         self.console.print(f"{clock}  {line}", markup=False, soft_wrap=True)
+
+    def _is_shown(self, event: Event) -> bool:
+        """Of a training's epochs the first, the last, and MOST_EPOCHS between them, such as have a score where any has."""
+        name, epoch, epochs = event["training"], event["epoch"], event.get("epochs", 0)
+        last = self._epochs.get(name)
+        due = last is None or epoch < last or epoch >= epochs or epoch - last >= epochs / MOST_EPOCHS
+        shown = due and (last is None or epoch >= epochs or "dev" in event or name not in self._scored)
+        self._scored |= {name} if "dev" in event else set()
+        if shown:
+            self._epochs[name] = epoch
+        return shown
 
     def _epoch(self, event: Event) -> str:
         score = f", dev {100 * event['dev']:.1f}" if "dev" in event else ""

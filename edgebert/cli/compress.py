@@ -121,7 +121,7 @@ def command(params: tuple[str, ...], quiet: bool, as_json: bool, **options: Any)
     from edgebert.api import compress
     from edgebert.cli._progress import Progress
 
-    with Progress(quiet) as progress:
+    with Progress(quiet, request="compressing {teacher}: {task} on {data}") as progress:
         result = compress(columns=read_columns(options), params=read_params(params), on_event=progress, **options)
     if as_json:
         print_json(result)

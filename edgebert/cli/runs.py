@@ -30,11 +30,8 @@ def command(ctx: click.Context, root: str, as_json: bool) -> None:
     if as_json:
         print_json(result)
         return
-    rows = [
-        (run["name"], run["changed"], str(len(run["done"])), ", ".join(run["open"]), "yes" if run["bundle"] else "no")
-        for run in result
-    ]
-    print_table(("run", "changed", "stages done", "interrupted in", "packaged"), rows)
+    rows = [(run["name"], run["changed"][:16].replace("T", " "), str(len(run["done"])), _state(run)) for run in result]
+    print_table(("run", "changed", "stages", "state"), rows)
     if not result:
         click.echo(f"no runs under {root}")
 
@@ -58,6 +55,12 @@ def show(root: str, name: str, as_json: bool) -> None:
         print_report(details["report"], stdout_console(), Path(details["folder"]))
     elif details["open"]:
         click.echo(f"interrupted in {', '.join(details['open'])}: run its command again to go on")
+
+
+def _state(run: dict[str, Any]) -> str:
+    stopped = f"stopped in {', '.join(run['open'])}" if run["open"] else ""
+    packaged = "packaged" if run["bundle"] else "" if stopped else "without a bundle"
+    return ", ".join(filter(None, (packaged, stopped)))
 
 
 def _seconds(stage: dict[str, Any]) -> str:

@@ -6,6 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 
 from edgebert.data.columns import is_number
+from edgebert.data.layout import TYPED
 from edgebert.types import Row, Split
 
 MISSING = frozenset(("nan", "none", "null", "n/a", "na", "<na>", "#n/a"))
@@ -24,6 +25,7 @@ def problems(rows: Mapping[Split, Sequence[Row]]) -> list[str]:
         *_imbalance(train),
         *_missing(train),
         *_variants(train),
+        *_tags(train),
         *_leaks(train),
         *_constant(rows),
     ]
@@ -73,6 +75,16 @@ def _variants(rows: Sequence[Row]) -> list[str]:
     if all(map(is_number, labels)) and not all(float(label).is_integer() for label in labels):
         notes.append("train: labels are numbers that are not whole, of which each is a label of its own")
     return notes
+
+
+def _tags(rows: Sequence[Row]) -> list[str]:
+    """Labels of whole rows that are tags of words, as where each line of a CoNLL file became a row."""
+    labels = {label for row in rows for label in row.labels}
+    if "O" not in labels or len(labels) < 2 or not all(label == "O" or TYPED.fullmatch(label) for label in labels):
+        return []
+    return [
+        f"train: the labels are tags of words ({_few(sorted(labels))}), which --task ner reads: is each row a word?"
+    ]
 
 
 def _without_entities(rows: Mapping[Split, Sequence[Row]]) -> list[str]:

@@ -95,7 +95,8 @@ def _read(record: Record, counts: Counter[str]) -> Row | Spanned | SpannedWords:
         return SpannedWords(_texts(columns[words], words, record, counts, listed=True), result, record.where)
     missing = "tags" if words or "text" in columns else "words"
     what = f"no column holds the {missing}: the columns are {name_list(columns)}"
-    raise DataError(what, where=record.where, hint=_HINT)
+    whole = " A label for each whole text is read by --task classify." if words is None and "text" in columns else ""
+    raise DataError(what, where=record.where, hint=f"{_HINT}{whole}")
 
 
 def _words_of(columns: Mapping[str, object], tags: str, where: str) -> str | None:

@@ -13,7 +13,8 @@ from edgebert.runs.store import is_whole, read_record
 
 
 def list_runs(root: Path) -> list[dict[str, Any]]:
-    """Every run under `root`: name, when it last changed, the request, and the stages that are done.
+    """Every run under `root`: name, when it last changed, the stages that are done, and the names of those that were
+    interrupted, and whether it has a bundle.
 
     Raises RunError where the folder cannot be read.
     """
@@ -27,7 +28,7 @@ def list_runs(root: Path) -> list[dict[str, Any]]:
                     "name": folder.name,
                     "changed": datetime.fromtimestamp(_changed(folder), timezone.utc).isoformat(timespec="seconds"),
                     "done": sorted(path.parent.name for path in folder.glob(f"stages/[0-9]*/{RECORD}")),
-                    "open": sorted(path.name for path in begun),
+                    "open": sorted({path.name.removeprefix(".").rpartition("-")[0] for path in begun}),
                     "bundle": (folder / "bundle" / "manifest.json").exists(),
                 }
             )

@@ -57,8 +57,9 @@ class Watch(TrainerCallback):
             control.should_save, self.saved = True, moment
         facts = self.facts = self.after_epoch() if self.after_epoch and is_main() else {}
         seconds = round(time.monotonic() - self.started, 1)
-        epoch = round(state.epoch or 0, 2)
-        self.log_event(event="epoch", training=self.name, epoch=epoch, seconds=seconds, step=state.global_step, **facts)
+        epoch, epochs = round(state.epoch or 0, 2), round(args.num_train_epochs, 2)
+        facts = {"epoch": epoch, "epochs": epochs, "seconds": seconds, "step": state.global_step, **facts}
+        self.log_event(event="epoch", training=self.name, **facts)
 
 
 class WeightAverage(TrainerCallback):
