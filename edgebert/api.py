@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgebert.devices.machine import wait_passively
-from edgebert.faults import needs_extra
+from edgebert.faults import faults_as_errors, needs_extra
 from edgebert.measure.targets import TARGETS
 from edgebert.methods import METHODS
 from edgebert.results import CompressResult, ConvertResult, FitResult, PackageResult
@@ -51,6 +52,21 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(f"module 'edgebert.api' has no attribute '{name}'")
 
 
+def _check_names(request: FitRequest) -> None:
+    """Refuses a request that names what is not there, before torch is loaded, which takes many seconds."""
+    from edgebert.workflows.names import resolve_names
+
+    with faults_as_errors(Path(request.run or ".")):
+        resolve_names(request)
+
+
+def _before_torch(on_event: OnEvent | None) -> None:
+    """To be called before torch is imported: its threads then wait passively, and the user knows what takes so long."""
+    wait_passively()
+    if on_event and "torch" not in sys.modules:
+        on_event({"event": "loading"})
+
+
 @needs_extra("fit")
 def fit(
     device: str,
@@ -80,11 +96,12 @@ def fit(
         EdgebertError: the request, the data or the teacher cannot be used.
         BudgetError: no student shape fits the budget.
     """
-    wait_passively()
-    from edgebert.workflows.fit import fit as run_pipeline
-
     specs = (data,) if isinstance(data, str) else tuple(data)
     request = FitRequest(device=device, task=task, teacher=teacher, data=specs, **options)
+    _check_names(request)
+    _before_torch(on_event)
+    from edgebert.workflows.fit import fit as run_pipeline
+
     return run_pipeline(request, command=command, on_event=on_event)
 
 
@@ -133,12 +150,15 @@ def convert(
     Raises:
         EdgebertError: the request, the checkpoint or the rows cannot be used, or the family cannot be expressed.
     """
-    wait_passively()
-    from edgebert.workflows.convert import convert as run_conversion
-    from edgebert.workflows.convert_request import ConvertRequest
+    from edgebert.workflows.convert_request import ConvertRequest, check_names
 
     names = (formats,) if isinstance(formats, str) else tuple(formats)
-    return run_conversion(ConvertRequest(model=model, formats=names, **options), on_event)
+    request = ConvertRequest(model=model, formats=names, **options)
+    check_names(request)
+    _before_torch(on_event)
+    from edgebert.workflows.convert import convert as run_conversion
+
+    return run_conversion(request, on_event)
 
 
 @needs_extra("fit")
@@ -169,14 +189,15 @@ def compress(
         EdgebertError: the recipe cannot be, or the checkpoint or the rows cannot be used.
         BudgetError: no student fits `max_size_mb`.
     """
-    wait_passively()
-    from edgebert.workflows.compress import compress as run_compression
+    from edgebert.workflows.names import compress_request
 
     specs = (data,) if isinstance(data, str) else tuple(data)
-    return run_compression(
-        model, recipe, task=task, data=specs, output=output, force=force, max_size_mb=max_size_mb,
-        on_event=on_event, **options,
-    )  # fmt: skip
+    folder, request = compress_request(model, recipe, output, task=task, data=specs, **options)
+    _check_names(request)
+    _before_torch(on_event)
+    from edgebert.workflows.compress import compress as run_compression
+
+    return run_compression(request, folder, force=force, max_size_mb=max_size_mb, on_event=on_event)
 
 
 @needs_extra()

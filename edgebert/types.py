@@ -26,6 +26,7 @@ How = Literal["measured", "emulated", "predicted", "published"]
 Effort = Literal["quick", "standard", "thorough"]
 Split = Literal["train", "dev", "test"]
 SPLITS: tuple[Split, ...] = ("train", "dev", "test")
+TEACHER = "teacher"  # as --student: the teacher's own layers
 
 
 # ---------------------------------------------------------------- data

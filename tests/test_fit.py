@@ -18,7 +18,7 @@ import edgebert
 from edgebert.converters import CONVERTERS
 from edgebert.results import FitResult
 from edgebert.runs.store import Run
-from edgebert.workflows.request import planned
+from edgebert.workflows.names import planned
 
 QUICK = {
     "recipe": "trim-vocab+drop-layers+kd",

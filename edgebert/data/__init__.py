@@ -72,30 +72,52 @@ def find_all(specs: Sequence[str], task: RowReader | None, encoding: str) -> lis
     return [plain(_find(name, task, encoding, alone=len(specs) == 1)) for name in specs]
 
 
+def check_specs(specs: Sequence[str], task: RowReader) -> None:
+    """Raises what `load` would for a spec that names nothing, or data made for another task; reads no file."""
+    for spec in tuple(specs) or default_names(task):
+        _place(spec, task)
+
+
 def _find(spec: str, task: RowReader | None, encoding: str, *, alone: bool) -> DataFiles:
-    """What one spec names. A catalogue name wins over a path of the same name, which `./name` still reaches."""
+    """What one spec names."""
     roles = None if task is None else task.columns
+    place = _place(spec, task)
+    if place is None:
+        return from_hub(spec, _suggest)
+    if isinstance(place, CatalogueEntry):
+        return _from_entry(place)
+    path, split = place
+    if split is None and path.is_dir():
+        return from_folder(path, encoding, roles)
+    return from_file(path, split or (None if alone else role(path.name)), encoding, roles)
+
+
+def _place(spec: str, task: RowReader | None) -> CatalogueEntry | tuple[Path, Split | None] | None:
+    """Where a spec leads: to an entry of the catalogue, which wins over a path of its name that `./name` still reaches; to
+    a path, with the split that it is for; None is the hub. Raises EdgebertError where there is nothing."""
     if spec in catalogue():
-        return _from_entry(catalogue()[spec], task)
+        return _for_task(catalogue()[spec], task)
     prefix, mark, rest = spec.partition("=")
-    path = Path(spec).expanduser()
+    path, split = Path(spec).expanduser(), None
     if mark and not exists(path):
         if prefix not in SPLITS:
             raise unknown("split", prefix, SPLITS, where=f"--data {spec}")
-        return from_file(Path(rest).expanduser(), prefix, encoding, roles)
-    if exists(path) and path.is_dir():
-        return from_folder(path, encoding, roles)
+        path, split = Path(rest).expanduser(), prefix
     if exists(path):
-        return from_file(path, None if alone else role(path.name), encoding, roles)
-    if _looks_like_path(spec, path):
+        return path, split
+    if split is not None or _looks_like_path(spec, path):
         raise missing(path)
-    return from_hub(spec, _suggest)
+    return None
 
 
-def _from_entry(entry: CatalogueEntry, task: RowReader | None) -> DataFiles:
+def _for_task(entry: CatalogueEntry, task: RowReader | None) -> CatalogueEntry:
     if task is not None and entry.task != task.name:
         fitting = [name for name, other in catalogue().items() if other.task == task.name]
         raise unknown(f"{task.name} data", entry.name, fitting, where="--data", more=f"It is made for {entry.task}.")
+    return entry
+
+
+def _from_entry(entry: CatalogueEntry) -> DataFiles:
     result = from_catalogue(entry)
     if not Path(entry.name).exists():
         return result

@@ -21,11 +21,11 @@ from edgebert.modeling.folder import MODULES, encoder_folder
 from edgebert.modeling.heads import HEADS, MULTI_TASK, head_of
 from edgebert.modeling.operators import embedding_width
 from edgebert.modeling.source import PACKAGED, TeacherSource, in_cache, in_package, read_checkpoint
+from edgebert.types import TEACHER as TEACHER
 
 if TYPE_CHECKING:
     from edgebert.modeling.config import ModelConfig
 
-TEACHER = "teacher"  # the name of the start that is the teacher's own layers
 SMALL_WIDTH, SMALL_LAYERS = 384, 6  # a teacher no larger is small itself: nothing is looked for
 MOST = 4  # checkpoints that are taken by themselves; a user's own folder may hold more
 WEIGHTS = ("model.safetensors*", "pytorch_model.bin*")

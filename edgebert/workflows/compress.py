@@ -5,24 +5,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from edgebert.devices.profiles import HERE
 from edgebert.errors import RequestError
 from edgebert.faults import check_writable, faults_as_errors
-from edgebert.files import copy_tree, name_of, replace_folder, slug
+from edgebert.files import copy_tree, replace_folder
 from edgebert.methods import METHODS
 from edgebert.modeling.checkpoint import load_student
 from edgebert.results import CompressResult
 from edgebert.runs.store import RECORD
 from edgebert.search.plan import Group, possible_shapes
-from edgebert.search.starts import TEACHER
 from edgebert.teachers.fitting import with_teacher_labels
 from edgebert.types import Budget, FitRequest, Recipe
 from edgebert.workflows.fit import plan_stage
+from edgebert.workflows.names import RUNS
 from edgebert.workflows.recipe import recipe_text
 from edgebert.workflows.records import student_record, teacher_record
-from edgebert.workflows.request import RUNS, Fit, needs_bytes, resolve
+from edgebert.workflows.request import Fit, needs_bytes, resolve
 from edgebert.workflows.stages import compress_stage, teacher_stage
 
 if TYPE_CHECKING:
@@ -37,28 +36,26 @@ WRITTEN = (  # by this command, into a student's folder
 
 
 def compress(
-    model: str,
-    recipe: str,
+    request: FitRequest,
+    folder: Path,
     *,
-    output: str | None = None,
     force: bool = False,
     max_size_mb: float | None = None,
     on_event: OnEvent | None = None,
-    **options: Any,
 ) -> CompressResult:
-    """Writes the student that the recipe makes of the checkpoint.
+    """Writes the student that the recipe makes of the checkpoint into the folder.
+
+    Args:
+        request: of `edgebert.workflows.names.compress_request`.
 
     Raises:
         RequestError: a recipe that cannot be, a size left open without a budget, an output that exists.
         TeacherError, DataError: the checkpoint or the rows cannot be used.
         BudgetError: no student fits `max_size_mb`.
     """
-    folder = Path(output or f"{name_of(model)}-small")
-    run = f"{RUNS}/compress-{slug(folder.absolute().name)}"
-    options["student"] = options.get("student") or TEACHER
-    request = FitRequest(device=HERE, teacher=model, recipe=recipe, run=run, candidates=1, formats=("onnx",), **options)
-    _check_output(folder, force, (model, options["student"], *request.data, *request.unlabelled))
-    with faults_as_errors(Path(run)):
+    read = (request.teacher, request.student, *request.data, *request.unlabelled)
+    _check_output(folder, force, [name for name in read if name])
+    with faults_as_errors(Path(request.run or RUNS)):
         job = resolve(request, "edgebert compress", on_event)
     try:
         job.budget = Budget(size_mb=max_size_mb)

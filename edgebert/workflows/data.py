@@ -6,11 +6,20 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from edgebert.data import load
+from edgebert.data import check_specs, load
 from edgebert.errors import RequestError
 from edgebert.tasks import Task
 from edgebert.tasks._multitask import MultiTask
 from edgebert.types import SPLITS, Dataset, DataSource
+
+
+def check_data(specs: Sequence[str], task: Task) -> None:
+    """Raises EdgebertError where what is named is not there, for a task of one head or of several; reads nothing."""
+    if isinstance(task, MultiTask):
+        for name, own in specs_by_head(specs, [name for name, _ in task.heads]).items():
+            check_specs(own, task.by_name[name])
+    else:
+        check_specs(specs, task)
 
 
 def load_data(specs: Sequence[str], task: Task, *, encoding: str, columns: Mapping[str, str]) -> Dataset:

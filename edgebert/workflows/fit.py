@@ -28,11 +28,12 @@ from edgebert.teachers.fitting import with_teacher_labels
 from edgebert.types import FitRequest, Plan
 from edgebert.workflows.attempts import next_attempt
 from edgebert.workflows.data import specs_by_head
+from edgebert.workflows.names import RUNS, planned
 from edgebert.workflows.profiling import profile_on_stage, profile_stage
 from edgebert.workflows.recipe import recipe_text
 from edgebert.workflows.recipe_trials import choose_recipe, with_choice
 from edgebert.workflows.records import LatencyRecord, TargetRecord, model_result, paddings
-from edgebert.workflows.request import RUNS, Fit, needs_bytes, pick_lengths, planned, resolve
+from edgebert.workflows.request import Fit, needs_bytes, pick_lengths, resolve
 from edgebert.workflows.stages import (
     compress_stage,
     convert_stage,

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgebert.budget.limits import budget_of
-from edgebert.converters import CONVERTERS, find_precision, usable_converter
 from edgebert.data.nearest_texts import most_alike
 from edgebert.data.unlabelled import Unlabelled, read_unlabelled
 from edgebert.devices.machine import training_precision
-from edgebert.errors import RequestError, unknown
+from edgebert.errors import RequestError
 from edgebert.files import digest, plain, slug
 from edgebert.methods import METHODS
 from edgebert.modeling.checkpoint import load_config
@@ -23,21 +22,13 @@ from edgebert.runs.store import Run, Stage
 from edgebert.search.halving import Rung
 from edgebert.search.plan import check_shapes, percentile
 from edgebert.search.starts import TEACHER, Start
-from edgebert.tasks import Task, find_task
+from edgebert.tasks import Task
 from edgebert.teachers.fitting import has_dropout, has_fitting_head, new_head
 from edgebert.training.context import AnswerKind
 from edgebert.types import Budget, Candidate, Dataset, DeviceProfile, Effort, FitRequest, Recipe, Row, TrainSettings
 from edgebert.workflows.data import load_data
-from edgebert.workflows.device import find_device
-from edgebert.workflows.recipe import (
-    PACKED_RECIPE,
-    answer_kinds,
-    check_mask,
-    check_methods,
-    formats_of,
-    formats_of_families,
-    read_recipe,
-)
+from edgebert.workflows.names import RUNS, resolve_names
+from edgebert.workflows.recipe import answer_kinds, check_mask, check_methods, formats_of_families
 from edgebert.workflows.starts import (
     StartRequirements,
     check_answers,
@@ -56,7 +47,6 @@ if TYPE_CHECKING:
     from edgebert.types import OnEvent
 
 DEFAULT_LENGTH = 128
-RUNS = "runs"
 DISK_FACTOR = 12  # times the teacher's weights: with two students, their training states and files in two formats
 
 
@@ -138,13 +128,8 @@ class Fit:
 
 def resolve(request: FitRequest, command: str, on_event: OnEvent | None) -> Fit:
     """Everything that can be wrong with a request is found here, before anything long begins."""
-    _check_training_end(request)
-    device = find_device(request.device)
-    task, params = _configured(find_task(request.task), request.params)
-    offered = request.formats or device.formats
-    precisions = _precisions(request.precisions, offered)
-    recipe, recipe_notes = read_recipe(request.recipe or _default_recipe(offered, precisions), params)
-    formats, format_notes = formats_of(recipe, offered, request.formats)
+    names = resolve_names(request)
+    device, task, recipe, formats = names.device, names.task, names.recipe, names.formats
     target, target_notes = find_target(request.on, device, formats)
     dataset = load_data(request.data, task, encoding=request.encoding, columns=request.columns)
     source = find_teacher(request.teacher, allow_pickle=request.allow_pickle)
@@ -164,11 +149,11 @@ def resolve(request: FitRequest, command: str, on_event: OnEvent | None) -> Fit:
         command=command,
         max_length=students.max_length,
         notes=(
-            *recipe_notes, *format_notes, *target_notes, *students.notes, *unlabelled.notes,
+            *names.notes, *target_notes, *students.notes, *unlabelled.notes,
             *_text_notes(recipe, unlabelled),
         ),
         formats=students.formats,
-        precisions=precisions,
+        precisions=names.precisions,
         teacher_config=wanted.config,
         starts=students.starts,
         unlabelled=unlabelled,
@@ -219,18 +204,6 @@ def _unlabelled(wanted: StartRequirements, tokenizer: Tokenizer) -> Unlabelled:
     texts = _afforded(texts, request, dataset.splits["train"])
     check_answer_kinds(wanted.recipe, wanted.task, wanted.source, dataset.labels, texts)
     return texts
-
-
-def _default_recipe(formats: Sequence[str], precisions: Sequence[str]) -> str | None:
-    """The recipe of a precision that stores the word table below 8 bits; None leaves it to `read_recipe`."""
-    return PACKED_RECIPE if find_precision(*planned(formats, precisions)).embedding_bits < 8 else None
-
-
-def _check_training_end(request: FitRequest) -> None:
-    """Raises RequestError where a training shall end in two ways."""
-    if request.average_weights and request.early_stopping:
-        what = "the average of the weights is known at the end of a training, and this one may end at its best score"
-        raise RequestError(what, where="--average-weights, --early-stopping", hint="Give one of the two.")
 
 
 def check_answer_kinds(
@@ -298,21 +271,6 @@ def _text_notes(recipe: Recipe, unlabelled: Unlabelled) -> list[str]:
     return []
 
 
-def _configured(task: Task, params: Mapping[str, object]) -> tuple[Task, dict[str, object]]:
-    """The task with its options out of `--set NAME.OPTION=VALUE`, and what is left for the methods."""
-    heads = getattr(task, "by_name", {})
-    options, rest = {}, {}
-    for key, value in params.items():
-        name, _, option = key.partition(".")
-        if name in heads:
-            options[key] = value
-        elif name in (task.name, *task.aliases, "task"):
-            options[option] = value
-        else:
-            rest[key] = value
-    return task.configured(options), rest
-
-
 def _max_length(asked: int | None, source: TeacherSource, head: str) -> int:
     """Tokens of a window: what was asked for, where the teacher reads that many."""
     limit = source.reads(head)
@@ -321,24 +279,6 @@ def _max_length(asked: int | None, source: TeacherSource, head: str) -> int:
             f"{asked} tokens were asked for, and {source.name} reads at most {limit}", where="--max-length"
         )
     return asked or min(DEFAULT_LENGTH, limit)
-
-
-def _precisions(asked: tuple[str, ...], formats: tuple[str, ...]) -> tuple[str, ...]:
-    """The reduced precisions that were asked for, each known to one of the formats; their libraries are installed."""
-    offered = {name for format in formats for name in usable_converter(format).precisions}
-    for name in asked:
-        if name not in offered and name != "fp32":
-            raise unknown("precision", name, offered, where=f"--precision, for {' and '.join(formats)}")
-    reduced = tuple(name for name in asked if name != "fp32")
-    if not reduced:
-        what = "there would be nothing to package: fp32 is written for comparison only"
-        raise RequestError(what, where="--precision", hint=f"Name at least one of {', '.join(sorted(offered))}.")
-    return reduced
-
-
-def planned(formats: Sequence[str], precisions: Sequence[str]) -> tuple[str, str]:
-    """The format and precision that a student is planned for: the first precision, in the first format that has it."""
-    return next((f, p) for p in precisions for f in formats if p in CONVERTERS.get(f).precisions)
 
 
 def pick_lengths(lengths: Sequence[int], max_length: int) -> tuple[int, ...]:
