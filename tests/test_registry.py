@@ -218,3 +218,14 @@ def test_an_entry_point_names_a_module_and_no_object(installed: Installed) -> No
     installed.points = [EntryPoint("toy", "toy_plugin:METHOD", METHODS.package)]
     with pytest.raises(PluginError, match="must be an entry point that names a module"):
         METHODS.all()
+
+
+def test_what_heads_are_is_declared_not_compared_by_name() -> None:
+    """(labels of whole texts, places among tokens, vectors)"""
+    assert {name: (head.labels_texts, head.finds_places, head.gives_vectors) for name, head in HEADS.all().items()} == {
+        "question-answering": (False, True, False),
+        "sentence-embedding": (False, False, True),
+        "sequence-classification": (True, False, False),
+        "several": (False, False, False),
+        "token-classification": (False, False, False),
+    }

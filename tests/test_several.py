@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from dataclasses import replace
 from pathlib import Path
@@ -166,6 +167,13 @@ def test_saved_and_loaded_it_gives_the_same(student: Student, task, labels, tmp_
     for a, b in zip(*(run_features(TorchSession(s.model), features) for s in (student, loaded)), strict=True):
         assert a.keys() == {"slots_logits", "intent_logits"}
         assert all(np.array_equal(a[name], b[name]) for name in a)
+    written = json.loads((tmp_path / "config.json").read_text(encoding="utf-8"))
+    assert "architectures" not in written, "the class is none of transformers', where optimum looks for it"
+    assert loaded.model.config.architectures == ["HeadedEncoder"]
+    (tmp_path / "config.json").write_text(json.dumps(written | {"architectures": ["HeadedEncoder"]}), encoding="utf-8")
+    old = run_features(TorchSession(load_student(tmp_path).model), features)  # as it was written before
+    again = run_features(TorchSession(loaded.model), features)
+    assert all(np.array_equal(a[name], b[name]) for a, b in zip(old, again, strict=True) for name in a)
     other = find_task("slots=ner,intent=classify,more=tag")
     model, whole = load_model(
         tmp_path, "HeadedEncoder", (*labels, "more/X"), settings=other.model_settings((*labels, "more/X"))

@@ -31,6 +31,7 @@ from typing import TYPE_CHECKING
 from edgebert.errors import RequestError
 from edgebert.methods import Method, Paper, Param
 from edgebert.methods._prediction import EPOCHS
+from edgebert.modeling.heads import HEADS
 from edgebert.runtime.specs import ATTENTION_MASK
 from edgebert.training.context import MethodContext, plain_answers
 from edgebert.types import Row, Student
@@ -98,7 +99,7 @@ def samples(student: Student, context: MethodContext, n: int) -> list[Row]:
         mask=mask_word(*readers),
         classes=word_classes(words_of(context.train, tagged=False), seed=context.settings.seed),
         seed=context.settings.seed,
-        second=context.task.head != "question-answering",
+        second=not HEADS.get(context.task.head).finds_places,
     )
 
 

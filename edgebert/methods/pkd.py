@@ -82,10 +82,9 @@ def compared(states: Tensor, mask: Tensor, parts: Sequence[Part], pooling: str =
     """The vectors (n, width) of states (batch, seq, width) that the model's heads read; mask (batch, seq)."""
     from edgebert.modeling.pooling import pooled
 
-    kinds = {part.kind for part in parts}
-    if kinds == {"sequence-classification"}:
+    if all(part.head.labels_texts for part in parts):
         return pooled(states, mask, pooling)
-    if kinds == {"sentence-embedding"}:
+    if all(part.head.gives_vectors for part in parts):
         return pooled(states, mask, parts[0].pooling)
     return states[mask]
 

@@ -82,7 +82,7 @@ def _leave_unread_pooler(model: PreTrainedModel) -> None:
     """transformers builds this family's pooler under every head; where none reads it, it is not trained."""
     from edgebert.modeling.heads import head_of
 
-    if head_of(type(model).__name__).name != "sequence-classification":
+    if not head_of(type(model).__name__).labels_texts:
         pooler = getattr(getattr(model, model.base_model_prefix, model), "pooler", None)
         if pooler is not None:
             pooler.requires_grad_(False)

@@ -36,6 +36,7 @@ from edgebert.errors import RequestError
 from edgebert.methods import Method, Paper, Param
 from edgebert.methods._phases import INNER
 from edgebert.methods._prediction import EPOCHS, HARD, REPLACE, TEMPERATURE, learn_predictions
+from edgebert.modeling.heads import HEADS
 from edgebert.runtime.specs import ATTENTION_MASK
 from edgebert.training.align import STRATEGIES, layer_map
 from edgebert.training.context import MethodContext, TracedPart
@@ -86,7 +87,7 @@ def samples(student: Student, context: MethodContext, n: int) -> list[Row]:
         return []
     table = context.teacher.get_input_embeddings().weight.detach().cpu().numpy()
     table = table if student.teacher_ids is None else table[list(student.teacher_ids)]
-    both = context.task.head != "question-answering"  # a context stays as it is
+    both = not HEADS.get(context.task.head).finds_places  # the text that they are in stays as it is
     words = [word for text in words_of(context.train, second=both) for word in text]
     nearest = nearest_words(words, student.tokenizer, table)
     return by_neighbours(context.train, n, nearest, seed=context.settings.seed, second=both)

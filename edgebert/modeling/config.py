@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from edgebert.errors import TeacherError
 from edgebert.modeling.folder import encoder_folder, no_checkpoint
+from edgebert.modeling.heads import HEADS, MULTI_TASK
 from edgebert.runtime.quiet import quiet
 
 CONFIG = "config.json"
@@ -26,7 +27,7 @@ class ModelConfig(Protocol):
 
     Attributes:
         model_type: the family: "bert".
-        architectures: names of the model's class.
+        architectures: names of the model's class; of a model of ours the file names none, and this says ours.
         id2label: the label of each output.
         problem_type: of PROBLEMS.
     """
@@ -90,6 +91,8 @@ def load_config(folder: Path) -> ModelConfig:
     except Exception as error:  # each family validates its fields in its own way
         raise _wrong(whole_text(error), path) from None
     _check_fields(config, path)
+    if not config.architectures and hasattr(config, "edgebert_heads"):  # as `HeadedEncoder` saves it
+        config.architectures = [HEADS.get(MULTI_TASK).auto_model]
     config.dtype = torch.float32  # whatever the weights were stored in: transformers builds models in it
     return config
 

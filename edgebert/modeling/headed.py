@@ -7,11 +7,13 @@ a dense layer and tanh, as BERT's; of encoders whose first state has not read th
 
 `config.edgebert_heads` lists the heads: name ("" for one alone), kind (a head's name), n_labels, problem, pooling,
 width (of a sentence vector), steps (the modules that sentence-transformers puts after pooling), reads (of a sequence
-head). It is saved with the config, so a checkpoint says what it is.
+head). It is saved with the config, so a checkpoint says what it is; it names no class in `architectures`, where others look for
+one of transformers.
 """
 
 from __future__ import annotations
 
+import copy
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -86,7 +88,9 @@ class HeadedEncoder(nn.Module):
         from safetensors.torch import save_model
 
         folder.mkdir(parents=True, exist_ok=True)
-        self.config.save_pretrained(folder)
+        saved: Any = copy.deepcopy(self.config)
+        saved.architectures = None  # transformers and optimum would look for the class among their own
+        saved.save_pretrained(folder)
         save_model(self, str(folder / WEIGHTS), metadata={"format": "pt"})
 
 

@@ -80,7 +80,7 @@ def head_settings(config: ModelConfig, kind: str) -> dict[str, object]:
     head = HEADS.get(kind)
     if head.has_labels:
         results["n_labels"] = config.num_labels
-    if head.has_labels and not head.per_token and getattr(config, "problem_type", None):
+    if head.labels_texts and getattr(config, "problem_type", None):
         results["problem"] = config.problem_type
     return results
 

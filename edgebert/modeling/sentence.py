@@ -69,8 +69,8 @@ def pooling_of(folder: Path, config: ModelConfig) -> str:
     """How heads of whole texts best read an encoder's states: as its own head of ours does, or as the modules of
     sentence-transformers pool them. "cls" where nothing is said, or more than a head can read."""
     for head in getattr(config, "edgebert_heads", None) or ():
-        if head["kind"] == "sequence-classification":
-            return str(head.get("reads", "cls"))
+        if "reads" in head:
+            return str(head["reads"])
     try:
         pooling = read_modules(folder).pooling if (folder / MODULES).is_file() else "cls"
     except TeacherError:  # of what its vectors need beyond pooling, which a head of labels does not

@@ -12,6 +12,7 @@ from edgebert.errors import TeacherError, first_line, unknown
 from edgebert.files import digest, sha256_file
 from edgebert.modeling.checkpoint import load_config, load_tokenizer
 from edgebert.modeling.folder import encoder_folder, files_read
+from edgebert.modeling.heads import HEADS
 from edgebert.modeling.sentence import read_modules
 from edgebert.modeling.tokenizer import check_tokenizer, read_settings
 from edgebert.modeling.weights import weight_files
@@ -47,7 +48,7 @@ class TeacherSource:
 
     def reads(self, head: str) -> int:
         """Tokens that are read at once for a head: sentence-transformers may cut texts earlier (`max_seq_length`)."""
-        cut = read_modules(self.folder).max_length if head == "sentence-embedding" else None
+        cut = read_modules(self.folder).max_length if HEADS.get(head).gives_vectors else None
         return min(self.max_length, cut or self.max_length)
 
 

@@ -235,7 +235,7 @@ def check_answer_kinds(
 def _check_spread(task: Task, labels: tuple[str, ...], unlabelled: Unlabelled, where: str) -> None:
     """Raises RequestError where there are no labels, one a text, or no texts that they could spread to."""
     single = task.model_settings(labels).get("problem_type") == "single_label_classification"
-    if task.head != "sequence-classification" or not single:
+    if not HEADS.get(task.head).labels_texts or not single:
         what = "labels spread from text to text where each has one, and this task's do not"
         raise RequestError(what, where=where, hint="Choose plain, out-of-fold, ensemble or dropout.")
     if not unlabelled.rows:

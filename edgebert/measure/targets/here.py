@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import tempfile
@@ -90,10 +89,9 @@ def _torch(path: str, threads: int) -> Wrapped:
 @cache
 def _torch_model(path: str) -> PreTrainedModel:
     """Loaded once, for any number of threads."""
-    from edgebert.modeling.checkpoint import load_model
+    from edgebert.modeling.checkpoint import load_config, load_model
 
-    auto_model = json.loads((Path(path) / "config.json").read_text(encoding="utf-8"))["architectures"][0]
-    return load_model(Path(path), auto_model)[0]
+    return load_model(Path(path), load_config(Path(path)).architectures[0])[0]
 
 
 def _load_torch() -> None:

@@ -105,6 +105,16 @@ class Head:
         return any(spec.per_token for spec in self.outputs)
 
     @property
+    def labels_texts(self) -> bool:
+        """Whether it labels whole texts."""
+        return self.has_labels and not self.per_token
+
+    @property
+    def finds_places(self) -> bool:
+        """Whether its answers are places among the tokens of its text, which another text or tokenizer does not have."""
+        return self.per_token and not self.by_word
+
+    @property
     def gives_vectors(self) -> bool:
         """Whether its answers are vectors, made as sentence-transformers makes them."""
         return self.mean == "vectors"
