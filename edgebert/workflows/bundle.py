@@ -15,8 +15,9 @@ from edgebert.bundle.manifest import GOLDEN, MANIFEST, find_bundle, read_manifes
 from edgebert.bundle.platforms import PLATFORMS, Platform
 from edgebert.bundle.ports.assets import seal
 from edgebert.bundle.write import write_bundle
-from edgebert.errors import RequestError
-from edgebert.files import from_plain, replace_folder
+from edgebert.errors import RequestError, RunError
+from edgebert.faults import fault_of
+from edgebert.files import from_plain, recover_folder, remove, replace_folder
 from edgebert.results import PackageResult
 from edgebert.runs.folder import REQUEST
 from edgebert.runs.listing import stage_records
@@ -47,7 +48,7 @@ def bundle(
     """
     tell = on_event or (lambda event: None)
     target = PLATFORMS.get(platform)
-    source = find_bundle(path)
+    source = _find(path)
     manifest = read_manifest(source)
     name = _name(target, name, manifest)
     folder = output or Path(f"{re.sub('[^A-Za-z0-9.-]+', '-', name).strip('-')}-{platform}")
@@ -59,11 +60,8 @@ def bundle(
         tell({"event": "step", "text": "replaying the golden vectors"})
         check_bundle(source)
         tell({"event": "step", "text": "writing the package"})
-        with replace_folder(folder) as beside:
-            target.write(source, beside, name)
-            seal(beside, source, platform, name)
+        archive = _write(target, source, folder, name)
         manifest = read_manifest(source)
-    archive = target.archive(folder, folder.parent, name)
     files = [item for item in folder.rglob("*") if item.is_file()]
     return PackageResult(
         folder=folder,
@@ -79,11 +77,53 @@ def bundle(
     )
 
 
+def _find(path: Path) -> Path:
+    """The bundle. Raises RequestError that says why a run has none."""
+    try:
+        return find_bundle(path)
+    except RequestError as error:
+        if not (path / REQUEST).exists():
+            raise
+        if (path / "report").exists():
+            what = "this run ended without a file to package: none passed parity and met the budget"
+            raise RequestError(what, where=str(path), hint=f"Its report says why: {path / 'report'}") from None
+        hint = "Give its edgebert fit command again: it goes on where it stopped."
+        raise RequestError("this run has not finished", where=error.where, hint=hint) from None
+
+
+def _write(platform: Platform, source: Path, folder: Path, name: str) -> Path:
+    """Writes the package and returns its archive. Raises RunError where the system refuses it."""
+    try:
+        with replace_folder(folder) as beside:
+            platform.write(source, beside, name)
+            seal(beside, source, platform.name, name)
+        return _archive(platform, folder, name)
+    except OSError as error:
+        fault = fault_of(error, folder)
+        what = f"cannot write the package: {error.strerror or error}"
+        raise fault or RunError(what, where=str(folder), hint="Choose another place with -o.") from None
+
+
+def _archive(platform: Platform, folder: Path, name: str) -> Path:
+    """The archive beside the folder, whole or not there at all."""
+    beside = folder.with_name(f".{folder.name}.archive")
+    remove(beside)  # a killed call may have left it
+    beside.mkdir()
+    try:
+        written = platform.archive(folder, beside, name)
+        return written.replace(folder.parent / written.name)
+    finally:
+        remove(beside)
+
+
 def _name(platform: Platform, name: str | None, manifest: Manifest) -> str:
     if name is None:
         data = manifest["facts"].get("data")
-        words = re.findall("[a-z0-9]+", f"{manifest['task']} {data.get('name', '') if data else ''}".lower())
-        return platform.default_name(words or ["model"])
+        of_data = data.get("name") if isinstance(data, Mapping) else data
+        words = re.findall("[a-z0-9]+", f"{manifest['task']} {of_data or ''}".lower())
+        if not words or not words[0][0].isalpha():
+            words = ["model", *words]
+        return platform.default_name(words)
     if wrong := platform.check_name(name):
         raise RequestError(f"{name!r} cannot be the name of {platform.title}: {wrong}", where="--name")
     return name
@@ -91,6 +131,9 @@ def _name(platform: Platform, name: str | None, manifest: Manifest) -> str:
 
 def _refuse_foreign(folder: Path) -> None:
     """Raises RequestError where the folder holds something that no earlier call wrote."""
+    if folder.name in ("", ".."):
+        raise RequestError("the package needs a folder with a name", where="-o", hint="Name one: -o packages/NAME")
+    recover_folder(folder)
     if folder.exists() and not (folder.is_dir() and (not any(folder.iterdir()) or _is_package(folder))):
         hint = "Choose another with -o, or remove it."
         raise RequestError("the folder holds something else than a package", where=str(folder), hint=hint)
@@ -156,7 +199,7 @@ def _proven(
         if record["stage"] != f"convert-{student}":
             continue
         proofs: dict[str, Any] = {}
-        for other in records.values():
+        for other in sorted(records.values(), key=lambda item: str(item.get("finished"))):  # the newest counts
             if other["stage"] == f"verify-{student}" and other["inputs"].get("converted") == record["key"]:
                 proofs |= other["result"]
         model = by_key.get(record["inputs"].get("model"))
