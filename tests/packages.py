@@ -208,7 +208,7 @@ def make_bundle(folder: Path, task: str = "ner", tokenizer: str = "uncased") -> 
     student.mkdir(exist_ok=True)
     made.save(str(student / "tokenizer.json"))
     pad = made.token_to_id("[PAD]") if made.token_to_id("[PAD]") is not None else made.token_to_id("<pad>")
-    (student / "config.json").write_text(json.dumps({"pad_token_id": pad}))
+    (student / "config.json").write_text(json.dumps({"model_type": "bert", "pad_token_id": pad}))
     artifact = _model(folder / "model.onnx", made.get_vocab_size(), name, {k: len(v) for k, v in labels.items()})
     two = len(configured.inputs) == 2
     return write_bundle(

@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     from edgebert.bundle.manifest import Manifest
     from edgebert.tasks import Task
 
+CHECKPOINT = ("config", "tokenizer_config")
+OF_LABELS = ("id2label", "label2id", "_name_or_path")
+
 
 def write_bundle(
     folder: Path,
@@ -56,6 +59,7 @@ def write_bundle(
     """
     try:
         with replace_folder(folder) as beside:
+            facts = {**facts, "checkpoint": _checkpoint(student)}
             manifest = _describe(artifact, student, task, labels, max_length, facts)
             copy_tree(artifact.path, beside / manifest["model"])
             shutil.copyfile(student / TOKENIZER, beside / TOKENIZER)
@@ -114,6 +118,16 @@ def _seal(folder: Path, manifest: Manifest, task: Task) -> None:
     digest = digest_of(json.loads(json.dumps(manifest)), page)
     (folder / README).write_text(f"{page}{DIGEST}`{digest}`\n", encoding="utf-8")
     _write_json(folder / MANIFEST, manifest | {"files": describe_files(folder)})
+
+
+def _checkpoint(student: Path) -> dict[str, object]:
+    """What transformers needs to know of the model beside its labels, which the manifest has."""
+    results = {}
+    for name in CHECKPOINT:
+        path = student / f"{name}.json"
+        known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        results[name] = {key: value for key, value in known.items() if key not in OF_LABELS}
+    return results
 
 
 def _pad_id(config: Path) -> int:

@@ -152,6 +152,7 @@ def seal(folder: Path, bundle: Path, platform: str, name: str) -> None:
             "name": name,
             "edgebert": version("edgebert"),
             "bundle_digest": digest,
+            "tolerance": manifest["tolerance"],
             "facts": manifest["facts"],
             "files": describe_files(folder),
         },
