@@ -228,6 +228,7 @@ def test_lines_hold_only_what_is_new(capfd: pytest.CaptureFixture[str]) -> None:
     lines = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
     assert lines[0]["found"] == [{"name": "a", "times_ms": [1.0]}]
     assert lines[1]["found"] == [{"failure": "x", "times_ms": [2.0]}]
+    results._stream.close()  # the runner's ends with its process
 
 
 class Slow:

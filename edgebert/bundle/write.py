@@ -122,7 +122,7 @@ def _seal(folder: Path, manifest: Manifest, task: Task) -> None:
 
 def _checkpoint(student: Path) -> dict[str, object]:
     """What transformers needs to know of the model beside its labels, which the manifest has."""
-    results = {}
+    results: dict[str, object] = {}
     for name in CHECKPOINT:
         path = student / f"{name}.json"
         known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}

@@ -42,7 +42,7 @@ def describe_precompiled(charsmap: str) -> dict[str, object]:
     }
     joining: set[int] = set()
     prepended: set[int] = set()
-    pair = next((key for key in clusters if len(key) == 2 and len(key.encode()) == SHORT // 2), None)
+    pair = next((key for key in clusters if len(key) == 2 and len(key.encode()) == SHORT // 2), "")
     for point in code_points() if pair else ():
         character = chr(point)
         alone = normal(character)

@@ -32,7 +32,7 @@ def changes(normalizer: Normalizer) -> dict[int, Target]:
     another number of parts, one by one.
     """
     normal, points = normalizer.normalize_str, list(code_points())
-    results = {}
+    results: dict[int, Target] = {}
     for start in range(0, len(points), AT_ONCE):
         characters = [chr(point) for point in points[start : start + AT_ONCE]]
         texts = normal(f"{BETWEEN}{BETWEEN.join(characters)}{BETWEEN}").split(BETWEEN)[1:-1]
