@@ -1,7 +1,7 @@
 """A tokenizer described for programs in other languages: what `tokenizer.json` leaves to its library is written out.
 
-    normalizer      steps in order: `characters` (table), `decompose` (table, classes), `compose` (table of what each composed
-                    character is made of), `replace` (from, to), `spaces` (to:
+    normalizer      steps in order: `characters` (table), `decompose` (table, classes), `recompose` (the same, then
+                    composed: of what each composed character is made), `replace` (from, to), `spaces` (to:
                     what two and more U+0020 in a row become), `strip` (left, right, spaces), `precompiled` (see
                     `edgebert.bundle.ports.precompiled`)
     pre_tokenizer   steps in order: `bert` (spaces, punctuation), `byte_level` (letters, numbers, spaces, add_prefix_space,
@@ -133,7 +133,7 @@ def _nfd(part: Settings) -> list[Step]:
 
 
 def _nfc(part: Settings) -> list[Step]:
-    return [*_nfd(part), {"type": "compose", "table": compositions()}]
+    return [step | {"type": "recompose", "composed": compositions()} for step in _nfd(part)]
 
 
 def _lowercase(part: Settings) -> list[Step]:
