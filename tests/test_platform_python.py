@@ -12,13 +12,14 @@ import sys
 import zipfile
 from base64 import urlsafe_b64encode
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from edgebert.bundle.edge_texts import TEXTS
-from edgebert.bundle.platforms.python import PLATFORM, REQUIRES, RUNTIMES
+from edgebert.bundle.platforms.python import PLATFORM, REQUIRES, RUNTIMES, _runtime_of
 from edgebert.bundle.predictor import Predictor
 from edgebert.results import PackageResult
 from edgebert.workflows.bundle import bundle as write_package
@@ -357,6 +358,14 @@ def test_two_calls_give_the_same_bytes(make: Make, tmp_path: Path) -> None:
 
 def test_another_model_is_another_version(make: Make) -> None:
     assert make("ner", "uncased")[1].archive.name != make("ner", "cased")[1].archive.name
+
+
+def test_a_file_of_fewer_bits_needs_the_runtime_that_it_was_proven_with() -> None:
+    fp32 = {"format": "onnx", "precision": "fp32"}
+    assert _runtime_of(fp32) == ("onnxruntime>=1.20", "3.10")
+    proven = ".".join(version("onnxruntime").split(".")[:2])
+    assert _runtime_of(fp32 | {"precision": "int8"}) == (f"onnxruntime>={proven}", "3.11")
+    assert _runtime_of({"format": "tflite", "precision": "int8"}) == (RUNTIMES["tflite"][0], "3.10")
 
 
 def test_pip_installs_it(ner: PackageResult, tmp_path: Path) -> None:

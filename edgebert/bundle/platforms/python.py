@@ -28,7 +28,7 @@ from edgebert.files import to_toml
 from edgebert.tasks import find_task
 
 TEMPLATES = Path(__file__).parent / "templates" / "python"
-PYTHON = ">=3.10"
+PYTHON, PYTHON_OF_NEW_ONNX = "3.10", "3.11"  # the oldest; ONNX Runtime has left 3.10 at 1.23
 RUNTIMES = {  # of each format: requirement, name in sentences, the runtime's module
     "tflite": ("ai-edge-litert>=2.3,<3", "LiteRT", "session_tflite.py"),
     "onnx": ("onnxruntime>=1.20", "ONNX Runtime", "session_onnx.py"),
@@ -78,7 +78,8 @@ def write(bundle: Path, folder: Path, name: str) -> None:
     shutil.move(data / CARD, folder / CARD)
     shutil.move(data / LICENCES, folder / LICENCES)
     _complete(data / SETTINGS, settings, manifest)
-    requirement, runtime, session = RUNTIMES[manifest["format"]]
+    _, runtime, session = RUNTIMES[manifest["format"]]
+    requirement, python = _runtime_of(manifest)
     for path in sorted((TEMPLATES / "runtime").glob("*.py")):
         if not path.name.startswith("session_") or path.name == session:
             shutil.copyfile(path, package / path.name)
@@ -91,6 +92,7 @@ def write(bundle: Path, folder: Path, name: str) -> None:
         "MODULE": module,
         "TITLE": task.title.capitalize(),
         "RUNTIME": runtime,
+        "PYTHON": python,
         "WHEEL": wheel_name(name, about),
         "CALL": call,
         "CALLS": _calls_of_heads(settings["task"]),
@@ -99,7 +101,19 @@ def write(bundle: Path, folder: Path, name: str) -> None:
     for source, target in (("README.md", "README.md"), ("check.py.txt", "check.py"), ("example.py.txt", "example.py")):
         text = (TEMPLATES / source).read_text(encoding="utf-8")
         (folder / target).write_text(fill(text, values), encoding="utf-8")
-    _write_project(folder, name, about, task.title, [requirement, *REQUIRES])
+    _write_project(folder, name, about, task.title, [requirement, *REQUIRES], python)
+
+
+def _runtime_of(manifest: Mapping[str, Any]) -> tuple[str, str]:
+    """What pip installs to run the file, and the oldest Python that has it.
+
+    ONNX Runtime computes float32 alike since 1.20, but not files of fewer bits: 1.22 to 1.24 multiply integers wrongly on
+    processors with AMX, and others round otherwise. They need the version, or a younger one, that the golden vectors have
+    just been replayed with here.
+    """
+    if manifest["format"] != "onnx" or manifest["precision"] == "fp32":
+        return RUNTIMES[manifest["format"]][0], PYTHON
+    return f"onnxruntime>={'.'.join(version('onnxruntime').split('.')[:2])}", PYTHON_OF_NEW_ONNX
 
 
 def _complete(path: Path, settings: dict[str, Any], manifest: Mapping[str, Any]) -> None:
@@ -138,7 +152,7 @@ def _version(sources: Path) -> str:
     return f"{version('edgebert')}+m{digest.hexdigest()[:8]}"
 
 
-def _write_project(folder: Path, name: str, about: str, title: str, requires: Sequence[str]) -> None:
+def _write_project(folder: Path, name: str, about: str, title: str, requires: Sequence[str], python: str) -> None:
     """pyproject.toml, of which pip makes the same package from source."""
     module = normal_name(name)
     lines = [
@@ -151,7 +165,7 @@ def _write_project(folder: Path, name: str, about: str, title: str, requires: Se
         f"version = {to_toml(about)}",
         f"description = {to_toml(f'{title.capitalize()}, by a small model on this machine')}",
         'readme = "README.md"',
-        f"requires-python = {to_toml(PYTHON)}",
+        f"requires-python = {to_toml(f'>={python}')}",
         f"dependencies = {to_toml(list(requires))}",
         f"license-files = {to_toml([f'{LICENCES}/*'])}",
         "",
@@ -171,12 +185,12 @@ def _write_project(folder: Path, name: str, about: str, title: str, requires: Se
 def archive(folder: Path, parent: Path, name: str) -> Path:
     """The wheel; pyproject.toml says what its metadata holds."""
     project = (folder / "pyproject.toml").read_text(encoding="utf-8")
-    values = {key: _value(project, key) for key in ("version", "description", "dependencies")}
+    values = {key: _value(project, key) for key in ("version", "description", "requires-python", "dependencies")}
     about = Distribution(
         name=name,
         version=str(values["version"]),
         summary=str(values["description"]),
-        python=PYTHON,
+        python=str(values["requires-python"]),
         requires=list(values["dependencies"]),
         scripts={name: f"{normal_name(name)}.__main__:main"},
         readme="\n".join((folder / page).read_text(encoding="utf-8") for page in ("README.md", CARD)),

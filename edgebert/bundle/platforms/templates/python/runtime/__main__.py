@@ -22,7 +22,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         stream.reconfigure(encoding="utf-8", errors="backslashreplace")  # type: ignore[union-attr]
     sys.stdin.reconfigure(encoding="utf-8", errors="replace")  # type: ignore[union-attr]
     try:
-        return _run(arguments)
+        with _without_announcements():
+            return _run(arguments)
     except ModelError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -51,9 +52,7 @@ def _run(arguments: Sequence[str] | None) -> int:
         parser.error("give a text, - or --check")
     if given.threads < 1:
         parser.error("--threads is at least 1")
-    with _without_announcements():
-        model = open_model(threads=given.threads)
-    with model:
+    with open_model(threads=given.threads) as model:
         if given.check:
             return 0 if check(model, print) else 1
         for row in _rows(given.texts, len(inputs), parser):
@@ -68,13 +67,17 @@ def _run(arguments: Sequence[str] | None) -> int:
 
 @contextmanager
 def _without_announcements() -> Iterator[None]:
-    """Keeps a runtime from writing to standard error that it has begun."""
+    """Keeps what native code of a runtime says from standard error, which Python's own messages still reach."""
     sys.stderr.flush()
     kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    own = sys.stderr
+    sys.stderr = os.fdopen(os.dup(2), "w", encoding="utf-8", errors="backslashreplace")
     os.dup2(nowhere, 2)
     try:
         yield
     finally:
+        sys.stderr.close()
+        sys.stderr = own
         os.dup2(kept, 2)
         os.close(kept)
         os.close(nowhere)

@@ -123,15 +123,16 @@ class Model:
         return self._ask("qa", question, context)
 
     def answers(self, text: str, second: str | None = None) -> dict[str, Any]:
-        """Of a model of several heads, each head's answer by its name, as the head's own call gives it (a similarity as
-        {"similarity": …}). A head that reads one text has none where the text has no words."""
+        """Of a model of several heads, each head's answer by its name, as the head's own call gives it. A head that reads one
+        text has none where words are tagged and the text has no words."""
         if not self._heads:
             raise self._not_offered("answers")
         texts = (text,) if second is None else (text, second)
         if len(texts) != len(self._task["inputs"]):
             raise ModelError(f"{len(texts)} texts where the model reads {' and '.join(self._task['inputs'])}")
+        similarities = {head["name"] for head in self._heads if head["kind"] == "similarity"}
         answers: dict[str, Any] = self.predict(*texts)
-        return answers
+        return {name: item["similarity"] if name in similarities else item for name, item in answers.items()}
 
     def predict(self, *texts: str) -> Any:
         """The answer to as many texts as the model reads, as `edgebert predict` gives it."""
