@@ -3,12 +3,14 @@ answers depend on every token: what packages of all platforms are tried on."""
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import numpy as np
-from tokenizers import AddedToken, Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
+from tokenizers import AddedToken, Regex, Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
 
 from edgebert.bundle.write import write_bundle
 from edgebert.files import sha256_file
@@ -72,6 +74,52 @@ def _byte_level(*, prefix: bool) -> Tokenizer:
     return tokenizer
 
 
+@cache
+def charsmap() -> bytes:
+    """SentencePiece's table nmt_nfkc, as XLM-R, ALBERT and DeBERTa-v2 have it."""
+    from sentencepiece import SentencePieceTrainer, sentencepiece_model_pb2
+
+    words = [a + b + c for a in "bcdfg" for b in "aeiou" for c in "klmnp"]
+    texts = iter([" ".join(words[i : i + 9]) for i in range(100)])
+    model = io.BytesIO()
+    SentencePieceTrainer.train(sentence_iterator=texts, model_writer=model, vocab_size=120, minloglevel=2)
+    proto = sentencepiece_model_pb2.ModelProto.FromString(model.getvalue())
+    return bytes(proto.normalizer_spec.precompiled_charsmap)
+
+
+def _unigram(*before: normalizers.Normalizer, split: str = "always") -> Tokenizer:
+    tokenizer = Tokenizer(models.Unigram())
+    spaces = normalizers.Replace(Regex(" {2,}"), " ")
+    tokenizer.normalizer = normalizers.Sequence([*before, normalizers.Precompiled(charsmap()), spaces])
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme=split)
+    special = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
+    trainer = trainers.UnigramTrainer(vocab_size=300, special_tokens=special, unk_token="<unk>", show_progress=False)
+    tokenizer.train_from_iterator(CORPUS * 3, trainer)
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="<s> $A </s>", pair="<s> $A </s> </s> $B </s>", special_tokens=[("<s>", 0), ("</s>", 2)]
+    )
+    tokenizer.add_special_tokens([AddedToken("<mask>", lstrip=True, normalized=False)])
+    return tokenizer
+
+
+def _modernbert() -> Tokenizer:
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.normalizer = normalizers.NFC()
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    special = ["[PAD]", "[CLS]", "[SEP]"]
+    trainer = trainers.BpeTrainer(
+        vocab_size=420,
+        special_tokens=special,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(CORPUS * 3, trainer)
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B [SEP]", special_tokens=[("[CLS]", 1), ("[SEP]", 2)]
+    )
+    return tokenizer
+
+
 TOKENIZERS: dict[str, Callable[[], Tokenizer]] = {
     "uncased": lambda: _wordpiece(normalizers.BertNormalizer()),
     "cased": lambda: _wordpiece(normalizers.BertNormalizer(lowercase=False)),
@@ -90,6 +138,12 @@ TOKENIZERS: dict[str, Callable[[], Tokenizer]] = {
     "added-tokens": _with_added_tokens,
     "byte-level": lambda: _byte_level(prefix=False),
     "byte-level-prefix": lambda: _byte_level(prefix=True),
+    "modernbert": _modernbert,
+    "xlm-roberta": _unigram,
+    "albert": lambda: _unigram(
+        normalizers.Replace("``", '"'), normalizers.NFKD(), normalizers.StripAccents(), normalizers.Lowercase()
+    ),
+    "deberta-v2": lambda: _unigram(normalizers.Strip(), split="first"),
 }
 
 

@@ -231,7 +231,7 @@ def test_a_changed_file_is_refused_by_its_name(make: Make, drive: Drive, tmp_pat
 def test_what_a_newer_edgebert_may_write_is_told(make: Make, drive: Drive, tmp_path: Path) -> None:
     for part, value, message in (
         ("normalizer", [{"type": "compose"}], "this package does not know the normalizer step 'compose'"),
-        ("pre_tokenizer", [{"type": "metaspace"}], "this package does not know the pre-tokenizer step 'metaspace'"),
+        ("pre_tokenizer", [{"type": "another"}], "this package does not know the pre-tokenizer step 'another'"),
         ("model", {"type": "Unknown"}, "this package does not know the tokenizer model 'Unknown'"),
         ("single", 3, "the field 'single' is missing or is of another type"),
     ):

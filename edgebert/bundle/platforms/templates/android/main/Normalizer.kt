@@ -18,6 +18,13 @@ internal class Normalizer(steps: List<Map<String, Any?>>) {
     private fun read(step: Map<String, Any?>): NormalizerStep = when (val type = step.text("type")) {
         "characters" -> Characters(PointMap(step.text("table")))
         "decompose" -> Decompose(PointMap(step.text("table")), PointValues(step.text("classes")))
+        "recompose" -> Recompose(
+            PointMap(step.text("table")),
+            PointValues(step.text("classes")),
+            PointMap(step.text("composed")),
+        )
+        "precompiled" -> Precompiled(step)
+        "spaces" -> Spaces(Text.pointsOf(step.text("to")))
         "replace" -> Replace(Text.pointsOf(step.text("from")), Text.pointsOf(step.text("to")))
         "strip" -> Strip(step.flag("left"), step.flag("right"), PointSet(step.text("spaces")))
         else -> throw EdgeModelException("this package does not know the normalizer step '$type'")

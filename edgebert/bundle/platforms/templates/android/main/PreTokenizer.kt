@@ -38,6 +38,7 @@ internal class PreTokenizer(steps: List<Map<String, Any?>>) {
             step.flag("add_prefix_space"),
             step.flag("use_regex"),
         )
+        "metaspace" -> Metaspace(Text.pointsOf(step.text("replacement"))[0], step.text("prepend"), step.flag("split"))
         else -> throw EdgeModelException("this package does not know the pre-tokenizer step '$type'")
     }
 }
@@ -68,6 +69,27 @@ private class SpaceSplitter(private val spaces: PointSet) : Splitter {
             start = at + 1
         }
         if (to > start) pieces.take(text, start, to)
+    }
+}
+
+/** A mark for each space, at which a piece begins, and one before the text where `prepend` says so. */
+private class Metaspace(private val mark: Int, private val prepend: String, private val cuts: Boolean) : Splitter {
+    override fun split(text: Text, from: Int, to: Int, pieces: Pieces) {
+        val marked = Text(to - from + 1)
+        val first = if (text.points[from] == SPACE) mark else text.points[from]
+        if (first != mark && (prepend == "always" || (prepend == "first" && text.starts[from] == 0))) {
+            marked.add(mark, text.starts[from], text.ends[from])
+        }
+        for (i in from until to) {
+            marked.add(if (text.points[i] == SPACE) mark else text.points[i], text.starts[i], text.ends[i])
+        }
+        var start = 0
+        for (at in 1 until marked.size) {
+            if (!cuts || marked.points[at] != mark) continue
+            pieces.take(marked, start, at)
+            start = at
+        }
+        pieces.take(marked, start, marked.size)
     }
 }
 

@@ -45,6 +45,7 @@ internal class Tokenizer(description: Map<String, Any?>, file: Map<String, Any?>
         subwords = when (val type = settings.text("type")) {
             "WordPiece" -> WordPiece(settings, model.map("vocab"))
             "BPE" -> BytePairs(settings, model)
+            "Unigram" -> Unigram(settings, model)
             else -> throw EdgeModelException("this package does not know the tokenizer model '$type'")
         }
         val words = (description["word_characters"] as? String)?.let { PointSet(it) }
