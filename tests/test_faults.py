@@ -234,7 +234,7 @@ def test_children_and_theirs_are_gone_also_those_that_do_not_listen(monkeypatch:
     pids = [child.pid, *(item.pid for item in psutil.Process(child.pid).children())]
     assert len(pids) == 2
     end_children()
-    child.wait()
+    child.communicate()  # closes the pipe, too
     assert not [pid for pid in pids if psutil.pid_exists(pid) and psutil.Process(pid).status() != "zombie"]
 
 
