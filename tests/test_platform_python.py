@@ -283,6 +283,13 @@ def test_a_changed_file_is_refused_with_its_name(name: str, ner: PackageResult, 
     assert f"{name} is missing" in command(ner, "show me flights", target=target).stderr
 
 
+def test_golden_vectors_that_cannot_be_read(ner: PackageResult, tmp_path: Path) -> None:
+    target = changed(ner, tmp_path, "data/golden.jsonl.gz", lambda content: content[:-100])
+    done = command(ner, "--check", target=target)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: golden.jsonl.gz cannot be read")
+
+
 def test_a_damaged_description_is_refused(ner: PackageResult, tmp_path: Path) -> None:
     target = changed(ner, tmp_path, "data/edgebert.json", lambda content: content[:100])
     assert "edgebert.json or a file that it lists cannot be read" in command(ner, "a", target=target).stderr

@@ -117,11 +117,18 @@ def _runtime_of(manifest: Mapping[str, Any]) -> tuple[str, str]:
 
 
 def _complete(path: Path, settings: dict[str, Any], manifest: Mapping[str, Any]) -> None:
-    """Adds what the wheel verifies when it opens: the sha256 of tokenizer and model."""
+    """Adds the sha256 of tokenizer and model, which the wheel verifies when it opens; what the command line calls an
+    answer; and how many tokens the tokenizer puts around texts."""
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_file(str(path.with_name(TOKENIZER)))
+    frame = {name: tokenizer.num_special_tokens_to_add(name == "pair") for name in ("single", "pair")}
     model = manifest["model"]
     files = {k: v for k, v in manifest["files"].items() if k in (TOKENIZER, model) or k.startswith(f"{model}/")}
     answer_name = find_task(manifest["task"]).answer_name
-    write_json(path, settings | {"files": files, "task": {**settings["task"], "answer_name": answer_name}})
+    write_json(
+        path, settings | {"files": files, "frame": frame, "task": {**settings["task"], "answer_name": answer_name}}
+    )
 
 
 def _calls_of_heads(task: Mapping[str, Any]) -> str:

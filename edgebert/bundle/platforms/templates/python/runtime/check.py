@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import gzip
 import json
+import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from .decoders import Outputs
+from .errors import ModelError
 from .files import DATA, GOLDEN
 from .model import Model
 from .windows import Window, valid_unicode
@@ -22,18 +24,29 @@ _SHOWN = 5
 
 
 def check(model: Model, tell: Callable[[str], None]) -> bool:
-    """Whether all golden lines are reproduced; tells what is not, and how many there were."""
+    """Whether all golden lines are reproduced; tells what is not, and how many there were.
+
+    Raises:
+        ModelError: the golden vectors cannot be read.
+    """
     n = n_wrong = 0
-    with gzip.open(DATA / GOLDEN, "rt", encoding="utf-8") as stream:
-        for line in map(json.loads, stream):
-            n += 1
-            wrong = next(_differences(model, line), None)
-            if wrong:
-                n_wrong += 1
-                if n_wrong <= _SHOWN:
-                    tell(f"line {n} ({line['class']}): {wrong}")
+    for line in _lines():
+        n += 1
+        wrong = next(_differences(model, line), None)
+        if wrong:
+            n_wrong += 1
+            if n_wrong <= _SHOWN:
+                tell(f"line {n} ({line['class']}): {wrong}")
     tell(f"{n - n_wrong} of {n} golden texts are reproduced: words, tokens, windows, outputs, answers")
     return not n_wrong
+
+
+def _lines() -> list[dict[str, Any]]:
+    try:
+        with gzip.open(DATA / GOLDEN, "rt", encoding="utf-8") as stream:
+            return [json.loads(line) for line in stream]
+    except (OSError, EOFError, ValueError, zlib.error) as error:
+        raise ModelError(f"{GOLDEN} cannot be read: {error}") from None
 
 
 def _differences(model: Model, line: Mapping[str, Any]) -> Iterator[str]:

@@ -70,7 +70,7 @@ class Model:
         self.name: str = self.settings["name"]
         self.labels: tuple[str, ...] = tuple(self._task["labels"])
         self._words = Words(self.settings["words"])
-        self.windows = Windows(DATA / TOKENIZER, self.settings["max_length"], self._words)
+        self.windows = Windows(DATA / TOKENIZER, self.settings["max_length"], self.settings["frame"], self._words)
         self._session: Session | None = _session(self.settings, threads)
 
     def __enter__(self) -> Model:

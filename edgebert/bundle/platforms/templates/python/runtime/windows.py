@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, NamedTuple
@@ -39,10 +39,11 @@ class Windows:
     Args:
         path: of tokenizer.json.
         max_length: tokens of a window.
+        frame: how many tokens the tokenizer puts around one text (`single`) and around two (`pair`).
     """
 
-    def __init__(self, path: Path, max_length: int, words: Words) -> None:
-        self._path, self._max_length, self._words = path, max_length, words
+    def __init__(self, path: Path, max_length: int, frame: Mapping[str, int], words: Words) -> None:
+        self._path, self._max_length, self._frame, self._words = path, max_length, frame, words
         self._lock = Lock()
         self._tokenizers: dict[tuple[int, str], Tokenizer] = {}
 
@@ -64,12 +65,6 @@ class Windows:
                 self._tokenizers[stride, strategy] = made
             return self._tokenizers[stride, strategy]
 
-    def _room(self, *, pair: bool) -> int:
-        """Tokens of text in a window, its frame aside."""
-        with self._lock:
-            known = next(iter(self._tokenizers.values()), None)
-        return self._max_length - int((known or self.plain()).num_special_tokens_to_add(pair))
-
     # ------------------------------------------------------------ whole texts
 
     def cut(self, text: str, second: str | None = None) -> list[Window]:
@@ -86,7 +81,7 @@ class Windows:
         on its poorer side; a window that answers for none is left out."""
         if not words:
             return []
-        free = self._room(pair=False)
+        free = self._max_length - self._frame["single"]
         stride = min(self._max_length // 4, free - 1)
         tokenizer = self._tokenizer(stride, "longest_first")
         encoding = tokenizer.encode([valid_unicode(word) for word in words], is_pretokenized=True)
@@ -108,7 +103,7 @@ class Windows:
         Args:
             stride: tokens that windows share; 0 is a quarter of a window.
         """
-        room = self._room(pair=True)
+        room = self._max_length - self._frame["pair"]
         half = room // 2
         shortest = room - half
         stride = max(0, min(stride or self._max_length // 4, shortest - 1))
