@@ -84,9 +84,11 @@ def write(bundle: Path, folder: Path, name: str) -> None:
     title = find_task(manifest["task"]).title
     texts = [line["texts"] for line in read_golden(folder / "golden" / GOLDEN) if line["class"] == DATA]
     write_json(folder / "package.json", _package(name, title))
-    write_json(folder / "demo" / "examples.json", {"name": name, "title": _title(title), "texts": texts[:EXAMPLES]})
-    names = (SETTINGS, TOKENIZER, settings["model"]["file"])
-    _write_script(folder / "src" / "files.js", _files(name, assets, names))
+    write_json(
+        folder / "demo" / "examples.json",
+        {"name": name, "title": _title(title), "texts": texts[:: max(1, len(texts) // EXAMPLES)][:EXAMPLES]},
+    )
+    _write_script(folder / "src" / "files.js", _files(name, assets, settings["model"]))
     values = {"NAME": name, "TITLE": _title(title), "ARCHIVE": _archive_name(name), "CALL": _call(settings, texts)}
     (folder / "README.md").write_text(
         fill((TEMPLATES / "README.md").read_text(encoding="utf-8"), values), encoding="utf-8"
@@ -134,7 +136,7 @@ def _package(name: str, title: str) -> dict[str, Any]:
     }
 
 
-def _files(name: str, assets: Path, names: Sequence[str]) -> dict[str, object]:
+def _files(name: str, assets: Path, model: Mapping[str, Any]) -> dict[str, object]:
     """What the scripts open: the package's own files, and those of onnxruntime-web, with what tells a changed one."""
     known = describe_files(assets)
     up = "../" * (3 if name.startswith("@") else 2)  # from src/ of the package to node_modules/
@@ -143,7 +145,8 @@ def _files(name: str, assets: Path, names: Sequence[str]) -> dict[str, object]:
         for key, (module, stem) in BACKENDS.items()
     }
     runtime = {"version": RUNTIME_VERSION, "folder": f"{up}{RUNTIME}/dist/", **backends, "files": BINARIES}
-    return {"name": name, "assets": {file: known[file] for file in names}, "runtime": runtime}
+    own = {file: known[file] for file in (SETTINGS, TOKENIZER, model["file"])}
+    return {"name": name, "precision": model["precision"], "assets": own, "runtime": runtime}
 
 
 def _write_script(path: Path, value: object) -> None:

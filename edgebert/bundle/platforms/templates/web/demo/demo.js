@@ -155,7 +155,7 @@ function makeBox(name, i) {
   field.id = `text-${i}`;
   Object.assign(field, { spellcheck: false, rows: 2, autocomplete: "off" });
   field.setAttribute("aria-describedby", "heading");
-  const label = element("label", "", name[0].toUpperCase() + name.slice(1));
+  const label = element("label", "", (name[0].toUpperCase() + name.slice(1)).replace(/(?<=\D)(?=\d)/g, " "));
   label.htmlFor = field.id;
   const under = element("div", "under");
   under.setAttribute("aria-hidden", "true");

@@ -11,12 +11,28 @@ export async function openBackend(settings, bytes, store, options) {
   const wanted = options.backend ?? "auto";
   if (wanted === "webgpu" && !(await adapter())) throw new Error("this browser offers no WebGPU adapter");
   if (wanted !== "auto") return start(wanted, settings, bytes, store, options);
-  // Files of 8 bits hold operators that WebGPU does not have: they would go back and forth.
-  if (settings.model.precision === "int8" || !(await adapter())) return start("wasm", settings, bytes, store, options);
+  if (await plainly(options)) return start("wasm", settings, bytes, store, options);
   const key = `choice/${settings.model.sha256}/${FILES.runtime.version}`;
   const known = await store.recall(key);
   if (known) return start(known.backend, settings, bytes, store, options);
   return choose(key, settings, bytes, store, options);
+}
+
+/** Whether WebAssembly will run the model without a comparison. Files of 8 bits hold operators that WebGPU does not have: they
+ * would go back and forth. */
+const plainly = async ({ backend = "auto" }) =>
+  backend === "wasm" || (backend === "auto" && (FILES.precision === "int8" || !(await adapter())));
+
+/** Begins to fetch what `openBackend` will need, where that is known: beside the model's files, so that progress has one end. */
+export async function prepare(store, options) {
+  if (await plainly(options)) binary("wasm", store, options).catch(() => {}); // `openBackend` awaits it
+}
+
+const folderOf = (options) => new URL(options.runtime ?? FILES.runtime.folder, import.meta.url);
+
+function binary(backend, store, options) {
+  const name = FILES.runtime[backend].binary;
+  return store.bytes(name, new URL(name, folderOf(options)).href, FILES.runtime.files[name]);
 }
 
 async function choose(key, settings, bytes, store, options) {
@@ -44,9 +60,9 @@ function alike(ours, theirs, { absolute, relative }) {
 }
 
 async function start(backend, settings, bytes, store, options) {
-  const { module, loader, binary } = FILES.runtime[backend];
-  const folder = new URL(options.runtime ?? FILES.runtime.folder, import.meta.url);
-  const wasm = store.bytes(binary, new URL(binary, folder).href, FILES.runtime.files[binary]);
+  const { module, loader } = FILES.runtime[backend];
+  const folder = folderOf(options);
+  const wasm = binary(backend, store, options);
   wasm.catch(() => {}); // it is awaited below
   const address = new URL(module, folder).href;
   let ort;

@@ -14,10 +14,16 @@ export class Store {
     this.total = 0;
     this.loaded = 0;
     this.downloads = 0;
+    this.reading = new Map(); // sha256 -> promised bytes
   }
 
-  /** The bytes of a file of which the sha256 and size are known. */
-  async bytes(name, url, { sha256, size_bytes: size }) {
+  /** The bytes of a file of which the sha256 and size are known; asked for twice, it is read once. */
+  bytes(name, url, facts) {
+    if (!this.reading.has(facts.sha256)) this.reading.set(facts.sha256, this.read(name, url, facts));
+    return this.reading.get(facts.sha256);
+  }
+
+  async read(name, url, { sha256, size_bytes: size }) {
     this.total += size;
     const cache = this.keep ? await caches.open(KEEP).catch(() => null) : null;
     const key = keyOf(sha256);

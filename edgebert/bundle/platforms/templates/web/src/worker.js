@@ -1,6 +1,6 @@
 // The worker that holds the model: {id, open} or {id, method, texts} in; {progress}, {id, result} or {id, error} out.
 
-import { openBackend } from "./backend.js";
+import { openBackend, prepare } from "./backend.js";
 import { describe } from "./face.js";
 import FILES from "./files.js";
 import { Model } from "./model.js";
@@ -12,6 +12,7 @@ async function open(options) {
   const store = new Store(options.cache ?? true, (progress) => self.postMessage({ progress }));
   const base = new URL(options.assets ?? "../assets/", options.assets ? options.page : import.meta.url);
   const names = Object.keys(FILES.assets);
+  prepare(store, options);
   const read = await Promise.all(names.map((name) => store.bytes(name, new URL(name, base).href, FILES.assets[name])));
   const text = (name) => JSON.parse(new TextDecoder().decode(read[names.indexOf(name)]));
   const settings = text("edgebert.json");

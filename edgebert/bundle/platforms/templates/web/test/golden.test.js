@@ -8,6 +8,7 @@ import { Model } from "../src/model.js";
 import { makeRunner } from "../src/runner.js";
 
 const { settings, tokenizer, bytes } = await readAssets();
+const opened = await open();
 const ort = await import("onnxruntime-web/wasm");
 ort.env.logLevel = "error";
 ort.env.wasm.numThreads = 1;
@@ -129,7 +130,6 @@ test("answers", () => {
 });
 
 test("the package as an application calls it", async () => {
-  const opened = await open();
   const { method, inputs } = opened.info;
   const wrong = method === "entities" ? "similarity" : "entities";
   await opened[method](...golden[0].texts);
