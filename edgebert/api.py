@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Predictor",
-    "bundle",
     "calibrate",
     "check",
     "compress",
@@ -36,6 +35,7 @@ __all__ = [
     "list_methods",
     "list_runs",
     "load",
+    "package",
     "predict",
     "prepare_device",
     "profile",
@@ -105,7 +105,7 @@ def fit(
     return run_pipeline(request, command=command, on_event=on_event)
 
 
-def bundle(
+def package(
     path: str,
     platform: str,
     *,

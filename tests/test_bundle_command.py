@@ -93,7 +93,7 @@ def refused(*arguments: str, capsys: pytest.CaptureFixture[str]) -> str:
 
 
 def test_the_bundles_own_file_is_taken(bundle: Path, tmp_path: Path) -> None:
-    result = api.bundle(str(bundle), "python", output=str(tmp_path / "made"), name="mine")
+    result = api.package(str(bundle), "python", output=str(tmp_path / "made"), name="mine")
     assert (result.format, result.precision, result.platform, result.name) == ("onnx", "fp32", "python", "mine")
     manifest = json.loads((tmp_path / "made" / "manifest.json").read_text())
     assert manifest["platform"] == "python"

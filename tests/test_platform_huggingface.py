@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgebert.api import bundle
+from edgebert.api import package as write_package
 from edgebert.errors import RequestError
 from tests.packages import TASKS, make_bundle
 
@@ -19,7 +19,7 @@ KINDS = ("ner", "tag", "classify", "classify-several", "pair", "qa")
 
 
 def package(tmp_path: Path, task: str, tokenizer: str = "uncased") -> Path:
-    return bundle(
+    return write_package(
         str(make_bundle(tmp_path / "run", task, tokenizer)), "huggingface", output=str(tmp_path / "out"), name="a-model"
     ).folder
 
@@ -75,7 +75,9 @@ def test_what_they_have_no_pipeline_for_is_refused(task: str, tmp_path: Path) ->
 @pytest.mark.parametrize("name", ["", "a", "a b", "-a", "a--b", "a/b/c", "x" * 97, "../x"])
 def test_a_name_that_no_repository_has_is_refused(name: str, tmp_path: Path) -> None:
     with pytest.raises(RequestError, match="cannot be the name"):
-        bundle(str(make_bundle(tmp_path / "run", "classify")), "huggingface", output=str(tmp_path / "out"), name=name)
+        write_package(
+            str(make_bundle(tmp_path / "run", "classify")), "huggingface", output=str(tmp_path / "out"), name=name
+        )
 
 
 def test_a_bundle_that_does_not_tell_its_model_is_refused(tmp_path: Path) -> None:

@@ -92,7 +92,9 @@ from edgebert.bundle.platforms import Platform
 
 def write(bundle, folder, name): ...
 
-PLATFORM = Platform("toy", "a toy", ("onnx",), write)
+PLATFORM = Platform(
+    "toy", "a toy", ("onnx",), prove="true", check_name=lambda name: "", default_name=lambda words: words[0], write=write
+)
 """
 GOOD: list[tuple[Registry[Any], str]] = [
     (METHODS, METHOD), (TARGETS, TARGET), (CONVERTERS, CONVERTER), (TASKS, TASK), (PLATFORMS, PLATFORM),
@@ -145,7 +147,8 @@ BAD: list[tuple[Registry[Any], str, str, str, str]] = [
     (HEADS, HEAD, "mask, *, part)", "mask)", "forward must take (layers, states, mask, part=…)"),
     (FAMILIES, FAMILY, 'model_type = "toy"', 'model_type = "boy"', "config.model_type is 'boy', and must be its name"),
     (FAMILIES, FAMILY, "Config, Model", "Config", "FAMILY lacks the field model"),
-    (PLATFORMS, PLATFORM, ", write)", ")", "PLATFORM lacks the field write"),
+    (PLATFORMS, PLATFORM, ", write=write", "", "PLATFORM lacks the field write"),
+    (PLATFORMS, PLATFORM, "lambda words: words[0]", "lambda: 0", "default_name must take (words)"),
 ]
 
 

@@ -29,13 +29,13 @@ computes what Python computed; the command for that is told at the end.""",
 def command(path: str, platform: str, output: str | None, name: str | None, as_json: bool) -> None:
     """Packages the winner of RUN (a run or bundle folder) for a platform. Where the platform cannot run the winner's format,
     the same student's file in a format that it runs is taken, if it passed parity in the same run."""
-    from edgebert.api import bundle
+    from edgebert.api import package
     from edgebert.files import portable
 
     def tell(event: dict[str, Any]) -> None:
         click.echo(event["text"], err=True)
 
-    result = bundle(path, platform, output=output, name=name, on_event=tell)
+    result = package(path, platform, output=output, name=name, on_event=tell)
     if as_json:
         click.echo(json.dumps(portable(result), ensure_ascii=False))
         return
