@@ -236,6 +236,7 @@ TASKS = {
     "qa": {"no_answer": 0.5},
     "slots=ner,intent=classify": {},
     "slots=ner,intent=classify,same=pair,vector=embed": {},
+    "intent=classify,same=pair": {},
 }
 _LABELS = {
     "ner": ("O", *AWKWARD),

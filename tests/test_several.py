@@ -103,6 +103,16 @@ def test_a_long_text_gets_one_intent_and_all_its_slots(task, labels) -> None:
     assert len(prediction["slots"]) == 36 and prediction["intent"].labels == ("go",)
 
 
+@pytest.mark.parametrize("spec", ["intent=classify,same=pair", "vector=embed,same=pair"])
+def test_a_head_of_one_text_reads_the_first_of_two_alone(spec: str) -> None:
+    task, tokenizer = find_task(spec), make_tokenizer()
+    row = task.read_texts("fly to boston", "leave on monday")
+    first, both = task.encode([row], tokenizer, ("intent/go", "same/no", "same/yes"), 32)
+    alone = tokenizer.encode("fly to boston")
+    assert (first.head, list(first.input_ids)) == ("", alone.ids)
+    assert (both.head, list(both.input_ids)) == ("same", tokenizer.encode("fly to boston", "leave on monday").ids)
+
+
 def test_the_score_is_the_mean_of_the_heads(task) -> None:
     rows = [
         Row(("dham",), ("B-CITY",), head="slots"),

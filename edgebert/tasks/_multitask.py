@@ -153,7 +153,9 @@ class MultiTask(Task):
         results = []
         for name, head in self.heads:
             if not self._shares(name):
-                own = head.encode(rows, tokenizer, _own(labels, name), max_length)
+                # A head of one text was trained on it alone.
+                read = rows if len(head.inputs) > 1 else [replace(row, second=None) for row in rows]
+                own = head.encode(read, tokenizer, _own(labels, name), max_length)
                 shared = carrier is not None and name == carrier[0]
                 results += [replace(feature, row=at[feature.row], head="" if shared else name) for feature in own]
         return results

@@ -107,7 +107,7 @@ def write(bundle: Path, folder: Path, name: str) -> None:
 def _runtime_of(manifest: Mapping[str, Any]) -> tuple[str, str]:
     """What pip installs to run the file, and the oldest Python that has it.
 
-    ONNX Runtime computes float32 alike since 1.20, but not files of fewer bits: 1.22 to 1.24 multiply integers wrongly on
+    ONNX Runtime computes float32 alike since 1.20, but not files of fewer bits: 1.21 to 1.24 multiply integers wrongly on
     processors with AMX, and others round otherwise. They need the version, or a younger one, that the golden vectors have
     just been replayed with here.
     """

@@ -58,7 +58,7 @@ export interface OpenOptions {
   runtime?: string | URL;
   /** `auto` takes WebGPU where it is there and faster. */
   backend?: "auto" | "wasm" | "webgpu";
-  /** By default up to 4 where the page is cross-origin isolated, else 1. */
+  /** By default half of the cores, up to 4, where the page is cross-origin isolated; else 1. */
   threads?: number;
   /** Whether files are kept in the Cache API; by default true. */
   cache?: boolean;

@@ -77,7 +77,8 @@ internal class Pipeline(private val settings: Map<String, Any?>, tokenizerFile: 
             "ner", "tag" -> cutter.ofWords(request.words())
             "qa" -> cutter.ofContext(request.first, second ?: "", head.task.int("stride"))
             "similarity" -> listOf(cutter.cut(request.first), cutter.cut(second ?: ""))
-            else -> listOf(if (second == null) cutter.cut(request.first) else cutter.cut(request.first, second))
+            "pair" -> listOf(cutter.cut(request.first, second ?: ""))
+            else -> listOf(cutter.cut(request.first))
         }
     }
 

@@ -184,10 +184,9 @@ final class Pipeline {
             return cutter.ofContext(request.first, request.second ?? [], head.stride)
         case "similarity":
             return [cutter.cut(request.first), cutter.cut(request.second ?? [])]
+        case "pair":
+            return [cutter.cut(request.first, request.second ?? [])]
         default:
-            if let second: [UInt16] = request.second {
-                return [cutter.cut(request.first, second)]
-            }
             return [cutter.cut(request.first)]
         }
     }

@@ -199,7 +199,7 @@ class Model:
             return self.windows.of_context(row.text, second or "", task["stride"])
         if kind == "similarity":
             return [window for text in (row.text, second or "") for window in self.windows.cut(text)]
-        return self.windows.cut(row.text, second)
+        return self.windows.cut(row.text, second if kind == "pair" else None)
 
     def run(self, window: Window, length: int = 0) -> Outputs:
         """The model's outputs; `length` tokens long at least, where the file takes padding."""

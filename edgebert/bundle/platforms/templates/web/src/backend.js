@@ -3,7 +3,7 @@
 import FILES from "./files.js";
 import { makeRunner, measure } from "./runner.js";
 
-const MOST_THREADS = 4; // more cost a small model more than they bring
+const MOST_THREADS = 4; // more cost a small model more than they bring; half of the cores are left to the page
 const FASTER = 0.8; // WebGPU is taken where it needs at most this part of WebAssembly's time
 
 /** @returns {Promise<{run: Function, backend: string, threads: number}>} */
@@ -72,7 +72,7 @@ async function start(backend, settings, bytes, store, options) {
     throw new Error(`onnxruntime-web is not at ${folder}: name its folder by open({ runtime: "…" }) (${error.message})`);
   }
   ort.env.logLevel = "error";
-  const threads = options.threads ?? Math.min(MOST_THREADS, navigator.hardwareConcurrency || 1);
+  const threads = options.threads ?? Math.max(1, Math.min(MOST_THREADS, navigator.hardwareConcurrency >> 1));
   ort.env.wasm.numThreads = self.crossOriginIsolated ? threads : 1;
   ort.env.wasm.wasmPaths = { mjs: new URL(loader, folder).href };
   ort.env.wasm.wasmBinary = await wasm;

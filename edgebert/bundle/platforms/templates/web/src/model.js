@@ -100,7 +100,7 @@ export class Model {
     if (READS_WORDS.has(task.kind)) return this.windows.ofWords(text, places);
     if (task.kind === "qa") return this.windows.ofQuestion(text, second, task);
     if (task.kind === "similarity") return [this.windows.cut(text), this.windows.cut(second)];
-    return [this.windows.cut(text, second)];
+    return [task.kind === "pair" ? this.windows.cut(text, second) : this.windows.cut(text)];
   }
 
   decode(input, windows, outputs) {

@@ -1,4 +1,5 @@
 import { Chars } from "./chars.js";
+import { precompiled, recompose } from "./composition.js";
 import { charMap, charSet, charValues, shifted, SPACED } from "./tables.js";
 
 // Each step reads characters and writes others, with the place that each comes from.
@@ -95,6 +96,22 @@ const STEPS = {
           i += wanted.length - 1; // the library gives the place of the last character to all of the replacement
           for (const c of given) to.push(c, from.starts[i], from.ends[i]);
         } else to.push(from.codes[i], from.starts[i], from.ends[i]);
+      }
+    };
+  },
+
+  recompose,
+
+  precompiled,
+
+  /** Two and more spaces in a row become `fresh`, which takes the place of the last. */
+  spaces({ to: fresh }) {
+    const given = Array.from(fresh, (c) => c.codePointAt(0));
+    return (from, to) => {
+      for (let i = 0; i < from.n; i++) {
+        const first = i;
+        while (from.codes[first] === 32 && i + 1 < from.n && from.codes[i + 1] === 32) i++;
+        for (const c of i > first ? given : [from.codes[i]]) to.push(c, from.starts[i], from.ends[i]);
       }
     };
   },

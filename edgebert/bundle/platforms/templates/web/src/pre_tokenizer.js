@@ -45,6 +45,34 @@ const STEPS = {
 
   whitespace: ({ spaces }) => splitter(charSet(spaces, SPACE)),
 
+  /** Writes `replacement` for spaces, and begins a piece at each, and where `prepend` says so before the text. */
+  metaspace({ replacement, prepend, split }) {
+    const mark = replacement.codePointAt(0);
+    const text = new Chars();
+    return ({ chars, bounds }) => {
+      const result = [];
+      text.clear();
+      for (let k = 0; k < bounds.length; k += 2) {
+        const [from, end] = [bounds[k], bounds[k + 1]];
+        let begin = text.n;
+        const first = chars.codes[from] === 32 ? mark : chars.codes[from];
+        if (first !== mark && (prepend === "always" || (prepend === "first" && chars.starts[from] === 0))) {
+          text.push(mark, chars.starts[from], chars.ends[from]);
+        }
+        for (let i = from; i < end; i++) {
+          const c = chars.codes[i] === 32 ? mark : chars.codes[i];
+          if (split && c === mark && text.n > begin) {
+            result.push(begin, text.n);
+            begin = text.n;
+          }
+          text.push(c, chars.starts[i], chars.ends[i]);
+        }
+        result.push(begin, text.n);
+      }
+      return { chars: text, bounds: result };
+    };
+  },
+
   byte_level({ letters, numbers, spaces, add_prefix_space: prefix, use_regex: split }) {
     const kinds = charSet(spaces, BLANK, charSet(numbers, NUMBER, charSet(letters, LETTER)));
     const text = new Chars();

@@ -4,9 +4,14 @@ import { Chars } from "./chars.js";
 import { makeNormalizer } from "./normalizer.js";
 import { makePreTokenizer } from "./pre_tokenizer.js";
 import { isSpace } from "./tables.js";
+import { makeUnigram } from "./unigram.js";
 import { makeWordPiece } from "./word_piece.js";
 
-const MODELS = { WordPiece: (settings, model) => makeWordPiece(settings, model.vocab), BPE: makeBytePairs };
+const MODELS = {
+  WordPiece: (settings, model) => makeWordPiece(settings, model.vocab),
+  BPE: makeBytePairs,
+  Unigram: makeUnigram,
+};
 const VISIBLE_SPACE = 0x120; // what byte-level BPE writes for a space
 
 /**
