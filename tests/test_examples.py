@@ -292,6 +292,18 @@ def test_the_format_of_the_guide(toy_checkpoint: Path, tmp_path: Path, monkeypat
     assert result.conversions[1].size_share < 0.95
 
 
+def test_the_platform_of_the_guide(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from edgebert.bundle.platforms import PLATFORMS
+    from tests.packages import make_bundle
+
+    platform = add(PLATFORMS, load(example_of("add-a-platform.md", tmp_path)), monkeypatch)
+    made = edgebert.package(str(make_bundle(tmp_path / "run")), platform.name, output=str(tmp_path / "out"), name="mine")
+    files = {path.name for path in made.folder.iterdir()}
+    assert {"README.md", "edgebert.json", "golden.jsonl", "manifest.json", "model.fp32.onnx"} <= files
+    with pytest.raises(edgebert.EdgebertError, match="such as my-model"):
+        edgebert.package(str(tmp_path / "run" / "bundle"), platform.name, output=str(tmp_path / "out"), name="Mine!")
+
+
 def test_the_target_of_the_guide(toy_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from edgebert.measure.targets import TARGETS
 
