@@ -13,13 +13,15 @@ const HEADERS = {
   "Cache-Control": "no-cache",
 };
 
-export async function serve(folder, runtime = join(folder, "node_modules/onnxruntime-web/dist")) {
+/** @param {Record<string, string>} [scripts] further ones, by their path */
+export async function serve(folder, runtime = join(folder, "node_modules/onnxruntime-web/dist"), scripts = {}) {
   const state = { requests: [], offline: false, tampered: false };
   const server = createServer((request, response) => {
     const path = new URL(request.url, "http://localhost").pathname;
     if (state.offline) return request.socket.destroy();
     if (/^\/assets\/|\.wasm$/.test(path)) state.requests.push(path);
     if (path === "/empty") return response.writeHead(200, { ...HEADERS, "Content-Type": "text/html" }).end("<title>empty</title>");
+    if (scripts[path]) return response.writeHead(200, { ...HEADERS, "Content-Type": "text/javascript" }).end(scripts[path]);
     const name = path.endsWith("/") ? `${path}index.html` : path;
     const file = name.startsWith("/runtime/") ? join(runtime, name.slice(9)) : join(folder, name);
     if (!statSync(file, { throwIfNoEntry: false })?.isFile()) return response.writeHead(404, HEADERS).end();

@@ -5,6 +5,7 @@ const KEPT = 50; // times of which the middle is told
 const SPEAK_MS = 900; // of quiet typing, before a screen reader is told the result
 const boxes = [];
 const times = [];
+const hues = new Map();
 let model, examples, speaking;
 let [running, again] = [false, false];
 
@@ -16,10 +17,10 @@ function element(tag, className, ...children) {
   return made;
 }
 
-/** A hue of its own for each type, in the order in which types stand among the labels. */
+/** A hue of its own for each type, in the order in which types are seen, so that those of one text lie far apart. */
 function hueOf(type) {
-  const types = [...new Set(model.info.labels.map((label) => label.replace(/^[^/]*\/(?=[BIO](-|$))/, "").replace(/^[BI]-/, "")))];
-  return (Math.max(0, types.indexOf(type)) * 137.5 + 200) % 360;
+  if (!hues.has(type)) hues.set(type, (hues.size * 137.5 + 210) % 360);
+  return hues.get(type);
 }
 
 const coloured = (made, type) => {
