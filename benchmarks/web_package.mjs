@@ -103,6 +103,17 @@ const ANSWERS = `(async (rows) => {
   return JSON.stringify(answers, (_, value) => (ArrayBuffer.isView(value) ? Array.from(value) : value));
 })`;
 
+/** How many texts of a file of tests/unicode_texts.py give other ids or places in the page. */
+const DIFFER = `(async (lines) => {
+  const { Tokenizer } = await import("/src/tokenizer.js");
+  const read = async (path) => (await fetch(path)).json();
+  const tokenizer = new Tokenizer((await read("/assets/edgebert.json")).tokenizer, await read("/assets/tokenizer.json"));
+  return lines.filter(({ text, ids, places }) => {
+    const found = tokenizer.encode(text);
+    return String(found.ids) !== String(ids) || String(tokenizer.places(text, found, 0, found.ids.length).flat()) !== String(places);
+  }).length;
+})`;
+
 if (what === "tokens") await tokens(read(more[0]));
 else {
   const [program, ...rest] = more;
@@ -115,6 +126,11 @@ else {
     if (what === "turns") {
       const [texts, rounds, threads] = [read(rest[0]), Number(rest[1]), Number(rest[2])];
       console.log(JSON.stringify(await page.evaluate(`${TURNS}(${JSON.stringify(texts)}, ${rounds}, ${threads})`)));
+    } else if (what === "differ") {
+      const lines = readFileSync(rest[0], "utf8").trimEnd().split("\n").slice(1);
+      let differ = 0;
+      for (let i = 0; i < lines.length; i += 2000) differ += await page.evaluate(`${DIFFER}([${lines.slice(i, i + 2000)}])`);
+      console.log(JSON.stringify({ texts: lines.length, differ }));
     } else if (what === "answers") {
       console.log(await page.evaluate(`${ANSWERS}(${readFileSync(rest[0], "utf8")})`));
     }

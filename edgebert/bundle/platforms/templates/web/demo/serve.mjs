@@ -22,10 +22,15 @@ const HEADERS = {
 };
 
 const server = createServer((request, response) => {
-  const path = new URL(request.url, "http://localhost").pathname;
+  let path;
+  try {
+    path = decodeURIComponent(new URL(request.url, "http://localhost").pathname);
+  } catch {
+    return response.writeHead(400, HEADERS).end("not an address");
+  }
   if (path === "/") return response.writeHead(302, { Location: "/demo/" }).end();
   const [folder, rest] = path.startsWith("/runtime/") ? [runtime, path.slice(9)] : [root, path.slice(1)];
-  const file = normalize(join(folder, decodeURIComponent(rest), path.endsWith("/") ? "index.html" : ""));
+  const file = normalize(join(folder, rest, path.endsWith("/") ? "index.html" : ""));
   const found = file.startsWith(folder.replace(/[\\/]?$/, sep)) && statSync(file, { throwIfNoEntry: false })?.isFile();
   if (!found) return response.writeHead(404, HEADERS).end("not found");
   response.writeHead(200, { ...HEADERS, "Content-Type": `${TYPES[extname(file)] ?? "application/octet-stream"}` });
