@@ -404,3 +404,12 @@ def test_a_perfect_answer_that_ends_in_marks_scores_100(
     (result,) = TASK.decode(rows, features, perfect(features), ())
     assert result[0].text == kept
     assert TASK.score(rows, [result], "dev").more["exact match"] == 1.0
+
+
+def test_every_window_has_the_types_of_the_template() -> None:
+    """tokenizers 0.23 gives the second text the type 1 in the windows after the first, where the template says 0."""
+    from tests.packages import TOKENIZERS
+
+    row = Row(text="who wrote", second="The report was written by Ada in May. " * 9, labelled=False)
+    windows = find_task("qa").encode([row], TOKENIZERS["xlm-roberta"](), (), 24)
+    assert len(windows) > 2 and {type for window in windows for type in window.type_ids} == {0}

@@ -130,7 +130,7 @@ class QuestionAnswering(Task):
         private.enable_truncation(max_length, stride=max(0, min(stride, shortest - 1)), strategy="only_second")
         texts = [(question, valid_unicode(row.second or "")) for question, row in zip(questions, rows, strict=True)]
         return [
-            _feature(i, row, window)
+            _feature(i, row, window, encoding)
             for i, (row, encoding) in enumerate(zip(rows, private.encode_batch(texts), strict=True))
             for window in (encoding, *encoding.overflowing)
         ]
@@ -295,13 +295,18 @@ def _first_tokens(tokenizer: Tokenizer, text: str, most: int) -> str:
     return text
 
 
-def _feature(index: int, row: Row, window: Encoding) -> Feature:
+def _feature(index: int, row: Row, window: Encoding, first: Encoding) -> Feature:
+    """Types of both texts as in the row's first window: tokenizers 0.23 leaves 1 to the second text in the windows after it,
+    where a template gives it 0."""
     context = row.second or ""
+    types = dict(zip(first.sequence_ids, first.type_ids, strict=True)) | {None: None}
+    kept = (types.get(sequence) for sequence in window.sequence_ids)
+    type_ids = tuple(own if known is None else known for known, own in zip(kept, window.type_ids, strict=True))
     spans = tuple(
         _place(context, *offset) if sequence == 1 else NOWHERE
         for offset, sequence in zip(window.offsets, window.sequence_ids, strict=True)
     )
-    return Feature(index, tuple(window.ids), tuple(window.type_ids), spans=spans, targets=_targets(row, spans))
+    return Feature(index, tuple(window.ids), type_ids, spans=spans, targets=_targets(row, spans))
 
 
 def _place(text: str, start: int, end: int) -> tuple[int, int]:

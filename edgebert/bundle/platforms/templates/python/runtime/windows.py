@@ -109,8 +109,17 @@ class Windows:
         stride = max(0, min(stride or self._max_length // 4, shortest - 1))
         question = self._first_tokens(valid_unicode(question), half)
         encoding = self._tokenizer(stride, "only_second").encode(question, valid_unicode(context))
+        # Windows after the first have types that its template does not say, in tokenizers 0.23.
+        types = dict(zip(encoding.sequence_ids, encoding.type_ids, strict=True))
         return [
-            Window(item.ids, item.type_ids, spans=list(self._spans(context, item)))
+            Window(
+                item.ids,
+                [
+                    own if sequence is None else types.get(sequence, own)
+                    for sequence, own in zip(item.sequence_ids, item.type_ids, strict=True)
+                ],
+                spans=list(self._spans(context, item)),
+            )
             for item in (encoding, *encoding.overflowing)
         ]
 
