@@ -32,6 +32,7 @@ COMBINATIONS = [
     *(("ner", tokenizer) for tokenizer in TOKENIZERS if tokenizer != "uncased"),
     ("qa", "byte-level"),
     ("qa", "byte-level-prefix"),
+    ("qa", "xlm-roberta"),
     ("similarity", "added-tokens"),
 ]
 Make = Callable[..., Path]

@@ -1,5 +1,5 @@
-"""The Swift package. There is no Swift here: its sources are parsed by a grammar of the language, `swift test` of a written package
-proves the rest on a machine that has it."""
+"""The Swift package. There is no Swift here: its sources are parsed by a grammar of the language and run as Python (`tests.swift`), its
+own tests with them. What the compiler says of types, and Core ML, only `swift test` can tell, on a machine that has it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import json
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +28,19 @@ from edgebert.types import Row
 from edgebert.workflows.bundle import bundle as write_package
 from tests.families import tiny
 from tests.packages import AWKWARD, CORPUS, TASKS, TOKENIZERS, make_bundle
+from tests.swift.runtime import call, units_of
+from tests.swift.runtime import make as make_value
+from tests.swift.writer import Module
+from tests.unicode_texts import CLASSES, random_texts, write_expected
 
 NAME = "FlightSlots"
 LENGTHS = (12, 24)
+COMBINATIONS = [
+    *((task, "uncased") for task in TASKS),
+    *(("ner", tokenizer) for tokenizer in TOKENIZERS if tokenizer != "uncased"),
+    ("qa", "byte-level-prefix"),
+    ("qa", "xlm-roberta"),
+]
 
 
 @pytest.fixture(scope="module")
@@ -140,6 +150,90 @@ def swift_errors(sources: Sequence[Path]) -> Iterator[str]:
                 nodes += node.children
 
 
+@pytest.fixture(scope="module")
+def make(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, str], Path]:
+    """The package of a task with a tokenizer, of an ONNX file: nothing that differs between them depends on the format."""
+    made: dict[tuple[str, str], Path] = {}
+
+    def get(task: str = "ner", tokenizer: str = "uncased") -> Path:
+        if (task, tokenizer) not in made:
+            folder = tmp_path_factory.mktemp("package")
+            bundle = make_bundle(folder, task, tokenizer)
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(ios, "oldest_systems", lambda package: ("16.0", "13.0"))
+                write(bundle, folder / "made", NAME)
+            made[task, tokenizer] = folder / "made"
+        return made[task, tokenizer]
+
+    return get
+
+
+@pytest.fixture(scope="module")
+def swift(make: Callable[[str, str], Path]) -> Module:
+    """What the package's sources and tests declare, as Python."""
+    folder = make("ner", "uncased")
+    sources = {
+        path.stem: path
+        for path in folder.rglob("*.swift")
+        if path.stem not in ("CoreMLModel", "ContentView", "Package")
+    }
+    first = ("Answers", "Numbers", "Tables", "Text", "Trie", "Json")  # which constants of others need
+    return Module([sources.pop(name) for name in first] + [sources[name] for name in sorted(sources)])
+
+
+def run_tests(swift: Module, package: Path, case: str, leave_out: Sequence[str] = ()) -> int:
+    """Runs the tests of an XCTestCase; how many there were."""
+    swift.names["Bundle"].module = swift.names["Bundle"](package / "Sources" / NAME)
+    kind = swift.names[case]
+    tests = [name for name in vars(kind) if name.startswith("test") and name.removesuffix("__") not in leave_out]
+    for name in tests:
+        getattr(make_value(kind, (), ()), name)()
+    return len(tests)
+
+
+@pytest.mark.parametrize(("task", "tokenizer"), COMBINATIONS)
+def test_golden_vectors_are_replayed_by_the_packages_own_tests(
+    make: Callable[[str, str], Path], swift: Module, task: str, tokenizer: str
+) -> None:
+    assert run_tests(swift, make(task, tokenizer), "GoldenTests", ["testModelComputesWhatWasRecorded"]) == 2
+
+
+def test_a_wrong_line_of_the_golden_vectors_is_told(
+    make: Callable[[str, str], Path], swift: Module, tmp_path: Path
+) -> None:
+    package = tmp_path / "made"
+    shutil.copytree(make("ner", "uncased"), package)
+    path = package / "Tests" / f"{NAME}Tests" / "golden.jsonl"
+    path.write_text(path.read_text().replace('"input_ids":[2,', '"input_ids":[3,', 1))
+    with pytest.raises(AssertionError, match=r"line 1 \(data\), input_ids"):
+        run_tests(swift, package, "GoldenTests", ["testModelComputesWhatWasRecorded"])
+
+
+@pytest.mark.parametrize("task", ["ner", "pair", "slots=ner,intent=classify"])
+def test_calls_and_odd_texts(make: Callable[[str, str], Path], swift: Module, task: str) -> None:
+    """Digests need numbers that overflow, which Python has not; `test_constants_of_the_digest` looks at what they are made of."""
+    left_out = ["testDigests"] if task == "ner" else ["testDigests", "testOddTexts"]  # 100,000 characters take seconds
+    assert run_tests(swift, make(task, "uncased"), "EdgeModelTests", left_out) == 6 - len(left_out)
+
+
+def test_tokens_are_those_of_the_library(make: Callable[[str, str], Path], swift: Module, tmp_path: Path) -> None:
+    texts = [*CLASSES, *random_texts(150)]
+    for name in TOKENIZERS:
+        assets = make("ner", name) / "Sources" / NAME / "Model"
+        settings, files = (
+            call(swift.names["Json"], "read", "uu", [list((assets / file).read_bytes()), file])
+            for file in ("edgebert.json", "tokenizer.json")
+        )
+        tokenizer = make_value(swift.names["Tokenizer"], "uu", [settings["tokenizer"], files])
+        lines = write_expected(tmp_path / "expected.jsonl", assets, texts).read_text(encoding="utf-8").splitlines()
+        for line in map(json.loads, lines[1:]):
+            units = units_of(line["text"])
+            tokens = call(tokenizer, "encode", "u", [units])
+            call(tokenizer, "trim", "uu", [tokens, units])
+            places = [place for pair in zip(tokens.starts, tokens.ends, strict=True) for place in pair]
+            assert (tokens.ids, places) == (line["ids"], line["places"]), (name, line["text"])
+
+
 def test_a_grammar_of_swift_reads_the_sources(package: PackageResult, tmp_path: Path) -> None:
     sources = sorted(package.folder.rglob("*.swift"))
     assert len(sources) > 20 and list(swift_errors(sources)) == []
@@ -149,11 +243,8 @@ def test_a_grammar_of_swift_reads_the_sources(package: PackageResult, tmp_path: 
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_every_task_has_a_package(task: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Written of an ONNX file, as all that differs between tasks does not depend on the format."""
-    monkeypatch.setattr(ios, "oldest_systems", lambda package: ("16.0", "13.0"))
-    folder = tmp_path / "made"
-    write(make_bundle(tmp_path, task), folder, NAME)
+def test_every_task_has_a_package(make: Callable[[str, str], Path], task: str) -> None:
+    folder = make(task, "uncased")
     assert list(swift_errors(sorted(folder.rglob("*.swift")))) == []
     readme = (folder / "README.md").read_text(encoding="utf-8")
     assert "{" not in readme and "iOS 16.0" in readme

@@ -107,13 +107,10 @@ private struct EntityDecoder: AnswerDecoder {
         var open: String? = nil
         for (i, tag) in tags.enumerated() {
             // Letter and type lie before and after the first dash.
-            let scalars: [Unicode.Scalar] = Array(tag.unicodeScalars)
-            let dash: Int = scalars.firstIndex(of: "-") ?? scalars.count
-            let letter: String = dash == 1 ? String(scalars[0]) : ""
-            var type: String = ""
-            for scalar in scalars.dropFirst(dash + 1) {
-                type.unicodeScalars.append(scalar)
-            }
+            let bytes: [UInt8] = Array(tag.utf8)
+            let dash: Int = bytes.firstIndex(of: 0x2D) ?? bytes.count
+            let letter: String = String(decoding: bytes.prefix(dash), as: UTF8.self)
+            let type: String = String(decoding: bytes.dropFirst(dash + 1), as: UTF8.self)
             if tag != "O" {
                 var start: Int = request.places[2 * i]
                 let end: Int = request.places[2 * i + 1]
