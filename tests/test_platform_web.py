@@ -124,6 +124,7 @@ def test_npm_test_tells_a_changed_golden_vector(installed: Make, tmp_path: Path)
     line["tokens"][0]["offsets"][0][1] += 1
     line["windows"][0]["type_ids"][0] += 1
     line["windows"][0]["outputs"]["logits"][1][1] = 99.0
+    line["answer"].append({"text": "x", "type": "y", "start": 0, "end": 1})
     path.write_text(json.dumps(line) + "\n" + rest)
     command = json.loads((package / "package.json").read_text())["scripts"]["test"].split()
     done = subprocess.run(command, cwd=package, capture_output=True, text=True, timeout=120, check=False)
