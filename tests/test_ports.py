@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import random
 import re
 from collections.abc import Mapping, Sequence
@@ -14,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, processors
 
+from edgebert.bundle.ports.assets import write_tokenizer
 from edgebert.bundle.ports.precompiled import describe_precompiled
 from edgebert.bundle.ports.tables import (
     ALTERNATING,
@@ -232,3 +234,17 @@ def test_what_ports_do_not_have_is_named(change: Any, named: str, tmp_path: Path
     with pytest.raises(RequestError, match=named) as caught:
         describe(tokenizer)
     assert "--platform python" in str(caught.value)
+
+
+def test_scores_are_written_as_the_library_has_them(tmp_path: Path) -> None:
+    """Of a number with 17 digits it reads a neighbour, and what it then writes is read alike by all."""
+    tokenizer = unigram(normalizers.NFC())
+    tokenizer.model = models.Unigram(
+        [("<s>", 0.0), ("<unk>", -7.4955611715402855), ("a", -3.9304130050238637)], unk_id=1
+    )
+    tokenizer.save(str(tmp_path / "tokenizer.json"))
+    loaded = Tokenizer.from_file(str(tmp_path / "tokenizer.json"))
+    write_tokenizer(loaded, tmp_path / "tokenizer.json")
+    written = json.loads((tmp_path / "tokenizer.json").read_text(encoding="utf-8"))
+    assert [score for _, score in written["model"]["vocab"]] == [0.0, -7.495561171540285, -3.930413005023864]
+    assert Tokenizer.from_file(str(tmp_path / "tokenizer.json")).to_str() == loaded.to_str()
