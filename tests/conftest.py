@@ -10,9 +10,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from edgebert.tasks import find_task
 from edgebert.types import Row, Student
+
+settings.register_profile("edgebert", deadline=None)  # no test is gated on time
+settings.load_profile("edgebert")
 
 CORES = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
 CITIES = ["aville", "bton", "cburg", "dham", "efield", "fport"]

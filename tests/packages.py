@@ -238,6 +238,17 @@ TASKS = {
     "slots=ner,intent=classify,same=pair,vector=embed": {},
     "intent=classify,same=pair": {},
 }
+# What runtimes in all languages are tried on: every task, and the tokenizers whose windows differ most. Tokens of every
+# tokenizer are compared beside that.
+COMBINATIONS = (
+    *((task, "uncased") for task in TASKS),
+    ("ner", "accents-kept"),
+    ("ner", "modernbert"),
+    ("ner", "albert"),
+    ("qa", "byte-level-prefix"),
+    ("qa", "xlm-roberta"),
+    ("similarity", "added-tokens"),
+)
 _LABELS = {
     "ner": ("O", *AWKWARD),
     "tag": ("ADJ", "NOUN", "VERB", AWKWARD[0]),

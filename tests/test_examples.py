@@ -297,7 +297,9 @@ def test_the_platform_of_the_guide(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     from tests.packages import make_bundle
 
     platform = add(PLATFORMS, load(example_of("add-a-platform.md", tmp_path)), monkeypatch)
-    made = edgebert.package(str(make_bundle(tmp_path / "run")), platform.name, output=str(tmp_path / "out"), name="mine")
+    made = edgebert.package(
+        str(make_bundle(tmp_path / "run")), platform.name, output=str(tmp_path / "out"), name="mine"
+    )
     files = {path.name for path in made.folder.iterdir()}
     assert {"README.md", "edgebert.json", "golden.jsonl", "manifest.json", "model.fp32.onnx"} <= files
     with pytest.raises(edgebert.EdgebertError, match="such as my-model"):

@@ -227,7 +227,9 @@ def test_static_int8_leaves_the_lstm_dynamic(tmp_path: Path) -> None:
     assert worst(model, converter.open(static.path, 1), 80) < 0.1
 
 
-@pytest.mark.parametrize(("fmt", "extra"), [("tflite", "litert_torch"), ("coreml", "coremltools")])
+@pytest.mark.parametrize(
+    ("fmt", "extra"), [pytest.param("tflite", "litert_torch", marks=pytest.mark.slow), ("coreml", "coremltools")]
+)
 def test_other_formats_equal_torch(fmt: str, extra: str, tmp_path: Path) -> None:
     pytest.importorskip(extra)
     model = small(embedding_size=32, hidden_size=64)

@@ -6,7 +6,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
@@ -138,7 +138,6 @@ def test_rows_without_pieces_have_no_window() -> None:
 words = st.lists(st.one_of(st.text("abc.", min_size=1, max_size=50), st.sampled_from(["", "\u200b", "\ud800", "é"])))
 
 
-@settings(deadline=None)
 @given(words, st.integers(8, 64))
 def test_every_word_is_owned_once_and_nothing_is_cut(sentence: list[str], max_length: int) -> None:
     valid = ["?" if word == "\ud800" else word for word in sentence]
@@ -152,7 +151,6 @@ def test_every_word_is_owned_once_and_nothing_is_cut(sentence: list[str], max_le
     assert all(len(feature.words) == len(feature.input_ids) == len(feature.type_ids) for feature in features)
 
 
-@settings(deadline=None)
 @given(st.lists(st.text("abc", min_size=1, max_size=12), min_size=1), st.integers(8, 24))
 def test_a_word_is_where_its_poorer_side_is_richest(sentence: list[str], max_length: int) -> None:
     tokenizer = toy_tokenizer()
@@ -223,7 +221,6 @@ def test_decode_takes_the_first_piece_of_each_word() -> None:
         TASK.decode(rows, features, named(logits[:1]), LABELS)
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(st.text("abc", min_size=1, max_size=6), st.sampled_from(LABELS)), min_size=1))
 def test_perfect_logits_decode_to_the_tags(pairs: list[tuple[str, str]]) -> None:
     sentence = Row(tuple(word for word, _ in pairs), tuple(tag for _, tag in pairs))

@@ -21,20 +21,12 @@ from edgebert.bundle.ports.assets import fill
 from edgebert.errors import RequestError
 from edgebert.workflows.bundle import bundle as write_package
 from tests.jvm import Kotlin, need_kotlin
-from tests.packages import AWKWARD, MAX_LENGTH, TASKS, TOKENIZERS, make_bundle
+from tests.packages import AWKWARD, COMBINATIONS, MAX_LENGTH, TASKS, TOKENIZERS, make_bundle
 from tests.unicode_texts import CLASSES, random_texts, write_expected
 
 NAME = "com.example.slots"  # the package of tests/kotlin/Driver.kt
 KOTLIN = Path(__file__).parent / "kotlin"
 RANDOM_TEXTS = int(os.environ.get("EDGEBERT_RANDOM_TEXTS", "3000"))  # benchmarks/bundles.md was made with 20000
-COMBINATIONS = [
-    *((task, "uncased") for task in TASKS),
-    *(("ner", tokenizer) for tokenizer in TOKENIZERS if tokenizer != "uncased"),
-    ("qa", "byte-level"),
-    ("qa", "byte-level-prefix"),
-    ("qa", "xlm-roberta"),
-    ("similarity", "added-tokens"),
-]
 Make = Callable[..., Path]
 Drive = Callable[..., dict[str, str]]
 

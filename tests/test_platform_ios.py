@@ -27,7 +27,7 @@ from edgebert.tasks import find_task
 from edgebert.types import Row
 from edgebert.workflows.bundle import bundle as write_package
 from tests.families import tiny
-from tests.packages import AWKWARD, CORPUS, TASKS, TOKENIZERS, make_bundle
+from tests.packages import AWKWARD, COMBINATIONS, CORPUS, TASKS, TOKENIZERS, make_bundle
 from tests.swift.runtime import call, units_of
 from tests.swift.runtime import make as make_value
 from tests.swift.writer import Module
@@ -35,12 +35,6 @@ from tests.unicode_texts import CLASSES, random_texts, write_expected
 
 NAME = "FlightSlots"
 LENGTHS = (12, 24)
-COMBINATIONS = [
-    *((task, "uncased") for task in TASKS),
-    *(("ner", tokenizer) for tokenizer in TOKENIZERS if tokenizer != "uncased"),
-    ("qa", "byte-level-prefix"),
-    ("qa", "xlm-roberta"),
-]
 
 
 @pytest.fixture(scope="module")

@@ -23,7 +23,7 @@ from edgebert.bundle.platforms.python import PLATFORM, REQUIRES, RUNTIMES, _runt
 from edgebert.bundle.predictor import Predictor
 from edgebert.results import PackageResult
 from edgebert.workflows.bundle import bundle as write_package
-from tests.packages import AWKWARD, CORPUS, TASKS, TOKENIZERS, make_bundle
+from tests.packages import AWKWARD, COMBINATIONS, CORPUS, TASKS, make_bundle
 
 BLOCKED = ("edgebert", "torch", "transformers", "optimum", "sklearn", "scipy", "jinja2", "onnx", "pandas", "datasets")
 # Runs in another process, where the blocked packages are as good as not installed.
@@ -55,12 +55,6 @@ ODD = [
     "\x00",
 ]
 # Every task with one tokenizer, every tokenizer with one task at least.
-COMBINATIONS = [
-    *((task, "uncased") for task in TASKS),
-    *(("ner", tokenizer) for tokenizer in TOKENIZERS if tokenizer != "uncased"),
-    *(("qa", tokenizer) for tokenizer in ("byte-level", "byte-level-prefix", "steps")),
-    ("slots=ner,intent=classify,same=pair,vector=embed", "byte-level-prefix"),
-]
 
 Make = Callable[[str, str], tuple[Path, PackageResult]]
 

@@ -29,18 +29,11 @@ from edgebert.errors import RequestError
 from edgebert.measure.targets import _browser_assets as assets
 from edgebert.measure.targets import _browser_process as process
 from edgebert.workflows.bundle import bundle as write_package
-from tests.packages import AWKWARD, TASKS, TOKENIZERS, make_bundle
+from tests.packages import AWKWARD, COMBINATIONS, TOKENIZERS, make_bundle
 from tests.unicode_texts import CLASSES, random_texts, utf16_places, write_expected
 
 HERE = Path(__file__).parent / "web"
 RANDOM_TEXTS = int(os.environ.get("EDGEBERT_RANDOM_TEXTS", "3000"))  # benchmarks/bundles.md was made with 20000
-COMBINATIONS = [
-    *((task, "uncased") for task in TASKS),
-    *(("ner", tokenizer) for tokenizer in TOKENIZERS if tokenizer != "uncased"),
-    ("qa", "byte-level"),
-    ("qa", "byte-level-prefix"),
-    ("similarity", "added-tokens"),
-]
 SEVERAL = "slots=ner,intent=classify,same=pair,vector=embed"
 Make = Callable[..., Path]
 

@@ -103,7 +103,7 @@ def perfect(features: list[Feature]) -> list[dict[str, np.ndarray]]:
 words = st.lists(st.sampled_from([*CITIES, "is", "far", "zebra", "new"]), min_size=1, max_size=60)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(words, st.integers(0, 59), st.integers(1, 9), st.sampled_from([12, 16, 24]))
 def test_perfect_logits_give_the_answer_back(context: list[str], at: int, n: int, max_length: int) -> None:
     """Each word is one token, so an answer one longer than the shared quarter is whole in some window."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from edgebert.errors import DataError, RequestError
@@ -17,7 +17,6 @@ from tests.conftest import make_tokenizer
 numbers = st.lists(st.tuples(st.integers(-9, 9), st.integers(-9, 9)), min_size=3, max_size=30)
 
 
-@settings(deadline=None)
 @given(numbers)
 def test_correlations_equal_scipy(pairs: list[tuple[int, int]]) -> None:
     from scipy import stats
