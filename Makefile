@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: fit test test-slow coverage docs lint types bench bench-methods bench-latency bench-static clean
+.PHONY: fit test test-slow coverage docs lint types bench bench-methods bench-latency bench-static bench-bundles clean
 
 fit: .venv/.demo
 	$(BIN)/edgebert fit --device pixel6 --task ner
@@ -45,6 +45,9 @@ bench-methods: .venv/.test
 	$(BIN)/python -m benchmarks.answers
 	$(BIN)/python -m benchmarks.default_recipe
 	$(BIN)/python -m benchmarks.headline
+
+bench-bundles: .venv/.test
+	$(BIN)/python -m benchmarks.bundles
 
 bench-static: .venv/.test
 	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e ".[bench]"
