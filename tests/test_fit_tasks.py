@@ -151,6 +151,7 @@ CHECKS = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_two_heads_go_all_the_way(toy_checkpoint: Path, tmp_path: Path) -> None:
     for split, n, seed in (("train", 120, 1), ("dev", 40, 2), ("test", 40, 3)):
         (tmp_path / f"{split}.conll").write_text(conll(n, seed), encoding="utf-8")

@@ -26,7 +26,7 @@ from tests.unicode_texts import CLASSES, random_texts, write_expected
 
 NAME = "com.example.slots"  # the package of tests/kotlin/Driver.kt
 KOTLIN = Path(__file__).parent / "kotlin"
-RANDOM_TEXTS = int(os.environ.get("EDGEBERT_RANDOM_TEXTS", "3000"))  # benchmarks/bundles.md was made with 20000
+RANDOM_TEXTS = int(os.environ.get("EDGEBERT_RANDOM_TEXTS", "1500"))  # benchmarks/bundles.md was made with 20000
 Make = Callable[..., Path]
 Drive = Callable[..., dict[str, str]]
 

@@ -33,7 +33,7 @@ from tests.packages import AWKWARD, COMBINATIONS, TOKENIZERS, make_bundle
 from tests.unicode_texts import CLASSES, random_texts, utf16_places, write_expected
 
 HERE = Path(__file__).parent / "web"
-RANDOM_TEXTS = int(os.environ.get("EDGEBERT_RANDOM_TEXTS", "3000"))  # benchmarks/bundles.md was made with 20000
+RANDOM_TEXTS = int(os.environ.get("EDGEBERT_RANDOM_TEXTS", "1500"))  # benchmarks/bundles.md was made with 20000
 SEVERAL = "slots=ner,intent=classify,same=pair,vector=embed"
 Make = Callable[..., Path]
 

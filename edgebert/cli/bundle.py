@@ -22,7 +22,7 @@ platform's language, the code from a text to its answer, and golden vectors that
 computes what Python computed; the command for that is told at the end.""",
 )
 @click.argument("path", metavar="RUN")
-@click.option("--platform", required=True, metavar="NAME", help="android, huggingface, ios, python or web.")
+@click.option("--platform", required=True, metavar="NAME", help="android, huggingface, mediapipe, ios, python or web.")
 @click.option("-o", "--output", metavar="FOLDER", help="The package's folder. [default: NAME-PLATFORM]")
 @click.option("--name", metavar="NAME", help="Name of the package. [default: of the task and the data]")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from edgebert.bundle.golden import read_golden
-from edgebert.bundle.manifest import GOLDEN, TOKENIZER, read_manifest
+from edgebert.bundle.manifest import GOLDEN, TOKENIZER, describe_files, read_manifest
 from edgebert.bundle.platforms import Platform
 from edgebert.bundle.ports.assets import CARD, LICENCES, SETTINGS, fill, write_assets, write_json
 from edgebert.tasks import find_task
@@ -90,7 +90,7 @@ def write(bundle: Path, folder: Path, name: str) -> None:
     assets = module / "src" / "main" / "assets" / "edgebert" / name
     resources = module / "src" / "test" / "resources"
     settings = write_assets(bundle, assets, name, golden=resources)
-    _complete(assets / SETTINGS, settings, manifest)
+    _complete(assets / SETTINGS, settings)
     shutil.move(assets / CARD, folder / CARD)
     shutil.move(assets / LICENCES, folder / LICENCES)
     task = find_task(manifest["task"]).configured(manifest["task_options"])
@@ -119,10 +119,10 @@ def write(bundle: Path, folder: Path, name: str) -> None:
         _write(source, target, values)
 
 
-def _complete(path: Path, settings: dict[str, Any], manifest: Mapping[str, Any]) -> None:
+def _complete(path: Path, settings: dict[str, Any]) -> None:
     """Adds the sha256 of the files that the package holds against it when it opens."""
-    model = manifest["model"]
-    files = {name: fact for name, fact in manifest["files"].items() if name in (TOKENIZER, model)}
+    model = settings["model"]["file"]
+    files = {name: fact for name, fact in describe_files(path.parent).items() if name in (TOKENIZER, model)}
     write_json(path, settings | {"files": files})
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from edgebert.bundle.engine import open_engine
 from edgebert.bundle.golden import read_golden
-from edgebert.bundle.manifest import GOLDEN, TOKENIZER, read_manifest
+from edgebert.bundle.manifest import GOLDEN, TOKENIZER, describe_files, read_manifest
 from edgebert.bundle.platforms import Platform
 from edgebert.bundle.ports.assets import CARD, LICENCES, SETTINGS, fill, write_assets, write_json
 from edgebert.errors import DataError
@@ -71,7 +71,7 @@ def write(bundle: Path, folder: Path, name: str) -> None:
     assets = sources / "Model"
     settings = write_assets(bundle, assets, name, golden=tests)
     lengths = getattr(open_engine(bundle, manifest).session, "lengths", ())
-    _complete(assets / SETTINGS, settings, manifest, lengths)
+    _complete(assets / SETTINGS, settings, lengths)
     shutil.move(assets / CARD, folder / CARD)
     shutil.move(assets / LICENCES, folder / LICENCES)
     ios, macos = oldest_systems(assets / manifest["model"])
@@ -107,11 +107,11 @@ def oldest_systems(package: Path) -> tuple[str, str]:
     return SYSTEMS[max(start[1], OLDEST)]
 
 
-def _complete(path: Path, settings: dict[str, Any], manifest: Mapping[str, Any], lengths: Sequence[int]) -> None:
+def _complete(path: Path, settings: dict[str, Any], lengths: Sequence[int]) -> None:
     """Adds the sha256 of the files that the package holds against it when it opens, and the lengths that the model takes, which
     its shapes do not tell."""
-    model = manifest["model"]
-    files = {k: v for k, v in manifest["files"].items() if k == TOKENIZER or k.startswith(f"{model}/")}
+    model = settings["model"]["file"]
+    files = {k: v for k, v in describe_files(path.parent).items() if k == TOKENIZER or k.startswith(f"{model}/")}
     write_json(path, settings | {"files": files, "model": {**settings["model"], "lengths": list(lengths)}})
 
 
