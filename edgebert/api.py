@@ -117,7 +117,7 @@ def package(
 
     Args:
         path: a run folder or a bundle.
-        platform: android, ios, python or web.
+        platform: android, ios, web, python, or another of `edgebert bundle --help`.
         output: the package's folder; by default NAME-PLATFORM in this one.
         name: of the package, legal on the platform; by default of the task and the data.
         on_event: told of each step.

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import click
+
+# By their files: importing them takes longer than --help may.
+FOLDER = Path(__file__).parent.parent / "bundle" / "platforms"
+PLATFORMS = sorted(path.stem for path in FOLDER.glob("[!_]*.py"))
 
 
 @click.command(
@@ -22,7 +27,7 @@ platform's language, the code from a text to its answer, and golden vectors that
 computes what Python computed; the command for that is told at the end.""",
 )
 @click.argument("path", metavar="RUN")
-@click.option("--platform", required=True, metavar="NAME", help="android, huggingface, mediapipe, ios, python or web.")
+@click.option("--platform", required=True, metavar="NAME", help=f"{', '.join(PLATFORMS[:-1])} or {PLATFORMS[-1]}.")
 @click.option("-o", "--output", metavar="FOLDER", help="The package's folder. [default: NAME-PLATFORM]")
 @click.option("--name", metavar="NAME", help="Name of the package. [default: of the task and the data]")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
