@@ -121,7 +121,7 @@ def test_a_file_that_failed_parity_is_never_taken(parts: Path, tmp_path: Path) -
     run = make_run(parts, tmp_path / "run", failures=("the score drops",))
     with pytest.raises(RequestError, match=f"no file of {STUDENT} in these formats passed parity") as error:
         write_package(run, "python", output=tmp_path / "made")
-    assert "--formats tflite" in str(error.value)
+    assert "--format tflite" in str(error.value)
     assert not (tmp_path / "made").exists()
 
 

@@ -151,12 +151,10 @@ def _other_file(source: Path, manifest: Manifest, platform: Platform, target: Pa
     """A bundle of another file of the same student, in a format of the platform, that passed parity in the same run."""
     run = source.parent
     wanted = " or ".join(platform.formats)
-    hint = (
-        f"Make one: edgebert fit … --formats {platform.formats[0]}, or edgebert convert --formats {platform.formats[0]}"
-    )
+    hint = f"Give the run's edgebert fit command again with --format {platform.formats[0]}: what is done is kept."
     if not (run / REQUEST).exists():
         what = f"{platform.name} runs {wanted}, and this bundle's file is {manifest['format']}"
-        raise RequestError(what, where=str(source), hint="Give the run folder that it comes from, or: " + hint)
+        raise RequestError(what, where=str(source), hint="Give the run folder that it comes from. " + hint)
     records = stage_records(run)
     student = str(manifest["facts"].get("student", ""))
     found = sorted(_proven(records, student, platform.formats), key=lambda item: _rank(item, manifest, platform))
