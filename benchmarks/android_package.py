@@ -2,9 +2,8 @@
 
     python -m benchmarks.android_package PACKAGE
 
-PACKAGE: a folder of `edgebert bundle --platform android --name com.example.slots`. Its Kotlin is compiled, ids and places are compared
-on sentences of ../shared/data, on random texts and on the classes of the golden vectors, and both are timed in turns: a line for
-each figure.
+PACKAGE: a folder of `edgebert bundle --platform android --name com.example.slots`. Its Kotlin is compiled, and both are timed in
+turns on texts of ../shared/data; `benchmarks/bundles.py` compares ids and places.
 """
 
 from __future__ import annotations
@@ -16,31 +15,16 @@ import statistics
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 from tokenizers import Tokenizer
 
+from benchmarks.bundles import sentences
 from tests.jvm import Kotlin, find_kotlin
-from tests.unicode_texts import CLASSES, random_texts, write_expected
 
 NAME = "com.example.slots"  # the package of tests/kotlin/Driver.kt
-DATA = Path("../shared/data")
-TAGGED = ("btc", "wnut17", "wikigold")  # a word and its tag a line, an empty line behind each sentence
-SENTENCES, RANDOM = 10_000, 20_000
 WORDS, TEXTS = 30, 200
 WARM, ROUNDS = 30, 30
-
-
-def sentences() -> Iterator[str]:
-    """Of the tagged corpora, words joined by spaces."""
-    for corpus in TAGGED:
-        for path in sorted((DATA / corpus).rglob("*")):
-            if path.suffix in (".conll", ".txt", ".bio", ".iob", ".tsv"):
-                for block in path.read_text(encoding="utf-8").split("\n\n"):
-                    words = [line.split()[0] for line in block.splitlines() if line.split()]
-                    if words:
-                        yield " ".join(words)
 
 
 def compiled(kotlin: Kotlin, package: Path, scratch: Path) -> Path:
@@ -84,21 +68,13 @@ def main() -> None:
     if kotlin is None:
         raise SystemExit("java and the package kotlin-jupyter-kernel are needed")
     assets = package / "slots" / "src" / "main" / "assets" / "edgebert" / NAME
-    real = list(sentences())[:SENTENCES]
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder)
         classes = compiled(kotlin, package, scratch)
-        for name, texts in (("sentences", real), ("random", random_texts(RANDOM)), ("classes", list(CLASSES))):
-            expected = write_expected(scratch / f"{name}.jsonl", assets, texts)
-            told = kotlin.run(classes, f"{NAME}.Driver", "tokens", expected)[0].split("\t", 1)[1]
-            print(json.dumps({"compared": name, "texts": len(texts), "result": told}))
-        words = [word for text in real for word in text.split()]
+        words = [word for text in sentences() for word in text.split()]
         made = [" ".join(words[i : i + WORDS]) for i in range(0, len(words) - WORDS, WORDS)][:TEXTS]
-        if made:
-            ours, wheel = timed(kotlin, classes, assets, made, scratch)
-            print(
-                json.dumps({"kotlin_us": round(ours, 1), "wheel_us": round(wheel, 1), "ratio": round(ours / wheel, 2)})
-            )
+        ours, wheel = timed(kotlin, classes, assets, made, scratch)
+    print(json.dumps({"kotlin_us": round(ours, 1), "wheel_us": round(wheel, 1), "ratio": round(ours / wheel, 2)}))
 
 
 if __name__ == "__main__":

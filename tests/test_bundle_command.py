@@ -143,6 +143,29 @@ def test_what_was_proven_later_counts(parts: Path, tmp_path: Path) -> None:
     assert write_package(run, "python", output=tmp_path / "made").format == "onnx"
 
 
+def test_a_student_of_an_earlier_command_is_not_taken(parts: Path, tmp_path: Path) -> None:
+    """It has the winner's name, a file of the right format, and passed parity: but it is another model."""
+    run = make_run(parts, tmp_path / "run")
+    for stage, inputs in (
+        ("compress", {}),
+        ("convert", {"model": "earlier-model"}),
+        ("verify", {"converted": "earlier"}),
+    ):
+        place = next(run.glob(f"stages/*-{stage}-*"))
+        earlier = Path(shutil.copytree(place, place.with_name(f"00-{stage}-{STUDENT}-earlier")))
+        record = json.loads((earlier / "record.json").read_text())
+        del record["digest"]
+        record |= {"key": "earlier-model" if stage == "compress" else "earlier", "inputs": record["inputs"] | inputs}
+        if stage == "convert":
+            (earlier / "onnx" / "fp32" / "model.onnx").write_bytes(b"another model")
+            digest = sha256_file(earlier / "onnx" / "fp32" / "model.onnx")
+            record["files"] = {"onnx/fp32/model.onnx": {"bytes": 13, "sha256": digest}}
+        (earlier / "record.json").write_text(json.dumps(record))
+    result = write_package(run, "python", output=tmp_path / "made")
+    data = tmp_path / "made" / "src" / "ner_toy" / "data"
+    assert (data / "model.fp32.onnx").read_bytes() == (parts / "model.onnx").read_bytes() and result.format == "onnx"
+
+
 def test_a_bundle_alone_of_another_format(parts: Path, tmp_path: Path) -> None:
     run = make_run(parts, tmp_path / "run")
     alone = Path(shutil.copytree(run / "bundle", tmp_path / "alone"))
@@ -349,6 +372,10 @@ def test_the_command_tells_it_as_json(
     told = json.loads(capsys.readouterr().out)
     assert (told["folder"], told["name"], told["platform"]) == ("Mine.v2-python", "Mine.v2", "python")
     assert told["archive"].startswith("mine_v2-")
+    with pytest.raises(SystemExit):
+        main(["bundle", str(bundle), "--platform", "python", "--json", "-o", str(tmp_path / "app" / "made")])
+    told = json.loads(capsys.readouterr().out)
+    assert told["folder"] == str(tmp_path / "app" / "made") and Path(told["archive"]).is_file()
 
 
 @pytest.mark.parametrize("data", [None, "my rows", {"name": None}, {"name": "Größe & 2"}, {"name": "../../etc"}])

@@ -299,7 +299,7 @@ def test_a_file_of_another_format_is_refused_with_what_to_ask_for(tmp_path: Path
     with pytest.raises(RequestError) as error:
         write_package(make_bundle(tmp_path), "ios", output=tmp_path / "made", name=NAME)
     assert "ios runs coreml, and this bundle's file is onnx" in str(error.value)
-    assert "--formats coreml" in str(error.value)
+    assert "--format coreml" in str(error.value)
     assert not (tmp_path / "made").exists()
 
 

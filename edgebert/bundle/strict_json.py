@@ -74,3 +74,8 @@ def _finite(text: str) -> float:
     if value in (float("inf"), float("-inf")):
         raise ValueError(f"{text} is too large for a number")
     return value
+
+
+def write_json(path: Path, value: object) -> None:
+    """Writes JSON that `parse` reads back. Raises ValueError for a number that is none."""
+    path.write_text(json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")

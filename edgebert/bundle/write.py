@@ -23,6 +23,7 @@ from edgebert.bundle.manifest import (
     digest_of,
     texts_sha256,
 )
+from edgebert.bundle.strict_json import write_json
 from edgebert.errors import RunError
 from edgebert.files import copy_tree, portable, replace_folder
 from edgebert.types import Artifact, Row
@@ -63,7 +64,7 @@ def write_bundle(
             manifest = _describe(artifact, student, task, labels, max_length, facts)
             copy_tree(artifact.path, beside / manifest["model"])
             shutil.copyfile(student / TOKENIZER, beside / TOKENIZER)
-            _write_json(beside / LABELS, list(labels))
+            write_json(beside / LABELS, list(labels))
             engine = open_engine(beside, manifest)
             texts = golden_texts(golden, engine)
             write_golden(beside / GOLDEN, engine, texts)
@@ -117,7 +118,7 @@ def _seal(folder: Path, manifest: Manifest, task: Task) -> None:
     manifest["files"] = describe_files(folder)
     digest = digest_of(json.loads(json.dumps(manifest)), page)
     (folder / README).write_text(f"{page}{DIGEST}`{digest}`\n", encoding="utf-8")
-    _write_json(folder / MANIFEST, manifest | {"files": describe_files(folder)})
+    write_json(folder / MANIFEST, manifest | {"files": describe_files(folder)})
 
 
 def _checkpoint(student: Path) -> dict[str, object]:
@@ -156,7 +157,3 @@ def _readme(manifest: Manifest, task: Task) -> str:
 def _named(fact: object) -> Mapping[str, object]:
     """A fact that may be a name alone, or a mapping with name, licence and origin."""
     return fact if isinstance(fact, Mapping) else {"name": fact} if fact else {}
-
-
-def _write_json(path: Path, value: object) -> None:
-    path.write_text(json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")

@@ -35,14 +35,14 @@ def command(path: str, platform: str, output: str | None, name: str | None, as_j
     """Packages the winner of RUN (a run or bundle folder) for a platform. Where the platform cannot run the winner's format,
     the same student's file in a format that it runs is taken, if it passed parity in the same run."""
     from edgebert.api import package
-    from edgebert.files import portable
+    from edgebert.files import plain
 
     def tell(event: dict[str, Any]) -> None:
         click.echo(event["text"], err=True)
 
     result = package(path, platform, output=output, name=name, on_event=tell)
     if as_json:
-        click.echo(json.dumps(portable(result), ensure_ascii=False))
+        click.echo(json.dumps(plain(result), ensure_ascii=False))
         return
     click.echo(f"{result.folder}: {result.n_files} files, {result.size_bytes / 1e6:.1f} MB")
     click.echo(f"  archive  {result.archive}, {result.archive_bytes / 1e6:.1f} MB")

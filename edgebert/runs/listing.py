@@ -9,7 +9,7 @@ from typing import Any
 from edgebert.errors import RunError
 from edgebert.faults import fault_of
 from edgebert.runs.folder import EVENTS, MAKING, PARTIAL, RECORD, REQUEST
-from edgebert.runs.store import is_whole, read_record
+from edgebert.runs.store import read_record
 
 
 def list_runs(root: Path) -> list[dict[str, Any]]:
@@ -48,9 +48,9 @@ def read_stages(folder: Path) -> list[dict[str, Any]]:
 
 
 def stage_records(folder: Path) -> dict[Path, dict[str, Any]]:
-    """The record of every stage of a run whose files are as they were written, by the stage's folder."""
+    """The record of every stage of a run that is as it was written, by the stage's folder. Its files were not looked at."""
     places = sorted(folder.glob("stages/[0-9]*"))
-    return {place: record for place in places if (record := read_record(place)) and is_whole(place, record)}
+    return {place: record for place in places if (record := read_record(place))}
 
 
 def _changed(folder: Path) -> float:

@@ -21,6 +21,7 @@ from edgebert.files import from_plain, recover_folder, remove, replace_folder
 from edgebert.results import PackageResult
 from edgebert.runs.folder import REQUEST
 from edgebert.runs.listing import stage_records
+from edgebert.runs.store import is_whole
 from edgebert.tasks import find_task
 from edgebert.types import Artifact, OnEvent, Row
 
@@ -157,7 +158,9 @@ def _other_file(source: Path, manifest: Manifest, platform: Platform, target: Pa
         raise RequestError(what, where=str(source), hint="Give the run folder that it comes from. " + hint)
     records = stage_records(run)
     student = str(manifest["facts"].get("student", ""))
-    found = sorted(_proven(records, student, platform.formats), key=lambda item: _rank(item, manifest, platform))
+    model_key = _model_key(records, manifest)
+    proven = _proven(records, model_key, platform.formats)
+    found = sorted(proven, key=lambda item: _rank(item, manifest, platform))
     if not found:
         what = f"{platform.name} runs {wanted}, and no file of {student} in these formats passed parity in this run"
         raise RequestError(what, where=str(run), hint=hint)
@@ -188,22 +191,39 @@ def _rank(found: tuple[Artifact, Path, Any], manifest: Manifest, platform: Platf
     )
 
 
+def _model_key(records: Mapping[Path, Mapping[str, Any]], manifest: Manifest) -> str:
+    """The key of the stage that made the bundle's model: a run may hold others of the same name, of earlier commands.
+
+    "" where no stage has the bundle's file.
+    """
+    model = manifest["model"]
+    wanted = {
+        fact["sha256"] for file, fact in manifest["files"].items() if file == model or file.startswith(f"{model}/")
+    }
+    for record in records.values():
+        if record["stage"].startswith("convert-") and wanted <= {fact["sha256"] for fact in record["files"].values()}:
+            return str(record["inputs"]["model"])
+    return ""
+
+
 def _proven(
-    records: Mapping[Path, Mapping[str, Any]], student: str, formats: tuple[str, ...]
+    records: Mapping[Path, Mapping[str, Any]], model_key: str, formats: tuple[str, ...]
 ) -> Iterator[tuple[Artifact, Path, Mapping[str, Any]]]:
-    """Files of a student that passed parity, each with its model's folder and its comparison."""
-    by_key = {record["key"]: path for path, record in records.items()}
+    """Files of a model that passed parity and are as they were written, each with its model's folder and its comparison."""
+    model = next((path for path, record in records.items() if record["key"] == model_key), None)
+    if model is None:
+        return
+    by_age = sorted(records.values(), key=lambda record: str(record.get("finished")))
     for path, record in records.items():
-        if record["stage"] != f"convert-{student}":
+        if not record["stage"].startswith("convert-") or record["inputs"].get("model") != model_key:
             continue
         proofs: dict[str, Any] = {}
-        for other in sorted(records.values(), key=lambda item: str(item.get("finished"))):  # the newest counts
-            if other["stage"] == f"verify-{student}" and other["inputs"].get("converted") == record["key"]:
+        for other in by_age:  # the newest counts
+            if other["stage"].startswith("verify-") and other["inputs"].get("converted") == record["key"]:
                 proofs |= other["result"]
-        model = by_key.get(record["inputs"].get("model"))
         for item in record["result"]:
             parity = proofs.get(item["name"], {}).get("parity")
-            if model and parity and not parity["failures"] and item["format"] in formats:
+            if parity and not parity["failures"] and item["format"] in formats and is_whole(path, record):
                 known = {field.name: item[field.name] for field in fields(Artifact) if field.name in item}
                 artifact = from_plain(Artifact, known)
                 yield replace(artifact, path=path / artifact.path), model, parity

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from edgebert.bundle.golden import read_golden
-from edgebert.bundle.manifest import GOLDEN, TOKENIZER, describe_files, read_manifest
+from edgebert.bundle.manifest import GOLDEN, read_manifest
 from edgebert.bundle.platforms import Platform
-from edgebert.bundle.ports.assets import CARD, LICENCES, SETTINGS, fill, write_assets, write_json
+from edgebert.bundle.ports.assets import CARD, LICENCES, write_assets, write_template
 from edgebert.tasks import find_task
 
 TEMPLATES = Path(__file__).parent / "templates" / "android"
@@ -90,7 +90,6 @@ def write(bundle: Path, folder: Path, name: str) -> None:
     assets = module / "src" / "main" / "assets" / "edgebert" / name
     resources = module / "src" / "test" / "resources"
     settings = write_assets(bundle, assets, name, golden=resources)
-    _complete(assets / SETTINGS, settings)
     shutil.move(assets / CARD, folder / CARD)
     shutil.move(assets / LICENCES, folder / LICENCES)
     task = find_task(manifest["task"]).configured(manifest["task_options"])
@@ -116,14 +115,7 @@ def write(bundle: Path, folder: Path, name: str) -> None:
         ("sample.gradle.kts", folder / "sample" / "build.gradle.kts"),
         ("sample.AndroidManifest.xml", folder / "sample" / "src" / "main" / "AndroidManifest.xml"),
     ):
-        _write(source, target, values)
-
-
-def _complete(path: Path, settings: dict[str, Any]) -> None:
-    """Adds the sha256 of the files that the package holds against it when it opens."""
-    model = settings["model"]["file"]
-    files = {name: fact for name, fact in describe_files(path.parent).items() if name in (TOKENIZER, model)}
-    write_json(path, settings | {"files": files})
+        write_template(TEMPLATES / source, target, values)
 
 
 def _write_sources(module: Path, sample: Path, name: str, values: Mapping[str, str]) -> None:
@@ -131,13 +123,12 @@ def _write_sources(module: Path, sample: Path, name: str, values: Mapping[str, s
     for kind in ("main", "test"):
         for path in sorted((TEMPLATES / kind).glob("*.kt")):
             if path.stem not in ENGINES or path.stem == values["ENGINE"]:
-                _write(f"{kind}/{path.name}", module / "src" / kind / "kotlin" / place / path.name, values)
-    _write("SampleActivity.kt", sample / "src" / "main" / "kotlin" / place / "sample" / "SampleActivity.kt", values)
-
-
-def _write(source: str, target: Path, values: Mapping[str, str]) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_text(fill((TEMPLATES / source).read_text(encoding="utf-8"), dict(values)), encoding="utf-8")
+                write_template(path, module / "src" / kind / "kotlin" / place / path.name, values)
+    write_template(
+        TEMPLATES / "SampleActivity.kt",
+        sample / "src" / "main" / "kotlin" / place / "sample" / "SampleActivity.kt",
+        values,
+    )
 
 
 def _calls(task: Mapping[str, Any]) -> dict[str, str]:

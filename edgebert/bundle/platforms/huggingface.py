@@ -10,8 +10,9 @@ from typing import Any
 
 from edgebert.bundle.manifest import GOLDEN, TOKENIZER, Manifest, read_manifest
 from edgebert.bundle.platforms import Platform
-from edgebert.bundle.ports.assets import fill, write_json, write_licences
+from edgebert.bundle.ports.assets import write_licences, write_template
 from edgebert.bundle.ports.card import model_card
+from edgebert.bundle.strict_json import write_json
 from edgebert.errors import RequestError
 from edgebert.files import copy_tree
 from edgebert.tasks import find_task
@@ -56,7 +57,7 @@ def write(bundle: Path, folder: Path, name: str) -> None:
         what = "the bundle does not say what transformers needs to know of its model"
         raise RequestError(what, where=str(bundle), hint="An older edgebert made it: fit makes it anew.")
     pipeline, model_class = PIPELINES[kind]
-    dtype = DTYPES.get(manifest["precision"], "q8")  # what other precisions are called does not matter to a file
+    dtype = DTYPES.get(manifest["precision"], "q8")  # every other precision is of whole numbers
     file = FILES[dtype]
     (folder / "onnx").mkdir()
     copy_tree(bundle / manifest["model"], folder / "onnx" / file)
@@ -74,8 +75,7 @@ def write(bundle: Path, folder: Path, name: str) -> None:
         "EXAMPLE": _example(task.example),
     }
     for template in sorted(TEMPLATES.iterdir()):
-        text = fill(template.read_text(encoding="utf-8"), values)
-        (folder / template.name.removesuffix(".txt")).write_text(text, encoding="utf-8")
+        write_template(template, folder / template.name.removesuffix(".txt"), values)
     card = model_card(name, manifest, task)
     usage = (folder / "README.md").read_text(encoding="utf-8")
     (folder / "README.md").write_text(usage.replace("<!-- card -->", card.partition("\n")[2].strip()), encoding="utf-8")

@@ -13,9 +13,10 @@ from typing import Any
 
 from edgebert.bundle.engine import open_engine
 from edgebert.bundle.golden import read_golden
-from edgebert.bundle.manifest import GOLDEN, TOKENIZER, describe_files, read_manifest
+from edgebert.bundle.manifest import GOLDEN, read_manifest
 from edgebert.bundle.platforms import Platform
-from edgebert.bundle.ports.assets import CARD, LICENCES, SETTINGS, fill, write_assets, write_json
+from edgebert.bundle.ports.assets import CARD, LICENCES, SETTINGS, write_assets, write_template
+from edgebert.bundle.strict_json import write_json
 from edgebert.errors import DataError
 from edgebert.tasks import find_task
 
@@ -71,7 +72,8 @@ def write(bundle: Path, folder: Path, name: str) -> None:
     assets = sources / "Model"
     settings = write_assets(bundle, assets, name, golden=tests)
     lengths = getattr(open_engine(bundle, manifest).session, "lengths", ())
-    _complete(assets / SETTINGS, settings, lengths)
+    # Its shapes do not tell them.
+    write_json(assets / SETTINGS, settings | {"model": {**settings["model"], "lengths": list(lengths)}})
     shutil.move(assets / CARD, folder / CARD)
     shutil.move(assets / LICENCES, folder / LICENCES)
     ios, macos = oldest_systems(assets / manifest["model"])
@@ -87,10 +89,10 @@ def write(bundle: Path, folder: Path, name: str) -> None:
         **_calls(settings["task"]),
     }
     for source in ("Package.swift", "README.md", "Sample/ContentView.swift"):
-        _write(TEMPLATES / source, folder / source, values)
+        write_template(TEMPLATES / source, folder / source, values)
     for kind, target in (("Sources", sources), ("Tests", tests)):
         for path in sorted((TEMPLATES / kind).glob("*.swift")):
-            _write(path, target / path.name, values)
+            write_template(path, target / path.name, values)
 
 
 def oldest_systems(package: Path) -> tuple[str, str]:
@@ -105,19 +107,6 @@ def oldest_systems(package: Path) -> tuple[str, str]:
     if len(start) < 2 or start[0] != 0x08 or start[1] not in SYSTEMS:
         raise DataError("it is no Core ML package of a known version", where=str(package))
     return SYSTEMS[max(start[1], OLDEST)]
-
-
-def _complete(path: Path, settings: dict[str, Any], lengths: Sequence[int]) -> None:
-    """Adds the sha256 of the files that the package holds against it when it opens, and the lengths that the model takes, which
-    its shapes do not tell."""
-    model = settings["model"]["file"]
-    files = {k: v for k, v in describe_files(path.parent).items() if k == TOKENIZER or k.startswith(f"{model}/")}
-    write_json(path, settings | {"files": files, "model": {**settings["model"], "lengths": list(lengths)}})
-
-
-def _write(source: Path, target: Path, values: Mapping[str, str]) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_text(fill(source.read_text(encoding="utf-8"), dict(values)), encoding="utf-8")
 
 
 def _calls(task: Mapping[str, Any]) -> dict[str, str]:

@@ -16,7 +16,7 @@ from typing import Any
 from edgebert.bundle.manifest import GOLDEN, TOKENIZER, Manifest, read_manifest
 from edgebert.bundle.platforms import Platform
 from edgebert.bundle.platforms._mediapipe_file import write_file
-from edgebert.bundle.ports.assets import CARD, LICENCES, fill, write_licences
+from edgebert.bundle.ports.assets import CARD, LICENCES, write_licences, write_template
 from edgebert.bundle.ports.card import model_card
 from edgebert.errors import RequestError
 from edgebert.tasks import find_task
@@ -69,8 +69,7 @@ def write(bundle: Path, folder: Path, name: str) -> None:
         "CALL": "embed" if kind in VECTORS else "classify",
     }
     for template in sorted(TEMPLATES.iterdir()):
-        text = fill(template.read_text(encoding="utf-8"), values)
-        (folder / template.name.removesuffix(".txt")).write_text(text, encoding="utf-8")
+        write_template(template, folder / template.name.removesuffix(".txt"), values)
 
 
 def _vocabulary(path: Path, manifest: Manifest) -> list[str]:

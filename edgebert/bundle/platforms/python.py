@@ -23,7 +23,8 @@ from edgebert.bundle.golden import read_golden
 from edgebert.bundle.manifest import GOLDEN, TOKENIZER, read_manifest
 from edgebert.bundle.platforms import Platform
 from edgebert.bundle.platforms._wheel import Distribution, normal_name, source_files, wheel_name, write_wheel
-from edgebert.bundle.ports.assets import CARD, LICENCES, SETTINGS, fill, write_assets, write_json
+from edgebert.bundle.ports.assets import CARD, LICENCES, SETTINGS, write_assets, write_template
+from edgebert.bundle.strict_json import write_json
 from edgebert.files import to_toml
 from edgebert.tasks import find_task
 
@@ -99,8 +100,7 @@ def write(bundle: Path, folder: Path, name: str) -> None:
         "ARGUMENTS": " ".join(_quoted(text) for text in texts),
     }
     for source, target in (("README.md", "README.md"), ("check.py.txt", "check.py"), ("example.py.txt", "example.py")):
-        text = (TEMPLATES / source).read_text(encoding="utf-8")
-        (folder / target).write_text(fill(text, values), encoding="utf-8")
+        write_template(TEMPLATES / source, folder / target, values)
     _write_project(folder, name, about, task.title, [requirement, *REQUIRES], python)
 
 
@@ -117,18 +117,13 @@ def _runtime_of(manifest: Mapping[str, Any]) -> tuple[str, str]:
 
 
 def _complete(path: Path, settings: dict[str, Any], manifest: Mapping[str, Any]) -> None:
-    """Adds the sha256 of tokenizer and model, which the wheel verifies when it opens; what the command line calls an
-    answer; and how many tokens the tokenizer puts around texts."""
+    """Adds what the command line calls an answer, and how many tokens the tokenizer puts around texts."""
     from tokenizers import Tokenizer
 
     tokenizer = Tokenizer.from_file(str(path.with_name(TOKENIZER)))
     frame = {name: tokenizer.num_special_tokens_to_add(name == "pair") for name in ("single", "pair")}
-    model = manifest["model"]
-    files = {k: v for k, v in manifest["files"].items() if k in (TOKENIZER, model) or k.startswith(f"{model}/")}
     answer_name = find_task(manifest["task"]).answer_name
-    write_json(
-        path, settings | {"files": files, "frame": frame, "task": {**settings["task"], "answer_name": answer_name}}
-    )
+    write_json(path, settings | {"frame": frame, "task": {**settings["task"], "answer_name": answer_name}})
 
 
 def _calls_of_heads(task: Mapping[str, Any]) -> str:

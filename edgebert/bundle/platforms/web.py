@@ -19,7 +19,8 @@ from typing import Any
 from edgebert.bundle.golden import DATA, read_golden
 from edgebert.bundle.manifest import GOLDEN, TOKENIZER, describe_files, read_manifest
 from edgebert.bundle.platforms import Platform
-from edgebert.bundle.ports.assets import CARD, LICENCES, SETTINGS, fill, write_assets, write_json
+from edgebert.bundle.ports.assets import CARD, LICENCES, SETTINGS, write_assets, write_template
+from edgebert.bundle.strict_json import write_json
 from edgebert.tasks import find_task
 
 TEMPLATES = Path(__file__).parent / "templates" / "web"
@@ -90,9 +91,7 @@ def write(bundle: Path, folder: Path, name: str) -> None:
     )
     _write_script(folder / "src" / "files.js", _files(name, assets, settings["model"]))
     values = {"NAME": name, "TITLE": _title(title), "ARCHIVE": _archive_name(name), "CALL": _call(settings, texts)}
-    (folder / "README.md").write_text(
-        fill((TEMPLATES / "README.md").read_text(encoding="utf-8"), values), encoding="utf-8"
-    )
+    write_template(TEMPLATES / "README.md", folder / "README.md", values)
 
 
 def archive(folder: Path, parent: Path, name: str) -> Path:

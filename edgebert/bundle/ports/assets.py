@@ -5,6 +5,7 @@ edgebert.json:
     schema, name
     task            name, inputs, labels, and the task's decoder, see `edgebert.tasks.Task.decoder`
     model           file, format, precision, inputs, outputs, sha256, size_bytes
+    files           sha256 and size_bytes of the tokenizer and of each file of the model, for whoever opens them
     max_length      of a window, in tokens
     pad_id          what fills an input_ids up where a file has fixed lengths; masks and types are filled with 0
     tolerance       how far outputs may lie from the golden ones
@@ -23,6 +24,7 @@ import re
 import shutil
 import unicodedata
 from collections.abc import Mapping
+from functools import cache
 from importlib.metadata import distribution, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,6 +35,7 @@ from edgebert.bundle.manifest import GOLDEN, MANIFEST, TOKENIZER, describe_files
 from edgebert.bundle.ports.card import model_card, notice
 from edgebert.bundle.ports.tokenizers import describe
 from edgebert.bundle.ports.unicode import where
+from edgebert.bundle.strict_json import write_json
 from edgebert.data.words import IDEOGRAPHS, is_mark
 from edgebert.errors import RequestError, name_list
 from edgebert.files import copy_tree
@@ -75,6 +78,7 @@ def write_assets(
         write_tokenizer(engine.tokenizer, folder / TOKENIZER)
     else:
         shutil.copyfile(bundle / TOKENIZER, folder / TOKENIZER)
+    settings["files"] = describe_files(folder)
     write_json(folder / SETTINGS, settings)
     golden = golden or folder
     golden.mkdir(parents=True, exist_ok=True)
@@ -136,6 +140,7 @@ def _kinds(decoder: Mapping[str, Any]) -> set[str]:
     return {decoder["kind"], *(head["kind"] for head in decoder.get("heads", ()))}
 
 
+@cache
 def word_tables() -> dict[str, str]:
     """Tables of what words are split at, by the Unicode of this Python."""
     ideographs = re.compile(f"[{IDEOGRAPHS}]")
@@ -171,10 +176,12 @@ def seal(folder: Path, bundle: Path, platform: str, name: str) -> None:
     )
 
 
-def fill(text: str, values: dict[str, str]) -> str:
+def fill(text: str, values: Mapping[str, str]) -> str:
     """A template with each `@NAME@` replaced."""
     return re.sub(r"@([A-Z_]+)@", lambda found: values[found[1]], text)
 
 
-def write_json(path: Path, value: object) -> None:
-    path.write_text(json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
+def write_template(source: Path, target: Path, values: Mapping[str, str]) -> None:
+    """Writes a template, filled, and the folders that it lies in."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_text(fill(source.read_text(encoding="utf-8"), values), encoding="utf-8")
