@@ -15,6 +15,7 @@ from typing import Any
 from edgebert.bundle.golden import read_golden
 from edgebert.bundle.manifest import GOLDEN, read_manifest
 from edgebert.bundle.platforms import Platform
+from edgebert.bundle.platforms._uses import use_of
 from edgebert.bundle.ports.assets import CARD, LICENCES, write_assets, write_template
 from edgebert.tasks import find_task
 
@@ -52,7 +53,7 @@ KEYWORDS = frozenset(  # of Java and of Kotlin
 RESERVED = frozenset({"android", "androidx", "java", "javax", "kotlin", "kotlinx"})
 _SEGMENT = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 _RIGHT = "Take at least two parts of letters, digits and underscores with dots between them: com.example.slots."
-_USES = {  # of each kind of task: a call, how the sample shows what it gives, and what the README says of it
+_USES = {  # see `Uses`
     "ner": ("entities(text)", 'joinToString("\\n") { "${it.type}: ${it.text}" }', "A list of `Entity(text, type, start, end)`."),
     "tag": ("tag(text)", 'joinToString("\\n") { "${it.text}: ${it.tag}" }', "A list of `TaggedWord(text, tag, start, end)`."),
     "classify": ("classify(text)", 'joinToString("\\n") { "${it.label}: ${it.score}" }', "A list of `Label(label, score)`, the likeliest first."),
@@ -62,7 +63,6 @@ _USES = {  # of each kind of task: a call, how the sample shows what it gives, a
     "qa": ("answer(question, context)", "text", "An `Answer(text, start, end, score, candidates)`; no `start` says that there is none."),
     "multi": ("answers(text)", "toString()", "A map of each head's answer by its name; {heads}."),
 }  # fmt: skip
-_TWO = {"pair": ("first", "second"), "similarity": ("first", "second"), "qa": ("question", "context")}
 
 
 def check_name(name: str) -> str:
@@ -133,22 +133,14 @@ def _write_sources(module: Path, sample: Path, name: str, values: Mapping[str, s
 
 def _calls(task: Mapping[str, Any]) -> dict[str, str]:
     """What of README and sample depends on the task."""
-    kind = task["kind"]
-    use, shown, result = _USES[kind]
-    two = len(task["inputs"]) > 1
-    if kind == "multi":
-        use = "answers(text, second)" if two else use
-        heads = ", ".join(f"`{_USES[head['kind']][0]}` asks `{head['name']}` alone" for head in task["heads"])
-        result = result.format(heads=heads)
-    names = _TWO.get(kind, ("text", "second" if two else ""))
-    call = re.sub(r"\(.*\)", "(first, second)" if two else "(first)", use)
+    use = use_of(task, _USES)
     return {
-        "USE": use,
-        "RESULT": result,
-        "CALL": f"model.{call}.{shown}",
-        "VIEWS": "first, second" if two else "first",
-        "FIRST_HINT": names[0],
-        "SECOND_HINT": names[1],
+        "USE": use.use,
+        "RESULT": use.result,
+        "CALL": f"model.{use.call}.{use.shown}",
+        "VIEWS": "first, second" if use.reads_two else "first",
+        "FIRST_HINT": use.hints[0],
+        "SECOND_HINT": use.hints[1] if use.reads_two else "",
     }
 
 

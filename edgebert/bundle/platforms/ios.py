@@ -15,6 +15,7 @@ from edgebert.bundle.engine import open_engine
 from edgebert.bundle.golden import read_golden
 from edgebert.bundle.manifest import GOLDEN, read_manifest
 from edgebert.bundle.platforms import Platform
+from edgebert.bundle.platforms._uses import use_of
 from edgebert.bundle.ports.assets import CARD, LICENCES, SETTINGS, write_assets, write_template
 from edgebert.bundle.strict_json import write_json
 from edgebert.errors import DataError
@@ -35,7 +36,7 @@ _NAME = re.compile(r"[A-Z][A-Za-z0-9]*")
 _RIGHT = "Take letters and digits that begin with a capital: FlightSlots."
 _LABELS = '.map { "\\($0.label ?? "other"): \\($0.score)" }.joined(separator: "\\n")'
 _LIKELIEST = "A list of `ScoredLabel(label, score)`, the likeliest first."
-_USES = {  # of each kind of task: a call, how the sample shows what it gives, and what the README says of it
+_USES = {  # see `Uses`
     "ner": ("entities(text)", '.map { "\\($0.type): \\($0.text)" }.joined(separator: "\\n")', "A list of `Entity(text, type, range)`."),
     "tag": ("tag(text)", '.map { "\\($0.text): \\($0.tag)" }.joined(separator: "\\n")', "A list of `TaggedWord(text, tag, range)`."),
     "classify": ("classify(text)", _LABELS, _LIKELIEST),
@@ -45,7 +46,6 @@ _USES = {  # of each kind of task: a call, how the sample shows what it gives, a
     "qa": ("answer(question, context)", ".text", "An `Answer(text, range, score, candidates)`; no `range` says that there is none."),
     "multi": ("answers(text)", '.map { "\\($0.key): \\($0.value)" }.joined(separator: "\\n")', "Each head's `HeadAnswer` by its name; {heads}."),
 }  # fmt: skip
-_TWO = {"pair": ("first", "second"), "similarity": ("first", "second"), "qa": ("question", "context")}
 _SECOND_FIELD = """            TextField("{}", text: $second, axis: .vertical)
                 .textFieldStyle(.roundedBorder)
 """
@@ -111,21 +111,13 @@ def oldest_systems(package: Path) -> tuple[str, str]:
 
 def _calls(task: Mapping[str, Any]) -> dict[str, str]:
     """What of README and sample depends on the task."""
-    kind = task["kind"]
-    use, shown, result = _USES[kind]
-    two = len(task["inputs"]) > 1
-    if kind == "multi":
-        use = "answers(text, second)" if two else use
-        heads = ", ".join(f"`{_USES[head['kind']][0]}` asks `{head['name']}` alone" for head in task["heads"])
-        result = result.format(heads=heads)
-    names = _TWO.get(kind, ("text", "second"))
-    call = re.sub(r"\(.*\)", "(first, second)" if two else "(first)", use)
+    use = use_of(task, _USES)
     return {
-        "USE": use,
-        "RESULT": result,
-        "CALL": f"try model.{call}{shown}",
-        "FIRST_HINT": names[0],
-        "SECOND_FIELD": _SECOND_FIELD.format(names[1]) if two else "",
+        "USE": use.use,
+        "RESULT": use.result,
+        "CALL": f"try model.{use.call}{use.shown}",
+        "FIRST_HINT": use.hints[0],
+        "SECOND_FIELD": _SECOND_FIELD.format(use.hints[1]) if use.reads_two else "",
     }
 
 
