@@ -42,12 +42,19 @@ FIT = ("fit", "--device", "pixel6")
         ((*FIT, "--task", "classify", "--data", "atis"), "unknown classify data 'atis'\n  Did you mean atis-intents"),
         (("compress", "model", "--recipe", "drop-layer"), "unknown method 'drop-layer'\n  Did you mean drop-layers"),
         (("compress", "model", "--recipe", "kd", "--data", "./no.csv"), "no.csv: no such file"),
+        ((*FIT, "--teacher", "./models/techer"), "./models/techer: unknown folder 'techer'\n  Did you mean teacher?"),
+        ((*FIT, "--teacher", "./here/or/there"), "./here/or/there: no such folder"),
+        ((*FIT, "--teacher", "models/notes.txt"), "models/notes.txt: a checkpoint is a folder, this is a file"),
+        ((*FIT, "--student", "./models/techer"), "--student ./models/techer: unknown folder 'techer'\n  Did you mean"),
+        ((*FIT, "--starts", "models", "--starts", "nowhere"), "--starts nowhere: no such folder"),
     ],
 )
 def test_a_wrong_name_is_refused(
     arguments: tuple[str, ...], told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "models" / "teacher").mkdir(parents=True)
+    (tmp_path / "models" / "notes.txt").touch()
     with pytest.raises(EdgebertError) as caught:
         resolve_names(request_of(arguments))
     assert told in str(caught.value)
@@ -68,7 +75,8 @@ def request_of(arguments: tuple[str, ...]) -> FitRequest:
         return compress_request("model", given["recipe"][0], None, task=task, data=data)[1]
     return FitRequest(
         device=given["device"][0], task=task, data=data, params=params, recipe=given.get("recipe", [None])[0],
-        precisions=tuple(given.get("precision", ["int8"])),
+        precisions=tuple(given.get("precision", ["int8"])), teacher=given.get("teacher", [None])[0],
+        student=given.get("student", [None])[0], starts=tuple(given.get("starts", ())),
     )  # fmt: skip
 
 
@@ -79,6 +87,11 @@ def request_of(arguments: tuple[str, ...]) -> FitRequest:
         (*FIT, "--data", "nowhere.conll"),
         ("compress", "model", "--recipe", "drop-layer"),
         ("convert", "model", "--format", "onxx"),
+        (*FIT, "--teacher", "./nowhere"),
+        (*FIT, "--student", "./nowhere"),
+        (*FIT, "--starts", "nowhere"),
+        ("compress", "./nowhere", "--recipe", "kd"),
+        ("convert", "./nowhere", "--format", "onnx"),
     ],
 )
 def test_nothing_slow_is_loaded_before_that(arguments: tuple[str, ...], tmp_path: Path) -> None:
@@ -86,6 +99,14 @@ def test_nothing_slow_is_loaded_before_that(arguments: tuple[str, ...], tmp_path
     assert (done.returncode, done.stdout) == (2, "[]\n"), done.stderr
     assert done.stderr.startswith("error: ")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_hub_id_is_no_folder_that_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "teacher").mkdir()  # named as the option's own word
+    for name in ("bert-base-uncased", "sentence-transformers/all-MiniLM-L6-v2"):
+        resolve_names(FitRequest(device="pixel6", task="ner", teacher=name, student=name))
+        resolve_names(FitRequest(device="pixel6", task="ner", teacher=name, student="teacher"))
 
 
 def test_loading_is_told_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from edgebert.errors import TeacherError
+from edgebert.errors import RequestError, TeacherError, unknown
 from edgebert.quantization.spec import FILE as QUANTIZATION
 
 MODULES = "modules.json"  # of sentence-transformers
@@ -42,6 +42,37 @@ def pointer(path: Path) -> TeacherError:
     return TeacherError(
         "this is a pointer of Git LFS, not the file", where=str(path), hint="Run git lfs pull in the folder."
     )
+
+
+def named_folder(name: str, where: str = "") -> Path | None:
+    """The folder that a checkpoint's name means; None for a hub id. Nothing of it is read.
+
+    Args:
+        where: the option that names it, for messages.
+
+    Raises:
+        RequestError: there is no such folder, but some are near it, which are named.
+        TeacherError: there is no such folder, or it is a file.
+    """
+    path, place = Path(name).expanduser(), f"{where} {name}".strip()
+    if path.is_dir():
+        return path
+    if path.exists():
+        raise TeacherError("a checkpoint is a folder, this is a file", where=place)
+    if not name.startswith((".", "/", "~")) and name.count("/") <= 1:
+        return None
+    near = [item.name for item in path.parent.iterdir() if item.is_dir()] if path.parent.is_dir() else []
+    if near:
+        raise unknown("folder", path.name, near, where=place)
+    raise TeacherError("no such folder", where=place)
+
+
+def start_folder(name: str) -> Path:
+    """A folder of `--starts`. Raises RequestError where there is none."""
+    folder = Path(name).expanduser()
+    if not folder.is_dir():
+        raise RequestError("no such folder", where=f"--starts {name}")
+    return folder
 
 
 def read_json(path: Path) -> Any:

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgebert.errors import TeacherError, first_line, unknown
+from edgebert.errors import TeacherError, first_line
 from edgebert.files import digest, sha256_file
 from edgebert.modeling.checkpoint import load_config, load_tokenizer
-from edgebert.modeling.folder import encoder_folder, files_read
+from edgebert.modeling.folder import encoder_folder, files_read, named_folder
 from edgebert.modeling.heads import HEADS
 from edgebert.modeling.sentence import read_modules
 from edgebert.modeling.tokenizer import check_tokenizer, read_settings
@@ -62,18 +62,11 @@ def find_teacher(name: str | None = None, *, allow_pickle: bool = False) -> Teac
 
     Raises:
         TeacherError: not found, no network, damaged, or pickle without leave.
+        RequestError: there is no such folder, but some are near it.
     """
     name = name or DEFAULT_TEACHER
-    path = Path(name).expanduser()
-    if path.exists():
-        return read_checkpoint(name, path, "local folder", allow_pickle)
-    if name.startswith((".", "/", "~")) or name.count("/") > 1:
-        near = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
-        raise (
-            unknown("folder", path.name, near, where="--teacher")
-            if near
-            else TeacherError("no such folder", where=name)
-        )
+    if folder := named_folder(name):
+        return read_checkpoint(name, folder, "local folder", allow_pickle)
     if folder := in_cache(name, allow_pickle):
         return read_checkpoint(name, folder, "hub cache", allow_pickle)
     if folder := in_package(name):
@@ -83,8 +76,6 @@ def find_teacher(name: str | None = None, *, allow_pickle: bool = False) -> Teac
 
 def read_checkpoint(name: str, folder: Path, origin: str, allow_pickle: bool = False) -> TeacherSource:
     """A folder as a checkpoint, its config, tokenizer and files checked. Raises TeacherError for what cannot be read."""
-    if not folder.is_dir():
-        raise TeacherError("a teacher is a folder, this is a file", where=name)
     config = load_config(folder)
     weights = weight_files(folder, allow_pickle=allow_pickle)
     check_tokenizer(load_tokenizer(folder), config.vocab_size, folder)

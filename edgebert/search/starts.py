@@ -17,7 +17,7 @@ from edgebert.cost.analytic import count_parameters
 from edgebert.errors import RequestError, TeacherError
 from edgebert.files import slug
 from edgebert.modeling.checkpoint import load_config
-from edgebert.modeling.folder import MODULES, encoder_folder
+from edgebert.modeling.folder import MODULES, encoder_folder, start_folder
 from edgebert.modeling.heads import HEADS, MULTI_TASK, head_of
 from edgebert.modeling.operators import embedding_width
 from edgebert.modeling.source import PACKAGED, TeacherSource, in_cache, in_package, read_checkpoint
@@ -167,9 +167,7 @@ def _task_head(config: ModelConfig) -> str:
 def _named(folders: Sequence[str]) -> Iterator[_Place]:
     """A checkpoint's own folder, or those in a folder, also as AUTHOR/MODEL."""
     for name in folders:
-        folder = Path(name).expanduser()
-        if not folder.is_dir():
-            raise RequestError("no such folder", where=f"--starts {name}")
+        folder = start_folder(name)
         inside = [folder] if _is_checkpoint(folder) else [*_checkpoints(folder)]
         inside += [] if inside else [two for item in _folders(folder) for two in _checkpoints(item)]
         if not inside:

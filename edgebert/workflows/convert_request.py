@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from edgebert.converters import CONVERTERS, find_precision, usable_converter
 from edgebert.errors import RequestError
 from edgebert.faults import check_writable, free_bytes
-from edgebert.modeling.folder import encoder_folder
+from edgebert.modeling.folder import encoder_folder, named_folder
 from edgebert.modeling.tokenizer import TOKENIZER
 from edgebert.runtime.session import Shape
 from edgebert.workflows.convert_output import exists
@@ -47,6 +47,7 @@ class ConvertRequest:
 
 
 def check_names(request: ConvertRequest) -> None:
+    named_folder(request.model)
     if not request.formats:
         raise RequestError("no format was named", where="--format", hint=f"Known: {', '.join(CONVERTERS.all())}.")
     offered: dict[str, object] = {"fp32": None}

@@ -11,6 +11,7 @@ from edgebert.converters import CONVERTERS, find_precision, usable_converter
 from edgebert.devices.profiles import HERE
 from edgebert.errors import RequestError, unknown
 from edgebert.files import name_of, slug
+from edgebert.modeling.folder import named_folder, start_folder
 from edgebert.tasks import Task, find_task
 from edgebert.types import TEACHER, DeviceProfile, FitRequest, Recipe
 from edgebert.workflows.data import check_data
@@ -39,8 +40,8 @@ class Names:
 
 
 def resolve_names(request: FitRequest) -> Names:
-    """Raises EdgebertError for a device, task, option, format, precision or recipe that cannot be, and for data that is
-    not there."""
+    """Raises EdgebertError for a device, task, option, format, precision or recipe that cannot be, and for data, a teacher,
+    a student or a folder of starts that is not there."""
     _check_training_end(request)
     device = find_device(request.device)
     task, params = _configured(find_task(request.task), request.params)
@@ -49,6 +50,7 @@ def resolve_names(request: FitRequest) -> Names:
     recipe, recipe_notes = read_recipe(request.recipe or _default_recipe(offered, precisions), params)
     formats, format_notes = formats_of(recipe, offered, request.formats)
     check_data(request.data, task)
+    _check_folders(request)
     return Names(device, task, precisions, recipe, formats, (*recipe_notes, *format_notes))
 
 
@@ -71,6 +73,16 @@ def _check_training_end(request: FitRequest) -> None:
     if request.average_weights and request.early_stopping:
         what = "the average of the weights is known at the end of a training, and this one may end at its best score"
         raise RequestError(what, where="--average-weights, --early-stopping", hint="Give one of the two.")
+
+
+def _check_folders(request: FitRequest) -> None:
+    """Raises EdgebertError where a folder that the request names is not there. Whether a hub has an id is asked later."""
+    if request.teacher is not None:
+        named_folder(request.teacher)
+    if request.student not in (None, TEACHER):
+        named_folder(request.student, "--student")
+    for name in request.starts:
+        start_folder(name)
 
 
 def _configured(task: Task, params: Mapping[str, object]) -> tuple[Task, dict[str, object]]:
