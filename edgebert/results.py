@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypedDict
+from typing import TypeAlias, TypedDict
 
 from edgebert.types import (
     Artifact,
@@ -21,6 +21,38 @@ from edgebert.types import (
     Score,
 )
 
+Tally: TypeAlias = Mapping[str, tuple[float, float]]  # of one row: see `edgebert.tasks.Task.tallies`
+
+
+@dataclass(frozen=True)
+class Tallies:
+    """What each row adds to a score, so that two files can be compared row by row.
+
+    Attributes:
+        head: of a model with several; "" of one.
+        ranked: the score is the rank correlation of the two columns of `whole`; otherwise their sums' ratio.
+        rows: index of each row among those of the split.
+        whole: two columns, one entry a row.
+        labels: of each label the places in `rows` that add to its F1, and their two columns.
+    """
+
+    head: str
+    ranked: bool
+    rows: tuple[int, ...]
+    whole: tuple[tuple[float, ...], tuple[float, ...]]
+    labels: Mapping[str, tuple[tuple[int, ...], tuple[float, ...], tuple[float, ...]]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class RowOutcomes:
+    """A file's outcome on every row of a split. The score is the mean over `parts`."""
+
+    metric: str
+    split: str
+    rows_sha256: str  # of the rows' texts and right answers, in order: equal for equal rows
+    n: int
+    parts: tuple[Tallies, ...]
+
 
 @dataclass(frozen=True)
 class ArtifactResult:
@@ -30,6 +62,7 @@ class ArtifactResult:
     footprint: Footprint | None = None  # on this machine
     dev: Score | None = None  # of the file itself, on the development rows that chose it
     accelerator_fallbacks: Mapping[str, int] = field(default_factory=dict)  # what keeps it off an accelerator -> count
+    outcomes: RowOutcomes | None = None  # on the test rows; of the packaged file
     device_footprint: Footprint | None = None  # on the device, where its target was measured and tells its memory
 
 

@@ -148,6 +148,7 @@ class Latency:
     high_ms: float | None = None
     called: str = ""  # what the device calls itself, where a target of `edgebert profile` measured it there
     statistic: str = MEDIAN  # what p50_ms is taken from
+    spread: float | None = None  # of p50_ms, as a share of it: see `edgebert.measure.runner.spread`
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 
 from edgebert.measure.inputs import Inputs
-from edgebert.measure.runner import is_stable, quiet_p50
+from edgebert.measure.runner import is_stable, quiet_p50, spread
 from edgebert.measure.targets import File, Job, MeasurementRecord, Outcome
 from edgebert.types import QUIETEST, Footprint, How, Latency, Padding
 
@@ -53,6 +53,7 @@ class Measured:
     failure: str = ""
     times_ms: tuple[float, ...] = ()
     statistic: str = QUIETEST  # of p50_ms
+    spread: float | None = None  # of p50_ms, as a share of it
 
     @property
     def seq_len(self) -> int:
@@ -105,11 +106,16 @@ def measured(file: File, result: MeasurementRecord, outcome: Outcome, on: str, j
         instructions=result.instructions,
         failure=result.failure,
         times_ms=tuple(times),
+        spread=_rounded(spread(times, n_inputs)) if ran else None,
     )
 
 
 def _percentile(times: Sequence[float], share: float) -> float | None:
     return round(float(np.percentile(times, share)), 4) if times else None
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 5)
 
 
 def as_latency(item: Measured, device: str) -> Latency:
@@ -129,6 +135,7 @@ def as_latency(item: Measured, device: str) -> Latency:
         n_runs=item.n_runs,
         called=item.device,
         statistic=item.statistic,
+        spread=item.spread,
     )
 
 

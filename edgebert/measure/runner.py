@@ -163,12 +163,21 @@ def quiet_p50(times_ms: Sequence[float], n_inputs: int = 1) -> float:
 
 def is_stable(times_ms: Sequence[float], n_inputs: int = 1) -> bool:
     """Whether two of three thirds of the blocks reach the same quiet level within 2 %, and the other none below."""
+    apart = spread(times_ms, n_inputs)
+    return apart is not None and apart <= AGREE
+
+
+def spread(times_ms: Sequence[float], n_inputs: int = 1) -> float | None:
+    """How far the quiet levels of the two quieter thirds of the blocks lie apart, as a share of the lower one.
+
+    What an equal measurement would differ by, without the slow spells that p50 leaves out; None of fewer than six blocks.
+    """
     blocks = _blocks(times_ms, n_inputs)
     third = len(blocks) // 3
     if third < 2:
-        return False
+        return None
     levels = sorted([_level(blocks[:third]), _level(blocks[third : 2 * third]), _level(blocks[2 * third :])])
-    return levels[1] <= (1 + AGREE) * levels[0]
+    return levels[1] / levels[0] - 1
 
 
 def is_calm(times_ms: Sequence[float], n_inputs: int = 1) -> bool:

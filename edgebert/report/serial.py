@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from edgebert.errors import RunError
-from edgebert.files import from_plain, portable
+from edgebert.files import digest, from_plain, portable
 from edgebert.results import Report
 
 SCHEMA = 1
@@ -16,7 +16,18 @@ RENAMED = {"twins": "baselines", "leaves_accelerator": "accelerator_fallbacks"}
 
 def dump_report(report: Report) -> str:
     """The text of report.json. Raises ValueError for a number that is not finite: JSON has none."""
-    return json.dumps({"schema": SCHEMA, **portable(report)}, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    document = {"schema": SCHEMA, **portable(report)}
+    files = [file for student in document["students"] for file in student["artifacts"] if file["outcomes"]]
+    outcomes = [json.dumps(file["outcomes"], separators=(",", ":"), allow_nan=False) for file in files]
+    marks = [
+        digest((i, columns), 64) for i, columns in enumerate(outcomes)
+    ]  # a number a line would be thousands of lines
+    for file, mark in zip(files, marks, strict=True):
+        file["outcomes"] = mark
+    text = json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    for mark, columns in zip(marks, outcomes, strict=True):
+        text = text.replace(f'"{mark}"', columns)
+    return text
 
 
 def read_report(path: Path) -> Report:

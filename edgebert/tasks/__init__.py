@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from edgebert.errors import DataError, RequestError, unknown
 from edgebert.modeling.heads import HEADS, check_head
 from edgebert.registry import Registry, check_call
+from edgebert.results import Tallies, Tally
 from edgebert.types import Feature, Outputs, Record, Row, Score
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ class Task(ABC):
         answer_name: what the JSON of `edgebert predict` calls the answer.
         cuts: a text longer than a window is cut to it; otherwise it is read in several windows.
         paired: the two windows of a row are trained on together.
+        ranked: the score is a rank correlation.
         asks_teacher: rows can be scored only once `with_teacher_labels` has seen the teacher's outputs.
         example: a text for each of `inputs`, for the documents.
     """
@@ -50,6 +52,7 @@ class Task(ABC):
     answer_name: str = "answer"
     cuts: bool = False
     paired: bool = False
+    ranked: bool = False
     asks_teacher: bool = False
     example: tuple[str, ...] = ("show me flights from boston to denver",)
 
@@ -125,6 +128,28 @@ class Task(ABC):
     def score(self, rows: Sequence[Row], predictions: Sequence[Any], split: str) -> Score:
         """The task's metric over labelled rows."""
 
+    def tallies(self, rows: Sequence[Row], predictions: Sequence[Any]) -> list[Tally]:
+        """What each row adds to the score, so that two models can be compared row by row.
+
+        Under "" two numbers whose sums over all rows have the score's value as their ratio, under a label the same of its
+        F1; a row that does not count has neither. Of a task that is `ranked`, under "" the row's two values. Here: the
+        score of the row alone, and 1, which is right for a mean over rows.
+        """
+        pairs = zip(rows, predictions, strict=True)
+        return [{"": (self.score([row], [prediction], "test").value, 1.0)} for row, prediction in pairs]
+
+    def outcomes(self, rows: Sequence[Row], predictions: Sequence[Any]) -> tuple[Tallies, ...]:
+        """The tallies of all rows in columns, those of each head on their own."""
+        return (tally_columns("", self.ranked, range(len(rows)), self.tallies(rows, predictions)),)
+
+    def shown(self, row: Row, prediction: Any) -> object:
+        """What of an answer a person can compare with another model's: the answer, unless it is long and says nothing."""
+        return self.answer(row, prediction)
+
+    def gold(self, row: Row) -> object:
+        """The right answer of a labelled row, as `answer` gives it, or shorter; as JSON types."""
+        return list(row.labels)
+
     def same(self, a: Any, b: Any) -> list[bool]:
         """Whether two predictions of one row agree, answer by answer; [] where only the vectors' cosine can tell."""
         return [a == b]
@@ -174,6 +199,19 @@ class Task(ABC):
                 raise unknown(f"option of {self.name}", name, known, where="--set")
             read[name] = _read(value, str(known[name].type), f"{self.name}.{name}")
         return replace(self, **read) if read else self  # type: ignore[type-var]
+
+
+def tally_columns(head: str, ranked: bool, at: Sequence[int], tallies: Sequence[Tally]) -> Tallies:
+    """Tallies of the rows `at`, in columns; a row that does not count is left out."""
+    counted = [(i, tally) for i, tally in zip(at, tallies, strict=True) if "" in tally]
+    labels: dict[str, list[tuple[int, float, float]]] = {}
+    for place, (_, tally) in enumerate(counted):
+        for label, (a, b) in tally.items():
+            if label:
+                labels.setdefault(label, []).append((place, a, b))
+    whole = tuple(tuple(float(tally[""][side]) for _, tally in counted) for side in (0, 1))
+    columns = {label: tuple(zip(*entries, strict=True)) for label, entries in sorted(labels.items())}
+    return Tallies(head, ranked, tuple(i for i, _ in counted), whole, columns)  # type: ignore[arg-type]
 
 
 def _matched(head: Sequence[Any], labels: Sequence[Any]) -> list[int] | None:

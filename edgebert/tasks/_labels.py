@@ -233,6 +233,15 @@ def by_class(gold: Sequence[Iterable[str]], predicted: Sequence[Iterable[str]]) 
     return tuple(sorted(rows, key=lambda row: (-row.support, row.name)))
 
 
+def class_tallies(gold: Iterable[str], predicted: Iterable[str]) -> dict[str, tuple[float, float]]:
+    """What a row adds to the F1 of each class: twice the right ones, and those there and predicted together."""
+    own, other = set(predicted), set(gold)
+    return {
+        name: (2.0 * (name in own and name in other), float((name in own) + (name in other)))
+        for name in sorted(own | other)
+    }
+
+
 def _type(name: str, right: int, number: int, wanted: int) -> TypeScore:
     f1 = 2 * right / (number + wanted)
     return TypeScore(name, right / number if number else 0.0, right / wanted if wanted else 0.0, f1, wanted)

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 from edgebert.errors import RequestError, unknown
 from edgebert.modeling.heads import MULTI_TASK
-from edgebert.tasks import Task
+from edgebert.results import Tallies
+from edgebert.tasks import Task, tally_columns
 from edgebert.types import Feature, Outputs, Record, Row, Score
 
 if TYPE_CHECKING:
@@ -203,6 +204,20 @@ class MultiTask(Task):
                 parts[name] = head.score(own, theirs, split)
         mean = sum(part.value for part in parts.values()) / len(parts) if parts else 0.0
         return Score(self.metric, mean, split, len(rows), parts=parts)
+
+    def outcomes(self, rows: Sequence[Row], predictions: Sequence[Mapping[str, Any]]) -> tuple[Tallies, ...]:
+        results = []
+        for name, head in self.heads:
+            if at := [i for i, row in enumerate(rows) if row.head == name]:
+                tallies = head.tallies([rows[i] for i in at], [predictions[i][name] for i in at])
+                results.append(tally_columns(name, head.ranked, at, tallies))
+        return tuple(results)
+
+    def shown(self, row: Row, prediction: Mapping[str, Any]) -> object:
+        return {name: self.by_name[name].shown(row, own) for name, own in prediction.items()}
+
+    def gold(self, row: Row) -> object:
+        return {row.head: self.by_name[row.head].gold(row)}
 
     def same(self, a: Mapping[str, Any], b: Mapping[str, Any]) -> list[bool]:
         return [agree for name in a for agree in self.by_name[name].same(a[name], b[name])]

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from edgebert.errors import DataError, RequestError, unknown
 from edgebert.modeling.sentence import POOLINGS
+from edgebert.results import Tally
 from edgebert.tasks import Task
 from edgebert.tasks._encode import cut_texts
 from edgebert.tasks._labels import (
@@ -28,6 +29,7 @@ from edgebert.tasks._labels import (
     auroc,
     balanced,
     by_class,
+    class_tallies,
     class_target,
     joined_labels,
     left_out_note,
@@ -309,6 +311,20 @@ class Classify(Task):
         whole = sum({*row.labels} == {*pair.labels} for row, pair in pairs)
         more = {"macro F1": macro_f1(classes), "subset accuracy": share(whole, len(pairs))}
         return Score(self.metric, share(2 * right, n_labels), split, len(pairs), per_type=classes, more=more)
+
+    def tallies(self, rows: Sequence[Row], predictions: Sequence[Prediction]) -> list[Tally]:
+        """Whether a row in scope is right; with several labels a row, twice the right ones and all of both sides."""
+        results: list[Tally] = []
+        for row, prediction in zip(rows, predictions, strict=True):
+            classes = class_tallies(row.labels, prediction.labels)
+            if self.multi_label:
+                right = 2.0 * len({*row.labels} & {*prediction.labels})
+                results.append({"": (right, float(len(row.labels) + len(prediction.labels))), **classes})
+            elif self._is_outside(row.labels[0]):
+                results.append({})
+            else:
+                results.append({"": (float(row.labels == prediction.labels), 1.0), **classes})
+        return results
 
     def read_texts(self, *texts: str) -> Row:
         """The text as it is."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from edgebert.errors import DataError
+from edgebert.results import Tally
 from edgebert.tasks._encode import cut_texts
 from edgebert.tasks._labels import left_out_note, text_of
 from edgebert.tasks._vectors import OUTPUT, VectorTask, int8_vector
@@ -73,6 +74,17 @@ class Embed(VectorTask):
         more = {"recall@10, int8 vectors": _recall(rows, nearest(small))}
         return Score(self.metric, _recall(rows, nearest(predictions)), split, len(rows), more=more)
 
+    def tallies(self, rows: Sequence[Row], predictions: Sequence[np.ndarray]) -> list[Tally]:
+        return [{"": (share, 1.0)} for share in _recalls(rows, nearest(predictions))]
+
+    def shown(self, row: Row, prediction: np.ndarray) -> object:
+        """Nothing: a vector says nothing to a reader."""
+        return None
+
+    def gold(self, row: Row) -> object:
+        """Rows of the split, by their numbers from 0."""
+        return list(row.gold)
+
     def read_texts(self, *texts: str) -> Row:
         return Row(text=texts[0])
 
@@ -108,5 +120,9 @@ def nearest(vectors: Sequence[np.ndarray]) -> list[tuple[int, ...]]:
 
 
 def _recall(rows: Sequence[Row], near: Sequence[tuple[int, ...]]) -> float:
-    shares = [len({*row.gold} & {*result}) / len(row.gold) for row, result in zip(rows, near, strict=True)]
+    shares = _recalls(rows, near)
     return sum(shares) / len(shares)
+
+
+def _recalls(rows: Sequence[Row], near: Sequence[tuple[int, ...]]) -> list[float]:
+    return [len({*row.gold} & {*result}) / len(row.gold) for row, result in zip(rows, near, strict=True)]

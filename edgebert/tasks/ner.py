@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from edgebert.data.bio import entities, normalise
 from edgebert.data.tagged import SPANS, TAGS, WORDS, place, read_rows
+from edgebert.results import Tally
 from edgebert.tasks import Task
 from edgebert.tasks._encode import word_windows
 from edgebert.tasks._labels import left_out_note as left_out
@@ -100,6 +101,20 @@ class Ner(Task):
         types.sort(key=lambda item: (-item.support, item.name))
         return Score(self.metric, float(f1), split, len(pairs), float(precision), float(recall), tuple(types))
 
+    def tallies(self, rows: Sequence[Row], predictions: Sequence[tuple[str, ...]]) -> list[Tally]:
+        """Entities: twice the right ones, and those there and predicted together."""
+        from seqeval.scheme import IOB2, Entities
+
+        sides = ([list(tags) for tags in predictions], [list(row.tags) for row in rows])
+        found = [
+            [{entity.to_tuple()[1:] for entity in sentence} for sentence in Entities(side, IOB2).entities]
+            for side in sides
+        ]
+        return [_tally(own, gold) for own, gold in zip(*found, strict=True)]
+
+    def gold(self, row: Row) -> object:
+        return self.answer(row, row.tags)
+
     def read_texts(self, *texts: str) -> Row:
         """Words by the rule of `edgebert.data.words`."""
         return split_words(texts[0])
@@ -120,3 +135,12 @@ class Ner(Task):
 
 
 TASK = Ner()
+
+
+def _tally(own: set[tuple[str, int, int]], gold: set[tuple[str, int, int]]) -> Tally:
+    """Of one sentence, from its entities as (type, first word, after the last)."""
+    counts = {"": (2.0 * len(own & gold), float(len(own) + len(gold)))}
+    for kind in sorted({kind for kind, _, _ in own | gold}):
+        a, b = ({entity for entity in side if entity[0] == kind} for side in (own, gold))
+        counts[kind] = (2.0 * len(a & b), float(len(a) + len(b)))
+    return counts

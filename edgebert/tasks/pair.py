@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from edgebert.errors import DataError
+from edgebert.results import Tally
 from edgebert.tasks import Task
 from edgebert.tasks._encode import cut_texts
 from edgebert.tasks._labels import (
@@ -17,6 +18,7 @@ from edgebert.tasks._labels import (
     answer_of,
     balanced,
     by_class,
+    class_tallies,
     class_target,
     label_of,
     left_out_note,
@@ -123,6 +125,10 @@ class Pair(Task):
             )
         right = sum(a == b for a, b in zip(gold, results, strict=True))
         return Score(self.metric, share(right, len(gold)), split, len(gold), per_type=classes, more=more)
+
+    def tallies(self, rows: Sequence[Row], predictions: Sequence[Ranked]) -> list[Tally]:
+        pairs = [(row.labels[0], prediction[0][0]) for row, prediction in zip(rows, predictions, strict=True)]
+        return [{"": (float(gold == own), 1.0), **class_tallies([gold], [own])} for gold, own in pairs]
 
     def read_texts(self, *texts: str) -> Row:
         """Both texts as they are."""

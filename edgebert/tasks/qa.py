@@ -196,6 +196,14 @@ class QuestionAnswering(Task):
             self.metric, sum(f1_of(*pair) for pair in pairs) / n, split, len(pairs), more={"exact match": exact}
         )
 
+    def shown(self, row: Row, prediction: tuple[Span, ...]) -> object:
+        """The text of the best answer."""
+        return prediction[0].text
+
+    def gold(self, row: Row) -> object:
+        """The texts of the right answers."""
+        return [text for text, _ in row.answers]
+
     def read_texts(self, *texts: str) -> Row:
         return Row(text=texts[0], second=texts[1], labelled=False)
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from edgebert.errors import DataError, name_list
+from edgebert.results import Tally
 from edgebert.tasks._encode import cut_texts
 from edgebert.tasks._labels import SET, short
 from edgebert.tasks._vectors import OUTPUT, VectorTask, cosine, int8_vector, pearson, spearman
@@ -35,6 +36,7 @@ class Similarity(VectorTask):
         "score": ("score", "similarity", "similarity_score", "relatedness_score", "label"),
     }
     aliases = ("sts",)
+    ranked = True
     inputs = ("text1", "text2")
     answer_name = "similarity"
     paired = True
@@ -94,6 +96,13 @@ class Similarity(VectorTask):
         whole, small = ([prediction[i] for prediction in predictions] for i in (0, 1))
         more = {"Pearson correlation": pearson(whole, gold), "Spearman, int8 vectors": spearman(small, gold)}
         return Score(self.metric, spearman(whole, gold), split, len(gold), more=more)
+
+    def tallies(self, rows: Sequence[Row], predictions: Sequence[tuple[float, float]]) -> list[Tally]:
+        """The cosine and the right score."""
+        return [{"": (own[0], float(row.score or 0.0))} for row, own in zip(rows, predictions, strict=True)]
+
+    def gold(self, row: Row) -> object:
+        return row.score
 
     def read_texts(self, *texts: str) -> Row:
         return Row(text=texts[0], second=texts[1])

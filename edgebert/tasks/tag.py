@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 from edgebert.data.tagged import SPANS, TAGS, WORDS, place, read_rows
 from edgebert.errors import DataError
+from edgebert.results import Tally
 from edgebert.tasks import Task
 from edgebert.tasks._encode import word_windows
-from edgebert.tasks._labels import by_class, left_out_note, macro_f1, share
+from edgebert.tasks._labels import by_class, class_tallies, left_out_note, macro_f1, share
 from edgebert.tasks._words import best_tags, placed, split_words
 from edgebert.types import Feature, Outputs, Record, Row, Score
 
@@ -74,6 +75,22 @@ class Tag(Task):
         classes = by_class([[gold] for gold, _ in pairs], [[result] for _, result in pairs])
         accuracy = share(sum(gold == result for gold, result in pairs), len(pairs))
         return Score(self.metric, accuracy, split, len(rows), per_type=classes, more={"macro F1": macro_f1(classes)})
+
+    def tallies(self, rows: Sequence[Row], predictions: Sequence[tuple[str, ...]]) -> list[Tally]:
+        """Words: the right ones, and all."""
+        results: list[Tally] = []
+        for row, tags in zip(rows, predictions, strict=True):
+            counts: dict[str, tuple[float, float]] = {"": (0.0, float(len(tags)))}
+            for gold, own in zip(row.tags, tags, strict=True):
+                counts[""] = (counts[""][0] + (gold == own), counts[""][1])
+                for name, (a, b) in class_tallies([gold], [own]).items():
+                    before = counts.get(name, (0.0, 0.0))
+                    counts[name] = (before[0] + a, before[1] + b)
+            results.append(counts)
+        return results
+
+    def gold(self, row: Row) -> object:
+        return self.answer(row, row.tags)
 
     def read_texts(self, *texts: str) -> Row:
         """Words by the rule of `edgebert.data.words`."""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 from edgebert.converters import CONVERTERS, find_precision
 from edgebert.runtime.session import Session
@@ -17,6 +17,15 @@ if TYPE_CHECKING:
     from edgebert.tasks import Task
 
 
+@dataclass(frozen=True)
+class FileCheck:
+    """A file held against its model, the opened file, and its predictions on the task's rows, if there is a task."""
+
+    comparison: OutputComparison
+    session: Session
+    predictions: list[Any]
+
+
 def check_file(
     artifact: Artifact,
     origin: Artifact,
@@ -24,8 +33,8 @@ def check_file(
     task: Task | None = None,
     rows: Sequence[Row] = (),
     features: Sequence[Feature] = (),
-) -> tuple[OutputComparison, Session]:
-    """What differs between a file and the model, with every failure, and the opened file.
+) -> FileCheck:
+    """What differs between a file and the model, with every failure.
 
     Args:
         origin: the float32 file of the format, perhaps the file itself.
@@ -36,8 +45,9 @@ def check_file(
     session = converter.open(artifact.path, 0)
     kind = find_precision(artifact.format, artifact.precision).kind
     comparison: OutputComparison
+    predictions: list[Any] = []
     if task is not None:
-        comparison = compare_task(session, reference, kind, task, rows, features, "test")
+        comparison, predictions = compare_task(session, reference, kind, task, rows, features, "test")
     else:
         comparison, _ = compare(session, reference, kind)
     failures = (
@@ -45,4 +55,4 @@ def check_file(
         *failures_otherwise(converter, artifact, reference, kind),
         *file_failures(converter, artifact, origin, reference.tables),
     )
-    return replace(comparison, failures=failures), session
+    return FileCheck(replace(comparison, failures=failures), session, predictions)

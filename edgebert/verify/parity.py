@@ -113,8 +113,9 @@ def compare_task(
     rows: Sequence[Row],
     features: Sequence[Feature],
     split: str,
-) -> Parity:
-    """`compare`, with the task's own answers and metric; `reference.batches` are the features, one each."""
+) -> tuple[Parity, list[Any]]:
+    """`compare`, with the task's own answers and metric, and the predictions; `reference.batches` are the features, one
+    each."""
     reference = for_task(reference, task)
     comparison, outputs = compare(session, reference, kind)
     labels = reference.labels
@@ -130,7 +131,7 @@ def compare_task(
     if not drop <= allowed.drop_points:
         failures.append(f"{score.metric} falls by {drop:.2f} points, {allowed.drop_points:g} are allowed")
     facts = {**vars(comparison), "n_rows": len(rows), "equal_predictions": _share(same), "failures": tuple(failures)}
-    return Parity(**facts, score=score, reference_score=aim)
+    return Parity(**facts, score=score, reference_score=aim), predicted
 
 
 def for_task(reference: Reference, task: Task) -> Reference:

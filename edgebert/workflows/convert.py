@@ -243,16 +243,16 @@ def _add_tokenizer(conversion: Conversion, source: Source, texts: Sequence[str])
 
 def _checked(artifact: Artifact, reference: Reference, rows: Rows, origin: Artifact, seconds: float) -> Conversion:
     """`origin` is the float32 file of the format, perhaps the file itself."""
-    comparison, session = check_file(artifact, origin, reference, rows.task, rows.labelled, rows.features)
+    checked = check_file(artifact, origin, reference, rows.task, rows.labelled, rows.features)
     return Conversion(
         format=artifact.format,
         precision=artifact.precision,
         artifact=artifact,
-        comparison=comparison,
+        comparison=checked.comparison,
         size_share=artifact.size_bytes / origin.size_bytes,
         seconds=round(seconds, 2),
         peak_memory_bytes=peak_bytes(),
-        runtime=f"{session.runtime} {session.runtime_version}",
+        runtime=f"{checked.session.runtime} {checked.session.runtime_version}",
         accelerator_fallbacks=dict(CONVERTERS.get(artifact.format).accelerator_fallbacks(artifact.path)),
     )
 

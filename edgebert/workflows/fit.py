@@ -32,7 +32,7 @@ from edgebert.workflows.names import RUNS, planned
 from edgebert.workflows.profiling import profile_on_stage, profile_stage
 from edgebert.workflows.recipe import recipe_text
 from edgebert.workflows.recipe_trials import choose_recipe, with_choice
-from edgebert.workflows.records import LatencyRecord, TargetRecord, model_result, paddings
+from edgebert.workflows.records import LatencyRecord, TargetRecord, model_result, paddings, with_outcomes
 from edgebert.workflows.request import Fit, needs_bytes, pick_lengths, resolve
 from edgebert.workflows.stages import (
     compress_stage,
@@ -179,6 +179,8 @@ def _report(
     padding = tuple(paddings(results, n_fixed=min(FIXED_LENGTH, job.max_length)))
     teacher, students = results.pop("teacher"), tuple(results.values())
     winner, verdict, failures = choose(teacher, students, job.budget, job.device, plan.length_p95)
+    if winner:
+        students = with_outcomes(students, winner, verified)
     return Report(
         run=job.run.folder.name,
         command=job.command,

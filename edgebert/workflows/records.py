@@ -17,6 +17,7 @@ from edgebert.runs.store import Stage
 from edgebert.teachers.fitting import TeacherRecord
 from edgebert.training.run import TrainedModel
 from edgebert.types import Artifact, Footprint, Latency, Padding, Parity, Plan, Score
+from edgebert.verify.rows import read_outcomes
 from edgebert.workflows.request import Fit
 
 if TYPE_CHECKING:
@@ -127,6 +128,16 @@ def model_result(
         candidate=candidate,
         notes=record.notes,
     )
+
+
+def with_outcomes(
+    students: tuple[ModelResult, ...], winner: tuple[ModelResult, ArtifactResult], verified: Mapping[str, Stage]
+) -> tuple[ModelResult, ...]:
+    """The students, with the winner's outcome on every test row, by which another run is compared with it."""
+    model, chosen = winner
+    outcomes = read_outcomes(verified[model.name].path, chosen.artifact.name)
+    files = tuple(replace(file, outcomes=outcomes) if file is chosen else file for file in model.artifacts)
+    return tuple(replace(student, artifacts=files) if student is model else student for student in students)
 
 
 def _predictions(job: Fit, config: ModelConfig, artifact: Artifact, length_p95: int) -> list[Latency]:

@@ -40,6 +40,7 @@ from edgebert.verify.edges import edge_batches
 from edgebert.verify.file import check_file
 from edgebert.verify.parity import TOLERANCES, for_task, share_decided, unbatched
 from edgebert.verify.reference import make_reference, row_batches
+from edgebert.verify.rows import write_answers, write_rows
 from edgebert.workflows.answers import answers_stage
 from edgebert.workflows.recipe import answer_kinds
 from edgebert.workflows.records import FileRecord, StudentRecord, artifacts_of, model_record
@@ -280,17 +281,22 @@ def verify_stage(job: Fit, name: str, model: Stage, converted: Stage) -> Stage:
         )
         dev = job.dataset.splits["dev"]
         dev_features = job.task.encode(dev, student.tokenizer, job.dataset.labels, job.max_length)
+        write_rows(folder, task, rows)
+        without: list[str] = []
         results: dict[str, FileRecord] = {}
         origins: dict[str, Artifact] = {}
         for artifact in artifacts_of(converted):  # of each format, float32 first
             origin = origins.setdefault(artifact.format, artifact)
-            parity, session = check_file(artifact, origin, reference, task, rows, features)
+            checked = check_file(artifact, origin, reference, task, rows, features)
+            parity = checked.comparison
             assert isinstance(parity, Parity), "a task was given"
+            if not write_answers(folder, artifact.name, task, rows, checked.predictions, parity.score):
+                without.append(artifact.name)
             failures = list(parity.failures)
             if origin is not artifact and results[origin.name].parity.failures:  # a mistake that looser limits pass
                 failures.append("the float32 file that it was made from was rejected")
             parity = replace(parity, failures=tuple(failures))
-            outputs = run_features(session, dev_features, pad_id=pad)
+            outputs = run_features(checked.session, dev_features, pad_id=pad)
             predictions = task.decode(dev, dev_features, outputs, job.dataset.labels)
             results[artifact.name] = FileRecord(
                 parity=parity,
@@ -299,7 +305,12 @@ def verify_stage(job: Fit, name: str, model: Stage, converted: Stage) -> Stage:
             )
             outcome = "rejected" if parity.failures else "passed"
             job.run.log(event="parity", model=name, artifact=artifact.name, outcome=outcome, failures=parity.failures)
+        if without:
+            text = (
+                f"task {task.name} does not tell what each row adds to its score (`Task.tallies`): no other run can be"
+            )
+            job.run.log(event="note", text=f"{text} compared with {name} row by row")
         return results
 
     inputs = {"model": model.key, "converted": converted.key, "data": data_key(job), "tolerances": plain(TOLERANCES)}
-    return job.run.stage(f"verify-{name}", inputs, make, version=6)
+    return job.run.stage(f"verify-{name}", inputs, make, version=7)
