@@ -14,7 +14,8 @@ from edgebert.cli._show import json_option, print_json, print_table, stdout_cons
     "runs",
     invoke_without_command=True,
     short_help="List the runs, or show one.",
-    epilog="\b\nExamples:\n  edgebert runs\n  edgebert runs show ner-atis-pixel6",
+    epilog="\b\nExamples:\n  edgebert runs\n  edgebert runs show ner-atis-pixel6\n"
+    "  edgebert runs keys\n  edgebert runs prune ner-atis-pixel6",
 )
 @click.option("--root", default="runs", show_default=True, help="The folder that contains the runs.")
 @json_option
@@ -55,6 +56,48 @@ def show(root: str, name: str, as_json: bool) -> None:
         print_report(details["report"], stdout_console(), Path(details["folder"]))
     elif details["open"]:
         click.echo(f"interrupted in {', '.join(details['open'])}: run its command again to go on")
+
+
+@command.command(
+    "keys",
+    short_help="Print a digest of the finished stages: the key of a cache.",
+    epilog="\b\nExamples:\n  edgebert runs keys\n  edgebert runs keys ner-atis-pixel6 --json",
+)
+@click.argument("names", nargs=-1)
+@json_option
+@click.pass_obj
+def keys(root: str, names: tuple[str, ...], as_json: bool) -> None:
+    """Prints one digest of the keys of all finished stages of the runs NAMES, or of all under --root. It is the same on
+    every machine, and another as soon as a stage was made anew: a cache of run folders needs no other key."""
+    from edgebert.runs.cache import digest_of, find_runs, stage_keys
+
+    found = stage_keys(find_runs(names, Path(root)))
+    if as_json:
+        print_json({"digest": digest_of(found), "stages": found})
+    else:
+        click.echo(digest_of(found))
+
+
+@command.command(
+    "prune",
+    short_help="Delete stages that a run's last command did not use.",
+    epilog="\b\nExamples:\n  edgebert runs prune\n  edgebert runs prune ner-atis-pixel6 --json",
+)
+@click.argument("names", nargs=-1)
+@json_option
+@click.pass_obj
+def prune(root: str, names: tuple[str, ...], as_json: bool) -> None:
+    """Deletes from the runs NAMES, or from all under --root, the stages that the last finished command did not use. What a
+    command that was interrupted since then has made stays, and so do report, bundle and packages."""
+    from edgebert.runs.cache import find_runs, prune
+
+    results = [prune(folder) for folder in find_runs(names, Path(root))]
+    if as_json:
+        print_json(results)
+        return
+    for item in results:
+        freed = f"{len(item.stages)} stages deleted, {item.size_bytes / 1e6:.1f} MB"
+        click.echo(f"{item.run}: {item.why_not or freed}")
 
 
 def _state(run: dict[str, Any]) -> str:

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from edgebert.errors import RunError
 from edgebert.faults import FAULTS, check_writable
 from edgebert.files import recover_folder, remove
+
+if TYPE_CHECKING:
+    from filelock import BaseFileLock
 
 RECORD, REQUEST, EVENTS, LOCK = "record.json", "request.toml", "events.jsonl", ".lock"
 PARTIAL, MAKING = ".partial", ".making"  # a stage under way that can go on, and one that begins anew
@@ -51,7 +55,7 @@ def sweep(folder: Path) -> None:
                 stream.write(b"\n")
 
 
-def lock_folder(folder: Path) -> tuple[object, str]:
+def lock_folder(folder: Path) -> tuple[BaseFileLock | None, str]:
     """The lock, held; or None and why there is none."""
     from filelock import FileLock, Timeout
 
