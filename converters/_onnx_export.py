@@ -54,6 +54,7 @@ def export(source: Source, folder: Path, *, external_from: int = EXTERNAL_FROM) 
             options = {"exporter": exporter, "opset": OPSET[exporter]}
             model = load(work / NAME)
             untie(model)
+            forget_sources(model)
             return write(model, source, "fp32", folder, options, external_from=external_from)
     raise EdgebertError(
         f"{source.family} cannot be written as ONNX: {', '.join(reasons)}",
@@ -76,6 +77,19 @@ def untie(model: ModelProto) -> None:
         node.input[:] = [copies.get(name, name) for name in node.input]
     del model.graph.node[:]
     model.graph.node.extend(kept)
+
+
+def forget_sources(model: ModelProto) -> None:
+    """Removes what the exporters note of each node for their own debugging: lines and folders of the machine that exported
+    it, which are nobody's business, and which would make the file another one elsewhere."""
+    model.doc_string = model.graph.doc_string = ""
+    del model.graph.metadata_props[:]
+    for item in (*model.graph.node, *model.graph.value_info, *model.graph.input, *model.graph.output, *model.functions):
+        item.doc_string = ""
+        del item.metadata_props[:]
+    for node in (node for function in model.functions for node in function.node):
+        node.doc_string = ""
+        del node.metadata_props[:]
 
 
 def check(source: Source, path: Path) -> float:

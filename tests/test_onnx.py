@@ -101,6 +101,7 @@ def test_families_equal_torch_in_float_and_stay_near_it_in_int8_and_half(
     ours = source(family)
     created = CONVERTER.export(ours, tmp_path)
     assert created.options["exporter"] == exporter
+    assert b"site-packages" not in created.path.read_bytes(), "where a line of the model's code lies"
     assert worst(ours, created.path, batch(3, 13)) < 2e-5
     assert worst(ours, reduced(ours, created, "int8", tmp_path / "8", 2).path, batch(1, 13)) < 0.05
     assert worst(ours, reduced(ours, created, "fp16", tmp_path / "16").path, batch(3, 13)) < 3e-3

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from edgebert.modeling.checkpoint import accepted
 from edgebert.modeling.headed import HeadedEncoder, answers
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from edgebert.modeling.config import ModelConfig
 
 MASKED = -1e4  # exp underflows to 0 in float32 and float16 alike, and float16 reaches only -65504
+LEAST = frozenset(torch.finfo(dtype).min for dtype in (torch.float32, torch.float64, torch.float16, torch.bfloat16))
 SAME = 1e-5
 
 
@@ -52,34 +54,65 @@ class Graph(nn.Module):
             named[ATTENTION_MASK] = (1.0 - mask.float())[:, None, None, :] * MASKED
         if isinstance(self.model, HeadedEncoder) and mask is not None:
             named["token_mask"] = mask
-        with clamped_masks() if self.masks != "model" else nullcontext():
+        with traceable(self.model) if self.masks != "model" else nullcontext():
             result = self.model(**named)
         given = answers(self.model, result, mask)
         return tuple(given[name] for name in self.outputs)
 
 
-@contextmanager
-def clamped_masks() -> Iterator[None]:
-    """Within it, the least value of a float type reads -1e4: that is what transformers fills its masks with.
+class ClampedMasks(TorchFunctionMode):
+    """Within it, every operator that is given the least value of a float type gets -1e4 in its place: that is what models
+    fill their masks with, those of transformers' `masking_utils` and those that have an attention of their own.
 
-    A name of torch is replaced because there is no other door that all families have: those that build their mask by
-    transformers' `masking_utils` could be given a mask function, but others read `torch.finfo`
-    in their own attention, as DeBERTa does.
+    Only calls of the thread that entered it are changed, and it holds while they are traced: what a tracer writes down is
+    the call with -1e4. Other numbers, and -inf, stay as they are.
     """
-    real = torch.finfo
 
-    class Clamped:
-        def __init__(self, dtype: torch.dtype | None = None) -> None:
-            self._real = real(dtype) if dtype is not None else real()
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Sequence[type], args: Sequence[Any] = (), kwargs: Any = None
+    ) -> Any:
+        named = {name: _clamped(value) for name, value in (kwargs or {}).items()}
+        return func(*(_clamped(value) for value in args), **named)
 
-        def __getattr__(self, name: str) -> Any:
-            return MASKED if name == "min" else getattr(self._real, name)
 
-    torch.finfo = Clamped  # type: ignore[misc, assignment]
+def _clamped(value: object) -> object:
+    return MASKED if isinstance(value, float) and value in LEAST else value
+
+
+@contextmanager
+def traceable(model: nn.Module) -> Iterator[None]:
+    """Within it, a pass gives the same operators in every process, with masks that stay finite in float16."""
+    with ordered_rotations(model), ClampedMasks():
+        yield
+
+
+@contextmanager
+def ordered_rotations(model: nn.Module) -> Iterator[None]:
+    """Within it, the rotary embeddings of each kind of layer are computed in the order of the kinds' names.
+
+    ModernBERT computes them in the order of a set of texts, which changes from process to process, and with it the order of
+    the operators that a converter writes (transformers 5.23).
+    """
+    rotations = [module for module in model.modules() if len(getattr(module, "layer_types", ())) > 1]
+    for module in rotations:
+        module.forward = _in_order(module.forward, sorted(cast("Sequence[str]", module.layer_types)))
     try:
         yield
     finally:
-        torch.finfo = real  # type: ignore[misc]
+        for module in rotations:
+            del module.forward  # of the instance: that of its class is back
+
+
+def _in_order(compute: Callable[..., Any], kinds: Sequence[str]) -> Callable[..., Any]:
+    """All kinds at the first call of a pass, each handed out at its own."""
+    computed: dict[str, Any] = {}
+
+    def forward(states: Tensor, positions: Tensor, kind: str) -> Any:
+        if kind not in computed:
+            computed.update((name, compute(states, positions, name)) for name in kinds)
+        return computed.pop(kind)
+
+    return forward
 
 
 def make_graph(model: nn.Module) -> Graph:
