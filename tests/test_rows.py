@@ -116,6 +116,22 @@ def test_what_is_written_is_read_back(kind: str, tmp_path: Path) -> None:
     assert read_outcomes(tmp_path, "no-such-file") is None
 
 
+def test_of_ranked_labels_only_those_given_are_kept() -> None:
+    row, ranking = Row(text="a", second="b", labels=("war",)), (("art", 0.7), ("war", 0.3))
+    assert find_task("pair").shown(row, ranking) == [{"label": "art", "score": 0.7}]
+    assert find_task("classify").shown(row, Prediction(("art",), ranking)) == [{"label": "art", "score": 0.7}]
+    several = find_task("classify").configured({"multi_label": True})
+    assert several.shown(row, Prediction(("art", "war"), ranking)) == several.answer(
+        row, Prediction(("art", "war"), ranking)
+    )
+
+
+def test_a_line_break_of_unicode_ends_no_line(tmp_path: Path) -> None:
+    rows = [Row(text=f"a{mark}b", second="c", labels=("war",)) for mark in ("\u2028", "\x85", "\x0b", "\n")]
+    write_rows(tmp_path, find_task("pair"), rows)
+    assert [line["texts"][0] for line in read_lines(tmp_path / "rows.jsonl")] == [row.text for row in rows]
+
+
 def test_a_task_whose_tallies_are_not_its_score_has_no_outcomes(tmp_path: Path) -> None:
     rows, predictions = made("pair", random.Random(3), 9)
     task = find_task("pair")

@@ -330,6 +330,11 @@ class Classify(Task):
         """The text as it is."""
         return Row(text=texts[0], labelled=False)
 
+    def shown(self, row: Row, prediction: Prediction) -> object:
+        """The labels that are given, without those that come next."""
+        given = self.answer(row, prediction)
+        return given if self.multi_label else given[:1]
+
     def answer(self, row: Row, prediction: Prediction) -> list[dict[str, object]]:
         """Labels as {label, score}: the given one and the next likeliest; with `multi_label` those given, maybe none.
 

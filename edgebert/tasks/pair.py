@@ -134,6 +134,10 @@ class Pair(Task):
         """Both texts as they are."""
         return Row(text=texts[0], second=texts[1])
 
+    def shown(self, row: Row, prediction: Ranked) -> object:
+        """The likeliest label."""
+        return self.answer(row, prediction)[:1]
+
     def answer(self, row: Row, prediction: Ranked) -> list[dict[str, object]]:
         """The likeliest labels as {label, score}."""
         return answer_of(prediction)

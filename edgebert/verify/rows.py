@@ -52,7 +52,8 @@ def read_outcomes(folder: Path, name: str) -> RowOutcomes | None:
 
 
 def read_lines(path: Path) -> list[Any]:
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    # Not splitlines: a text may hold U+2028 or U+0085, which JSON writes as they are.
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
 
 
 def texts_of(row: Row) -> list[str]:
