@@ -21,6 +21,8 @@ if TYPE_CHECKING:
         compress,
         convert,
         fit,
+        fit_config,
+        gate,
         get_device,
         get_method,
         list_devices,
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
         prepare_device,
         profile,
         show_run,
+        suggest_budget,
     )
     from edgebert.errors import EdgebertError
 
@@ -45,6 +48,8 @@ __all__ = [
     "compress",
     "convert",
     "fit",
+    "fit_config",
+    "gate",
     "get_device",
     "get_method",
     "list_devices",
@@ -56,6 +61,7 @@ __all__ = [
     "prepare_device",
     "profile",
     "show_run",
+    "suggest_budget",
 ]
 
 

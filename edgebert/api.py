@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from edgebert.methods import Method
     from edgebert.types import OnEvent
     from edgebert.workflows.calibrate import Calibrated
+    from edgebert.workflows.config_fit import DeviceResult
+    from edgebert.workflows.gate import GateResult
 
 __all__ = [
     "Predictor",
@@ -29,6 +31,8 @@ __all__ = [
     "compress",
     "convert",
     "fit",
+    "fit_config",
+    "gate",
     "get_device",
     "get_method",
     "list_devices",
@@ -40,6 +44,7 @@ __all__ = [
     "prepare_device",
     "profile",
     "show_run",
+    "suggest_budget",
 ]
 
 
@@ -227,6 +232,35 @@ def check(path: str | Path) -> BundleCheck:
     from edgebert.bundle.manifest import find_bundle
 
     return check_bundle(find_bundle(Path(path)))
+
+
+@needs_extra()
+def gate(path: str | Path, *, budget: str | Path | None = None, baseline: str | Path | None = None) -> GateResult:
+    """Judges a run by a budget and against a baseline; the command `edgebert gate`. Loads no torch.
+
+    Args:
+        path: a run folder, or its report.json.
+        budget: a TOML file of limits; None is the budget that the run was planned with.
+        baseline: a run folder or a report.json to compare with.
+
+    Returns:
+        Every limit with its figure and what it says, and an exit code: 1 where one is broken, 2 where one has no figure.
+
+    Raises:
+        EdgebertError: there is no finished run, a limit is not understood, or the baseline is of another task, device or
+            data.
+    """
+    from edgebert.workflows.gate import gate as judge
+
+    return judge(Path(path), Path(budget) if budget else None, Path(baseline) if baseline else None)
+
+
+@needs_extra()
+def suggest_budget(path: str | Path) -> str:
+    """The text of a budget.toml that a run meets, with some room."""
+    from edgebert.workflows.gate import suggested
+
+    return suggested(Path(path))
 
 
 @needs_extra()

@@ -9,7 +9,7 @@ import pytest
 
 from edgebert.budget.changes import single_changes
 from edgebert.budget.choice import choose
-from edgebert.budget.limits import LIMITS, broken, budget_of, of_candidate, of_file
+from edgebert.budget.limits import PLANNED, broken, budget_of, of_candidate, of_file
 from edgebert.report.tables import budget_lines
 from edgebert.types import QUIETEST, Budget, FitRequest, Footprint, Latency, Plan
 from tests.report_factory import CANDIDATES, device, make_report, predicted, student, teacher
@@ -85,7 +85,7 @@ def test_predicted_and_measured_figures_are_held_by_the_same_limits() -> None:
         "memory_mb",
     ]
     of_one = of_file(teacher(), SMALL.artifacts[1], device(tight), predicted(5.4))
-    assert [item.limit for item in broken(tight, of_one)] == list(LIMITS)
+    assert [item.limit for item in broken(tight, of_one)] == list(PLANNED)
     assert broken(OPEN, of_one) == []
 
 
@@ -98,7 +98,7 @@ def test_what_is_asked_for_replaces_the_devices_budget() -> None:
 def test_the_report_lists_the_limits() -> None:
     lines = dict(budget_lines(make_report()))
     assert lines["peak memory of runtime and file"] == "at most 200 MB"
-    assert lines["latency on the device"] == "at most 8 ms p50 at 23 tokens, batch 1"
+    assert lines["latency, p50"] == "at most 8 ms on the device at 23 tokens, batch 1"
 
 
 # ---------------------------------------------------------------- which single change would help

@@ -305,7 +305,7 @@ def test_the_page_says_how_and_from_what() -> None:
         report.command, report.data.licence, report.data.sha256, report.data.origin, *report.data.notes, "2.13.0",
         "Made-up CPU @ 2.4 GHz", "13", *report.plan.notes, *report.failures, report.verdict, report.created,
         "measured, strict entity F1, test, n = 893", "8.0× the speed of the teacher in torch, 22.5 ms",
-        "1.9× the speed of the teacher as int8 file, 5.31 ms", "at most 8 ms p50 at 23 tokens, batch 1",
+        "1.9× the speed of the teacher as int8 file, 5.31 ms", "at most 8 ms on the device at 23 tokens, batch 1",
         "−0.29 points on dev", "budget: at most 1 lost on dev", "31.1% of the teacher's int8 file, 22.9 MB",
         "variant: u8-per-channel",
     ):  # fmt: skip

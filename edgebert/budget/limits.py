@@ -1,6 +1,7 @@
 """The limits of a budget, in one list: a figure is held against its limit here, whether it was predicted or measured.
 
-`of_candidate` gives the figures that are predicted of a student before it exists, `of_file` those of a finished file:
+The first four are known to planning, to the choice of a file and to the gate, the others to the gate alone: see
+`edgebert.budget.settings` for the file in which they are written. `of_candidate` gives the figures that are predicted of a student before it exists, `of_file` those of a finished file:
 measured where something measured them, else predicted, and each says which.
 """
 
@@ -17,22 +18,62 @@ from edgebert.types import Budget, Candidate, DeviceProfile, FitRequest, Footpri
 
 @dataclass(frozen=True)
 class Limit:
-    """One limit: a field of `Budget`, and what a user writes to change it."""
+    """One limit.
 
-    name: str  # of the field of `Budget`
-    title: str  # what it judges
+    Attributes:
+        name: the key in the file, and the field of `Budget` where there is one.
+        title: what it judges.
+        setting: the option of `edgebert fit`, which is also the field of `FitRequest`; "" where planning does not know it.
+        step: a suggested value is rounded up to a multiple of it.
+        digits: decimals, at the least.
+        at_least: the figure must not be lower; otherwise not higher.
+        most: the largest value that makes sense.
+        places: what it can be judged on, of PLACES; () where there is but one such figure.
+        by_label: it judges every label that has enough rows.
+        growth: it judges what changed against a baseline.
+    """
+
+    name: str
+    title: str
     unit: str
-    setting: str  # the option, which is also the field of `FitRequest`
-    step: float  # a suggested value is rounded up to a multiple of it
-    digits: int = 1  # decimals, at the least
+    setting: str = ""
+    step: float = 0.1
+    digits: int = 1
+    at_least: bool = False
+    most: float = float("inf")
+    places: tuple[str, ...] = ()
+    by_label: bool = False
+    growth: bool = False
 
 
+# Measured on this machine, measured on the device of the fit, predicted for the device.
+HERE, DEVICE, PREDICTED = PLACES = ("here", "device", "predicted")
 LIMITS = (
-    Limit("latency_ms", "latency on the device", "ms", "--max-latency-ms", 0.1),
-    Limit("size_mb", "size of the file", "MB", "--max-size-mb", 0.1),
-    Limit("memory_mb", "peak memory of runtime and file", "MB", "--max-memory-mb", 1),
-    Limit("drop_points", "drop against the teacher", "points", "--max-drop", 0.1, digits=2),
+    Limit("latency_ms", "latency, p50", "ms", "--max-latency-ms", places=PLACES),
+    Limit("size_mb", "size of the file", "MB", "--max-size-mb"),
+    Limit("memory_mb", "peak memory of runtime and file", "MB", "--max-memory-mb", 1, places=PLACES),
+    Limit("drop_points", "drop against the teacher", "points", "--max-drop", digits=2, most=100),
+    Limit("latency_p90_ms", "latency, p90", "ms", places=(HERE, DEVICE)),
+    Limit("load_ms", "time to load the file", "ms", places=(HERE, DEVICE), step=1),
+    Limit("score", "score", "points", digits=2, at_least=True, most=100),
+    Limit("label_score", "lowest F1 of a label", "points", digits=2, at_least=True, most=100, by_label=True),
+    Limit(
+        "label_drop_points", "largest drop of a label against the teacher", "points", digits=2, most=100, by_label=True
+    ),
+    Limit("nrmse", "difference from the model's outputs", "of their deviation", step=0.01, digits=3),
+    Limit("equal_percent", "answers equal to the model's", "%", digits=2, at_least=True, most=100),
+    Limit(
+        "tokenizer_mismatches", "golden texts that the packaged tokenizer reads otherwise", "texts", step=1, digits=0
+    ),
+    Limit("accelerator_fallbacks", "operators that leave the accelerator", "operators", step=1, digits=0),
+    Limit("score_points", "drop against the baseline", "points", digits=2, most=100, growth=True),
+    Limit("label_points", "largest drop of a label", "points", digits=2, most=100, by_label=True, growth=True),
+    Limit("size_percent", "growth of the file", "%", growth=True),
+    Limit("latency_percent", "growth of latency, p50", "%", places=PLACES, growth=True),
+    Limit("load_percent", "growth of the time to load", "%", places=(HERE, DEVICE), growth=True),
+    Limit("memory_percent", "growth of peak memory", "%", places=PLACES, growth=True),
 )
+PLANNED = tuple(limit for limit in LIMITS if limit.setting)
 LOADED = "growth of the process on loading the runtime and the file, and on the first run"
 
 
@@ -85,13 +126,13 @@ class Excess:
 
 def budget_of(request: FitRequest, device: DeviceProfile) -> Budget:
     """The device's budget, with what the request says instead."""
-    asked = {limit.name: getattr(request, limit.setting.strip("-").replace("-", "_")) for limit in LIMITS}
+    asked = {limit.name: getattr(request, limit.setting.strip("-").replace("-", "_")) for limit in PLANNED}
     return Budget(**{k: getattr(device.budget, k) if value is None else value for k, value in asked.items()})
 
 
 def broken(budget: Budget, figures: Mapping[str, Figure]) -> list[Excess]:
     """Every limit that a figure is over; a figure that there is not yet breaks none."""
-    held = [(limit, getattr(budget, limit.name), figures.get(limit.name)) for limit in LIMITS]
+    held = [(limit, getattr(budget, limit.name), figures.get(limit.name)) for limit in PLANNED]
     return [
         Excess(limit, allowed, figure)
         for limit, allowed, figure in held

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from edgebert.budget.limits import LIMITS
+from edgebert.budget.limits import PLANNED
 from edgebert.report import format as fmt
 from edgebert.report import view
 from edgebert.report.view import Entry
@@ -284,10 +284,10 @@ def conditions(report: Report) -> list[tuple[str, str]]:
 def budget_lines(report: Report) -> list[tuple[str, str]]:
     """What was allowed, in words."""
     more = {
-        "latency_ms": f" p50 at {report.plan.length_p95} tokens, batch 1",
+        "latency_ms": f" on the device at {report.plan.length_p95} tokens, batch 1",
         "drop_points": f" of the metric, judged on {report.teacher.dev.split}",
     }
-    held = [(limit, getattr(report.plan.budget, limit.name)) for limit in LIMITS]
+    held = [(limit, getattr(report.plan.budget, limit.name)) for limit in PLANNED]
     return [
         (
             limit.title,

@@ -1,0 +1,239 @@
+"""`edgebert gate`: whether a run may ship, by a budget and against a baseline. Loads no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edgebert.budget.findings import Finding, Subject, judge
+from edgebert.verify.growth import compare, versions_of
+from edgebert.budget.settings import Setting, default_growth, of_plan, read_budget
+from edgebert.budget.suggest import suggest
+from edgebert.errors import EdgebertError, ParityError, RequestError
+from edgebert.report.serial import read_report
+from edgebert.results import Report
+from edgebert.runs.folder import REQUEST
+
+if TYPE_CHECKING:
+    from edgebert.bundle.check import BundleCheck
+
+REPORT = Path("report") / "report.json"
+NO_BASELINE = "no --baseline was given"
+
+
+@dataclass(frozen=True)
+class GateResult:
+    """What the gate says.
+
+    Attributes:
+        run: the report's name of it.
+        file: the packaged file that was judged, as model/artifact; "" where there is none.
+        budget: the file of the limits, or what stands for it.
+        baseline: what it was compared with; "" where nothing was.
+        exit_code: 0, 1 where a limit failed, 2 where one could not be judged.
+    """
+
+    run: str
+    file: str
+    device: str
+    task: str
+    budget: str
+    baseline: str
+    findings: tuple[Finding, ...]
+    exit_code: int
+    report: Report
+    notes: tuple[str, ...] = ()
+
+    @property
+    def verdict(self) -> str:
+        failed, missing = (sum(item.outcome == what for item in self.findings) for what in ("failed", "missing"))
+        passed = sum(item.outcome == "passed" for item in self.findings)
+        if missing:
+            return f"cannot be judged: {missing} of {len(self.findings)} limits have no figure"
+        return f"failed: {failed} of {len(self.findings)} limits" if failed else f"passed: {passed} limits"
+
+
+def gate(path: Path, budget: Path | None = None, baseline: Path | None = None) -> GateResult:
+    """Judges the packaged file of a run.
+
+    Args:
+        path: a run folder; or its report.json, where the package itself is not tried.
+        budget: the file of the limits; without one, the budget that the run was planned with.
+        baseline: a run folder or a report.json that the run is compared with.
+
+    Raises:
+        RequestError: there is no finished run, a limit is not understood, or the baseline is of another task, device or
+            data.
+        RunError: a report is damaged, or of another version.
+    """
+    settings = read_budget(budget) if budget else ()
+    report, folder = _read(path, "RUN")
+    old = _read(baseline, "--baseline")[0] if baseline else None
+    if old:
+        _check_baseline(report, old, str(baseline))
+    limits = [item for item in settings if not item.limit.growth] if budget else list(of_plan(report.plan.budget))
+    growth = [item for item in settings if item.limit.growth]
+    if old and not growth:
+        growth = list(default_growth())
+    if report.winner is None:
+        why = "; ".join(report.failures[:3]) or report.verdict
+        findings: tuple[Finding, ...] = (
+            Finding("package", "a packaged file", "failed", reason=f"nothing was packaged: {why}"),
+        )
+    else:
+        findings = _findings(report, folder, old, limits, growth)
+    return GateResult(
+        run=report.run,
+        file=report.winner or "",
+        device=report.device.name,
+        task=report.task,
+        budget=str(budget) if budget else "the budget of the run",
+        baseline=str(baseline) if baseline else "",
+        findings=findings,
+        exit_code=max((_CODES[item.outcome] for item in findings), default=0),
+        report=report,
+        notes=_notes(report, old),
+    )
+
+
+def suggested(path: Path) -> str:
+    """A budget.toml that a run meets, with some room. Raises RequestError where it has no packaged file."""
+    report, folder = _read(path, "RUN")
+    if report.winner is None:
+        raise RequestError("nothing was packaged in it", where=str(path), hint="Name a run that has a packaged file.")
+    tried = _package(folder, Subject.of(report))[1] if folder else None
+    return suggest(Subject.of(report, mismatches=tried[0] if tried else None, n_golden=tried[1] if tried else 0))
+
+
+_CODES = {"passed": 0, "skipped": 0, "failed": 1, "missing": 2}
+
+
+def _findings(
+    report: Report, folder: Path | None, old: Report | None, limits: Sequence[Setting], growth: Sequence[Setting]
+) -> tuple[Finding, ...]:
+    new = Subject.of(report)
+    package, tried = (Finding("package", "the bundle", "skipped", reason="a report was given, and no run"), None)
+    if folder:
+        package, tried = _package(folder, new)
+    new = Subject.of(report, mismatches=tried[0] if tried else None, n_golden=tried[1] if tried else 0)
+    results = [package, _parity(new), *(judge(new, setting) for setting in limits)]
+    for setting in growth:
+        if old is None:
+            facts = Finding(
+                setting.limit.name, setting.limit.title, "skipped", bound=setting.bound, unit=setting.limit.unit
+            )
+            results.append(replace(facts, reason=NO_BASELINE))
+        else:
+            results.append(compare(new, Subject.of(old), setting))
+    return tuple(results)
+
+
+def _parity(subject: Subject) -> Finding:
+    parity = subject.file.parity
+    how = f"{parity.n_rows:,} test rows and {len(parity.edges)} kinds of edge rows against the model in torch"
+    outcome = "failed" if parity.failures else "passed"
+    return Finding("parity", "computes what the model computes", outcome, how=how, reason="; ".join(parity.failures))  # type: ignore[arg-type]
+
+
+# ---------------------------------------------------------------- the package
+
+
+def _package(folder: Path, subject: Subject) -> tuple[Finding, tuple[int, int] | None]:
+    """Whether the bundle is whole, is of the reported file and reproduces here; and how many golden texts its tokenizer
+    reads otherwise, of how many."""
+    from edgebert.bundle.agreement import open_bundle, read_vectors
+    from edgebert.bundle.check import check_bundle
+    from edgebert.bundle.manifest import find_bundle
+    from edgebert.converters import describe
+
+    title = "whole, and its golden vectors reproduce here"
+    try:
+        place = find_bundle(folder)
+    except RequestError as error:
+        return Finding("package", title, "failed", reason=_first(error)), None
+    try:
+        manifest, engine = open_bundle(place)
+        artifact = subject.file.artifact
+        model = describe(place / manifest["model"], artifact.format, artifact.precision)
+        if model.sha256 != artifact.sha256:
+            reason = f"the bundle's model is not the file of the report, {subject.report.winner}"
+            return Finding("package", title, "failed", reason=reason), None
+        lines = read_vectors(place, manifest, engine)
+        rows = [engine.task.read_texts(*line["texts"]) for line in lines]
+        read = [[list(feature.input_ids) for feature in own] for own in engine.windows(rows)]
+        golden = [[list(window["input_ids"]) for window in line["windows"]] for line in lines]
+        tried = (sum(a != b for a, b in zip(read, golden, strict=True)), len(lines))
+    except RequestError as error:  # such as a runtime that is not installed
+        return Finding("package", title, "missing", reason=f"{_first(error)}. {error.hint or ''}".strip()), None
+    except EdgebertError as error:
+        return Finding("package", title, "failed", reason=_first(error)), None
+    try:
+        checked: BundleCheck = check_bundle(place)
+    except ParityError as error:
+        return Finding("package", title, "failed", reason=_first(error)), tried
+    how = f"{checked.n_texts} golden texts, {checked.n_padded} also padded"
+    return Finding("package", title, "passed", how=how), tried
+
+
+def _first(error: EdgebertError) -> str:
+    place = f"{Path(error.where).name}: " if error.where else ""
+    return f"{place}{error.what}"
+
+
+# ---------------------------------------------------------------- reading
+
+
+def _read(path: Path, option: str) -> tuple[Report, Path | None]:
+    """A report, and the run folder where one was given. Raises RequestError that says why there is none."""
+    if path.is_file():
+        if path.stat().st_size == 0:
+            raise RequestError(
+                "the file is empty", where=f"{option} {path}", hint="A report.json of a finished run is needed."
+            )
+        return read_report(path), None
+    if (path / REPORT).exists():
+        return read_report(path / REPORT), path
+    if (path / REQUEST).exists():
+        hint = "Give its edgebert fit command again: it goes on where it stopped."
+        raise RequestError("this run has not finished", where=f"{option} {path}", hint=hint)
+    what = "there is no run here" if path.is_dir() else "no such run or report"
+    hint = "Give a run folder, which edgebert runs lists, or its report/report.json."
+    raise RequestError(what, where=f"{option} {path}", hint=hint)
+
+
+def _check_baseline(new: Report, old: Report, where: str) -> None:
+    """Raises RequestError where the two cannot be compared, and says what differs."""
+    place = f"--baseline {where}"
+    for name, a, b in (("task", old.task, new.task), ("device", old.device.name, new.device.name)):
+        if a != b:
+            raise RequestError(f"its {name} is {a}, the run's is {b}", where=place, hint=f"Compare runs of one {name}.")
+    if old.winner is None:
+        raise RequestError("nothing was packaged in it", where=place, hint="Name a run that has a packaged file.")
+    if new.winner is None:
+        return
+    outcomes = [Subject.of(report).file.outcomes for report in (old, new)]
+    keys = [item.rows_sha256 for item in outcomes if item]
+    if len(keys) < 2:
+        keys = [report.data.sha256 for report in (old, new)]
+    if keys[0] != keys[1]:
+        what = f"its test rows ({old.data.name}) are not those of the run ({new.data.name})"
+        hint = "A score counts against a baseline on the same rows alone: make the baseline anew with these data."
+        raise RequestError(what, where=place, hint=hint)
+
+
+def _notes(new: Report, old: Report | None) -> tuple[str, ...]:
+    """What else a reader should know of a comparison."""
+    notes = [*new.notes]
+    if old is None:
+        return tuple(notes)
+    hardware = [report.environment.get("hardware") for report in (old, new)]
+    if hardware[0] != hardware[1]:
+        notes.append("the baseline was measured on another machine")
+    a, b = (versions_of(report) for report in (old, new))
+    names = sorted(name for name in {*a, *b} if a.get(name) != b.get(name))
+    if names:
+        changed = ", ".join(f"{name} {a.get(name, 'absent')} to {b.get(name, 'absent')}" for name in names)
+        notes.append(f"versions changed since the baseline: {changed}")
+    return tuple(notes)
