@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from edgebert.bundle.predictor import Predictor
     from edgebert.measure.figures import Measurement
     from edgebert.methods import Method
+    from edgebert.report.comparison import Comparison
     from edgebert.types import OnEvent
     from edgebert.workflows.calibrate import Calibrated
     from edgebert.workflows.config_fit import DeviceResult
@@ -28,6 +29,7 @@ __all__ = [
     "Predictor",
     "calibrate",
     "check",
+    "compare",
     "compress",
     "convert",
     "fit",
@@ -261,6 +263,23 @@ def suggest_budget(path: str | Path) -> str:
     from edgebert.workflows.gate import suggested
 
     return suggested(Path(path))
+
+
+@needs_extra()
+def compare(runs: Sequence[str | Path], *, output: str | None = None) -> Comparison:
+    """What the files of runs differ in, held against the first; the command `edgebert compare`.
+
+    Args:
+        runs: two run folders or more, whose packaged files are meant, or "RUN:STUDENT/FILE" for another file.
+        output: a file for the page.
+
+    Raises:
+        RequestError: no run or file of that name, other tasks or metrics, or the page needs a package that is not there.
+        RunError: a run is damaged, or the page cannot be written.
+    """
+    from edgebert.workflows.compare import compare as compare_runs
+
+    return compare_runs([str(run) for run in runs], Path(output) if output is not None else None)
 
 
 @needs_extra()

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgebert.files import portable
 from edgebert.report import chart, colours, tables, view
 from edgebert.report import format as fmt
 from edgebert.report.view import Entry
 from edgebert.results import Report
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 
 @dataclass(frozen=True)
@@ -25,20 +28,25 @@ class Card:
     predicted: bool = False
 
 
-def render(report: Report) -> str:
-    """The text of index.html."""
+def environment() -> Environment:
+    """Of the templates of this package: everything is escaped, and a name that is not there is an error."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
-    environment = Environment(
+    return Environment(
         loader=PackageLoader("edgebert.report", "."),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals.update(fmt=fmt, view=view, chart=chart, colours=colours, enumerate=enumerate)
+
+
+def render(report: Report) -> str:
+    """The text of index.html."""
     best = view.winner(report)
-    return environment.get_template("index.html.jinja").render(
+    page = environment()
+    page.globals.update(fmt=fmt, view=view, chart=chart, colours=colours, enumerate=enumerate)
+    return page.get_template("index.html.jinja").render(
         report=report,
         winner=best,
         cards=cards(report, best) if best else (),

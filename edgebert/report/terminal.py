@@ -96,7 +96,7 @@ def _cells(entry: Entry, report: Report) -> list[Text]:
         ("* " if entry.packaged else "  ") + entry.model.name,
         entry.file + rejected,
         fmt.percent(entry.score.value, 2),
-        _ascii(fmt.points(view.drop(entry, report))),
+        ascii_minus(fmt.points(view.drop(entry, report))),
         fmt.megabytes(entry.artifact.size_bytes).removesuffix(" MB") if entry.artifact else "-",
         fmt.milliseconds(here.p50_ms) if here else "-",
         fmt.times(ratio) if ratio else "-",
@@ -152,6 +152,6 @@ def _short(metric: str) -> str:
     return words[0] if words[0] == "mean" else words[-1]
 
 
-def _ascii(text: str) -> str:
+def ascii_minus(text: str) -> str:
     # U+2212 is missing in the code pages of Windows consoles, where printing it would raise.
     return text.replace("−", "-")
