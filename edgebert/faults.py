@@ -45,6 +45,8 @@ WORDS = {os.strerror(number).lower(): number for number in FAULTS} | {
 } | {"not enough memory": errno.ENOMEM, "can't allocate memory": errno.ENOMEM}  # fmt: skip
 SILENT = ("PytorchStreamWriter failed", "unexpected pos", "file write failed")  # torch.save tells no reason
 NEARLY_FULL = 1 << 20  # bytes
+NO_TEMPORARY = "No usable temporary directory"  # what Python's tempfile says
+SET_TMPDIR = f"Set TMPDIR to a folder with room that you may write to, and {AGAIN}"
 # The modules that an extra of pyproject.toml brings: `pip install "edgebert[EXTRA]"`. All others come without one.
 EXTRAS = {
     "fit": (
@@ -78,6 +80,8 @@ def fault_of(error: BaseException, place: Path | None = None, needs_bytes: int =
     if isinstance(error, EdgebertError):
         return None
     for item in _chain(error):
+        if isinstance(item, FileNotFoundError) and NO_TEMPORARY in str(item):
+            return RunError("there is no folder that temporary files can be written to", hint=SET_TMPDIR)
         number = _number(item, place)
         if number is None:
             continue

@@ -152,10 +152,10 @@ def test_a_long_temporary_path_does_not_abort_the_browser(
     long = tmp_path / ("long" * 20)
     long.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(long))
-    before = set(Path("/tmp").glob("edgebert-browser-*"))
+    before = set(Path("/tmp").glob("edgebert-tmp-browser-*"))
     assert TARGET.measure("", job(files[0]), quiet).records[0].failure == ""
     assert not list(long.iterdir())
-    assert set(Path("/tmp").glob("edgebert-browser-*")) <= before
+    assert set(Path("/tmp").glob("edgebert-tmp-browser-*")) <= before
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system binds no process to cores")

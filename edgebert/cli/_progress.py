@@ -6,7 +6,7 @@ import time
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from edgebert.cli._stop import Stopped
+from edgebert.cli._stop import Stopped, stop_if_asked
 from edgebert.devices.machine import UseMeter
 
 if TYPE_CHECKING:
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 LINES = {
     "loading": "loading libraries …",
+    "compared": "{text}",
+    "device": "== {device}",
+    "package": "  package for {platform}: {text}",
     "request": "fitting {teacher} for {device}: {task} on {data}",
     "teacher-found": "teacher from {origin}",
     "note": "note: {text}",
@@ -74,9 +77,10 @@ class Progress:
             error.stage, error.after = self._stage, self.after
 
     def __call__(self, event: Event) -> None:
+        stop_if_asked()
         kind = event["event"]
-        if kind in ("begin", "done"):
-            self._stage = str(event["stage"]) if kind == "begin" else ""
+        if kind in ("begin", "write", "done"):
+            self._stage = str(event["stage"]) if kind != "done" else ""
         if self.quiet and kind != "link":  # without it nothing would go on
             return
         try:
@@ -98,7 +102,7 @@ class Progress:
             self._measuring(event["text"])
         if kind in ("step", "measuring", "probe", "variant"):
             self._tell_shared()
-        if self._live and kind in ("step", "begin", "probe", "variant"):
+        if self._live and kind in ("step", "begin", "write", "probe", "variant"):
             self._live.update(self._under_way(event))
 
     def _restart(self) -> None:

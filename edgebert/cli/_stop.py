@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -12,6 +13,9 @@ from types import FrameType
 NAMES = ("SIGINT", "SIGTERM", "SIGHUP")  # the last is none of Windows'
 PATIENCE_S = 5.0  # in which a second signal, such as an impatient Ctrl-C, must not cut the tidying short
 CHILDREN_S = 3.0  # for children to end when they are asked
+AGAIN_S = 0.05  # after which a signal comes again that Python could raise nothing for
+
+_asked: Stopped | None = None  # the signal that came; None again when the command has ended
 
 
 class Stopped(BaseException):
@@ -30,21 +34,44 @@ class Stopped(BaseException):
         return 128 + self.number
 
 
+def stop_if_asked() -> None:
+    """Raises Stopped where a signal came and a library caught the Stopped that was raised for it (`except:`)."""
+    if _asked is not None:
+        raise Stopped(_asked.number)
+
+
 @contextmanager
 def stoppable() -> Iterator[None]:
-    """Within it those signals raise Stopped; one that is ignored, as under nohup, stays so."""
+    """Within it those signals raise Stopped; one that is ignored, as under nohup, stays so.
+
+    Where the signal comes within a __del__ that the garbage collector runs, Python drops what is raised: importing
+    transformers compiles patterns with `regex`, whose parser leaves many such objects. It is then raised again.
+    """
+    global _asked
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     first = 0.0
 
     def stop(number: int, frame: FrameType | None) -> None:
+        global _asked
         nonlocal first
         if first and time.monotonic() - first < PATIENCE_S:
             return
-        first = time.monotonic()
+        first, _asked = time.monotonic(), Stopped(number)
         raise Stopped(number)
 
+    def dropped(what: sys.UnraisableHookArgs) -> None:
+        nonlocal first
+        if not isinstance(what.exc_value, Stopped):
+            unraisable(what)
+            return
+        first = 0.0
+        timer = threading.Timer(AGAIN_S, _send_to_main, (what.exc_value.number,))
+        timer.daemon = True
+        timer.start()
+
+    unraisable, sys.unraisablehook = sys.unraisablehook, dropped
     numbers = [getattr(signal, name) for name in NAMES if hasattr(signal, name)]
     before = {n: signal.getsignal(n) for n in numbers if signal.getsignal(n) is not signal.SIG_IGN}
     try:
@@ -54,6 +81,18 @@ def stoppable() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+        sys.unraisablehook, _asked = unraisable, None
+
+
+def _send_to_main(number: int) -> None:
+    """So that it also wakes a main thread that waits for something."""
+    if _asked is None:  # the command has ended meanwhile
+        return
+    ident = threading.main_thread().ident
+    if hasattr(signal, "pthread_kill") and ident is not None:
+        signal.pthread_kill(ident, number)
+    else:
+        signal.raise_signal(number)
 
 
 def end_children() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import fields, replace
 from pathlib import Path
@@ -22,6 +21,7 @@ from edgebert.results import PackageResult
 from edgebert.runs.folder import REQUEST
 from edgebert.runs.listing import stage_records
 from edgebert.runs.store import is_whole
+from edgebert.scratch import scratch_folder
 from edgebert.tasks import find_task
 from edgebert.types import Artifact, OnEvent, Row
 
@@ -54,10 +54,10 @@ def bundle(
     name = _name(target, name, manifest)
     folder = output or Path(f"{re.sub('[^A-Za-z0-9.-]+', '-', name).strip('-')}-{platform}")
     _refuse_foreign(folder)
-    with tempfile.TemporaryDirectory() as scratch:
+    with scratch_folder("bundle-") as scratch:
         if manifest["format"] not in target.formats:
             tell({"event": "step", "text": f"looking for a file that {platform} runs"})
-            source = _other_file(source, manifest, target, Path(scratch) / "bundle")
+            source = _other_file(source, manifest, target, scratch / "bundle")
         tell({"event": "step", "text": "replaying the golden vectors"})
         check_bundle(source)
         tell({"event": "step", "text": "writing the package"})

@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from edgebert.converters import CONVERTERS
@@ -22,6 +21,7 @@ from edgebert.modeling.source import find_teacher
 from edgebert.quantization import read_spec
 from edgebert.results import Conversion, ConvertResult
 from edgebert.runtime.session import Session, Source
+from edgebert.scratch import scratch_folder
 from edgebert.tasks import find_task
 from edgebert.teachers.fitting import words_tokenizer
 from edgebert.types import Artifact, OutputComparison
@@ -69,8 +69,8 @@ def convert(request: ConvertRequest, on_event: OnEvent | None = None) -> Convert
             on_event(event)
 
     check_names(request)
-    with TemporaryDirectory() as place:
-        opened = _open(request, Path(place))
+    with scratch_folder("convert-") as place:
+        opened = _open(request, place)
         return _converted(request, opened, log)
 
 

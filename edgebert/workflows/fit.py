@@ -219,8 +219,11 @@ def _measured_on(place: MeasurementTarget, there: TargetRecord) -> MeasuredOn:
 
 def _finish(job: Fit, report: Report, models: dict[str, Stage]) -> FitResult:
     keep_rejected(job.run.folder, report)
+    job.run.log(event="write", stage="bundle")
     bundle = _bundle(job, report, models)
+    job.run.log(event="write", stage="report")
     write_report(report, job.run.folder / "report")  # after the bundle, which it calls packaged
+    job.run.log(event="write", stage="manifest")
     job.run.write_manifest(
         created=report.created,
         command=job.command,

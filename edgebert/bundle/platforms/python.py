@@ -13,7 +13,6 @@ import keyword
 import re
 import shutil
 import sys
-import tempfile
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -26,6 +25,7 @@ from edgebert.bundle.platforms._wheel import Distribution, normal_name, source_f
 from edgebert.bundle.ports.assets import CARD, LICENCES, SETTINGS, write_assets, write_template
 from edgebert.bundle.strict_json import write_json
 from edgebert.files import to_toml
+from edgebert.scratch import scratch_folder
 from edgebert.tasks import find_task
 
 TEMPLATES = Path(__file__).parent / "templates" / "python"
@@ -71,9 +71,9 @@ def write(bundle: Path, folder: Path, name: str) -> None:
     module = normal_name(name)
     package = folder / "src" / module
     data = package / "data"
-    with tempfile.TemporaryDirectory() as scratch:
-        settings = write_assets(bundle, data, name, golden=Path(scratch), port=False)
-        golden = Path(scratch) / GOLDEN
+    with scratch_folder("golden-") as scratch:
+        settings = write_assets(bundle, data, name, golden=scratch, port=False)
+        golden = scratch / GOLDEN
         (data / f"{GOLDEN}.gz").write_bytes(gzip.compress(golden.read_bytes(), mtime=0))
         texts = next(read_golden(golden))["texts"]
     shutil.move(data / CARD, folder / CARD)

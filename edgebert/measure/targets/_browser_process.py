@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from edgebert.errors import RequestError
+from edgebert.scratch import scratch_folder
 
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 FLAGS = (
@@ -75,10 +76,7 @@ class Browser:
         with suppress(psutil.Error):
             mine = psutil.Process(self._process.pid)
             results = {child.pid: child for child in (mine, *mine.children(recursive=True))}
-        for item in psutil.process_iter():
-            with suppress(psutil.Error):
-                if any(str(self._folder) in part for part in item.cmdline()):
-                    results[item.pid] = item
+        results |= {item.pid: item for item in _working_in(self._folder)}
         return list(results.values())
 
     def stop(self) -> None:
@@ -109,15 +107,32 @@ def running(program: str, url: str, cores: Sequence[int] = ()) -> Iterator[Brows
     Args:
         cores: that it is bound to, on Linux; () leaves it to the system.
     """
-    folder = Path(tempfile.mkdtemp(prefix="edgebert-browser-", dir=_short_place()))
-    try:
+    with scratch_folder("browser-", _short_place(), end=_end_all) as folder:
         browser = Browser(_start(program, url, cores, folder), folder)
         try:
             yield browser
         finally:
             browser.stop()
-    finally:
-        _remove(folder)
+            _remove(folder)
+
+
+def _end_all(folder: Path) -> None:
+    """The browser of a command that was killed goes on without it."""
+    for item in _working_in(folder):
+        with suppress(Exception):
+            item.kill()
+
+
+def _working_in(folder: Path) -> list[Any]:
+    """Processes (psutil.Process) with the folder on their command line."""
+    import psutil
+
+    results = []
+    for item in psutil.process_iter():
+        with suppress(psutil.Error):
+            if any(str(folder) in part for part in item.cmdline()):
+                results.append(item)
+    return results
 
 
 def _short_place() -> str:

@@ -30,7 +30,6 @@ Without one, tests/test_adb.py drives adb's real client and server against a dev
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -46,6 +45,7 @@ from edgebert.measure.targets import _adb_facts as facts
 from edgebert.measure.targets import _adb_tools as tools
 from edgebert.measure.targets._adb_litert import Tflite
 from edgebert.measure.targets._adb_onnx import Onnx
+from edgebert.scratch import scratch_folder
 
 KINDS: Mapping[str, type[Tflite] | type[Onnx]] = {"tflite": Tflite, "onnx": Onnx}
 
@@ -85,10 +85,10 @@ def measure(address: str, job: Job, log: Log) -> Outcome:
     note = facts.of_phone(phone) | {"cores": list(job.cores), "threads": job.threads}
     before, left = facts.now(phone), list[str]()
     try:
-        with client.folder(phone, left) as folder, tempfile.TemporaryDirectory(prefix="edgebert-") as scratch:
+        with client.folder(phone, left) as folder, scratch_folder("phone-") as scratch:
             log(event="measuring", text=f"copying {len(entries)} files to {note['device']}")
-            _copy(phone, job, entries, binaries, folder, Path(scratch))
-            _rounds(phone, job, entries, folder, Path(scratch), log)
+            _copy(phone, job, entries, binaries, folder, scratch)
+            _rounds(phone, job, entries, folder, scratch, log)
             note |= facts.pairs(before, facts.now(phone))
     except (client.Hung, client.Gone) as error:
         if not any(entry.rounds for entry in entries):

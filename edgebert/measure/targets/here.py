@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import tempfile
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -16,6 +15,7 @@ from edgebert.errors import RequestError
 from edgebert.measure.runner import OPENERS, Opener, describe, main
 from edgebert.measure.targets import DeviceInfo, Job, Log, Outcome, Target
 from edgebert.measure.targets._follow import follow, job_json, outcome
+from edgebert.scratch import scratch_folder
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -38,8 +38,8 @@ def measure(address: str, job: Job, log: Log) -> Outcome:
     check_cores(job.cores)
     root = str(Path(__file__).parents[3])
     env = {**for_timing(os.environ), "PYTHONPATH": os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))}
-    with tempfile.TemporaryDirectory(prefix="edgebert-") as folder:
-        path = Path(folder) / "job.json"
+    with scratch_folder("job-") as folder:
+        path = folder / "job.json"
         path.write_text(job_json(job, [str(file.path.resolve()) for file in job.files]), encoding="utf-8")
         message = follow([sys.executable, "-m", MODULE, str(path), "-"], job, log, env)
     return outcome(message, job, "here")

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from edgebert.measure import runner
 from edgebert.measure.targets import DeviceInfo, Job, Log, Outcome, Target, lacking
 from edgebert.measure.targets._follow import follow, job_json, outcome
 from edgebert.measure.targets._ssh import CONNECT_S, RUN, VENV, Connection, check_address, refusal, ssh_command
+from edgebert.scratch import scratch_folder
 
 PACKAGES = {"onnxruntime": "onnxruntime", "ai_edge_litert": "ai-edge-litert", "tflite_runtime": "tflite-runtime"}
 OLDEST = (3, 9)
@@ -53,8 +53,8 @@ def measure(address: str, job: Job, log: Log) -> Outcome:
         for file, path in zip(job.files, paths, strict=True):
             log(event="measuring", text=f"copying {file.name} to {address}")
             device.put(file.path, path)
-        with tempfile.TemporaryDirectory() as folder:
-            written = Path(folder) / "job.json"
+        with scratch_folder("job-") as folder:
+            written = folder / "job.json"
             written.write_text(job_json(job, paths, device.python), encoding="utf-8")
             device.put(written, "job.json")
         message = follow(device.command(RUN, device.folder, device.python), job, log)
