@@ -15,7 +15,7 @@ import pytest
 
 from edgebert.bundle.check import check_bundle, tolerance
 from edgebert.bundle.edge_texts import OLD_TEXTS, TEXTS
-from edgebert.bundle.manifest import NEW_FIELDS, describe_files
+from edgebert.bundle.manifest import DIGEST, NEW_FIELDS, PAGES, describe_files, digest_of, read_digest, read_manifest
 from edgebert.bundle.predictor import Predictor
 from edgebert.bundle.write import write_bundle
 from edgebert.errors import DataError, ParityError, RequestError, RunError
@@ -119,7 +119,8 @@ def rewrite_golden(bundle: Path, lines: list[dict[str, Any]]) -> None:
 
 def test_files_and_manifest(bundle: Path, parts: dict[str, Any]) -> None:
     manifest = json.loads((bundle / "manifest.json").read_text())
-    names = {"model.fp32.onnx", "tokenizer.json", "labels.json", "golden.jsonl", "README.md"}
+    names = {"model.fp32.onnx", "tokenizer.json", "labels.json", "golden.jsonl", "README.md", "MODEL_CARD.md"}
+    names.add("sbom.cdx.json")
     assert {path.name for path in bundle.iterdir()} == names | {"manifest.json"}
     assert set(manifest["files"]) == names
     assert manifest["files"]["model.fp32.onnx"] == {
@@ -205,6 +206,8 @@ def make_old(bundle: Path) -> None:
         for window in line["windows"]:
             window.pop("padded", None)
             del window["spans"]
+    for page in PAGES:
+        (bundle / page).unlink()
     readme = (bundle / "README.md").read_text(encoding="utf-8").rpartition("\nDigest of")[0]
     (bundle / "README.md").write_text(readme, encoding="utf-8")
     manifest = json.loads((bundle / "manifest.json").read_text())
@@ -225,6 +228,33 @@ def test_a_bundle_of_schema_2_still_opens(bundle: Path) -> None:
         check_bundle(bundle)
 
 
+def test_a_bundle_from_before_the_card_and_the_bill_still_opens(bundle: Path) -> None:
+    for page in PAGES:
+        (bundle / page).unlink()
+    manifest = json.loads((bundle / "manifest.json").read_text())
+    page, _ = read_digest(bundle)
+    manifest["files"] = {name: facts for name, facts in manifest["files"].items() if name not in PAGES}
+    (bundle / "README.md").write_text(f"{page}{DIGEST}`{digest_of(manifest, page)}`\n", encoding="utf-8")
+    (bundle / "manifest.json").write_text(json.dumps(manifest | {"files": describe_files(bundle)}))
+    assert check_bundle(bundle).n_texts > 20
+    assert Predictor(bundle).predict(["to denver"])[0][0]["text"] == "denver"
+
+
+def test_a_bill_of_other_files_is_refused(bundle: Path) -> None:
+    """The manifest agrees with it: what they say of the model is not the same."""
+    path = bundle / "sbom.cdx.json"
+    bill = json.loads(path.read_text(encoding="utf-8"))
+    parts = bill["metadata"]["component"]["components"]
+    assert {item["name"] for item in parts} == {"model.fp32.onnx", "tokenizer.json", "labels.json"}
+    parts[0]["hashes"][0]["content"] = "0" * 64
+    for wrong in (bill, {"metadata": []}):
+        path.write_text(json.dumps(wrong), encoding="utf-8")
+        manifest = read_manifest(bundle)
+        (bundle / "manifest.json").write_text(json.dumps(manifest | {"files": describe_files(bundle)}))
+        with pytest.raises(DataError, match=r"sbom.cdx.json says something else of labels.json|cannot be compared"):
+            check_bundle(bundle)
+
+
 def test_a_bundle_of_a_later_schema_says_what_to_do(bundle: Path) -> None:
     manifest = json.loads((bundle / "manifest.json").read_text())
     (bundle / "manifest.json").write_text(json.dumps(manifest | {"schema": 4}))
@@ -232,7 +262,9 @@ def test_a_bundle_of_a_later_schema_says_what_to_do(bundle: Path) -> None:
         check_bundle(bundle)
 
 
-@pytest.mark.parametrize("name", ["model.fp32.onnx", "tokenizer.json", "labels.json", "golden.jsonl", "README.md"])
+@pytest.mark.parametrize(
+    "name", ["model.fp32.onnx", "tokenizer.json", "labels.json", "golden.jsonl", "README.md", "sbom.cdx.json"]
+)
 def test_a_changed_file_is_caught(bundle: Path, name: str) -> None:
     raw = bytearray((bundle / name).read_bytes())
     raw[len(raw) // 2] ^= 1

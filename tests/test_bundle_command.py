@@ -15,11 +15,11 @@ from typing import Any
 import pytest
 
 from edgebert import api
+from edgebert.bundle.card import model_card, notice
 from edgebert.bundle.manifest import describe_files, read_manifest
 from edgebert.bundle.platforms import PLATFORMS, Platform
 from edgebert.bundle.platforms.python import PLATFORM
 from edgebert.bundle.ports.archive import zip_folder
-from edgebert.bundle.ports.card import model_card, notice
 from edgebert.cli import main
 from edgebert.errors import DataError, EdgebertError, ParityError, RequestError, RunError
 from edgebert.files import sha256_file

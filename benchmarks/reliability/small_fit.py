@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-
+from edgebert.bundle.manifest import PAGES, README
 from edgebert.files import sha256_file
 from tests.conftest import conll, make_checkpoint
 
@@ -215,7 +215,7 @@ def package_of(run: Path) -> dict[str, str]:
     bundle = run / "bundle"
     files = (path for path in sorted(bundle.rglob("*")) if path.is_file())
     sums = {path.relative_to(bundle).as_posix(): sha256_file(path) for path in files}
-    return {name: digest for name, digest in sums.items() if name not in ("manifest.json", "README.md")}
+    return {name: digest for name, digest in sums.items() if name not in ("manifest.json", README, *PAGES)}
 
 
 def left_over(run: Path, *others: Path) -> list[str]:

@@ -9,7 +9,18 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from edgebert.bundle.manifest import DIGEST, FIELDS, NEW_FIELDS, describe_files, digest_of, read_digest, texts_sha256
+from edgebert.bundle.manifest import (
+    DIGEST,
+    FIELDS,
+    NEW_FIELDS,
+    SBOM,
+    describe_files,
+    digest_of,
+    read_digest,
+    texts_sha256,
+)
+from edgebert.bundle.strict_json import write_json
+from edgebert.files import sha256_file
 
 Edit = Callable[[Path], None]
 PLAIN, FILES, DIGESTED = "as it is", "sizes and sha256 updated", "digest updated too"
@@ -23,6 +34,7 @@ def seal(folder: Path, level: str) -> None:
         return
     try:
         manifest = read(folder)
+        _agree(folder / SBOM)
         if level == DIGESTED:
             texts = [json.loads(line)["texts"] for line in golden_text(folder).splitlines()]
             manifest["golden"] = {"n_texts": len(texts), "sha256": texts_sha256(texts)}
@@ -35,6 +47,16 @@ def seal(folder: Path, level: str) -> None:
     except Exception as error:
         if type(error).__module__ != "edgebert.errors":
             raise
+
+
+def _agree(path: Path) -> None:
+    """Makes the bill of materials list the files as they are now."""
+    if path.is_file():
+        bill = json.loads(path.read_text(encoding="utf-8"))
+        for item in bill["metadata"]["component"]["components"]:
+            if (path.parent / item["name"]).is_file():
+                item["hashes"][0]["content"] = sha256_file(path.parent / item["name"])
+        write_json(path, bill)
 
 
 def read(folder: Path) -> dict[str, Any]:

@@ -16,7 +16,9 @@ from edgebert.bundle.golden import DATA, edge_cases, edge_cases_of_schema_2, pad
 from edgebert.bundle.manifest import (
     AGAIN,
     GOLDEN,
+    MOST_BYTES,
     README,
+    SBOM,
     SCHEMA,
     TOKENIZER,
     damage,
@@ -27,6 +29,8 @@ from edgebert.bundle.manifest import (
     read_manifest,
     texts_sha256,
 )
+from edgebert.bundle.sbom import of_the_model
+from edgebert.bundle.strict_json import parse, read_text
 from edgebert.converters import CONVERTERS
 from edgebert.errors import DataError, EdgebertError
 from edgebert.runtime.specs import INPUT_IDS, OutputSpec, file_outputs
@@ -92,6 +96,17 @@ def _contradictions(folder: Path, manifest: Manifest, engine: Engine) -> Iterato
         yield f"{GOLDEN} has {len(texts)} texts, and not the {manifest['golden']['n_texts']} that the manifest tells of"
     elif texts_sha256(texts) != manifest["golden"]["sha256"]:
         yield f"{GOLDEN} has other texts, or in another order, than the manifest tells of"
+    if SBOM in manifest["files"]:
+        yield from _of_the_bill(folder / SBOM, manifest)
+
+
+def _of_the_bill(path: Path, manifest: Manifest) -> Iterator[str]:
+    """Whether the bill of materials lists the files of the manifest, with their sums."""
+    bill = parse(read_text(path, MOST_BYTES), str(path))
+    listed = {item["name"]: item["hashes"][0]["content"] for item in bill["metadata"]["component"]["components"]}
+    ours = {name: facts["sha256"] for name, facts in of_the_model(manifest).items()}
+    if wrong := sorted(name for name in {*ours, *listed} if listed.get(name) != ours.get(name)):
+        yield f"{SBOM} says something else of {wrong[0]} than the manifest"
 
 
 def check_digest(folder: Path, manifest: Manifest) -> str:

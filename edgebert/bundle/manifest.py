@@ -21,11 +21,13 @@ MANIFEST, TOKENIZER, LABELS, GOLDEN, README = (
     "golden.jsonl",
     "README.md",
 )
+CARD, SBOM = "MODEL_CARD.md", "sbom.cdx.json"
 BESIDE_MODEL = (GOLDEN, LABELS, README, TOKENIZER)
 SCHEMA = 3
 OLDER = 2  # is read too
 AGAIN = "Copy the whole bundle again, or make it anew with edgebert fit."
 MOST = 1 << 22  # tokens of a window, and tokens of a vocabulary
+PAGES = (CARD, SBOM)  # that bundles of schema 3 have, but for the first of them
 MOST_BYTES = 1 << 24  # of a manifest, of labels, of a README
 DIGEST = "\nDigest of this page and of what `manifest.json` says: "  # ends README.md, followed by 64 digits
 
@@ -163,13 +165,19 @@ def _wrong_names(manifest: Mapping[str, Any]) -> Iterator[str]:
             yield f"the size of {name} is {_short(facts['size_bytes'])}"
     if not _is_inside(model) or "/" in model or not model.startswith(f"model.{manifest['precision']}"):
         yield f"the model is called {_short(model)}, not model.{manifest['precision']} with its format's ending"
-    of_model = {name for name in files if name == model or name.startswith(f"{model}/")}
+    of_model = model_files(cast("Manifest", manifest)).keys()
     for name in sorted({*BESIDE_MODEL} - files.keys()):
         yield f"it does not list {name}"
     if not of_model:
         yield f"it does not list the model {model}"
-    for name in sorted(files.keys() - of_model - {*BESIDE_MODEL}):
+    for name in sorted(files.keys() - of_model - {*BESIDE_MODEL, *(PAGES if manifest["schema"] == SCHEMA else ())}):
         yield f"it lists {name}, which is no part of a bundle"
+
+
+def model_files(manifest: Manifest) -> dict[str, ListedFile]:
+    """The model's file, or the files of a model that is a folder, by name."""
+    model = manifest["model"]
+    return {name: facts for name, facts in manifest["files"].items() if name == model or name.startswith(f"{model}/")}
 
 
 def _is_inside(name: str) -> bool:

@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgebert.bundle.agreement import metadata_of, tolerance
+from edgebert.bundle.card import bundle_name, model_card, source_of
 from edgebert.bundle.engine import Engine, open_engine
 from edgebert.bundle.golden import Texts, golden_texts, write_golden
 from edgebert.bundle.manifest import (
+    CARD,
     DIGEST,
     GOLDEN,
     LABELS,
@@ -23,6 +25,7 @@ from edgebert.bundle.manifest import (
     digest_of,
     texts_sha256,
 )
+from edgebert.bundle.sbom import write_sbom
 from edgebert.bundle.strict_json import write_json
 from edgebert.errors import RunError
 from edgebert.files import copy_tree, portable, replace_folder
@@ -95,7 +98,7 @@ def _describe(
         "pad_id": _pad_id(student / "config.json"),
         "labels": list(labels),
         "tolerance": tolerance(artifact.precision),
-        "facts": portable(facts),
+        "facts": _without_folders(facts),
     }
 
 
@@ -112,9 +115,12 @@ def _what_files_say(engine: Engine, texts: Mapping[Texts, str]) -> Manifest:
 
 
 def _seal(folder: Path, manifest: Manifest, task: Task) -> None:
-    """README.md and manifest.json, each of which the other is bound to: the manifest lists the README's sha256, and the
+    """The pages about the bundle, and the manifest. README.md and manifest.json are written last, each of which the other is bound to: the manifest lists the README's sha256, and the
     README ends with the digest of what the manifest says otherwise."""
-    page = _readme(manifest, task)
+    page, name = _readme(manifest, task), bundle_name(manifest)
+    manifest["files"] = describe_files(folder)
+    (folder / CARD).write_text(model_card(name, manifest, task), encoding="utf-8")
+    write_sbom(folder, name, manifest, task)
     manifest["files"] = describe_files(folder)
     digest = digest_of(json.loads(json.dumps(manifest)), page)
     (folder / README).write_text(f"{page}{DIGEST}`{digest}`\n", encoding="utf-8")
@@ -149,11 +155,15 @@ def _readme(manifest: Manifest, task: Task) -> str:
         manifest=manifest,
         n_labels=len(manifest["labels"]),
         task=task,
-        data=_named(facts.get("data")),
-        teacher=_named(facts.get("teacher")),
+        data=source_of(facts, "data"),
+        teacher=source_of(facts, "teacher"),
     )
 
 
-def _named(fact: object) -> Mapping[str, object]:
-    """A fact that may be a name alone, or a mapping with name, licence and origin."""
-    return fact if isinstance(fact, Mapping) else {"name": fact} if fact else {}
+def _without_folders(facts: Mapping[str, object]) -> dict[str, object]:
+    """The facts as JSON types, where what lay in a folder of this machine is called by the folder's own name."""
+    known: dict[str, object] = portable(facts)
+    for kind in ("teacher", "start"):
+        if isinstance(fact := known.get(kind), dict):
+            known[kind] = fact | {"name": source_of(known, kind).get("name", "")}
+    return known

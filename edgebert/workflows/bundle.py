@@ -8,11 +8,13 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edgebert.bundle.card import bundle_name
 from edgebert.bundle.check import check_bundle
 from edgebert.bundle.golden import DATA, read_golden
-from edgebert.bundle.manifest import GOLDEN, MANIFEST, find_bundle, read_manifest
+from edgebert.bundle.manifest import GOLDEN, MANIFEST, describe_files, find_bundle, read_manifest
 from edgebert.bundle.platforms import PLATFORMS, Platform
 from edgebert.bundle.ports.assets import seal
+from edgebert.bundle.sbom import PackageFacts, write_sbom
 from edgebert.bundle.write import write_bundle
 from edgebert.errors import RequestError, RunError
 from edgebert.faults import fault_of
@@ -97,12 +99,21 @@ def _write(platform: Platform, source: Path, folder: Path, name: str) -> Path:
     try:
         with replace_folder(folder) as beside:
             platform.write(source, beside, name)
+            _write_bill(platform, source, beside, name)
             seal(beside, source, platform.name, name)
         return _archive(platform, folder, name)
     except OSError as error:
         fault = fault_of(error, folder)
         what = f"cannot write the package: {error.strerror or error}"
         raise fault or RunError(what, where=str(folder), hint="Choose another place with -o.") from None
+
+
+def _write_bill(platform: Platform, source: Path, folder: Path, name: str) -> None:
+    """The bill of materials of a written package."""
+    manifest = read_manifest(source)
+    task = find_task(manifest["task"]).configured(manifest["task_options"])
+    package = PackageFacts(name, platform.title, platform.requires(manifest), describe_files(folder))
+    write_sbom(folder, bundle_name(manifest), manifest, task, package)
 
 
 def _archive(platform: Platform, folder: Path, name: str) -> Path:

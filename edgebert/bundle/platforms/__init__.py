@@ -9,10 +9,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from edgebert.bundle.ports.archive import zip_folder
 from edgebert.registry import Registry, check_call
+
+if TYPE_CHECKING:
+    from edgebert.bundle.manifest import Manifest
+    from edgebert.bundle.sbom import Library
 
 
 class Writer(Protocol):
@@ -52,6 +56,15 @@ class Archiver(Protocol):
         """Writes the archive into `parent` and returns its path."""
 
 
+class Requires(Protocol):
+    """Says which libraries a package has its platform's package manager bring."""
+
+    def __call__(self, manifest: Manifest) -> Sequence[Library]:
+        """Args:
+        manifest: of the bundle.
+        """
+
+
 @dataclass(frozen=True)
 class Platform:
     """The declaration `PLATFORM` of each module of this package.
@@ -59,7 +72,7 @@ class Platform:
     Attributes:
         formats: of files that the platform runs, the preferred one first.
         prove: the command that replays the golden vectors, to be given in the package's folder.
-        check_name, default_name, write, archive: see their classes.
+        check_name, default_name, write, requires, archive: see their classes.
     """
 
     name: str
@@ -69,6 +82,7 @@ class Platform:
     check_name: NameCheck
     default_name: DefaultName
     write: Writer
+    requires: Requires = lambda manifest: ()
     archive: Archiver = zip_folder
 
 
@@ -77,6 +91,7 @@ def _check(platform: Platform) -> None:
     check_call("check_name", platform.check_name, "name")
     check_call("default_name", platform.default_name, "words")
     check_call("write", platform.write, "bundle", "folder", "name")
+    check_call("requires", platform.requires, "manifest")
     check_call("archive", platform.archive, "folder", "parent", "name")
 
 

@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from edgebert.bundle.golden import read_golden
-from edgebert.bundle.manifest import GOLDEN, read_manifest
+from edgebert.bundle.manifest import CARD, GOLDEN, Manifest, read_manifest
 from edgebert.bundle.platforms import Platform
 from edgebert.bundle.platforms._uses import use_of
-from edgebert.bundle.ports.assets import CARD, LICENCES, write_assets, write_template
+from edgebert.bundle.ports.assets import LICENCES, write_assets, write_template
+from edgebert.bundle.sbom import Library
 from edgebert.tasks import find_task
 
 TEMPLATES = Path(__file__).parent / "templates" / "android"
@@ -81,6 +82,11 @@ def check_name(name: str) -> str:
 def default_name(words: Sequence[str]) -> str:
     last = "_".join(words)[:60].strip("_")
     return f"com.example.{last}" if not check_name(f"com.example.{last}") else f"com.example.{last}_model"
+
+
+def requires(manifest: Manifest) -> list[Library]:
+    runtime = RUNTIMES[manifest["format"]]
+    return [Library("maven", runtime["DEPENDENCY"].replace(":", "/"), runtime["VERSION"])]
 
 
 def write(bundle: Path, folder: Path, name: str) -> None:
@@ -152,4 +158,5 @@ PLATFORM = Platform(
     check_name=check_name,
     default_name=default_name,
     write=write,
+    requires=requires,
 )

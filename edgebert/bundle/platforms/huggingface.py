@@ -8,24 +8,25 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from edgebert.bundle.card import card_text, front_matter, pipeline_tag
 from edgebert.bundle.manifest import GOLDEN, TOKENIZER, Manifest, read_manifest
 from edgebert.bundle.platforms import Platform
 from edgebert.bundle.ports.assets import write_licences, write_template
-from edgebert.bundle.ports.card import model_card
+from edgebert.bundle.sbom import Library
 from edgebert.bundle.strict_json import write_json
 from edgebert.errors import RequestError
 from edgebert.files import copy_tree
 from edgebert.tasks import find_task
 
 TEMPLATES = Path(__file__).parent / "templates" / "huggingface"
-# What both libraries call the task of a model, by the kind of the task's decoder. Neither reads a sentence_embedding that the
+# What optimum calls a model, by the kind of the task's decoder. Neither reads a sentence_embedding that the
 # file has pooled itself, nor a file of several heads.
-PIPELINES = {
-    "ner": ("token-classification", "ORTModelForTokenClassification"),
-    "tag": ("token-classification", "ORTModelForTokenClassification"),
-    "classify": ("text-classification", "ORTModelForSequenceClassification"),
-    "pair": ("text-classification", "ORTModelForSequenceClassification"),
-    "qa": ("question-answering", "ORTModelForQuestionAnswering"),
+CLASSES = {
+    "ner": "ORTModelForTokenClassification",
+    "tag": "ORTModelForTokenClassification",
+    "classify": "ORTModelForSequenceClassification",
+    "pair": "ORTModelForSequenceClassification",
+    "qa": "ORTModelForQuestionAnswering",
 }
 NAME = re.compile(r"(?!.*(--|\.\.))[A-Za-z0-9][A-Za-z0-9._-]{0,94}[A-Za-z0-9]")
 # What transformers.js asks for by its option `dtype`.
@@ -48,7 +49,7 @@ def write(bundle: Path, folder: Path, name: str) -> None:
     task = find_task(manifest["task"]).configured(manifest["task_options"])
     kind = (task.decoder(manifest["labels"]) or {}).get("kind")
     checkpoint = manifest["facts"].get("checkpoint") or {}
-    if kind not in PIPELINES:
+    if kind not in CLASSES:
         what = (
             f"transformers.js and optimum have no pipeline that reads the outputs of the task {task.name} in one file"
         )
@@ -56,7 +57,6 @@ def write(bundle: Path, folder: Path, name: str) -> None:
     if not checkpoint.get("config", {}).get("model_type"):
         what = "the bundle does not say what transformers needs to know of its model"
         raise RequestError(what, where=str(bundle), hint="An older edgebert made it: fit makes it anew.")
-    pipeline, model_class = PIPELINES[kind]
     dtype = DTYPES.get(manifest["precision"], "q8")  # every other precision is of whole numbers
     file = FILES[dtype]
     (folder / "onnx").mkdir()
@@ -67,8 +67,8 @@ def write(bundle: Path, folder: Path, name: str) -> None:
     write_json(folder / "tokenizer_config.json", _tokenizer_config(checkpoint.get("tokenizer_config") or {}, manifest))
     write_licences(folder / "LICENSES", manifest)
     values = {
-        "CLASS": model_class,
-        "PIPELINE": pipeline,
+        "CLASS": CLASSES[str(kind)],
+        "PIPELINE": pipeline_tag(task, manifest["labels"]),
         "NAME": name,
         "FILE": file,
         "DTYPE": dtype,
@@ -76,9 +76,10 @@ def write(bundle: Path, folder: Path, name: str) -> None:
     }
     for template in sorted(TEMPLATES.iterdir()):
         write_template(template, folder / template.name.removesuffix(".txt"), values)
-    card = model_card(name, manifest, task)
-    usage = (folder / "README.md").read_text(encoding="utf-8")
-    (folder / "README.md").write_text(usage.replace("<!-- card -->", card.partition("\n")[2].strip()), encoding="utf-8")
+    text = card_text(name, manifest, task).partition("\n")[2].strip()  # without its title
+    usage = (folder / "README.md").read_text(encoding="utf-8").replace("<!-- card -->", text)
+    described = front_matter(name, manifest, task, library="transformers.js") + "\n" + usage
+    (folder / "README.md").write_text(described, encoding="utf-8")
 
 
 def _config(config: dict[str, Any], labels: Sequence[str]) -> dict[str, Any]:
@@ -111,4 +112,5 @@ PLATFORM = Platform(
     check_name=check_name,
     default_name=default_name,
     write=write,
+    requires=lambda manifest: [Library("pypi", "optimum-onnx"), Library("npm", "@huggingface/transformers")],
 )

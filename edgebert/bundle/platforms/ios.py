@@ -13,10 +13,10 @@ from typing import Any
 
 from edgebert.bundle.engine import open_engine
 from edgebert.bundle.golden import read_golden
-from edgebert.bundle.manifest import GOLDEN, read_manifest
+from edgebert.bundle.manifest import CARD, GOLDEN, read_manifest
 from edgebert.bundle.platforms import Platform
 from edgebert.bundle.platforms._uses import use_of
-from edgebert.bundle.ports.assets import CARD, LICENCES, SETTINGS, write_assets, write_template
+from edgebert.bundle.ports.assets import LICENCES, SETTINGS, write_assets, write_template
 from edgebert.bundle.strict_json import write_json
 from edgebert.errors import DataError
 from edgebert.tasks import find_task

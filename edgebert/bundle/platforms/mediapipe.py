@@ -13,11 +13,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from edgebert.bundle.manifest import GOLDEN, TOKENIZER, Manifest, read_manifest
+from edgebert.bundle.card import model_card
+from edgebert.bundle.manifest import CARD, GOLDEN, TOKENIZER, Manifest, read_manifest
 from edgebert.bundle.platforms import Platform
 from edgebert.bundle.platforms._mediapipe_file import write_file
-from edgebert.bundle.ports.assets import CARD, LICENCES, write_licences, write_template
-from edgebert.bundle.ports.card import model_card
+from edgebert.bundle.ports.assets import LICENCES, write_licences, write_template
+from edgebert.bundle.sbom import Library
 from edgebert.errors import RequestError
 from edgebert.tasks import find_task
 
@@ -107,4 +108,5 @@ PLATFORM = Platform(
     check_name=check_name,
     default_name=default_name,
     write=write,
+    requires=lambda manifest: [Library("pypi", "mediapipe")],
 )

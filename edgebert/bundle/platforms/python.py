@@ -18,11 +18,13 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from edgebert.bundle.card import without_metadata
 from edgebert.bundle.golden import read_golden
-from edgebert.bundle.manifest import GOLDEN, TOKENIZER, read_manifest
+from edgebert.bundle.manifest import CARD, GOLDEN, TOKENIZER, read_manifest
 from edgebert.bundle.platforms import Platform
 from edgebert.bundle.platforms._wheel import Distribution, normal_name, source_files, wheel_name, write_wheel
-from edgebert.bundle.ports.assets import CARD, LICENCES, SETTINGS, write_assets, write_template
+from edgebert.bundle.ports.assets import LICENCES, SETTINGS, write_assets, write_template
+from edgebert.bundle.sbom import Library
 from edgebert.bundle.strict_json import write_json
 from edgebert.files import to_toml
 from edgebert.scratch import scratch_folder
@@ -195,7 +197,7 @@ def archive(folder: Path, parent: Path, name: str) -> Path:
         python=str(values["requires-python"]),
         requires=list(values["dependencies"]),
         scripts={name: f"{normal_name(name)}.__main__:main"},
-        readme="\n".join((folder / page).read_text(encoding="utf-8") for page in ("README.md", CARD)),
+        readme="\n".join(without_metadata((folder / page).read_text(encoding="utf-8")) for page in ("README.md", CARD)),
     )
     return write_wheel(parent / wheel_name(name, about.version), folder / "src", folder / LICENCES, about)
 
@@ -217,5 +219,6 @@ PLATFORM = Platform(
     check_name=check_name,
     default_name=default_name,
     write=write,
+    requires=lambda manifest: [Library.of_requirement(item) for item in (_runtime_of(manifest)[0], *REQUIRES)],
     archive=archive,
 )

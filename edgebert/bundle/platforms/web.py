@@ -17,9 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from edgebert.bundle.golden import DATA, read_golden
-from edgebert.bundle.manifest import GOLDEN, TOKENIZER, describe_files, read_manifest
+from edgebert.bundle.manifest import CARD, GOLDEN, TOKENIZER, describe_files, read_manifest
 from edgebert.bundle.platforms import Platform
-from edgebert.bundle.ports.assets import CARD, LICENCES, SETTINGS, write_assets, write_template
+from edgebert.bundle.ports.assets import LICENCES, SETTINGS, write_assets, write_template
+from edgebert.bundle.sbom import Library
 from edgebert.bundle.strict_json import write_json
 from edgebert.tasks import find_task
 
@@ -174,5 +175,6 @@ PLATFORM = Platform(
     check_name=check_name,
     default_name=default_name,
     write=write,
+    requires=lambda manifest: [Library("npm", RUNTIME, RUNTIME_VERSION)],
     archive=archive,
 )

@@ -29,10 +29,10 @@ from importlib.metadata import distribution, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edgebert.bundle.card import model_card, notice
 from edgebert.bundle.engine import open_engine
 from edgebert.bundle.golden import read_golden
-from edgebert.bundle.manifest import GOLDEN, MANIFEST, TOKENIZER, describe_files, read_digest, read_manifest
-from edgebert.bundle.ports.card import model_card, notice
+from edgebert.bundle.manifest import CARD, GOLDEN, MANIFEST, TOKENIZER, describe_files, read_digest, read_manifest
 from edgebert.bundle.ports.tokenizers import describe
 from edgebert.bundle.ports.unicode import where
 from edgebert.bundle.strict_json import write_json
@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from edgebert.tasks import Task
 
 SCHEMA = 1
-SETTINGS, CARD, LICENCES = "edgebert.json", "MODEL_CARD.md", "LICENSES"
+SETTINGS, LICENCES = "edgebert.json", "LICENSES"
 KINDS = frozenset(
     {"ner", "tag", "classify", "pair", "similarity", "embed", "qa", "multi"}
 )  # of decoders that packages have
