@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgebert.devices.machine import wait_passively
 from edgebert.faults import faults_as_errors, needs_extra
-from edgebert.measure.targets import TARGETS
 from edgebert.methods import METHODS
 from edgebert.results import CompressResult, ConvertResult, FitResult, PackageResult
 from edgebert.types import DeviceProfile, FitRequest
@@ -59,14 +59,6 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(f"module 'edgebert.api' has no attribute '{name}'")
 
 
-def _check_names(request: FitRequest) -> None:
-    """Refuses a request that names what is not there, before torch is loaded, which takes many seconds."""
-    from edgebert.workflows.names import resolve_names
-
-    with faults_as_errors(Path(request.run or ".")):
-        resolve_names(request)
-
-
 def _before_torch(on_event: OnEvent | None) -> None:
     """To be called before torch is imported: its threads then wait passively, and the user knows what takes so long."""
     wait_passively()
@@ -83,6 +75,7 @@ def fit(
     data: str | Sequence[str] = (),
     on_event: OnEvent | None = None,
     command: str = "",
+    locked: bool = False,
     **options: Any,
 ) -> FitResult:
     """Makes a student of the teacher that meets the device's budget, proves it, measures it and packages it.
@@ -94,6 +87,7 @@ def fit(
         data: files, folders, a hub id, a catalogue name, or split=path; nothing is the task's own demo data.
         on_event: told of every event of the run, to show progress.
         command: what to write into the report as the command to reproduce it.
+        locked: refuse where something differs from the manifest.json of the run that is repeated.
         **options: the other fields of `edgebert.types.FitRequest`.
 
     Returns:
@@ -105,11 +99,43 @@ def fit(
     """
     specs = (data,) if isinstance(data, str) else tuple(data)
     request = FitRequest(device=device, task=task, teacher=teacher, data=specs, **options)
-    _check_names(request)
+    return _fit(request, command, locked, on_event)
+
+
+def _fit(request: FitRequest, command: str, locked: bool, on_event: OnEvent | None) -> FitResult:
+    """`fit`, or the recorded result where nothing has changed since the same request was carried out."""
+    from edgebert.workflows.unchanged import recorded_result
+
+    with faults_as_errors(Path(request.run or ".")):
+        if result := recorded_result(request, locked, on_event):
+            return result
     _before_torch(on_event)
     from edgebert.workflows.fit import fit as run_pipeline
 
     return run_pipeline(request, command=command, on_event=on_event)
+
+
+@needs_extra("fit")
+def fit_config(
+    config: str | Path,
+    given: Mapping[str, Any] | None = None,
+    *,
+    on_event: OnEvent | None = None,
+    command: str = "",
+    locked: bool = False,
+) -> tuple[DeviceResult, ...]:
+    """Carries out the request in edgebert.toml; the command `edgebert fit --config`.
+
+    Args:
+        config: the file.
+        given: fields of `edgebert.types.FitRequest` that count more than the file.
+        on_event, command, locked: as in `fit`.
+    """
+    from edgebert.workflows.config import read_config
+    from edgebert.workflows.config_fit import fit_devices
+
+    run = partial(_fit, command=command, locked=locked, on_event=on_event)
+    return fit_devices(read_config(Path(config)), given or {}, run, on_event, locked=locked)
 
 
 def package(
@@ -196,11 +222,11 @@ def compress(
         EdgebertError: the recipe cannot be, or the checkpoint or the rows cannot be used.
         BudgetError: no student fits `max_size_mb`.
     """
-    from edgebert.workflows.names import compress_request
+    from edgebert.workflows.names import check_names, compress_request
 
     specs = (data,) if isinstance(data, str) else tuple(data)
     folder, request = compress_request(model, recipe, output, task=task, data=specs, **options)
-    _check_names(request)
+    check_names(request)
     _before_torch(on_event)
     from edgebert.workflows.compress import compress as run_compression
 
@@ -303,19 +329,11 @@ def profile(
     Raises:
         EdgebertError: the request cannot be, or the only target gave nothing.
     """
-    import json
-
-    from edgebert.files import plain, write_atomic
-    from edgebert.measure.measure import Request, check_output, measure
+    from edgebert.measure.measure import Request, measure_into
 
     names = (artifacts,) if isinstance(artifacts, (str, Path)) else tuple(artifacts)
     targets = (on,) if isinstance(on, str) else tuple(on)
-    if output is not None:
-        check_output(output)
-    result = measure(Request(tuple(map(str, names)), targets, **options), on_event)
-    if output is not None:
-        write_atomic(Path(output), json.dumps(plain(result), ensure_ascii=False) + "\n")
-    return result
+    return measure_into(Request(tuple(map(str, names)), targets, **options), output, on_event)
 
 
 @needs_extra("fit")
@@ -349,14 +367,9 @@ def prepare_device(on: str, *, on_event: OnEvent | None = None) -> str:
     Raises:
         EdgebertError: there is nothing to install for such a target, or it cannot be done.
     """
-    from edgebert.errors import RequestError
-    from edgebert.measure.targets import parse_address
+    from edgebert.measure.targets import prepare
 
-    kind, address = parse_address(on)
-    result = TARGETS.get(kind)
-    if result.prepare is None:
-        raise RequestError(f"there is nothing to install for {result.title}", where=on)
-    return result.prepare(address, lambda **event: on_event(event) if on_event else None)
+    return prepare(on, on_event)
 
 
 def list_devices() -> Mapping[str, DeviceProfile]:
@@ -400,18 +413,6 @@ def show_run(name: str, root: str | Path = "runs") -> dict[str, Any]:
     Raises:
         RequestError: no such run.
     """
-    from edgebert.errors import unknown
-    from edgebert.report import read_report
-    from edgebert.runs.listing import read_stages
+    from edgebert.workflows.runs import show_run as show
 
-    folder = Path(name) if (Path(name) / "request.toml").exists() else Path(root) / name
-    known = {run["name"]: run for run in list_runs(folder.parent)}
-    if folder.name not in known:
-        raise unknown("run", name, known, where=str(root))
-    report = folder / "report" / "report.json"
-    return {
-        **known[folder.name],
-        "folder": str(folder),
-        "stages": read_stages(folder),
-        "report": read_report(report) if report.exists() else None,
-    }
+    return show(name, Path(root))

@@ -75,13 +75,13 @@ def find_all(specs: Sequence[str], task: RowReader | None, encoding: str) -> lis
 def check_specs(specs: Sequence[str], task: RowReader) -> None:
     """Raises what `load` would for a spec that names nothing, or data made for another task; reads no file."""
     for spec in tuple(specs) or default_names(task):
-        _place(spec, task)
+        locate(spec, task)
 
 
 def _find(spec: str, task: RowReader | None, encoding: str, *, alone: bool) -> DataFiles:
     """What one spec names."""
     roles = None if task is None else task.columns
-    place = _place(spec, task)
+    place = locate(spec, task)
     if place is None:
         return from_hub(spec, _suggest)
     if isinstance(place, CatalogueEntry):
@@ -92,7 +92,7 @@ def _find(spec: str, task: RowReader | None, encoding: str, *, alone: bool) -> D
     return from_file(path, split or (None if alone else role(path.name)), encoding, roles)
 
 
-def _place(spec: str, task: RowReader | None) -> CatalogueEntry | tuple[Path, Split | None] | None:
+def locate(spec: str, task: RowReader | None) -> CatalogueEntry | tuple[Path, Split | None] | None:
     """Where a spec leads: to an entry of the catalogue, which wins over a path of its name that `./name` still reaches; to
     a path, with the split that it is for; None is the hub. Raises EdgebertError where there is nothing."""
     if spec in catalogue():

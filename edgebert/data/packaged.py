@@ -89,7 +89,7 @@ def from_catalogue(entry: CatalogueEntry) -> DataFiles:
 
 
 def _part(entry: CatalogueEntry, file: CatalogueFile, split: Split | None) -> Part:
-    path = _locate(entry, file)
+    path = locate_file(entry, file)
     content = path.read_bytes() if path.is_file() else b""
     if hashlib.sha256(content).hexdigest() != file.sha256:
         raise DataError(
@@ -101,7 +101,7 @@ def _part(entry: CatalogueEntry, file: CatalogueFile, split: Split | None) -> Pa
     return part
 
 
-def _locate(entry: CatalogueEntry, file: CatalogueFile) -> Path:
+def locate_file(entry: CatalogueEntry, file: CatalogueFile) -> Path:
     try:
         return Path(str(distribution(entry.package).locate_file(file.path)))
     except PackageNotFoundError:

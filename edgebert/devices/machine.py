@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -48,7 +48,7 @@ def training_precision(asked: Precision) -> Literal["no", "bf16", "fp16"]:
 
 def describe_environment() -> dict[str, object]:
     """Versions of everything that a number depends on, and the hardware."""
-    return {"versions": _versions(), "hardware": describe_hardware()}
+    return {"versions": versions(), "hardware": describe_hardware()}
 
 
 def usable_cores() -> int:
@@ -134,11 +134,12 @@ class UseMeter:
         return time.monotonic(), busy, own
 
 
-def _versions() -> dict[str, str]:
+def versions(more: Iterable[str] = ()) -> dict[str, str]:
+    """Of Python, of the libraries that every report tells, and of further distributions."""
     from importlib.metadata import PackageNotFoundError, version
 
     results = {"python": platform.python_version()}
-    for name in LIBRARIES:
+    for name in dict.fromkeys((*LIBRARIES, *more)):
         try:
             results[name] = version(name)
         except PackageNotFoundError:

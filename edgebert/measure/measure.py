@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import time
 from collections.abc import Mapping, Sequence
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgebert.errors import EdgebertError, RequestError
 from edgebert.faults import check_writable
-from edgebert.files import now
+from edgebert.files import now, plain, write_atomic
 from edgebert.measure.artifacts import Subject, find_subjects, golden_of
 from edgebert.measure.compare import compare
 from edgebert.measure.figures import Measured, Measurement, as_latency, measured, padding_of
@@ -122,6 +123,16 @@ def check(request: Request) -> None:
         )
     if request.threads < 1:
         raise RequestError("the number of threads must be at least 1", where=f"--threads {request.threads}")
+
+
+def measure_into(request: Request, output: str | None, on_event: OnEvent | None = None) -> Measurement:
+    """`measure`, and everything of it as a JSON file where `output` names one."""
+    if output is not None:
+        check_output(output)
+    result = measure(request, on_event)
+    if output is not None:
+        write_atomic(Path(output), json.dumps(plain(result), ensure_ascii=False) + "\n")
+    return result
 
 
 def check_output(path: str) -> None:

@@ -62,7 +62,7 @@ class Start:
 
 
 @dataclass(frozen=True)
-class _Place:
+class StartPlace:
     """A folder where a checkpoint may lie."""
 
     name: str
@@ -92,8 +92,8 @@ def find_checkpoints(
     Raises:
         RequestError: one of `folders` is no folder, or holds no checkpoint.
     """
-    around, notes = ([], []) if is_small(config) else _around(teacher)
-    places = [*_named(folders), *around]
+    around, notes = ([], []) if is_small(config) else places_around(teacher)
+    places = [*places_named(folders), *around]
     limit = encoder_parameters(config) if places else 0
     results: list[tuple[bool, TeacherSource]] = []
     seen = {teacher.sha256}
@@ -116,11 +116,11 @@ def find_checkpoints(
     return kept, notes
 
 
-def _left_out(place: _Place, why: str) -> str:
+def _left_out(place: StartPlace, why: str) -> str:
     return f"students do not start from {place.name} ({place.origin}): {why}"
 
 
-def _read(place: _Place, limit: int) -> TeacherSource | None:
+def _read(place: StartPlace, limit: int) -> TeacherSource | None:
     """The checkpoint of a place; None for what nobody would take for a small encoder, where the user did not name it.
 
     Raises TeacherError that says why a small encoder is left out.
@@ -164,7 +164,7 @@ def _task_head(config: ModelConfig) -> str:
 # ---------------------------------------------------------------- where checkpoints lie
 
 
-def _named(folders: Sequence[str]) -> Iterator[_Place]:
+def places_named(folders: Sequence[str]) -> Iterator[StartPlace]:
     """A checkpoint's own folder, or those in a folder, also as AUTHOR/MODEL."""
     for name in folders:
         folder = start_folder(name)
@@ -173,15 +173,15 @@ def _named(folders: Sequence[str]) -> Iterator[_Place]:
         if not inside:
             what = "no folder in it holds a config.json, so there is no checkpoint to start from"
             raise RequestError(what, where=f"--starts {name}", hint="Give the folder in which the checkpoints lie.")
-        yield from (_Place(str(item), item, "local folder", named=True) for item in inside)
+        yield from (StartPlace(str(item), item, "local folder", named=True) for item in inside)
 
 
-def _around(teacher: TeacherSource) -> tuple[list[_Place], list[str]]:
+def places_around(teacher: TeacherSource) -> tuple[list[StartPlace], list[str]]:
     """Beside the teacher, in packages, in the hub cache, each by name; and what is wrong with a package."""
     given = Path(teacher.name).expanduser()
     beside = (given.resolve() if given.name in ("", "..") else given).parent
     local = _checkpoints(beside) if teacher.origin == "local folder" else []
-    places = [_Place(str(item), item, "beside the teacher") for item in local]
+    places = [StartPlace(str(item), item, "beside the teacher") for item in local]
     notes = []
     for name, (_, requirement, *_) in PACKAGED.items():
         try:
@@ -189,11 +189,11 @@ def _around(teacher: TeacherSource) -> tuple[list[_Place], list[str]]:
         except (TeacherError, OSError) as error:
             notes.append(f"students do not start from {name} (package {requirement}): {error}")
             continue
-        places += [_Place(name, folder, f"package {requirement}")] if folder else []
+        places += [StartPlace(name, folder, f"package {requirement}")] if folder else []
     for name in _cached():
         with suppress(TeacherError):  # a folder whose name is no hub id
             folder = in_cache(name)
-            places += [_Place(name, folder, "hub cache")] if folder else []
+            places += [StartPlace(name, folder, "hub cache")] if folder else []
     return places, notes
 
 

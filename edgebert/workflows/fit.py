@@ -42,6 +42,7 @@ from edgebert.workflows.stages import (
     verify_stage,
 )
 from edgebert.workflows.target import MeasurementTarget
+from edgebert.workflows.unchanged import fingerprint_now, results_of
 
 if TYPE_CHECKING:
     from edgebert.types import OnEvent
@@ -58,7 +59,9 @@ def fit(request: FitRequest, *, command: str = "", on_event: OnEvent | None = No
         WorkerFinished: in every process but the main one, under `accelerate launch`.
     """
     with faults_as_errors(Path(request.run or RUNS)):
+        before = fingerprint_now(request)  # of the rows as they are read now: they may be edited while it trains
         job = resolve(request, command, on_event)
+        job.fingerprint = fingerprint_now(request) if before["unknown"] else before  # the teacher was fetched meanwhile
     try:
         with faults_as_errors(job.run.folder, needs_bytes(job)):
             return _stages(job)
@@ -224,7 +227,10 @@ def _finish(job: Fit, report: Report, models: dict[str, Stage]) -> FitResult:
     job.run.log(event="write", stage="report")
     write_report(report, job.run.folder / "report")  # after the bundle, which it calls packaged
     job.run.log(event="write", stage="manifest")
+    rejected = any(result.parity.failures for student in report.students for result in student.artifacts)
+    exit_code = 1 if rejected or report.winner is None else 0
     job.run.write_manifest(
+        run=job.run.folder.name,
         created=report.created,
         command=job.command,
         request=job.request,
@@ -233,10 +239,12 @@ def _finish(job: Fit, report: Report, models: dict[str, Stage]) -> FitResult:
         winner=report.winner,
         verdict=report.verdict,
         failures=report.failures,
+        exit_code=exit_code,
+        fingerprint=job.fingerprint,
+        results=results_of(job.run.folder),
     )
     job.run.log(event="finish", winner=report.winner, failures=report.failures)
-    rejected = any(result.parity.failures for student in report.students for result in student.artifacts)
-    return FitResult(job.run.folder, report, bundle, 1 if rejected or report.winner is None else 0)
+    return FitResult(job.run.folder, report, bundle, exit_code)
 
 
 def keep_rejected(run: Path, report: Report) -> None:
@@ -250,6 +258,8 @@ def keep_rejected(run: Path, report: Report) -> None:
                 place.mkdir(parents=True)
                 link_tree(result.artifact.path, place / result.artifact.path.name)
                 write_atomic(place / "reason.txt", "\n".join(result.parity.failures) + "\n")
+
+
 
 
 def _bundle(job: Fit, report: Report, models: dict[str, Stage]) -> Path | None:

@@ -10,6 +10,7 @@ from typing import Any
 from edgebert.converters import CONVERTERS, find_precision, usable_converter
 from edgebert.devices.profiles import HERE
 from edgebert.errors import RequestError, unknown
+from edgebert.faults import faults_as_errors
 from edgebert.files import name_of, slug
 from edgebert.modeling.folder import named_folder, start_folder
 from edgebert.tasks import Task, find_task
@@ -44,14 +45,20 @@ def resolve_names(request: FitRequest) -> Names:
     a student or a folder of starts that is not there."""
     _check_training_end(request)
     device = find_device(request.device)
-    task, params = _configured(find_task(request.task), request.params)
+    task, params = configured(find_task(request.task), request.params)
     offered = request.formats or device.formats
     precisions = _precisions(request.precisions, offered)
-    recipe, recipe_notes = read_recipe(request.recipe or _default_recipe(offered, precisions), params)
+    recipe, recipe_notes = read_recipe(request.recipe or default_recipe(offered, precisions), params)
     formats, format_notes = formats_of(recipe, offered, request.formats)
     check_data(request.data, task)
     _check_folders(request)
     return Names(device, task, precisions, recipe, formats, (*recipe_notes, *format_notes))
+
+
+def check_names(request: FitRequest) -> None:
+    """Raises what `resolve_names` does, and RunError for what the system refuses."""
+    with faults_as_errors(Path(request.run or ".")):
+        resolve_names(request)
 
 
 def compress_request(model: str, recipe: str, output: str | None, **options: Any) -> tuple[Path, FitRequest]:
@@ -63,7 +70,7 @@ def compress_request(model: str, recipe: str, output: str | None, **options: Any
     return folder, FitRequest(teacher=model, recipe=recipe, run=run, **fixed, **options)
 
 
-def _default_recipe(formats: Sequence[str], precisions: Sequence[str]) -> str | None:
+def default_recipe(formats: Sequence[str], precisions: Sequence[str]) -> str | None:
     """The recipe of a precision that stores the word table below 8 bits; None leaves it to `read_recipe`."""
     return PACKED_RECIPE if find_precision(*planned(formats, precisions)).embedding_bits < 8 else None
 
@@ -85,7 +92,7 @@ def _check_folders(request: FitRequest) -> None:
         start_folder(name)
 
 
-def _configured(task: Task, params: Mapping[str, object]) -> tuple[Task, dict[str, object]]:
+def configured(task: Task, params: Mapping[str, object]) -> tuple[Task, dict[str, object]]:
     """The task with its options out of `--set NAME.OPTION=VALUE`, and what is left for the methods."""
     heads = getattr(task, "by_name", {})
     options, rest = {}, {}

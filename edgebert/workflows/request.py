@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 
     from edgebert.modeling.config import ModelConfig
     from edgebert.types import OnEvent
+    from edgebert.workflows.unchanged import Fingerprint
 
 DEFAULT_LENGTH = 128
 DISK_FACTOR = 12  # times the teacher's weights: with two students, their training states and files in two formats
@@ -112,6 +113,7 @@ class Fit:
     target: MeasurementTarget | None  # where files are measured beside this machine
     lengths: tuple[int, ...] = ()  # of files that fix them; known once the teacher's tokenizer has read the rows
     answers: dict[AnswerKind, Stage] = field(default_factory=dict)  # the stages that store them, once they are made
+    fingerprint: Fingerprint = field(default_factory=dict)  # what the result depends on: see `workflows.unchanged`
 
     @property
     def level(self) -> EffortLevel:

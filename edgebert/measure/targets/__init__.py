@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from edgebert.errors import EdgebertError
+from edgebert.errors import EdgebertError, RequestError
 from edgebert.registry import Registry, check_call
-from edgebert.types import JSON, How
+from edgebert.types import JSON, How, OnEvent
 
 Input = Mapping[str, Sequence[Sequence[int]]]  # input_ids, attention_mask, token_type_ids -> (1, seq)
 Log = Callable[..., None]
@@ -199,3 +199,12 @@ def _check(target: Target) -> None:
 
 
 TARGETS: Registry[Target] = Registry("target", __name__, "TARGET", Target, where="--on", check=_check)
+
+
+def prepare(on: str, on_event: OnEvent | None) -> str:
+    """Installs on a target what measuring needs there, and says what. Raises RequestError where there is nothing to."""
+    kind, address = parse_address(on)
+    result = TARGETS.get(kind)
+    if result.prepare is None:
+        raise RequestError(f"there is nothing to install for {result.title}", where=on)
+    return result.prepare(address, lambda **event: on_event(event) if on_event else None)
