@@ -171,10 +171,10 @@ def test_kills_at_random_moments_of_a_fit(tmp_path: Path) -> None:
     if not hasattr(os, "fork"):
         pytest.skip("this system cannot fork")
     page = tmp_path / "kills.md"
-    command = [sys.executable, "-m", "benchmarks.reliability.kills", "--kills", "12", "--format", "onnx"]
+    command = [sys.executable, "-m", "benchmarks.reliability.kills", "--kills", "14", "--no-signals"]
     done = subprocess.run(
         [*command, "--output", str(page)], cwd=ROOT, capture_output=True, text=True, timeout=1200, check=False
     )
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    assert "| all | 12 |" in page.read_text()
+    assert "| all | 14 |" in page.read_text()
     assert "FAULT" not in page.read_text()

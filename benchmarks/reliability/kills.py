@@ -1,6 +1,6 @@
 """SIGKILL at random moments of `fit`, over all stages; SIGTERM and Ctrl-C; and two commands on one run folder.
 
-Each run folder is killed about a dozen times, once or twice in every stage: the moment is drawn from the time that the stage
+Each run folder is killed about forty times, in every stage at least once: the moment is drawn from the time that the stage
 took in a run that nobody killed. The same command is given after each kill. At last it ends by itself, and then: no stage
 was made again that had been done, the packaged files are byte for byte those of the run that nobody killed, and nothing lies
 about in the run folder, beside it, or in the folder of temporary files; no process is left.
@@ -8,7 +8,7 @@ about in the run folder, beside it, or in the folder of temporary files; no proc
 Commands run in forks of this process; those that are sent SIGTERM or SIGINT, and the two on one folder, are processes of
 their own. Writes benchmarks/reliability/kills.md.
 
-    python -m benchmarks.reliability.kills [--kills 300] [--format onnx,tflite]
+    python -m benchmarks.reliability.kills [--kills 300] [--format onnx]
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
@@ -50,6 +50,8 @@ ROOT = Path(__file__).parents[2]
 SIGNALS = (("SIGTERM", 143), ("SIGINT", 130))
 # Stages, and seconds after their begin: the first comes in the midst of imports, of which much is collected as garbage.
 WAITS_S = {"teacher": 0.5, "recipe": 0.3, "convert": 0.3, "profile": 0.3}
+DEAR = "profile"  # it begins anew after a kill, with a process that loads torch: killed once in each run folder
+MORE = 27  # further kills of a run folder
 LIMIT_S = 600.0  # of one command: only what hangs takes as long
 GONE_S = 20.0  # in which what a killed command started has to end by itself
 
@@ -75,8 +77,9 @@ class Ended:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kills", type=int, default=300)
-    parser.add_argument("--format", default="onnx,tflite", help="formats that the runs write")
+    parser.add_argument("--format", default="onnx", help="formats that the runs write")
     parser.add_argument("--seed", type=int, default=7, help="of the moments")
+    parser.add_argument("--no-signals", dest="signals", action="store_false", help="SIGKILL alone")
     parser.add_argument("--output", type=Path, default=PAGE)
     options = parser.parse_args()
     if not hasattr(os, "fork"):
@@ -86,35 +89,40 @@ def main() -> int:
         os.environ["TMPDIR"] = str(temporary := Path(folder) / "tmp")
         temporary.mkdir()
         tempfile.tempdir = None
-        signals = [*stops(world), *two_at_once(world)]
-        for line in signals:
-            print(line, flush=True)
         warm(options.format)
-        found = kill(world, temporary, options.kills, random.Random(options.seed))
-    options.output.write_text(page(found, signals, options.format), encoding="utf-8")
+        found: list[Ended] = []
+        for item in kill(world, temporary, options.kills, random.Random(options.seed)):
+            found.append(item)  # the page grows, so that what was stopped early tells what it saw
+            options.output.write_text(page(found, [], options.format), encoding="utf-8")
+        signals = []
+        for line in (*stops(world), *two_at_once(world)) if options.signals else ():
+            print(line, flush=True)
+            signals.append(line)
+            options.output.write_text(page(found, signals, options.format), encoding="utf-8")
     return int(any(item.faults for item in found) or any("FAULT" in line for line in signals))
 
 
 # ---------------------------------------------------------------- SIGKILL
 
 
-def kill(world: World, temporary: Path, n_kills: int, rng: random.Random) -> list[Ended]:
+def kill(world: World, temporary: Path, n_kills: int, rng: random.Random) -> Iterator[Ended]:
     """One run folder after the other, until so many kills came."""
     reference = undisturbed(world)
     print("alone:", {name: round(took, 2) for name, took in reference.seconds.items()}, flush=True)
-    found: list[Ended] = []
-    while (done := sum(sum(item.kills.values()) for item in found)) < n_kills:
-        run = world.folder / f"killed-{len(found)}" / "run"
-        found.append(killed_run(world, run, temporary, reference, rng, n_kills - done))
-        print(len(found), done, dict(found[-1].kills), f"{found[-1].seconds:.0f} s", found[-1].faults, flush=True)
-        if found[-1].faults:
-            kept = Path(tempfile.gettempdir()).parent.parent / f"kills-fault-{os.getpid()}-{len(found)}"
+    done = 0
+    while done < n_kills:
+        run = world.folder / "killed" / "run"
+        item = killed_run(world, run, temporary, reference, rng, n_kills - done)
+        done += sum(item.kills.values())
+        print(done, dict(item.kills), f"{item.seconds:.0f} s", item.faults, flush=True)
+        if item.faults:
+            kept = world.folder.parent / f"kills-fault-{os.getpid()}-{done}"
             shutil.copytree(run.parent, kept, symlinks=True)
             print(f"kept: {kept}", flush=True)
         for folder in (run.parent, temporary):
             shutil.rmtree(folder)
         temporary.mkdir()
-    return found
+        yield item
 
 
 def undisturbed(world: World) -> Reference:
@@ -134,10 +142,11 @@ def undisturbed(world: World) -> Reference:
 
 
 def killed_run(world: World, run: Path, temporary: Path, reference: Reference, rng: random.Random, most: int) -> Ended:
-    """A run folder that is killed in every stage, in some twice, and then left to end."""
+    """A run folder that is killed in every stage, in some several times, and then left to end."""
     result, started = Ended(), time.monotonic()
     run.parent.mkdir()
-    targets = sorted([*STAGES, *rng.sample(STAGES, 3)], key=STAGES.index)
+    again = rng.choices([stage for stage in STAGES if stage != DEAR], k=MORE)
+    targets = sorted([*STAGES, *again], key=STAGES.index)
     children: list[int] = []
     for target in targets:
         if sum(result.kills.values()) >= most:
@@ -226,9 +235,8 @@ def at_stage(item: subprocess.Popen[str], run: Path, stage: str) -> None:
         time.sleep(0.01)
 
 
-def stops(world: World) -> list[str]:
+def stops(world: World) -> Iterator[str]:
     """Rows of the page: a signal at a stage, the exit code and the sentence. The same run folder goes on each time."""
-    rows = []
     for name, expected in SIGNALS:
         run = world.folder / name / "run"
         run.parent.mkdir()
@@ -242,12 +250,11 @@ def stops(world: World) -> list[str]:
             at = f"stopped by {name} at stage {stage}"
             good = item.returncode == expected and last.startswith(at) and TRACEBACK not in message
             last = last.replace(str(world.folder), "…")
-            rows.append(f"| {name} | {stage} | {item.returncode} | {last} | {verdict(good)} |")
+            yield (f"| {name} | {stage} | {item.returncode} | {last} | {verdict(good)} |")
         shutil.rmtree(run.parent)
-    return rows
 
 
-def two_at_once(world: World) -> list[str]:
+def two_at_once(world: World) -> Iterator[str]:
     """Rows of the page: the second command on a folder, and what became of the first."""
     run = world.folder / "two" / "run"
     run.parent.mkdir()
@@ -259,13 +266,12 @@ def two_at_once(world: World) -> list[str]:
     hint = " ".join(line.strip() for line in message.splitlines()[message.splitlines().index(told) + 1 :])
     good = second.returncode == 2 and "another edgebert is at work in this run" in told and TRACEBACK not in message
     told = f"{told} {hint}".replace(str(world.folder), "…")
-    rows = [f"| a second command | recipe | {second.returncode} | {told} | {verdict(good)} |"]
+    yield (f"| a second command | recipe | {second.returncode} | {told} | {verdict(good)} |")
     rest = first.communicate(timeout=LIMIT_S)[1]
     again = made_twice(events_of(run))
     good = first.returncode == 0 and not again and TRACEBACK not in rest
-    rows.append(f"| the first command | its end | {first.returncode} | {rest.splitlines()[-1]} | {verdict(good)} |")
+    yield (f"| the first command | its end | {first.returncode} | {rest.splitlines()[-1]} | {verdict(good)} |")
     shutil.rmtree(run.parent)
-    return rows
 
 
 def verdict(good: bool) -> str:
@@ -273,6 +279,14 @@ def verdict(good: bool) -> str:
 
 
 # ---------------------------------------------------------------- the page
+
+HEARD = (
+    "Signals that can be heard, to processes of their own (SIGINT, as Ctrl-C does, to the whole group), and a second",
+    "command on a run folder:",
+    "",
+    "| what | at stage | exit code | it says | |",
+    "| --- | --- | --- | --- | --- |",
+)
 
 
 def page(found: Sequence[Ended], signals: Sequence[str], formats: str) -> str:
@@ -312,13 +326,9 @@ def page(found: Sequence[Ended], signals: Sequence[str], formats: str) -> str:
         "",
         *(f"FAULT: {fault}" for fault in dict.fromkeys(faults)),
         *([""] if faults else []),
-        "Signals that can be heard, to processes of their own (SIGINT, as Ctrl-C does, to the whole group), and a second",
-        "command on a run folder:",
-        "",
-        "| what | at stage | exit code | it says | |",
-        "| --- | --- | --- | --- | --- |",
+        *(HEARD if signals else ()),
         *signals,
-        "",
+        *([""] if signals else []),
         "- command: `python -m benchmarks.reliability.kills`",
         f"- date: {datetime.now(timezone.utc).isoformat(timespec='seconds')}; {sum(item.seconds for item in found):.0f} s",
         f"- machine: {hardware['processor']}, {hardware['cores']} core(s)",

@@ -11,6 +11,7 @@ from edgebert.errors import unknown
 from edgebert.files import digest, remove
 from edgebert.runs.folder import REQUEST, lock_folder
 from edgebert.runs.listing import list_runs, stage_records
+from edgebert.runs.order import read_order
 
 MANIFEST = "manifest.json"
 
@@ -61,18 +62,18 @@ def digest_of(keys: Sequence[str]) -> str:
 def prune(folder: Path) -> Pruned:
     """Deletes the stages of a run that its last finished command did not use.
 
-    What finished after that belongs to a command that was interrupted, and stays, as does everything in a run that never
-    finished. Raises RunError where another command is at work in the run.
+    What was used after its end, by the lines of events.jsonl, belongs to a command that was interrupted, and stays, as does
+    everything in a run that never finished. Raises RunError where another command is at work in the run.
     """
-    used = _used(folder)
-    if used is None:
+    names = _used(folder)
+    if names is None:
         return Pruned(folder.name, why_not="it has not finished yet")
-    names, since = used
     lock, _ = lock_folder(folder)
     try:
+        order = read_order(folder)
         gone = [
             place for place, record in stage_records(folder).items()
-            if place.name not in names and str(record.get("finished", "")) <= since
+            if place.name not in names and order.of(record) < order.finished
         ]  # fmt: skip
         size = sum(path.lstat().st_size for place in gone for path in place.rglob("*") if path.is_file())
         for place in gone:
@@ -83,10 +84,10 @@ def prune(folder: Path) -> Pruned:
     return Pruned(folder.name, tuple(place.name for place in gone), size)
 
 
-def _used(folder: Path) -> tuple[frozenset[str], str] | None:
-    """The stages of the manifest, and when it was written; None where no command has finished, or nobody can tell."""
+def _used(folder: Path) -> frozenset[str] | None:
+    """The stages of the manifest; None where no command has finished, or nobody can tell."""
     try:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-        return frozenset(str(stage["folder"]) for stage in manifest["stages"]), str(manifest["created"])
+        return frozenset(str(stage["folder"]) for stage in manifest["stages"])
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None

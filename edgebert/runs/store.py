@@ -22,6 +22,7 @@ from edgebert.errors import RunError
 from edgebert.faults import fault_of
 from edgebert.files import digest, link_tree, now, plain, sha256_file, to_toml, write_atomic
 from edgebert.runs.folder import EVENTS, MAKING, PARTIAL, RECORD, REQUEST, check_folder, lock_folder, sweep
+from edgebert.runs.order import by_use
 
 if TYPE_CHECKING:
     from edgebert.types import OnEvent
@@ -125,13 +126,13 @@ class Run:
         return stage
 
     def _why_again(self, name: str, inputs: Mapping[str, Any]) -> str:
-        """What differs from the newest stage of this name that an earlier command left here; "" where there is none."""
+        """What differs from the stage of this name that an earlier command used last; "" where there is none."""
         used = {stage.path for stage in self.stages}
         folders = [path for path in (self.folder / "stages").glob(f"[0-9]*-{name}-*") if path not in used]
-        records = [record for folder in folders if (record := read_record(folder)) and record["stage"] == name]
-        if not records:
+        found = {folder: record for folder in folders if (record := read_record(folder)) and record["stage"] == name}
+        if not found:
             return ""
-        old, new = max(records, key=lambda record: str(record.get("finished"))).get("inputs", {}), plain(inputs)
+        old, new = by_use(self.folder, found)[-1].get("inputs", {}), plain(inputs)
         changed = sorted(key for key in {*old, *new} if old.get(key) != new.get(key))
         return f"{', '.join(changed)} changed" if changed else "this edgebert makes it in another way"
 

@@ -22,6 +22,7 @@ from edgebert.files import from_plain, recover_folder, remove, replace_folder
 from edgebert.results import PackageResult
 from edgebert.runs.folder import REQUEST
 from edgebert.runs.listing import stage_records
+from edgebert.runs.order import by_use
 from edgebert.runs.store import is_whole
 from edgebert.scratch import scratch_folder
 from edgebert.tasks import find_task
@@ -224,12 +225,12 @@ def _proven(
     model = next((path for path, record in records.items() if record["key"] == model_key), None)
     if model is None:
         return
-    by_age = sorted(records.values(), key=lambda record: str(record.get("finished")))
+    by_age = by_use(model.parent.parent, records)
     for path, record in records.items():
         if not record["stage"].startswith("convert-") or record["inputs"].get("model") != model_key:
             continue
         proofs: dict[str, Any] = {}
-        for other in by_age:  # the newest counts
+        for other in by_age:  # the one that was used last counts
             if other["stage"].startswith("verify-") and other["inputs"].get("converted") == record["key"]:
                 proofs |= other["result"]
         for item in record["result"]:
