@@ -1,4 +1,4 @@
-"""A method with layers of its own, a head, a format and a target, each one file of tests/plugins, keep the contracts.
+"""A method with layers of its own, a head, a format, a target and a search strategy, each one file of tests/plugins, keep the contracts.
 
 They are found by entry points, as those of another package are, and nothing else of edgebert knows them.
 """
@@ -28,12 +28,13 @@ from edgebert.modeling.families import FAMILIES, families
 from edgebert.modeling.heads import HEADS, parts_of
 from edgebert.modeling.rebuild import auto_model_of
 from edgebert.registry import Registry
+from edgebert.search.strategies import STRATEGIES
 from edgebert.tasks import find_task
 from edgebert.teachers.fitting import new_head
 from edgebert.training.heads import soft_loss
 from edgebert.training.loop import DistillationObjective, Objective, collate
-from edgebert.types import Row, Student
-from tests import test_methods
+from edgebert.types import Budget, Row, Student
+from tests import test_methods, test_plan, test_strategies
 from tests.test_convert import save
 
 PLUGINS: dict[str, tuple[Registry[Any], ...]] = {
@@ -41,6 +42,7 @@ PLUGINS: dict[str, tuple[Registry[Any], ...]] = {
     "toy_head": (HEADS,),
     "toy_format": (CONVERTERS,),
     "toy_target": (TARGETS,),
+    "toy_strategy": (STRATEGIES,),
 }
 METHOD_CONTRACT = (
     test_methods.test_declaration,
@@ -167,3 +169,18 @@ def test_the_target_measures_a_file(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert end.value.code == 0
     (result,) = json.loads(capsys.readouterr().out)["results"]
     assert result["target"] == "toy-target" and result["n_runs"] >= 50 and result["how"] == "measured"
+
+
+# ---------------------------------------------------------------- a search strategy
+
+
+@pytest.mark.parametrize("n", [1, 3, 100])
+def test_the_strategy_keeps_the_contract(n: int) -> None:
+    test_strategies.test_the_contract("toy-strategy", n)
+
+
+def test_the_strategy_plans() -> None:
+    plan = test_plan.plan_of(Budget(), n=2, strategy="toy-strategy")
+    smallest = sorted(plan.candidates, key=lambda candidate: candidate.size_bytes)[:2]
+    assert test_plan.taken(plan) == [candidate.name for candidate in smallest]
+    assert test_plan.taken(plan) != test_plan.taken(test_plan.plan_of(Budget(), n=2))

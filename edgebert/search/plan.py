@@ -1,29 +1,27 @@
 """Which students to train: every shape a recipe can make, its predicted cost, and a verdict with a reason for each.
 
-Shapes that differ in the vocabulary alone form a group, and each group offers its largest vocabulary that fits: within
-a budget of bytes, tokens that are kept cost next to no time. Of the groups' offers, the largest encoders are taken.
-Where students may start from smaller checkpoints too, starts take turns, a checkpoint before the teacher's own layers: a
-few layers cut from a wide teacher keep less of it. Of equal encoders, the one that loses fewer layers is preferred.
+A shape over the budget is refused here; among those that fit a strategy chooses (`edgebert.search.strategies`).
 """
 
 from __future__ import annotations
 
 import copy
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from itertools import product, zip_longest
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import product
 from math import ceil
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
-from edgebert.budget.limits import Excess, broken, interval, of_candidate, worst
+from edgebert.budget.limits import Excess, broken, of_candidate, worst
 from edgebert.converters import Precision
 from edgebert.cost.analytic import basis, count_parameters, predict_bytes, predict_latency
 from edgebert.errors import BudgetError, RequestError, unknown
 from edgebert.methods import METHODS, unchanged
 from edgebert.modeling.operators import embedding_width
 from edgebert.modeling.rebuild import auto_model_of, check_head
-from edgebert.search.starts import TEACHER, Start
+from edgebert.search.starts import Start
+from edgebert.search.strategies import DEFAULT, STRATEGIES, Group, Shape, choose
 from edgebert.types import Budget, Candidate, DeviceProfile, MethodCall, Plan, Recipe
 
 if TYPE_CHECKING:
@@ -31,22 +29,6 @@ if TYPE_CHECKING:
     from edgebert.modeling.config import ModelConfig
 
 INT8 = Precision("int8")
-Group: TypeAlias = (
-    "tuple[tuple[str, ParamValue], ...]"  # "method.param" and its value, of the choices outside the vocabulary
-)
-Key: TypeAlias = "tuple[str, Group]"  # a start's name, and a group of its shapes
-
-
-@dataclass(frozen=True)
-class _Shape:
-    candidate: Candidate
-    group: Group
-    encoder_parameters: int  # all but the word table
-    n_dropped: int  # layers that the start has and it has not
-
-    @property
-    def key(self) -> Key:
-        return self.candidate.start, self.group
 
 
 def make_plan(
@@ -62,6 +44,7 @@ def make_plan(
     runtime: str | None = None,
     format: str | None = None,
     teacher: ModelConfig | None = None,
+    strategy: str = DEFAULT,
 ) -> Plan:
     """Every shape of the recipe with its verdict; at most `n_candidates` are taken.
 
@@ -74,6 +57,7 @@ def make_plan(
         runtime: label of the predictions; by default the device's first.
         format: of the file; by default the device's first.
         teacher: the teacher's config; by default the first start's.
+        strategy: that chooses among the shapes that fit, see `edgebert.search.strategies`.
 
     Raises:
         BudgetError: no shape fits; the message names the nearest and what would admit it.
@@ -86,14 +70,15 @@ def make_plan(
     middle, long = percentile(lengths, 50), max(1, percentile(lengths, 95))
 
     def judged(last: bool) -> tuple[Candidate, ...]:
-        shapes: dict[tuple[str, str], _Shape] = {}
+        shapes: dict[tuple[str, str], Shape] = {}
         for start in starts:
             given = possible_shapes(start.config, recipe, methods, teacher or starts[0].config, last=last)
             for full, group, shape in given:
                 key = start.name, shape.to_json_string()  # what the user fixed may leave an open one without effect
                 if key not in shapes:
                     shapes[key] = _shape(start, full, group, shape, device, long, precision, runtime, format)
-        return _evaluated(_named(list(shapes.values())), n_candidates, budget)
+        every = [_judged(shape, budget) for shape in _named(list(shapes.values()))]
+        return choose(STRATEGIES.get(strategy), every, n_candidates)
 
     candidates, notes = judged(last=False), _notes(budget, device, long, precision, format)
     if not any(candidate.fits for candidate in candidates):
@@ -225,7 +210,7 @@ def _shape(
     precision: Precision,
     runtime: str | None,
     format: str | None,
-) -> _Shape:
+) -> Shape:
     """The shape of a full recipe, whose student has this config, without a verdict."""
     auto_model = auto_model_of(config)
     prefix = f"{start.prefix}-" if start.prefix else ""
@@ -245,14 +230,14 @@ def _shape(
         start=start.name,
     )
     n_encoder = candidate.n_parameters - config.vocab_size * embedding_width(config)
-    return _Shape(candidate, group, n_encoder, start.config.num_hidden_layers - config.num_hidden_layers)
+    return Shape(candidate, group, n_encoder, start.config.num_hidden_layers - config.num_hidden_layers)
 
 
 def _thousands(n: int) -> str:
     return f"{n / 1000:.3g}k" if n >= 1000 else str(n)
 
 
-def _named(shapes: Sequence[_Shape]) -> list[_Shape]:
+def _named(shapes: Sequence[Shape]) -> list[Shape]:
     """Shapes with unique names: where two are equal, their group's values are added, then a number."""
     short = [shape.candidate.name for shape in shapes]
     values = ["".join(f"-{key.split('.')[-1]}={value}" for key, value in shape.group) for shape in shapes]
@@ -269,56 +254,14 @@ def _where_equal(names: Sequence[str], other: Callable[[int], str]) -> list[str]
     return [other(i) if times[name] > 1 else name for i, name in enumerate(names)]
 
 
-# ---------------------------------------------------------------- verdicts
+# ---------------------------------------------------------------- the budget
 
 
-def _evaluated(shapes: Sequence[_Shape], n_candidates: int, budget: Budget) -> tuple[Candidate, ...]:
-    """Every candidate with its verdict: the largest encoder first, then the largest vocabulary."""
-    groups: dict[Key, list[_Shape]] = {}
-    for shape in sorted(shapes, key=lambda shape: -shape.candidate.vocab_size):
-        groups.setdefault(shape.key, []).append(shape)
-
-    def largest_first(members: list[_Shape]) -> tuple[float, int, float]:
-        # Layers that share their weights differ in time only.
-        return -members[0].encoder_parameters, members[0].n_dropped, -members[0].candidate.latency.p50_ms
-
-    ranked = sorted(groups.values(), key=largest_first)
-    offers = {
-        members[0].key: best
-        for members in ranked
-        if (best := next((member.candidate for member in members if not _excess(budget, member.candidate)), None))
-    }
-    wanted = _in_turns(offers)[:n_candidates]
-    return tuple(
-        _verdict(shape.candidate, offers.get(shape.key), shape.key in wanted, n_candidates, budget)
-        for members in ranked
-        for shape in members
-    )
-
-
-def _in_turns(offers: Iterable[Key]) -> list[Key]:
-    """The best group of each start, then the second of each, …: the best checkpoint's first, then the teacher's own layers'."""
-    by_start: dict[str, list[Key]] = {}
-    for key in offers:
-        by_start.setdefault(key[0], []).append(key)
-    own = by_start.pop(TEACHER, [])
-    first, *others = [*by_start.values()] or [[]]
-    return [key for turn in zip_longest(first, own, *others) for key in turn if key is not None]
-
-
-def _verdict(
-    candidate: Candidate, best: Candidate | None, wanted: bool, n_candidates: int, budget: Budget
-) -> Candidate:
-    """`best` is the one that its group offers; `wanted` where its group is among the `n_candidates` that are taken."""
-    if excess := _excess(budget, candidate):
-        return replace(candidate, reason="; ".join(f"{item.amount} {item.over}" for item in excess))
-    if candidate is not best and best is not None:
-        return replace(candidate, fits=True, reason=f"fits, but a vocabulary of {best.vocab_size:,} also fits")
-    if not wanted:
-        return replace(candidate, fits=True, reason=f"fits; not trained, because --candidates is {n_candidates}")
-    predicted_ms = f"predicted {candidate.latency.p50_ms:.1f} ms{interval(candidate.latency)}"
-    figures = f"{candidate.size_bytes / 1e6:.1f} MB, {predicted_ms}"
-    return replace(candidate, fits=True, taken=True, reason=f"taken: {figures}; its largest vocabulary that fits")
+def _judged(shape: Shape, budget: Budget) -> Shape:
+    """The shape, whose candidate says whether it is within the budget, or what it exceeds."""
+    excess = _excess(budget, shape.candidate)
+    reason = "; ".join(f"{item.amount} {item.over}" for item in excess)
+    return replace(shape, candidate=replace(shape.candidate, fits=not excess, reason=reason))
 
 
 def _excess(budget: Budget, candidate: Candidate) -> list[Excess]:
