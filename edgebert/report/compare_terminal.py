@@ -87,7 +87,7 @@ def _print_labels(against: Against, first: str, console: Console) -> None:
             fmt.percent(item.new),
             fmt.points(test.difference, 1),
             told.interval(test.low, test.high),
-            told.p_text(test.p).removeprefix("p = ").removeprefix("p "),
+            told.p_text(test.p, ""),
         )
         table.add_row(*(Text(_plain(cell)) for cell in cells), style=style)
     console.print(table)

@@ -70,9 +70,9 @@ def interval(low: float, high: float) -> str:
     return f"{fmt.points(low)} to {fmt.points(high)}"
 
 
-def p_text(p: float) -> str:
-    """0.0312 -> 'p = 0.031'; what is less than 0.001 is told as such."""
-    return "p < 0.001" if p < 0.001 else f"p = {p:.2g}" if p < 0.995 else "p = 1"
+def p_text(p: float, name: str = "p = ") -> str:
+    """0.0312 -> 'p = 0.031'; what is less than 0.001 is told as such. In a table, `name` is ""."""
+    return f"{name.rstrip('= ')} < 0.001".strip() if p < 0.001 else f"{name}{p:.2g}" if p < 0.995 else f"{name}1"
 
 
 def counts_text(against: Against) -> str:
