@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgebert.devices.machine import wait_passively
-from edgebert.faults import faults_as_errors, needs_extra
+from edgebert.faults import needs_extra
 from edgebert.methods import METHODS
 from edgebert.results import CompressResult, ConvertResult, FitResult, PackageResult
 from edgebert.types import DeviceProfile, FitRequest
+from edgebert.workflows.carry_out import before_torch, carry_out
 
 if TYPE_CHECKING:
     from edgebert.bundle import BundleCheck
@@ -59,13 +58,6 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(f"module 'edgebert.api' has no attribute '{name}'")
 
 
-def _before_torch(on_event: OnEvent | None) -> None:
-    """To be called before torch is imported: its threads then wait passively, and the user knows what takes so long."""
-    wait_passively()
-    if on_event and "torch" not in sys.modules:
-        on_event({"event": "loading"})
-
-
 @needs_extra("fit")
 def fit(
     device: str,
@@ -99,20 +91,7 @@ def fit(
     """
     specs = (data,) if isinstance(data, str) else tuple(data)
     request = FitRequest(device=device, task=task, teacher=teacher, data=specs, **options)
-    return _fit(request, command, locked, on_event)
-
-
-def _fit(request: FitRequest, command: str, locked: bool, on_event: OnEvent | None) -> FitResult:
-    """`fit`, or the recorded result where nothing has changed since the same request was carried out."""
-    from edgebert.workflows.unchanged import recorded_result
-
-    with faults_as_errors(Path(request.run or ".")):
-        if result := recorded_result(request, locked, on_event):
-            return result
-    _before_torch(on_event)
-    from edgebert.workflows.fit import fit as run_pipeline
-
-    return run_pipeline(request, command=command, on_event=on_event)
+    return carry_out(request, command=command, locked=locked, on_event=on_event)
 
 
 @needs_extra("fit")
@@ -134,7 +113,7 @@ def fit_config(
     from edgebert.workflows.config import read_config
     from edgebert.workflows.config_fit import fit_devices
 
-    run = partial(_fit, command=command, locked=locked, on_event=on_event)
+    run = partial(carry_out, command=command, locked=locked, on_event=on_event)
     return fit_devices(read_config(Path(config)), given or {}, run, on_event, locked=locked)
 
 
@@ -188,7 +167,7 @@ def convert(
     names = (formats,) if isinstance(formats, str) else tuple(formats)
     request = ConvertRequest(model=model, formats=names, **options)
     check_names(request)
-    _before_torch(on_event)
+    before_torch(on_event)
     from edgebert.workflows.convert import convert as run_conversion
 
     return run_conversion(request, on_event)
@@ -227,7 +206,7 @@ def compress(
     specs = (data,) if isinstance(data, str) else tuple(data)
     folder, request = compress_request(model, recipe, output, task=task, data=specs, **options)
     check_names(request)
-    _before_torch(on_event)
+    before_torch(on_event)
     from edgebert.workflows.compress import compress as run_compression
 
     return run_compression(request, folder, force=force, max_size_mb=max_size_mb, on_event=on_event)

@@ -17,7 +17,6 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import edgebert
 from edgebert.devices.machine import describe_hardware, versions
 from edgebert.distributed import world_size
 from edgebert.errors import RequestError
@@ -130,7 +129,7 @@ def _is_of(requirement: str, extra: str) -> bool:
 @cache
 def source_digests() -> dict[str, str]:
     """Of edgebert's own files and of each package that brings a plug-in, a sha256: versions alone do not tell an edit."""
-    results = {"edgebert's files": _digest(Path(edgebert.__file__).parent)}
+    results = {"edgebert's files": _digest(Path(__file__).parent.parent)}
     groups = [group for group in metadata.entry_points().groups if group.startswith("edgebert.")]
     for point in (point for group in groups for point in metadata.entry_points(group=group)):
         package = point.value.partition(".")[0].partition(":")[0]
