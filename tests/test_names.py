@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from edgebert import api
 from edgebert.cli._progress import LINES
 from edgebert.errors import EdgebertError
 from edgebert.types import FitRequest
+from edgebert.workflows.carry_out import before_torch
 from edgebert.workflows.names import compress_request, resolve_names
 
 SLOW = ("torch", "transformers", "datasets", "pyarrow", "onnx", "sklearn", "scipy", "matplotlib")
@@ -113,9 +113,9 @@ def test_loading_is_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """On standard error, as all progress; not where torch is there already."""
     events: list[str] = []
     monkeypatch.delitem(sys.modules, "torch", raising=False)
-    api._before_torch(lambda event: events.append(event["event"]))
+    before_torch(lambda event: events.append(event["event"]))
     monkeypatch.setitem(sys.modules, "torch", object())  # type: ignore[arg-type]
-    api._before_torch(lambda event: events.append(event["event"]))
+    before_torch(lambda event: events.append(event["event"]))
     assert events == ["loading"]
     assert LINES["loading"] == "loading libraries …"
 
