@@ -198,11 +198,25 @@ def test_debug_shows_the_traceback() -> None:
         main(["devices", "show", "pixle6", "--debug"])
 
 
-def test_the_licence_is_the_model_cards(tmp_path: Path) -> None:
-    from edgebert.modeling.source import _licence
+@pytest.mark.parametrize(
+    ("page", "licence", "language"),
+    [
+        ("---\nlanguage: en\nlicense: apache-2.0\n---\n# A model\nlicense: none\n", ["apache-2.0"], ["en"]),
+        ("---\nlicense:\n- mit\n- cc-by-4.0\nlanguage: [de, fr]\n---\n", ["mit", "cc-by-4.0"], ["de", "fr"]),
+        ("# A model\n\nlicense: none\n", [], []),
+        ("---\nlicense: [unclosed\n---\n", [], []),
+        ("---\n" + "[" * 5000 + "\n---\n", [], []),
+        ("---\n- a list\n---\n", [], []),
+        ("---\nlicense: {a: b}\nlanguage: 3\n---\n", [], []),
+        ("", [], []),
+    ],
+)
+def test_licence_and_language_are_the_model_cards(
+    page: str, licence: list[str], language: list[str], tmp_path: Path
+) -> None:
+    from edgebert.modeling.source import _card, _texts
 
-    assert _licence(tmp_path) == ""
-    (tmp_path / "README.md").write_text("---\nlanguage: en\nlicense: apache-2.0\n---\n# A model\nlicense: none\n")
-    assert _licence(tmp_path) == "apache-2.0"
-    (tmp_path / "README.md").write_text("# A model\n\nlicense: none\n")
-    assert _licence(tmp_path) == ""
+    assert _card(tmp_path) == {}
+    (tmp_path / "README.md").write_text(page)
+    card = _card(tmp_path)
+    assert (_texts(card.get("license")), _texts(card.get("language"))) == (licence, language)

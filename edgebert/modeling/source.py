@@ -31,6 +31,7 @@ PACKAGED = {  # hub id -> (package, requirement, folder in it, sha256 of model.s
 }
 SAFE_FILES = ["*.json", "*.safetensors", "*.txt", "*.model", "README.md"]
 UNLIMITED = 4096  # for models without a table of positions
+MOST_OF_A_CARD = 1 << 16  # characters in which its metadata must end
 PICKLE_FILES = ["pytorch_model*.bin", "*/pytorch_model*.bin"]
 
 
@@ -45,6 +46,11 @@ class TeacherSource:
     origin: str  # "local folder", "hub cache", "package …", "hub"
     max_length: int  # tokens that it reads at once
     licence: str = ""  # as its model card says; "" where it says nothing
+    language: str = ""  # that its model card names, where it names one alone
+
+    def facts(self) -> dict[str, str]:
+        """What reports and bundles tell of it."""
+        return {name: str(getattr(self, name)) for name in ("name", "origin", "sha256", "licence", "language")}
 
     def reads(self, head: str) -> int:
         """Tokens that are read at once for a head: sentence-transformers may cut texts earlier (`max_seq_length`)."""
@@ -82,17 +88,36 @@ def read_checkpoint(name: str, folder: Path, origin: str, allow_pickle: bool = F
     sums = {str(path.relative_to(folder)): sha256_file(path) for path in files_read(folder, weights)}
     of_weights = [sums[str(path.relative_to(folder))] for path in weights]
     sha256 = of_weights[0] if len(weights) == 1 else digest(of_weights, 64)
-    return TeacherSource(name, folder, sha256, digest(sums, 64), origin, _positions(folder, config), _licence(folder))
+    card, key = _card(folder), digest(sums, 64)
+    languages = _texts(card.get("language"))
+    return TeacherSource(
+        name, folder, sha256, key, origin, _positions(folder, config),
+        ", ".join(_texts(card.get("license"))), languages[0] if len(languages) == 1 else "",
+    )  # fmt: skip
 
 
-def _licence(folder: Path) -> str:
-    """The `license` of a model card's front matter (README.md, between two lines of three dashes)."""
+def _card(folder: Path) -> dict[object, object]:
+    """The metadata of a model card (README.md, YAML between two lines of three dashes); {} where there is none to read."""
+    import yaml
+
     card = folder / "README.md"
     if not card.is_file():
-        return ""
-    parts = card.read_text(encoding="utf-8", errors="replace").split("---", 2)
-    lines = parts[1].splitlines() if len(parts) == 3 and not parts[0].strip() else []
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("license:")), "")
+        return {}
+    with card.open(encoding="utf-8", errors="replace") as stream:
+        parts = stream.read(MOST_OF_A_CARD).split("---", 2)
+    if len(parts) < 3 or parts[0].strip():
+        return {}
+    try:
+        described = yaml.safe_load(parts[1])
+    except (yaml.YAMLError, ValueError, RecursionError):  # it is a page for people, and nothing depends on it
+        return {}
+    return described if isinstance(described, dict) else {}
+
+
+def _texts(value: object) -> list[str]:
+    """What a card says, which may be one text or several."""
+    items = value if isinstance(value, list) else [] if value is None else [value]
+    return [item for item in items if isinstance(item, str)]
 
 
 def _positions(folder: Path, config: ModelConfig) -> int:

@@ -12,7 +12,7 @@ from edgebert.budget.changes import single_changes
 from edgebert.budget.choice import choose
 from edgebert.bundle import write_bundle
 from edgebert.converters import CONVERTERS, find_precision
-from edgebert.devices.machine import describe_environment
+from edgebert.devices.machine import describe_environment, versions
 from edgebert.distributed import is_main
 from edgebert.errors import WorkerFinished
 from edgebert.faults import faults_as_errors
@@ -20,7 +20,7 @@ from edgebert.files import link_tree, now, plain, slug, write_atomic
 from edgebert.measure.protocol import FIXED_LENGTH
 from edgebert.modeling.checkpoint import load_student, load_tokenizer
 from edgebert.report import write_report
-from edgebert.results import FitResult, MeasuredOn, Report, SingleTaskBaseline, TrialLine
+from edgebert.results import FitResult, MeasuredOn, ModelResult, Report, SingleTaskBaseline, TrialLine
 from edgebert.runs.store import Stage
 from edgebert.search.plan import make_plan
 from edgebert.tasks._multitask import MultiTask
@@ -202,8 +202,7 @@ def _report(
             "seed": job.request.seed,
             "effort": job.request.effort,
             "recipe": recipe_text(next(candidate.recipe for candidate in plan.candidates if candidate.taken)),
-            "teacher": {"name": job.source.name, "origin": job.source.origin, "sha256": job.source.sha256}
-            | {"licence": job.source.licence},
+            "teacher": job.source.facts(),
             "seconds": {stage.path.name: stage.seconds for stage in job.run.stages},
         },
         created=now(),
@@ -260,6 +259,10 @@ def keep_rejected(run: Path, report: Report) -> None:
                 write_atomic(place / "reason.txt", "\n".join(result.parity.failures) + "\n")
 
 
+def _start(job: Fit, student: ModelResult) -> dict[str, str] | None:
+    """The checkpoint that a student started with, where it is not the teacher."""
+    source = job.start_of(student.candidate).source if student.candidate else None
+    return source.facts() if source else None
 
 
 def _bundle(job: Fit, report: Report, models: dict[str, Stage]) -> Path | None:
@@ -283,6 +286,7 @@ def _bundle(job: Fit, report: Report, models: dict[str, Stage]) -> Path | None:
             "created": report.created,
             "device": job.device.name,
             "teacher": report.environment["teacher"],
+            "start": _start(job, student),
             "data": job.dataset.source,
             "recipe": recipe_text(student.candidate.recipe) if student.candidate else "",
             "student": name,
@@ -293,6 +297,6 @@ def _bundle(job: Fit, report: Report, models: dict[str, Stage]) -> Path | None:
             "padding": [item for item in report.padding if item.file == report.winner],
             "measured_on": report.measured_on,
             "footprint": result.footprint,
-            "versions": report.environment["versions"],
+            "versions": versions(module.replace("_", "-") for module in CONVERTERS.get(result.artifact.format).needs),
         },
     )
