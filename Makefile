@@ -39,6 +39,8 @@ bench: .venv/.test
 	$(BIN)/python -m benchmarks.reliability.fuzz_readers
 	$(BIN)/python -m benchmarks.reliability.one_seed
 	$(BIN)/python -m benchmarks.reliability.busy_machine
+	$(BIN)/python -m benchmarks.reliability.kills
+	$(BIN)/python -m benchmarks.reliability.faults
 
 bench-methods: .venv/.test
 	$(BIN)/python -m benchmarks.methods

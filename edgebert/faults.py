@@ -86,7 +86,7 @@ def fault_of(error: BaseException, place: Path | None = None, needs_bytes: int =
         if number is None:
             continue
         what, hint = FAULTS[number]
-        named = getattr(item, "filename", None)
+        named = getattr(item, "filename2", None) or getattr(item, "filename", None)  # a copy names its source, too
         where = os.fsdecode(named) if isinstance(named, (str, bytes, os.PathLike)) else str(place) if place else None
         if number in FULL_DISK:
             hint = f"{_space(Path(where) if where else Path(), needs_bytes)} {hint}"

@@ -17,7 +17,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, TypeVar
 
-from edgebert.errors import RequestError, first_line
+from edgebert.errors import RequestError, RunError, first_line
 
 LARGEST_TOML = 2**20  # bytes: a profile or a recipe has a few thousand
 LONGEST_SLUG = 80  # bytes
@@ -38,6 +38,23 @@ def slug(name: str) -> str:
 def name_of(model: str) -> str:
     """The last part of a checkpoint's path, also of "." and "..", or of a hub id: what outputs are named after."""
     return Path(model).resolve().name if Path(model).exists() else Path(model).name
+
+
+def user_folder(variable: str, usual: str) -> Path:
+    """Where this user's own files of edgebert lie, whether or not the folder is there.
+
+    Args:
+        variable: of the environment, such as XDG_CACHE_HOME; it counts where it holds an absolute path.
+        usual: otherwise, in the home folder.
+
+    Raises:
+        RunError: the system knows no home folder of this user, as in many containers.
+    """
+    base = os.environ.get(variable, "")
+    try:
+        return (Path(base) if Path(base).is_absolute() else Path.home() / usual) / "edgebert"
+    except RuntimeError:
+        raise RunError("this user has no home folder", hint=f"Set {variable} to a folder, or HOME.") from None
 
 
 def sha256_file(path: Path) -> str:

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
-from edgebert.measure.targets._browser_assets import cache_home
+from edgebert.files import user_folder
 
 TOOLS = ("mmdebstrap", "qemu-aarch64-static", "tar")
 RUNTIMES = ("numpy", "onnxruntime", "ai-edge-litert")
@@ -47,7 +47,7 @@ def python3() -> Path:
         raise CannotBeHad(f"needs {' and '.join(missing)} (Debian: mmdebstrap, qemu-user-static)")
     wheels = [f"{name}=={version(name)}" for name in RUNTIMES]
     recipe = repr((wheels, SUITE, PACKAGES, PLATFORMS, CPUINFO, WRAPPER))
-    folder = cache_home() / f"aarch64-{hashlib.sha256(recipe.encode()).hexdigest()[:12]}"
+    folder = user_folder("XDG_CACHE_HOME", ".cache") / f"aarch64-{hashlib.sha256(recipe.encode()).hexdigest()[:12]}"
     if not folder.is_dir():
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".aarch64-") as work:

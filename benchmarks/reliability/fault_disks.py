@@ -46,6 +46,7 @@ def tmpfs(bench: Bench, name: str) -> Iterator[Disk]:
     place = bench.folder / name
     place.mkdir()
     system("mount", "-t", "tmpfs", "-o", f"size={LARGE}", "tmpfs", place)
+    (place / "other").write_bytes(b"x")  # a size of 0 would mean that there is no limit
     try:
         yield Disk(place)
     finally:

@@ -155,8 +155,6 @@ def temporary(bench: Bench) -> Iterator[Row]:
     with tmpfs(bench, "tmp-full") as disk:
         for place in bench.reference.bytes_at:
             disk.resize(LARGE)
-            for path in disk.place.iterdir():
-                path.unlink()
             run = bench.folder / f"tmp-full-{place}" / "run"
             environ = {"TMPDIR": str(disk.place)}
             if place != "request":  # until then nothing is special

@@ -28,6 +28,7 @@ from edgebert.bundle.manifest import (
 from edgebert.bundle.sbom import write_sbom
 from edgebert.bundle.strict_json import write_json
 from edgebert.errors import RunError
+from edgebert.faults import fault_of
 from edgebert.files import copy_tree, portable, replace_folder
 from edgebert.types import Artifact, Row
 
@@ -73,6 +74,8 @@ def write_bundle(
             write_golden(beside / GOLDEN, engine, texts)
             _seal(beside, manifest | _what_files_say(engine, texts), task)
     except OSError as error:
+        if fault := fault_of(error, folder):
+            raise fault from None
         what = f"cannot write the bundle: {error.strerror or error}"
         place = str(error.filename or folder)
         raise RunError(what, where=place, hint="Free space or choose another --run, then run it again.") from None

@@ -19,7 +19,6 @@ What lies far outside the probes (edgebert.measure.probes) is an extrapolation, 
 from __future__ import annotations
 
 import json
-import os
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
@@ -27,7 +26,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgebert.errors import RequestError
+from edgebert.errors import RequestError, RunError
+from edgebert.files import user_folder
 from edgebert.modeling.operators import Operator, operators
 from edgebert.types import QUIETEST
 
@@ -260,9 +260,7 @@ def calibration_file(device: DeviceProfile) -> Path:
     """Beside a user's own profile; for a built-in one in the user's data folder."""
     if device.path is not None:
         return device.path.with_name(f"{device.path.stem}.calibration.json")
-    base = os.environ.get("XDG_DATA_HOME", "")
-    home = Path(base) if Path(base).is_absolute() else Path.home() / ".local" / "share"
-    return home / "edgebert" / "calibrations" / f"{device.name}.json"
+    return user_folder("XDG_DATA_HOME", ".local/share") / "calibrations" / f"{device.name}.json"
 
 
 def calibrations_of(device: DeviceProfile) -> tuple[Calibration, ...]:
@@ -271,10 +269,10 @@ def calibrations_of(device: DeviceProfile) -> tuple[Calibration, ...]:
     Raises:
         RequestError: the file is damaged.
     """
-    path = calibration_file(device)
     try:
+        path = calibration_file(device)
         changed = path.stat().st_mtime_ns
-    except OSError:
+    except (OSError, RunError):  # it is not there, or has no place to be at
         return ()
     return tuple(item for item in _read(path, changed) if item.soc == device.soc)
 

@@ -8,9 +8,7 @@ changes the time of a pass.
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -20,8 +18,10 @@ from typing import TYPE_CHECKING, Any
 
 from edgebert import converters
 from edgebert.converters import usable_converter
+from edgebert.files import user_folder
 from edgebert.measure.targets import File, Input
 from edgebert.runtime.specs import ATTENTION_MASK, INPUT_IDS, TOKEN_TYPE_IDS
+from edgebert.scratch import scratch_folder
 
 if TYPE_CHECKING:
     from edgebert.modeling.config import ModelConfig
@@ -183,9 +183,7 @@ def files_of(shape: Shape, format: str, precisions: Sequence[str], folder: Path 
 
 def cache_folder(format: str) -> Path:
     """Where probes are kept; of another name where what makes them has another version."""
-    base = os.environ.get("XDG_CACHE_HOME", "")
-    home = (Path(base) if Path(base).is_absolute() else Path.home() / ".cache") / "edgebert"
-    return home / f"probes-{format}-{_key()}"
+    return user_folder("XDG_CACHE_HOME", ".cache") / f"probes-{format}-{_key()}"
 
 
 @cache
@@ -209,8 +207,7 @@ def _write(shape: Shape, format: str, precisions: Sequence[str], place: Path) ->
     config = shape.config()
     if not hasattr(config, "edgebert_heads"):
         config.architectures = ["SomeForTokenClassification"]
-    with tempfile.TemporaryDirectory(prefix=".writing-", dir=place.parent) as name:
-        work = Path(name)
+    with scratch_folder("probe-", str(place.parent)) as work:
         with torch.random.fork_rng():
             torch.manual_seed(0)
             model = build_model(config, auto_model_of(config)).eval()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from edgebert.errors import RunError
+from edgebert.faults import fault_of
 from edgebert.files import replace_folder
 from edgebert.report.serial import dump_report
 from edgebert.results import Report
@@ -25,7 +26,7 @@ def write_report(report: Report, folder: Path) -> None:
             (beside / "index.html").write_text(render(report), encoding="utf-8")
             write_figure(report, beside / "report.png")
     except OSError as error:
-        raise RunError(
+        raise fault_of(error, folder) or RunError(
             f"cannot write the report: {error.strerror or error}",
             where=str(folder),
             hint="Free space, or choose another --run.",

@@ -12,12 +12,13 @@ import os
 import shutil
 import subprocess
 import tarfile
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from edgebert.errors import EdgebertError, RequestError
+from edgebert.errors import EdgebertError, RequestError, RunError
+from edgebert.files import user_folder
 from edgebert.measure.targets import Log
+from edgebert.scratch import scratch_folder
 
 PACKAGE = "onnxruntime-web"
 VERSION = "1.30.0"
@@ -64,6 +65,10 @@ def missing() -> str:
     """Why `fetch` could not even begin; "" where the files are here or npm is."""
     if os.environ.get(VARIABLE):
         return wrong(_dist(Path(os.environ[VARIABLE])))
+    try:
+        cached()
+    except RunError as error:
+        return f"{error.what}. {error.hint}"
     if not wrong(cached()) or not wrong(Path("node_modules") / PACKAGE / "dist") or shutil.which("npm"):
         return ""
     return f"{_SPEC} is not in the cache and there is no npm to fetch it"
@@ -71,12 +76,7 @@ def missing() -> str:
 
 def cached() -> Path:
     """Where the files are kept between runs."""
-    return cache_home() / f"{PACKAGE}-{VERSION}"
-
-
-def cache_home() -> Path:
-    base = os.environ.get("XDG_CACHE_HOME", "")
-    return (Path(base) if Path(base).is_absolute() else Path.home() / ".cache") / "edgebert"
+    return user_folder("XDG_CACHE_HOME", ".cache") / f"{PACKAGE}-{VERSION}"
 
 
 def wrong(folder: Path) -> str:
@@ -115,25 +115,22 @@ def _into_cache(log: Log) -> Path:
 
 def _kept(make: Callable[[Path], Path]) -> Path:
     """What `make` made in a scratch folder, under its name in the cache; whole, or not there."""
-    home = cache_home()
+    home = cached().parent
     try:
         home.mkdir(parents=True, exist_ok=True)
-        scratch = Path(tempfile.mkdtemp(prefix=".onnxruntime-web-", dir=home))
+        with scratch_folder("web-", str(home)) as scratch:
+            created = make(scratch)
+            if cached().exists() and wrong(cached()):
+                cached().rename(scratch / "damaged")
+            if not cached().exists():  # else another process was quicker
+                created.rename(cached())
+            return cached()
     except OSError as error:
         raise EdgebertError(
             f"the cache cannot be written: {error.strerror}",
             where=str(home),
             hint="Set XDG_CACHE_HOME to another folder.",
         ) from None
-    try:
-        created = make(scratch)
-        if cached().exists() and wrong(cached()):
-            cached().rename(scratch / "damaged")
-        if not cached().exists():  # else another process was quicker
-            created.rename(cached())
-        return cached()
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
 
 
 def _packed(npm: str, scratch: Path) -> Path:
