@@ -155,14 +155,14 @@ SCALARS: dict[type, type | tuple[type, ...]] = {float: (int, float), int: int, s
 
 
 def plain(value: Any) -> Any:
-    """`value` as JSON types: dataclasses to dicts, tuples to lists, paths to strings."""
+    """`value` as JSON types: dataclasses to dicts, tuples to lists, paths and errors to strings."""
     if is_dataclass(value) and not isinstance(value, type):
         return plain(asdict(value))
     if isinstance(value, Mapping):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [plain(item) for item in value]
-    return str(value) if isinstance(value, Path) else value
+    return str(value) if isinstance(value, (Path, Exception)) else value
 
 
 def portable(value: Any) -> Any:

@@ -11,6 +11,7 @@ from edgebert.errors import RunError
 from edgebert.files import digest, plain, replace_folder, write_atomic
 from edgebert.runs.listing import list_runs
 from edgebert.runs.store import Run, Stage
+from edgebert.workflows.config_fit import DeviceResult
 from edgebert.workflows.records import student_record
 
 
@@ -228,3 +229,10 @@ def test_a_recipe_that_leaves_no_note_has_none() -> None:
         False,
     )
     assert student_record(stage).notes == ()
+
+
+def test_what_failed_for_one_device_can_be_written_as_json() -> None:
+    error = RunError("no student fits", where="tiny.toml", hint="Allow more.")
+    item = plain(DeviceResult("tiny.toml", 1, errors=(error,)))
+    assert json.loads(json.dumps(item))["errors"] == [str(error)]
+    assert "no student fits" in str(error) and "tiny.toml" in str(error)
