@@ -6,7 +6,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 PREFIX = "edgebert-tmp-"
@@ -50,14 +50,15 @@ def _locked_folder(kind: str, home: Path) -> tuple[Path, int | None]:
 
 
 def _delete_if_left(folder: Path, end: Callable[[Path], None]) -> None:
-    with suppress(OSError):  # another's, or gone meanwhile
-        if folder.lstat().st_uid != os.geteuid() or (lock := _lock(folder)) is None:
-            return
-        try:
+    lock = _lock(folder)
+    if lock is None:
+        return
+    try:
+        if os.fstat(lock).st_uid == os.geteuid():  # else another user's, who has one of the same kind
             end(folder)
             shutil.rmtree(folder, ignore_errors=True)
-        finally:
-            os.close(lock)
+    finally:
+        os.close(lock)
 
 
 def _lock(folder: Path) -> int | None:

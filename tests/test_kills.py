@@ -118,6 +118,21 @@ def test_a_folder_of_a_killed_process_goes_with_the_next_and_that_of_a_live_one_
             item.communicate()
 
 
+def test_a_browser_whose_command_was_killed_is_ended_with_its_folder(tmp_path: Path) -> None:
+    from edgebert.measure.targets._browser_process import _end_all
+
+    sleep = [sys.executable, "-c", "import time; time.sleep(60)"]
+    mine, other = (subprocess.Popen([*sleep, f"--user-data-dir={tmp_path / name}/profile"]) for name in ("a", "b"))
+    try:
+        _end_all(tmp_path / "a")
+        assert mine.wait(10) != 0
+        assert other.poll() is None
+    finally:
+        for item in (mine, other):
+            item.kill()
+            item.wait()
+
+
 def test_only_folders_of_the_same_kind_and_no_links_are_deleted(tmp_path: Path) -> None:
     mine = tmp_path / "mine"
     mine.mkdir()
