@@ -58,7 +58,7 @@ def test_files_have_the_names_that_both_libraries_look_for(tmp_path: Path) -> No
     names = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
     assert names == {
         *("config.json", "tokenizer.json", "tokenizer_config.json", "onnx/model.onnx", "golden.jsonl", "README.md"),
-        *("check.py", "manifest.json", "LICENSES/NOTICE.md", "LICENSES/edgebert-Apache-2.0.txt"),
+        *("check.py", "manifest.json", "sbom.cdx.json", "LICENSES/NOTICE.md", "LICENSES/edgebert-Apache-2.0.txt"),
     }
     page = (folder / "README.md").read_text(encoding="utf-8")
     assert "pipeline_tag: text-classification" in page and 'dtype: "fp32"' in page and "@" not in page.split("##")[0]
