@@ -112,8 +112,9 @@ def changed_file(folder: Path, **changes: Any) -> None:
 def two(tmp_path: Path) -> tuple[Path, Path]:
     """The first errs in row 7, the second in rows 1 to 6 and 8, and both in row 10."""
     rows = ner_rows()
-    one = make_run(tmp_path / "old", rows, spoiled(rows, [6, 9]), request={"max_drop": 1.0})
-    other = make_run(tmp_path / "new", rows, spoiled(rows, [0, 1, 2, 3, 4, 5, 7, 9]), size=3_565_000)
+    one = make_run(tmp_path / "old", rows, spoiled(rows, [6, 9]), request={"max_drop": 1.0, "batch_size": 32})
+    request = {"max_drop": None, "batch_size": 32}
+    other = make_run(tmp_path / "new", rows, spoiled(rows, [0, 1, 2, 3, 4, 5, 7, 9]), size=3_565_000, request=request)
     return one, other
 
 
@@ -254,6 +255,26 @@ def test_of_several_heads_the_row_s_own_is_shown(tmp_path: Path) -> None:
     assert result.against[0].score is not None and result.against[0].score.difference == pytest.approx(-0.5)
 
 
+def test_files_are_called_by_what_tells_them_apart(two: tuple[Path, Path], tmp_path: Path) -> None:
+    old, new = two
+    first = "3-layers/onnx-fp32"
+    report = read_report(old / "report" / "report.json")
+    fp32 = report.students[0].artifacts[0]
+    score = report.students[0].artifacts[1].parity.score
+    files = (replace(fp32, parity=replace(fp32.parity, score=score)), report.students[0].artifacts[1])
+    save(old, replace(report, students=(replace(report.students[0], artifacts=files), *report.students[1:])))
+    titles = [file.title for file in compare([old, f"{old}:{first}"]).files]
+    assert titles == [FILE, first]
+    assert [file.title for file in compare([old, f"{old}:{first}", new]).files] == [
+        f"old:{FILE}",
+        f"old:{first}",
+        f"new:{FILE}",
+    ]
+    rows = ner_rows()
+    namesake = make_run(tmp_path / "other" / "old", rows, spoiled(rows, []))
+    assert [file.title for file in compare([old, namesake]).files] == [str(old), str(namesake)]
+
+
 def test_three_runs_are_held_against_the_first(tmp_path: Path) -> None:
     rows = ner_rows()
     sides = [spoiled(rows, at) for at in ([5], [0, 5], [])]
@@ -293,10 +314,9 @@ def timed(p50: float, **changes: Any) -> Latency:
 @pytest.mark.parametrize(
     ("change", "text"),
     [
-        ({"p50_ms": 2.5}, "1.25×"),
-        ({"p50_ms": 2.06}, "1.03×, within the spread"),
+        ({"p50_ms": 2.5}, "1.25× ± 0.05"),  # 1.02 * 1.02 - 1 = 4 % of it
         ({"p50_ms": 2.06, "spread": None}, "1.03×"),
-        ({"runtime": "tflite", "p50_ms": 1.0}, "0.50×"),
+        ({"runtime": "tflite", "p50_ms": 1.0}, "0.50× ± 0.02"),
         ({"statistic": MEDIAN}, f"not comparable (statistic: {QUIETEST} and {MEDIAN})"),
         ({"seq_len": 14}, "not comparable (median tokens: 12 and 14)"),
         ({"how": "emulated"}, "not comparable (how: measured and emulated)"),
@@ -344,6 +364,17 @@ def test_what_else_differs_is_told(two: tuple[Path, Path]) -> None:
 
 
 # ---------------------------------------------------------------- what cannot be compared
+
+
+def test_a_request_that_nothing_kept_differs_in_nothing(two: tuple[Path, Path]) -> None:
+    assert compare(two).differs == {"asked for: max drop": ("1.0", "not given")}
+    (two[1] / "manifest.json").write_text("{")
+    assert compare(two).differs == {}
+
+
+def test_notes_on_measuring_name_their_run(two: tuple[Path, Path]) -> None:
+    save(two[1], replace(read_report(two[1] / "report" / "report.json"), notes=("this machine was shared",)))
+    assert compare(two).notes == ("new: this machine was shared",)
 
 
 def test_an_older_run_is_told_with_the_command_that_helps(tmp_path: Path) -> None:

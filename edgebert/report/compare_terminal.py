@@ -55,7 +55,7 @@ def _figures(comparison: Comparison) -> Table:
     table = _table()
     table.add_column("")
     for file in files:
-        table.add_column(f"{file.title}\n{file.name}", justify="right", overflow="fold")
+        table.add_column("\n".join(told.heading(file)), justify="right", overflow="fold")
     if beside:
         table.add_column(f"against\n{files[0].title}", justify="right", overflow="fold")
     for name, cells in told.figure_rows(comparison):

@@ -39,6 +39,11 @@ class Item:
     state: State
 
 
+def heading(file: ComparedFile) -> list[str]:
+    """What stands over a file's figures: its title, and its name where that says more."""
+    return [file.title, *([] if file.title.endswith(file.name) else [file.name])]
+
+
 # ---------------------------------------------------------------- scores
 
 
@@ -107,7 +112,8 @@ def basis(comparison: Comparison) -> str:
     latencies = [item for file in comparison.files for item in file.latencies]
     kinds = dict.fromkeys((item.how, item.statistic) for item in latencies)
     times = "; ".join(f"{how}: {statistic}" for how, statistic in kinds)
-    return f"{INTERVALS}" + (f" Latency: p50, batch 1 ({times})." if times else "")
+    spread = "; ±: as far as the two measurements spread" if any(any(x.noise) for x in comparison.figures) else ""
+    return INTERVALS + (f" Latency: p50, batch 1 ({times}){spread}." if times else "")
 
 
 def value_text(value: float | None, unit: str) -> str:
@@ -123,8 +129,7 @@ def ratio_text(figure: Figure, at: int) -> str:
         return f"not comparable ({figure.apart[at]})"
     if ratio is None:
         return ""
-    within = noise is not None and 1 / (1 + noise) <= ratio <= 1 + noise
-    return f"{ratio:.2f}×" + (", within the spread" if within else "")
+    return f"{ratio:.2f}×" + (f" ± {ratio * noise:.2f}" if noise is not None else "")
 
 
 # ---------------------------------------------------------------- rows

@@ -207,12 +207,14 @@ def _check(found: Sequence[_Found]) -> None:
 
 
 def _titles(found: Sequence[_Found]) -> list[str]:
-    """What the files are called beside each other: the runs' names where those differ."""
-    runs = [item.run for item in found]
-    for names in ([run.resolve().name for run in runs], [str(run) for run in runs]):
-        if len(set(names)) == len(names):
-            return names
-    return [f"{run}:{item.entry.name}" for run, item in zip(runs, found, strict=True)]
+    """The shortest that tell the files apart: the runs' names, else the files', else both."""
+    short, names = [item.run.resolve().name for item in found], [item.entry.name for item in found]
+    one_run = len({item.run.resolve() for item in found}) == 1
+    both = [f"{run}:{name}" for run, name in zip(short, names, strict=True)]
+    whole = [f"{item.run}:{name}" for item, name in zip(found, names, strict=True)]
+    paths = [str(item.run) for item in found]
+    choices = [short, *([names] if one_run else []), paths, both, whole]
+    return next((titles for titles in choices if len(set(titles)) == len(titles)), whole)
 
 
 # ---------------------------------------------------------------- holding them against the first
@@ -261,6 +263,7 @@ def _notes(
     for file in files[1:]:
         if file.sha256 == files[0].sha256:
             results.append(f"{file.title} is the same file as {files[0].title}, byte for byte")
-    for item, file in zip(found, files, strict=True):
-        results += [f"{file.title}: {note}" for note in item.report.notes]
+    of_runs = {item.run.resolve(): (file.title, item.report.notes) for item, file in zip(found, files, strict=True)}
+    for title, own in of_runs.values():
+        results += [f"{title}: {note}" if len(of_runs) > 1 else note for note in own]
     return results

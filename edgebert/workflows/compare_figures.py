@@ -139,8 +139,10 @@ def _ratios(values: Sequence[float | None], apart: Sequence[str] = ()) -> tuple[
 
 
 def differing_facts(files: Sequence[ComparedFile]) -> dict[str, tuple[str, ...]]:
-    """The facts that are not the same of all files."""
+    """The facts that are not the same of all files; of the requests only where all are known."""
     names = dict.fromkeys(name for file in files for name in file.facts)
+    if not all(any(name.startswith(ASKED) for name in file.facts) for file in files):
+        names = {name: None for name in names if not name.startswith(ASKED)}
     absent = {name: NOT_GIVEN if name.startswith(ASKED) else NOT_THERE for name in names}
     rows = {name: tuple(file.facts.get(name, absent[name]) for file in files) for name in names}
     return {name: values for name, values in rows.items() if len(set(values)) > 1}
