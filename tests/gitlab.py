@@ -46,6 +46,7 @@ def gitlab_job(
         places = [kept / "caches" / put_in(key) for key in (cache["key"], *cache.get("fallback_keys", ()))]
         if found := next((place for place in places if place.exists()), None):
             shutil.copytree(found, workspace, dirs_exist_ok=True, symlinks=True)
+    (kept / "artifacts").mkdir(parents=True, exist_ok=True)
     shutil.copytree(kept / "artifacts", workspace, dirs_exist_ok=True)
     script = workspace.parent / f"{job}.sh"
     script.write_text("\n".join(described["script"]) + "\n", encoding="utf-8")

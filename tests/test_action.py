@@ -284,7 +284,7 @@ def test_what_one_device_cannot_have_is_told_beside_what_the_other_has(hub: GitH
 
 
 @pytest.fixture
-def served(tmp_path: Path) -> Iterator[tuple[str, dict[str, str]]]:
+def served() -> Iterator[tuple[str, dict[str, str]]]:
     """A server of artifacts: its address, and job and path -> text."""
     files: dict[str, str] = {}
 
