@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from edgebert.converters._coreml_fourier import real_fourier
 from edgebert.converters._coreml_ops import register
 from edgebert.errors import EdgebertError, RequestError
+from edgebert.faults import raise_if_fault
 from edgebert.runtime.quiet import quiet
 from edgebert.runtime.session import Shape, Source
 from edgebert.runtime.specs import ATTENTION_MASK, INPUT_IDS, TOKEN_TYPE_IDS
@@ -92,6 +93,7 @@ def convert(source: Source, wanted: Plan, *, half: bool) -> MLModel:
                 minimum_deployment_target=getattr(ct.target, f"iOS{wanted.ios}"),
             )
         except Exception as error:  # tracer and converter raise whatever they like
+            raise_if_fault(error)
             raise refusal(source.family, wanted, error) from error
 
 

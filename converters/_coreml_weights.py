@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from edgebert.errors import EdgebertError, first_line
+from edgebert.faults import raise_if_fault
 from edgebert.runtime.quiet import quiet
 from edgebert.runtime.session import Source
 
@@ -105,6 +106,7 @@ def _apply(function: Callable[[MLModel, OptimizationConfig], MLModel], model: ML
         with quiet(capture=True):
             return function(model, config)
     except Exception as error:  # coremltools raises whatever it likes
+        raise_if_fault(error)
         raise EdgebertError(f"the weights cannot be reduced: {first_line(error)}") from error
 
 

@@ -7,7 +7,6 @@ for the example it saw.
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,9 +17,11 @@ import numpy as np
 from edgebert.converters._onnx_file import EXTERNAL_FROM, NAME, first_line, load, scratch, write
 from edgebert.converters._onnx_pointwise import pointwise_as_products
 from edgebert.errors import EdgebertError
+from edgebert.faults import raise_if_fault
 from edgebert.runtime.quiet import quiet
 from edgebert.runtime.session import Batch, Source
 from edgebert.runtime.specs import ATTENTION_MASK, INPUT_IDS, TOKEN_TYPE_IDS
+from edgebert.scratch import scratch_folder
 from edgebert.types import Artifact
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ def export(source: Source, folder: Path, *, external_from: int = EXTERNAL_FROM) 
                     _EXPORTERS[exporter](source, work / NAME)
                 check(source, work / NAME)
             except Exception as error:
+                raise_if_fault(error, folder)
                 reasons.append(f"by {exporter} {error.what if isinstance(error, EdgebertError) else first_line(error)}")
                 continue
             options = {"exporter": exporter, "opset": OPSET[exporter]}
@@ -157,8 +159,8 @@ def values(model: ModelProto, tensors: Sequence[str], rows: Iterable[Batch]) -> 
     seen.graph.output.extend(onnx.ValueInfoProto(name=name) for name in tensors)
     options = ort.SessionOptions()
     options.log_severity_level = 3
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "seen.onnx"
+    with scratch_folder("onnx-") as folder:
+        path = folder / "seen.onnx"
         onnx.save(seen, str(path), save_as_external_data=True)
         session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     names = [item.name for item in session.get_inputs()]

@@ -11,9 +11,7 @@ on a reader of SQuAD's texts 97.0 % of 300 answers stayed instead of 91.3 %, in 
 
 from __future__ import annotations
 
-import tempfile
 from itertools import product
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgebert.converters import QuantizationVariant
@@ -22,6 +20,7 @@ from edgebert.converters._onnx_embedding import per_row
 from edgebert.converters._onnx_embedding4 import pack_word_table
 from edgebert.runtime.quiet import quiet
 from edgebert.runtime.session import Source
+from edgebert.scratch import scratch_folder
 
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto
@@ -66,8 +65,8 @@ def _quantize(model: ModelProto, **options: object) -> ModelProto:
     import onnx
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
-    with quiet(capture=True), tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "model.onnx"
+    with quiet(capture=True), scratch_folder("onnx-") as folder:
+        path = folder / "model.onnx"
         quantize_dynamic(
             model,
             str(path),

@@ -7,10 +7,8 @@ GELU) one fixed scale wastes most of its 256 steps: such products can be left to
 
 from __future__ import annotations
 
-import tempfile
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,6 +21,7 @@ from edgebert.errors import EdgebertError, RequestError
 from edgebert.runtime.quiet import quiet
 from edgebert.runtime.session import Batch, Source
 from edgebert.runtime.specs import ATTENTION_MASK
+from edgebert.scratch import scratch_folder
 
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto
@@ -93,8 +92,8 @@ def _quantize(model: ModelProto, nodes: Sequence[str], rows: Sequence[Batch], re
             row = next(self._rows, None)
             return None if row is None else {name: row[name] for name in names}
 
-    with quiet(capture=True), tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "model.onnx"
+    with quiet(capture=True), scratch_folder("onnx-") as folder:
+        path = folder / "model.onnx"
         quantize_static(
             model,
             str(path),

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, TypedDict, cast
 import numpy as np
 
 from edgebert.errors import EdgebertError
+from edgebert.faults import raise_if_fault
 
 if TYPE_CHECKING:
     from ai_edge_litert.schema_py_generated import ModelT, SubGraphT
@@ -83,6 +84,7 @@ def write(path: Path, model: ModelT, files: Mapping[str, bytes]) -> None:
                 archive.writestr(_entry(name), data)
         partial.replace(path)
     except OSError as error:
+        raise_if_fault(error, path)
         raise EdgebertError(f"the file cannot be written: {error.strerror}", where=str(path)) from None
     finally:
         partial.unlink(missing_ok=True)

@@ -20,6 +20,7 @@ from edgebert.converters import Converter, Precision, QuantizationVariant, descr
 from edgebert.converters._coreml_contents import contents
 from edgebert.converters._coreml_convert import HINT, Plan, convert, padding_moves, plan, sample
 from edgebert.errors import EdgebertError
+from edgebert.faults import raise_if_fault
 from edgebert.runtime.quiet import quiet
 from edgebert.runtime.session import Session, Source
 from edgebert.runtime.specs import ATTENTION_MASK, INPUT_IDS, TOKEN_TYPE_IDS
@@ -186,6 +187,7 @@ def _save(model: MLModel, source: Source, precision: str, wanted: Plan, folder: 
 
 def _make_reproducible(package: Path) -> None:
     """Equal models as equal bytes: coremltools draws the manifest's identifiers at random and writes the day into the
+        raise_if_fault(error, folder)
     metadata, and protobuf writes the entries of a map in an order that changes from process to process."""
     from coremltools.models import _METADATA_CONVERSION_DATE
     from coremltools.proto import Model_pb2

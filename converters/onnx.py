@@ -19,6 +19,7 @@ from edgebert.converters._onnx_half import INT4, fp16, int4
 from edgebert.converters._onnx_int8 import GRID, dynamic, packed
 from edgebert.converters._onnx_static import STATIC, static
 from edgebert.errors import EdgebertError, unknown
+from edgebert.faults import raise_if_fault
 from edgebert.runtime.session import Batch, Source
 from edgebert.runtime.specs import INPUT_IDS, OutputSpec, file_outputs
 from edgebert.types import Artifact
@@ -59,6 +60,7 @@ def reduce(source: Source, artifact: Artifact, precision: str, variant: Quantiza
     except EdgebertError:
         raise
     except Exception as error:
+        raise_if_fault(error, folder)
         raise EdgebertError(
             f"{source.family} cannot be written as ONNX {precision} ({variant.name}): {first_line(error)}",
             where=str(artifact.path),
@@ -88,6 +90,7 @@ class OnnxSession:
         try:
             self._session = ort.InferenceSession(str(graph_file(path)), options, providers=["CPUExecutionProvider"])
         except Exception as error:
+            raise_if_fault(error, path)
             raise EdgebertError(f"ONNX Runtime refuses the file: {first_line(error)}", where=str(path)) from None
         meta = self._session.get_modelmeta().custom_metadata_map
         self.labels = tuple(json.loads(meta.get("labels", "[]")))

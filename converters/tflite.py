@@ -22,6 +22,7 @@ from edgebert.converters._tflite_contents import contents
 from edgebert.converters._tflite_recipes import PRECISIONS, quantize
 from edgebert.converters._tflite_session import TfliteSession, delegated
 from edgebert.errors import EdgebertError
+from edgebert.faults import raise_if_fault
 from edgebert.runtime.quiet import quiet
 from edgebert.runtime.session import Source
 from edgebert.runtime.specs import ATTENTION_MASK, INPUT_IDS, padding_of
@@ -130,6 +131,7 @@ def _converted(source: Source, lengths: tuple[int, ...]) -> ModelT:
             with torch.no_grad():
                 content = converter.convert().model_content()
         except Exception as raised:  # torch's tracer, jax's lowering and MLIR raise whatever they like
+            raise_if_fault(raised)
             error = raised
         finally:
             config.show_progress = shown
@@ -188,6 +190,7 @@ def reduce(source: Source, artifact: Artifact, precision: str, variant: Quantiza
     except EdgebertError:
         raise
     except Exception as error:  # the quantizer raises whatever its steps do
+        raise_if_fault(error, folder)
         first = next(iter(str(error).splitlines()), type(error).__name__)
         raise _refusal(info["family"], f"ai-edge-quantizer gives up on {precision}: {first[:200]}") from None
     model = file.parse(content)

@@ -94,6 +94,13 @@ def fault_of(error: BaseException, place: Path | None = None, needs_bytes: int =
     return None
 
 
+def raise_if_fault(error: BaseException, place: Path | None = None) -> None:
+    """Raises the message for what the system refused; to be called where any error of a library is otherwise taken for the
+    model's fault."""
+    if fault := fault_of(error, place):
+        raise fault from error
+
+
 def _chain(error: BaseException) -> Iterator[BaseException]:
     """The error, and those that it was raised from."""
     seen: set[int] = set()

@@ -11,12 +11,14 @@ from pathlib import Path
 
 import pytest
 
+from edgebert.converters import CONVERTERS
 from edgebert.cost.calibration import calibrations_of
 from edgebert.devices.profiles import load_device
 from edgebert.errors import RunError
 from edgebert.faults import fault_of
 from edgebert.files import user_folder
 from edgebert.measure.targets import _browser_assets as assets
+from edgebert.types import Student
 
 ROOT = Path(__file__).parents[1]
 
@@ -61,6 +63,35 @@ def test_the_place_of_a_full_disk_is_where_a_copy_goes() -> None:
     error = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/stages/model.onnx", None, "/bundle/model.onnx")
     fault = fault_of(error)
     assert fault is not None and fault.where == "/bundle/model.onnx"
+
+
+@pytest.mark.parametrize("format", ["onnx", "tflite", "coreml"])
+def test_a_disk_that_is_full_is_not_taken_for_a_model_that_cannot_be_converted(
+    format: str, teacher: Student, toy_labels: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip({"onnx": "onnx", "tflite": "litert_torch", "coreml": "coremltools"}[format])
+    from edgebert.modeling.graph import make_source
+    from tests.conftest import make_tokenizer
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(tmp_path / "out" / "half"))
+
+    (tmp_path / "out").mkdir()
+    make_tokenizer().save(str(tmp_path / "tokenizer.json"))
+    source = make_source(teacher.model, lengths=(8,), labels=toy_labels, tokenizer=tmp_path / "tokenizer.json")
+    for name in WRITERS[format]:
+        monkeypatch.setattr(name, full)
+    with pytest.raises(RunError, match="the disk is full") as caught:
+        CONVERTERS.get(format).export(source, tmp_path / "out")
+    assert caught.value.where == str(tmp_path / "out" / "half")
+    assert not list((tmp_path / "out").iterdir())
+
+
+WRITERS = {
+    "onnx": ("torch.onnx.export", "onnx.save"),
+    "tflite": ("zipfile.ZipFile.writestr",),
+    "coreml": ("coremltools.models.MLModel.save",),
+}
 
 
 @pytest.mark.slow
