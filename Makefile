@@ -36,9 +36,12 @@ bench: .venv/.test
 	$(BIN)/python -m benchmarks.formats
 	$(BIN)/python -m benchmarks.tasks
 	$(BIN)/python -m benchmarks.reliability.tampered_bundles
+	$(BIN)/python -m benchmarks.reliability.hostile
+	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e ".[bench]"
 	$(BIN)/python -m benchmarks.reliability.fuzz_readers
 	$(BIN)/python -m benchmarks.reliability.one_seed
 	$(BIN)/python -m benchmarks.reliability.busy_machine
+	$(BIN)/python -m benchmarks.reliability.gate_runs
 	$(BIN)/python -m benchmarks.reliability.kills
 	$(BIN)/python -m benchmarks.reliability.faults
 

@@ -130,6 +130,18 @@ AS_PUBLISHED = "as published"  # of a prediction fitted to published latencies
 
 
 @dataclass(frozen=True)
+class CpuTime:
+    """Processor time of one inference over all threads, by the statistics of the latency beside which it was taken.
+
+    What the inference computes: on a machine that others use too, a latency also holds the time in which they compute.
+    """
+
+    p50_ms: float
+    p90_ms: float
+    spread: float | None = None
+
+
+@dataclass(frozen=True)
 class Latency:
     """Time of one inference. `low_ms` and `high_ms` bound a prediction; a measurement has none."""
 
@@ -149,6 +161,7 @@ class Latency:
     called: str = ""  # what the device calls itself, where a target of `edgebert profile` measured it there
     statistic: str = MEDIAN  # what p50_ms is taken from
     spread: float | None = None  # of p50_ms, as a share of it: see `edgebert.measure.runner.spread`
+    cpu: CpuTime | None = None  # where the system tells it
 
 
 @dataclass(frozen=True)
@@ -179,6 +192,7 @@ class Footprint:
     runtime: str
     runtime_version: str
     called: str = ""  # what the device calls itself, where a target of `edgebert profile` measured it; "" here
+    load_cpu_ms: float | None = None  # processor time of loading, where the system tells it
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,14 +15,16 @@ import pytest
 import tomllib
 
 from edgebert.budget.findings import FIGURES, Finding, Subject
-from edgebert.verify.growth import COMPARISONS, noise
 from edgebert.budget.limits import LIMITS
 from edgebert.budget.settings import read_budget
+from edgebert.budget.suggest import suggest
 from edgebert.cli import main
 from edgebert.errors import RequestError, RunError
 from edgebert.report.gate import to_annotations, to_junit, to_markdown
 from edgebert.report.serial import dump_report, read_report
 from edgebert.results import Report, RowOutcomes, Tallies
+from edgebert.types import CpuTime
+from edgebert.verify.growth import COMPARISONS, noise
 from edgebert.workflows.gate import GateResult, gate
 from tests.report_factory import make_empty_report, make_report
 
@@ -70,6 +72,8 @@ def slower(report: Report, factor: float, spread: float | None = 0.01, machine: 
         return replace(file, latencies=latencies)
 
     teacher = replace(report.teacher, artifacts=tuple(of(file, machine) for file in report.teacher.artifacts))
+    if machine != 1:
+        report = replace(report, environment={**report.environment, "hardware": f"{machine} times as slow"})
     return changed_file(
         replace(report, teacher=teacher), latencies=of(Subject.of(report).file, factor * machine).latencies
     )
@@ -149,7 +153,7 @@ def test_only_what_the_budget_names_judges_a_latency(tmp_path: Path) -> None:
         'nothing measured the file on pixel6: give fit --on TARGET, or write on = "predicted"'
     )
     _, findings = judged(tmp_path, '[limits]\nlatency_ms = { max = 99, on = "here", threads = 7 }\n')
-    assert "not measured on this machine with 7 thread(s) at the rows' own lengths: it was with" in (
+    assert "not measured on this machine with 7 threads at the rows' own lengths: it was with" in (
         findings["latency_ms"].reason
     )
 
@@ -341,9 +345,7 @@ def test_junit_has_a_case_a_limit(tmp_path: Path) -> None:
 def test_markdown_is_plain_text_in_a_table(tmp_path: Path) -> None:
     text = to_markdown(bad(tmp_path), "runs/a b/report.png")
     assert text.startswith("### ❌ edgebert gate: failed: 2 of 5 limits")
-    assert (
-        "<b>" not in text and "<script>" not in text and "@you" not in text and "\x1b" not in text
-    )
+    assert "<b>" not in text and "<script>" not in text and "@you" not in text and "\x1b" not in text
     assert "](runs/a%20b/report.png)" in text
     table = [line for line in text.splitlines() if line.startswith("|")]
     assert {len(re.findall(r"(?<!\\)\|", line)) for line in table} == {6}
@@ -406,3 +408,153 @@ def test_it_loads_no_torch(tmp_path: Path) -> None:
     code = "import sys, edgebert; edgebert.gate(sys.argv[1]); print(sorted({'torch', 'transformers', 'scipy', 'onnx', 'jinja2', 'matplotlib', 'pyarrow', 'sklearn'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code, str(write(tmp_path, GOOD))], capture_output=True, text=True)
     assert done.stdout.strip() == "[]", done.stderr
+
+
+# ---------------------------------------------------------------- several conditions, other work, places
+
+
+def test_a_limit_under_several_conditions_is_judged_under_each(tmp_path: Path) -> None:
+    here = '{ max = 3, on = "here" }, { max = 3, on = "here", threads = 2, tokens = 128 }'
+    result, findings = judged(tmp_path, f"[limits]\nlatency_ms = [{here}]\nlabel_score = [{{ min = 90 }}]\n")
+    assert findings["latency_ms (here)"].outcome == "passed"
+    assert findings["latency_ms (here, 128 tokens, 2 threads)"].outcome == "failed"
+    assert findings["label_score (20 rows)"].outcome == "passed" and result.exit_code == 1
+    chart = to_markdown(result)
+    assert 'x-axis ["latency_ms (here)", "latency_ms (here, 128 tokens, 2 threads)", "label_score (20 rows)"]' in chart
+
+
+@pytest.mark.parametrize(
+    ("line", "what", "where"),
+    [
+        ("latency_ms = []", "the list is empty", "latency_ms"),
+        ("size_mb = [3, 4]", "there is one such figure, so it is no list", "size_mb"),
+        ('latency_ms = [{ max = 3, on = "here" }, { max = 4 }]', "it must say what it is judged on", "latency_ms[1]"),
+        (
+            'load_ms = [{ max = 3, on = "here" }, { max = 4, on = "here" }]',
+            "two entries judge the same: here",
+            "load_ms[0]",
+        ),
+    ],
+)
+def test_a_list_with_a_mistake_says_which_entry(line: str, what: str, where: str, tmp_path: Path) -> None:
+    (tmp_path / "budget.toml").write_text(f"[limits]\n{line}\n")
+    with pytest.raises(RequestError, match=what) as told:
+        read_budget(tmp_path / "budget.toml")
+    assert str(told.value.where).endswith(where)
+
+
+def computing(report: Report, wall: float, cpu: float, clock: float = 1.0, machine: str = "") -> Report:
+    """The packaged file at `wall` times its latencies, of which it computes `cpu` times as long; the teacher's file
+    computes `clock` times as long."""
+
+    def of(file: Any, times: float, share: float) -> Any:
+        latencies = tuple(
+            item
+            if item.how == "predicted"
+            else replace(
+                item, p50_ms=item.p50_ms * times, p90_ms=(item.p90_ms or 0) * times, spread=0.3,
+                cpu=CpuTime(item.p50_ms * share, item.p50_ms * share * 1.1, 0.01),
+            )
+            for item in file.latencies
+        )  # fmt: skip
+        footprint = replace(
+            file.footprint, load_ms=file.footprint.load_ms * times, load_cpu_ms=file.footprint.load_ms * share
+        )
+        return replace(file, latencies=latencies, footprint=footprint)
+
+    teacher = replace(report.teacher, artifacts=tuple(of(file, 1.0, clock) for file in report.teacher.artifacts))
+    if machine:
+        report = replace(report, environment={**report.environment, "hardware": machine})
+    file = of(Subject.of(report).file, wall, cpu)
+    return changed_file(replace(report, teacher=teacher), latencies=file.latencies, footprint=file.footprint)
+
+
+def test_a_time_that_others_took_passes_and_is_told(tmp_path: Path) -> None:
+    """The factory's file takes 2.81 ms, 3.4 ms at p90, and 17.8 ms to load."""
+    limits = [
+        f'{name} = {{ max = {most}, on = "here" }}'
+        for name, most in (("latency_ms", 3), ("latency_p90_ms", 4), ("load_ms", 20))
+    ]
+    budget = "\n".join(["[limits]", *limits])
+    result, findings = judged(tmp_path, budget, computing(GOOD, wall=5, cpu=1))
+    assert result.exit_code == 0 and findings["latency_ms"].value == pytest.approx(5 * 2.81)
+    assert findings["latency_ms"].reason == (
+        "14.1 ms is over the limit of 3 ms, of which the file computes 2.81 ms: others used the machine meanwhile"
+    )
+    result, findings = judged(tmp_path, budget, computing(GOOD, wall=5, cpu=2))
+    assert {name for name, item in findings.items() if item.outcome == "failed"} == {
+        "latency_ms",
+        "latency_p90_ms",
+        "load_ms",
+    }
+
+
+@pytest.mark.parametrize(
+    ("new", "failures"),
+    [
+        (computing(GOOD, wall=4, cpu=1.05), set()),  # others computed
+        (computing(GOOD, wall=1, cpu=1.5), {"latency_percent"}),  # others computed beside the baseline
+        (computing(GOOD, wall=4, cpu=2.5), {"latency_percent", "load_percent"}),
+        (computing(GOOD, wall=1, cpu=1, clock=0.5), set()),  # one machine: the teacher's file is no clock
+        (computing(GOOD, wall=3, cpu=3, clock=3, machine="slow"), {"load_percent"}),  # loading has no clock
+    ],
+)
+def test_processor_time_tells_growth_from_other_work(new: Report, failures: set[str], tmp_path: Path) -> None:
+    budget = '[growth]\nlatency_percent = { max = 10, on = "here" }\nload_percent = { max = 20, on = "here" }\n'
+    _, findings = judged(tmp_path, budget, new, computing(GOOD, wall=1, cpu=1))
+    assert {name for name, item in findings.items() if item.outcome == "failed"} == failures
+    assert findings["latency_percent"].how.startswith("processor time 2.81 to ")
+
+
+def test_a_tokenizer_that_makes_more_tokens_of_the_same_rows_is_a_cost(tmp_path: Path) -> None:
+    longer = changed_file(
+        slower(GOOD, 1.5),
+        latencies=tuple(
+            replace(i, seq_len=i.seq_len + 3 * (i.lengths == "data"))
+            for i in Subject.of(slower(GOOD, 1.5)).file.latencies
+        ),
+    )
+    budget = '[growth]\nlatency_percent = { max = 10, on = "here" }\n'
+    assert judged(tmp_path, budget, longer, slower(GOOD, 1.0))[1]["latency_percent"].outcome == "failed"
+
+
+def test_a_report_that_does_not_tell_of_its_packaged_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="does not tell of its packaged file, 9-layers/onnx-int8"):
+        gate(write(tmp_path, replace(GOOD, winner="9-layers/onnx-int8")))
+
+
+def test_what_fails_counts_for_more_than_what_cannot_be_judged(tmp_path: Path) -> None:
+    result, findings = judged(tmp_path, '[limits]\nsize_mb = 7\nlatency_ms = { max = 9, on = "device" }\n')
+    assert {name: item.outcome for name, item in findings.items()}["latency_ms"] == "missing"
+    assert (result.exit_code, result.verdict) == (1, "failed: 1 of 4 limits, and 1 of 4 limits have no figure")
+
+
+def test_a_file_that_is_not_timed_here_is_held_to_predictions(tmp_path: Path) -> None:
+    """As a Core ML file that was fitted on Linux: neither the default growth nor a suggestion asks for what there is not."""
+    untimed = changed_file(
+        GOOD, latencies=tuple(i for i in Subject.of(GOOD).file.latencies if i.how == "predicted"), footprint=None
+    )
+    result, findings = judged(tmp_path, "[limits]\nsize_mb = 9\n", untimed, untimed)
+    assert result.exit_code == 0 and findings["latency_percent"].how.endswith("23 tokens, batch 1, 3.2 to 9.2 ms)")
+    text = suggest(Subject.of(untimed))
+    assert (
+        'latency_ms = { max = 8.1, on = "predicted" }' in text
+        and "load_ms" not in text
+        and "latency_p90_ms" not in text
+    )
+
+
+def test_a_task_without_labels_says_so(tmp_path: Path) -> None:
+    score = replace(Subject.of(GOOD).file.parity.score, metric="Spearman", per_type=())
+    _, findings = judged(tmp_path, "[limits]\nlabel_score = 50\n", changed_file(GOOD, parity__score=score))
+    assert findings["label_score"].reason == "Spearman has no part of each label: leave this limit out"
+
+
+def test_the_guide_lists_every_limit() -> None:
+    """docs/guides/gate.md, whose tables are written by hand."""
+    guide = (Path(__file__).parents[1] / "docs" / "guides" / "gate.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(\w+)` \| (.*?) \| (.*?) \|(?: (.*?))? \|$", guide, re.MULTILINE)
+    told = [(name, title, unit, tuple(re.findall("`(\\w+)`", places))) for name, title, unit, places in rows]
+    assert sorted(told) == sorted((item.name, item.title, item.unit, item.places) for item in LIMITS)
+    for text in re.findall(r"(?:^    .*\n|^\n)*^    \[growth\]\n(?:^    .*\n)+", guide, re.MULTILINE):
+        assert tomllib.loads(re.sub("^    ", "", text, flags=re.MULTILINE))

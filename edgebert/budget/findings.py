@@ -14,6 +14,7 @@ from edgebert.budget.limits import DEVICE, HERE, LOADED, PREDICTED
 from edgebert.budget.settings import Setting
 from edgebert.cost.analytic import predict_memory_bytes
 from edgebert.devices.profiles import HERE as THIS_MACHINE
+from edgebert.errors import RunError
 from edgebert.results import ArtifactResult, ModelResult, Report
 from edgebert.types import Footprint, Latency, Score, TypeScore
 
@@ -25,7 +26,7 @@ class Finding:
     """What one limit says of a run.
 
     Attributes:
-        limit: its name.
+        limit: the name of its setting.
         title: what was judged.
         outcome: `missing` where there is no such figure, so that the run cannot be judged; `skipped` where there was nothing
             to compare with.
@@ -62,11 +63,13 @@ class Subject:
 
     @classmethod
     def of(cls, report: Report, **facts: int | None) -> Subject:
-        """Of a report with a winner."""
-        model, _, name = str(report.winner).partition("/")
-        student = next(student for student in report.students if student.name == model)
-        file = next(file for file in student.artifacts if file.artifact.name == name)
-        return cls(report, student, file, **facts)  # type: ignore[arg-type]
+        """Of a report with a winner. Raises RunError where the report does not tell of that file."""
+        for student in report.students:
+            for file in student.artifacts:
+                if f"{student.name}/{file.artifact.name}" == report.winner:
+                    return cls(report, student, file, **facts)  # type: ignore[arg-type]
+        what = f"the report of {report.run} does not tell of its packaged file, {report.winner}"
+        raise RunError(what, hint="Run edgebert fit again.")
 
 
 @dataclass(frozen=True)
@@ -76,26 +79,41 @@ class Value:
     value: float
     how: str
     of: str = ""  # the label or the conditions that it is of
+    cpu: float | None = None  # of a time, the processor time that it holds
 
 
 def judge(subject: Subject, setting: Setting) -> Finding:
     """What a setting of [limits] says of a run."""
     limit = setting.limit
-    facts = {"limit": limit.name, "title": limit.title, "bound": setting.bound, "unit": limit.unit}
+    facts = {"limit": setting.name, "title": limit.title, "bound": setting.bound, "unit": limit.unit}
     try:
         result = FIGURES[limit.name](subject, setting)
     except MissingFigure as missing:
         return Finding(**facts, outcome="missing", at_least=limit.at_least, reason=str(missing))  # type: ignore[arg-type]
-    wrong = result.value < setting.bound if limit.at_least else result.value > setting.bound
-    reason = over(setting, result) if wrong or result.value != result.value else ""
+    outcome, reason = _outcome(setting, result)
     return Finding(
         **facts,  # type: ignore[arg-type]
-        outcome="failed" if reason else "passed",
+        outcome=outcome,
         value=result.value,
         at_least=limit.at_least,
         how=result.how,
         reason=reason,
     )
+
+
+def _outcome(setting: Setting, result: Value) -> tuple[Outcome, str]:
+    """Whether a figure keeps its limit, and why not.
+
+    A time is over only where its processor time is so too: the rest of it other work on the machine took. With 20 processes
+    on two cores a p90 of 5.9 ms came out as 18 to 27 ms, and its processor time as 1.2 ms each time.
+    """
+    value, bound = result.value, setting.bound
+    if not (value < bound if setting.limit.at_least else value > bound) and value == value:
+        return "passed", ""
+    reason = over(setting, result)
+    if result.cpu is not None and result.cpu <= bound:
+        return "passed", f"{reason}, of which the file computes {result.cpu:.3g} ms: others used the machine meanwhile"
+    return "failed", reason
 
 
 def over(setting: Setting, result: Value) -> str:
@@ -129,7 +147,7 @@ def _drop(subject: Subject, setting: Setting) -> Value:
 def _label_score(subject: Subject, setting: Setting) -> Value:
     ours = labels_of(subject.file.parity.score, setting.rows)
     if not ours:
-        raise MissingFigure(f"no label has {setting.rows} test rows or more: set rows lower")
+        raise MissingFigure(_no_label(subject, setting))
     name = min(ours, key=lambda label: ours[label].f1)
     return Value(100 * ours[name].f1, _of_labels(subject, setting, len(ours)), f"label {name}")
 
@@ -140,9 +158,15 @@ def _label_drop(subject: Subject, setting: Setting) -> Value:
     )
     drops = {name: 100 * (theirs[name].f1 - (ours[name].f1 if name in ours else 0.0)) for name in theirs}
     if not drops:
-        raise MissingFigure(f"no label has {setting.rows} test rows or more: set rows lower")
+        raise MissingFigure(_no_label(subject, setting))
     name = max(drops, key=lambda label: drops[label])
     return Value(drops[name], _of_labels(subject, setting, len(drops)), f"label {name}")
+
+
+def _no_label(subject: Subject, setting: Setting) -> str:
+    if not labels_of(subject.file.parity.score, 0):
+        return f"{subject.file.parity.score.metric} has no part of each label: leave this limit out"
+    return f"no label has {setting.rows} test rows or more: set rows lower"
 
 
 def _of_labels(subject: Subject, setting: Setting, n: int) -> str:
@@ -161,7 +185,7 @@ def _equal(subject: Subject, setting: Setting) -> Value:
 
 def _mismatches(subject: Subject, setting: Setting) -> Value:
     if subject.mismatches is None:
-        raise MissingFigure("the tokenizer was not tried: there is no bundle")
+        raise MissingFigure("the tokenizer was not tried: there is no bundle here that can be opened")
     return Value(subject.mismatches, f"{subject.n_golden} golden texts")
 
 
@@ -173,19 +197,26 @@ def _fallbacks(subject: Subject, setting: Setting) -> Value:
 
 def _latency(subject: Subject, setting: Setting) -> Value:
     latency = find_latency(subject, setting)
-    return Value(latency.p50_ms, of_latency(latency))
+    cpu = latency.cpu.p50_ms if latency.cpu else None
+    return Value(latency.p50_ms, of_latency(latency) + _computing(cpu), cpu=cpu)
 
 
 def _p90(subject: Subject, setting: Setting) -> Value:
     latency = find_latency(subject, setting)
     if latency.p90_ms is None:
         raise MissingFigure("the measurement has no p90")
-    return Value(latency.p90_ms, of_latency(latency, "p90 of all runs"))
+    cpu = latency.cpu.p90_ms if latency.cpu else None
+    return Value(latency.p90_ms, of_latency(latency, "p90 of all runs") + _computing(cpu), cpu=cpu)
 
 
 def _load(subject: Subject, setting: Setting) -> Value:
     footprint = find_footprint(subject, setting)
-    return Value(footprint.load_ms, f"{_of_footprint(footprint)}, one load in a process of its own")
+    how = f"{_of_footprint(footprint)}, one load in a process of its own"
+    return Value(footprint.load_ms, how + _computing(footprint.load_cpu_ms), cpu=footprint.load_cpu_ms)
+
+
+def _computing(cpu: float | None) -> str:
+    return "" if cpu is None else f", processor time {cpu:.3g} ms"
 
 
 def _memory(subject: Subject, setting: Setting) -> Value:
@@ -226,7 +257,7 @@ def find_latency(subject: Subject, setting: Setting) -> Latency:
             if here and fits and item.threads == setting.threads:
                 return item
         raise MissingFigure(
-            f"{report.winner} was not measured on this machine with {setting.threads} thread(s) {wanted}: "
+            f"{report.winner} was not measured on this machine with {_threads(setting.threads)} {wanted}: "
             f"{_measured_at(subject)}"
         )
     n_tokens = setting.tokens or report.plan.length_p95
@@ -266,7 +297,7 @@ def _measured_at(subject: Subject) -> str:
     )
     if not found:
         return "its format does not run here, or its times were not kept"
-    items = [f"{t} thread(s) at {f'{n} tokens' if fixed else 'own lengths'}" for t, fixed, n in found]
+    items = [f"{_threads(t)} at {f'{n} tokens' if fixed else 'own lengths'}" for t, fixed, n in found]
     return f"it was with {', '.join(items)}"
 
 
@@ -289,12 +320,16 @@ def of_latency(latency: Latency, statistic: str = "") -> str:
     where = latency.called or latency.device
     tokens = f"{latency.seq_len} tokens" + (" at the median, own lengths" if latency.lengths == "data" else "")
     parts = [f"{latency.how}, {where}", f"{latency.runtime} {latency.runtime_version}".strip()]
-    parts += [f"{latency.threads} thread(s)", tokens, f"batch {latency.batch}"]
+    parts += [_threads(latency.threads), tokens, f"batch {latency.batch}"]
     statistic = statistic or latency.statistic
     if latency.how == "predicted":
         bounds = "" if latency.low_ms is None else f", {latency.low_ms:.2g} to {latency.high_ms:.2g} ms"
         return f"{', '.join(parts)}{bounds}"
     return f"{', '.join(parts)}, {statistic}, {latency.n_runs} runs"
+
+
+def _threads(n: int) -> str:
+    return "1 thread" if n == 1 else f"{n} threads"
 
 
 def _of_footprint(footprint: Footprint) -> str:

@@ -5,6 +5,7 @@ score = 90                                      points on the test rows, at leas
 size_mb = 10
 latency_ms = { max = 12, on = "device" }        measured there; "here" on this machine; "predicted" by the cost model
 latency_p90_ms = { max = 20, on = "here", threads = 1, tokens = 128 }
+load_ms = [{ max = 300, on = "here" }, { max = 90, on = "device" }]     several conditions, each judged by itself
 
 [growth]                                        what may change against --baseline
 score_points = 0.5
@@ -14,7 +15,7 @@ latency_percent = { max = 10, on = "here" }
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,7 @@ class Setting:
             device.
         rows: of a label's, the fewest with which it is judged.
         where: it stands, for messages.
+        name: as it is told: the limit's, with the conditions where the file sets it under several.
     """
 
     limit: Limit
@@ -53,6 +55,18 @@ class Setting:
     tokens: int | None = None
     rows: int = FEWEST_ROWS
     where: str = ""
+    name: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "name", self.name or self.limit.name)
+
+    @property
+    def conditions(self) -> str:
+        """Under which it judges, in words: "here, 128 tokens, 2 threads"."""
+        told = [self.on] if self.on else []
+        told += [f"{self.tokens} tokens"] if self.tokens else []
+        told += [f"{self.threads} threads"] if self.threads > 1 else []
+        return ", ".join([*told, f"{self.rows} rows"] if self.limit.by_label else told)
 
 
 def read_budget(path: Path) -> tuple[Setting, ...]:
@@ -73,7 +87,8 @@ def read_budget(path: Path) -> tuple[Setting, ...]:
         entries = document.get(table, {})
         if not isinstance(entries, Mapping):
             raise RequestError(f"[{table}] is no table", where=str(path), hint=f"Write [{table}] and its limits below.")
-        settings += [_setting(table, name, value, path) for name, value in entries.items()]
+        for name, value in entries.items():
+            settings += _settings(table, name, value, path)
     if not settings:
         hint = (
             f"Write limits below [{LIMITS_TABLE}], such as size_mb = 10; `edgebert gate RUN --suggest` writes a file."
@@ -94,18 +109,6 @@ def of_plan(budget: Budget) -> tuple[Setting, ...]:
     )
 
 
-def default_growth() -> tuple[Setting, ...]:
-    """What may change against a baseline where the budget does not say it."""
-    bounds = {
-        "score_points": (0.0, ""),
-        "size_percent": (5.0, ""),
-        "latency_percent": (10.0, HERE),
-        "memory_percent": (20.0, HERE),
-    }
-    by_name = {limit.name: limit for limit in LIMITS}
-    return tuple(Setting(by_name[name], bound, on, where="by default") for name, (bound, on) in bounds.items())
-
-
 def known(table: str) -> dict[str, Limit]:
     return {limit.name: limit for limit in LIMITS if limit.growth == (table == GROWTH_TABLE)}
 
@@ -118,12 +121,28 @@ def _unknown_table(name: str, value: object, path: Path) -> RequestError:
     return unknown("table", name, TABLES, where=str(path))
 
 
-def _setting(table: str, name: str, value: object, path: Path) -> Setting:
+def _settings(table: str, name: str, value: object, path: Path) -> list[Setting]:
+    """A limit as it is set once, or under several conditions in a list."""
     where = f"{path}, [{table}] {shown(name)}"
     limits = known(table)
     if name not in limits:
-        raise _unknown_limit(table, name, where, path)
+        raise _unknown_limit(table, name, where)
     limit = limits[name]
+    if not isinstance(value, list):
+        return [_setting(limit, value, where)]
+    if not value:
+        raise RequestError("the list is empty", where=where, hint=_example(limit))
+    if not (limit.places or limit.by_label):
+        raise RequestError("there is one such figure, so it is no list", where=where, hint=_example(limit))
+    settings = [_setting(limit, item, f"{where}[{i}]") for i, item in enumerate(value)]
+    settings = [replace(item, name=f"{name} ({item.conditions})") for item in settings]
+    names = [item.name for item in settings]
+    if twice := next((item for item in settings if names.count(item.name) > 1), None):
+        raise RequestError(f"two entries judge the same: {twice.conditions}", where=twice.where, hint="Leave one out.")
+    return settings
+
+
+def _setting(limit: Limit, value: object, where: str) -> Setting:
     given: Mapping[str, Any] = value if isinstance(value, Mapping) else {_bound_key(limit): value}
     allowed = _keys(limit)
     for key in given:
@@ -140,7 +159,8 @@ def _setting(table: str, name: str, value: object, path: Path) -> Setting:
     if "threads" in counts and on != HERE:
         what = "threads are chosen on this machine alone: on the device they are its profile's"
         raise RequestError(what, where=where, hint='Leave threads out, or write on = "here".')
-    return Setting(limit, bound, str(on), where=where, **counts)
+    rows = counts.get("rows", FEWEST_ROWS)
+    return Setting(limit, bound, str(on), counts.get("threads", 1), counts.get("tokens"), rows, where)
 
 
 def _keys(limit: Limit) -> list[str]:
@@ -179,7 +199,7 @@ def _count(value: object, key: str, where: str) -> int:
     return value
 
 
-def _unknown_limit(table: str, name: str, where: str, path: Path) -> RequestError:
+def _unknown_limit(table: str, name: str, where: str) -> RequestError:
     """With the right unit where only that is wrong, the other table where it stands there, or else the nearest names."""
     other = next(item for item in TABLES if item != table)
     if name in known(other):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import suppress
 from math import ceil, floor
 
 from edgebert.budget.findings import FIGURES, MissingFigure, Subject, Value
-from edgebert.budget.limits import HERE, LIMITS, Limit
-from edgebert.budget.settings import GROWTH_TABLE, LIMITS_TABLE, TABLE_TITLES, Setting, default_growth
+from edgebert.budget.limits import DEVICE, HERE, LIMITS, PREDICTED, Limit
+from edgebert.budget.settings import GROWTH_TABLE, LIMITS_TABLE, TABLE_TITLES, Setting
 
 # How far a figure may move: times, and points more. A time here depends on what else the machine does.
 ROOM = {
@@ -24,31 +26,61 @@ ROOM = {
 }
 
 
+# What may change against a baseline where the budget does not say it, and the limit whose figure it compares.
+GROWTH = {
+    "score_points": (0.0, "score"),
+    "size_percent": (5.0, "size_mb"),
+    "latency_percent": (10.0, "latency_ms"),
+    "memory_percent": (20.0, "memory_mb"),
+}
+ORDER = (DEVICE, HERE, PREDICTED)  # a place that comes first is nearer to where the file will run
+
+
 def suggest(subject: Subject) -> str:
     """The file's text: each limit with a comment that says the figure and how it was obtained. A limit of which the run has
-    no figure on this machine is left out."""
+    no figure is left out."""
     lines = [f"# What {subject.report.winner} of {subject.report.run} may be: its figures, with some room.", ""]
     lines += [f"[{LIMITS_TABLE}]  # {TABLE_TITLES[LIMITS_TABLE]}"]
     for limit in LIMITS:
-        if limit.growth:
+        if limit.growth or (found := _figure(limit, [subject])) is None:
             continue
-        setting = Setting(limit, 0.0, HERE if limit.places else "")
-        try:
-            result = FIGURES[limit.name](subject, setting)
-        except MissingFigure:
-            continue
-        lines += _lines(limit, _bound(limit, result.value), setting.on, result)
+        on, result = found
+        lines += _lines(limit, _bound(limit, own(result)), on, result)
     lines += ["", f"[{GROWTH_TABLE}]  # {TABLE_TITLES[GROWTH_TABLE]}: edgebert gate RUN --baseline OLD"]
-    for item in default_growth():
+    for item in default_growth(subject):
         lines += _lines(item.limit, item.bound, item.on, None)
     return "\n".join(lines) + "\n"
+
+
+def default_growth(*subjects: Subject) -> tuple[Setting, ...]:
+    """What may change against a baseline where the budget does not say it, judged where all these runs have a figure."""
+    limits = {limit.name: limit for limit in LIMITS}
+    settings = []
+    for name, (bound, of) in GROWTH.items():
+        if found := _figure(limits[of], subjects):
+            settings.append(Setting(limits[name], bound, on=found[0], where="by default"))
+    return tuple(settings)
+
+
+def _figure(limit: Limit, subjects: Sequence[Subject]) -> tuple[str, Value] | None:
+    """Where a limit can be judged of all these runs, and the first one's figure there."""
+    for on in [place for place in ORDER if place in limit.places] or [""]:
+        with suppress(MissingFigure):
+            results = [FIGURES[limit.name](subject, Setting(limit, 0.0, on)) for subject in subjects]
+            return on, results[0]
+    return None
+
+
+def own(result: Value) -> float:
+    """A figure without what other work on the machine added to it."""
+    return result.value if result.cpu is None else min(result.value, result.cpu)
 
 
 def _bound(limit: Limit, value: float) -> float:
     times, more = ROOM.get(limit.name, (1.0, 0.0))
     if limit.at_least:
-        return max(0.0, round(floor((value / times - more) / limit.step) * limit.step, 6))
-    return min(limit.most, round(ceil(max(0.0, value * times + more) / limit.step) * limit.step, 6))
+        return max(0.0, round(floor(round((value / times - more) / limit.step, 6)) * limit.step, 6))
+    return min(limit.most, round(ceil(round(max(0.0, value * times + more) / limit.step, 6)) * limit.step, 6))
 
 
 def _lines(limit: Limit, bound: float, on: str, result: Value | None) -> list[str]:

@@ -32,7 +32,7 @@ Each latency, load and memory says what it is judged on: "here" as measured on t
 device of the fit, "predicted" by the cost model. Against a baseline a score falls only where a paired test over the test
 rows says that chance does not explain it, and a time grows only where the spread of both measurements does not.
 
-Exit codes: 0 every limit is kept, 1 a limit is broken, 2 a limit cannot be judged or the request is wrong.""",
+Exit codes: 0 every limit is kept, 1 a limit is broken, 2 none is, but one cannot be judged, or the request is wrong.""",
 )
 @click.argument("path", metavar="RUN")
 @click.option(

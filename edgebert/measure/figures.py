@@ -12,7 +12,7 @@ import numpy as np
 from edgebert.measure.inputs import Inputs
 from edgebert.measure.runner import is_stable, quiet_p50, spread
 from edgebert.measure.targets import File, Job, MeasurementRecord, Outcome
-from edgebert.types import QUIETEST, Footprint, How, Latency, Padding
+from edgebert.types import QUIETEST, CpuTime, Footprint, How, Latency, Padding
 
 STATISTIC = (
     "p50 is that of the quietest tenth of blocks (edgebert.measure.runner.quiet_p50); "
@@ -54,6 +54,8 @@ class Measured:
     times_ms: tuple[float, ...] = ()
     statistic: str = QUIETEST  # of p50_ms
     spread: float | None = None  # of p50_ms, as a share of it
+    cpu: CpuTime | None = None  # processor time, by the same statistics
+    load_cpu_ms: float | None = None
 
     @property
     def seq_len(self) -> int:
@@ -107,7 +109,17 @@ def measured(file: File, result: MeasurementRecord, outcome: Outcome, on: str, j
         failure=result.failure,
         times_ms=tuple(times),
         spread=_rounded(spread(times, n_inputs)) if ran else None,
+        cpu=_cpu_time(result.cpu_ms, n_inputs),
+        load_cpu_ms=result.load_cpu_ms,
     )
+
+
+def _cpu_time(times_ms: Sequence[float], n_inputs: int) -> CpuTime | None:
+    """None where the system does not tell it, or told none."""
+    if not times_ms or not min(times_ms) > 0:
+        return None
+    p50, p90 = quiet_p50(times_ms, n_inputs), float(np.percentile(times_ms, 90))
+    return CpuTime(round(p50, 4), round(p90, 4), _rounded(spread(times_ms, n_inputs)))
 
 
 def _percentile(times: Sequence[float], share: float) -> float | None:
@@ -136,6 +148,7 @@ def as_latency(item: Measured, device: str) -> Latency:
         called=item.device,
         statistic=item.statistic,
         spread=item.spread,
+        cpu=item.cpu,
     )
 
 
@@ -144,8 +157,9 @@ def as_footprint(item: Measured, called: str = "") -> Footprint | None:
     if item.load_ms is None or item.first_run_ms is None or item.peak_memory_bytes is None:
         return None
     return Footprint(
-        item.load_ms, item.first_run_ms, item.peak_memory_bytes, item.runtime, item.runtime_version, called=called
-    )
+        item.load_ms, item.first_run_ms, item.peak_memory_bytes, item.runtime, item.runtime_version, called=called,
+        load_cpu_ms=item.load_cpu_ms,
+    )  # fmt: skip
 
 
 def padding_of(timed: Sequence[tuple[str, Latency]]) -> list[Padding]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -51,16 +52,21 @@ def print_gate(result: GateResult, console: Console) -> None:
     from rich.text import Text
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for name in ("", "limit", "figure", "allowed", "how"):
+    for name in ("", "limit", "figure", "allowed"):
         table.add_column(name, overflow="fold")
     for item in result.findings:
         style = STYLES[item.outcome]
-        cells = (item.outcome, item.limit, figure(item), allowed(item), item.how or item.title)
+        cells = (item.outcome, item.limit, figure(item), allowed(item))
         table.add_row(*(Text(cell, style=style if i < 2 else "") for i, cell in enumerate(cells)))
     console.print(table)
     for item in result.findings:
+        if item.how:
+            console.print(Text(f"{item.limit}: {_visible(item.how)}", style="dim"))
+    for item in result.findings:
         if item.reason and item.outcome != "skipped":
-            console.print(Text(f"{item.limit}: ", style=STYLES[item.outcome]) + Text(_visible(item.reason), style="default"))
+            console.print(
+                Text(f"{item.limit}: ", style=STYLES[item.outcome]) + Text(_visible(item.reason), style="default")
+            )
     skipped = [item.limit for item in result.findings if item.outcome == "skipped"]
     if skipped:
         reasons = sorted({item.reason for item in result.findings if item.outcome == "skipped"})
@@ -115,7 +121,7 @@ def _chart(result: GateResult) -> Iterator[str]:
     yield "```mermaid"
     yield "xychart-beta horizontal"
     yield '    title "Share of each limit that is used, in percent; over 100 fails"'
-    yield f"    x-axis [{', '.join(shares)}]"
+    yield f"    x-axis {json.dumps(list(shares))}"
     yield f'    y-axis "%" 0 --> {max(110.0, *(value * 1.05 for value in shares.values())):.0f}'
     yield f"    bar [{', '.join(f'{value:.1f}' for value in shares.values())}]"
     yield f"    line [{', '.join('100' for _ in shares)}]"

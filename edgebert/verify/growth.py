@@ -1,15 +1,17 @@
 """A run against a baseline: what grew, and by more than chance.
 
 Scores are compared row by row (`edgebert.verify.paired`). A time is compared as the ratio of two measurements that were
-made at different moments, perhaps on different machines, so two things are done about it. The teacher's float32 ONNX file
-was timed in turns with each of the two files: where it has the same shape in both runs, it is the clock by which both
-are read. And a ratio counts only as far as the spread of the measurements that it is made of does not explain it.
+made at different moments, perhaps on different machines, so three things are done about it. Processor times are compared
+where both runs have them: with other work on the machine a latency grows, that of a slow file more than that of a fast one.
+The teacher's float32 ONNX file was timed in turns with each of the two: on another machine, or on a device, which has little
+other work but changes its speed with its temperature, it is the clock by which both are read. And a ratio counts only as
+far as the spread of the measurements that it is made of does not explain it.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from edgebert.budget.findings import (
@@ -25,6 +27,7 @@ from edgebert.budget.findings import (
 from edgebert.budget.limits import PREDICTED
 from edgebert.budget.settings import Setting
 from edgebert.cost.analytic import predict_memory_bytes
+from edgebert.devices.profiles import HERE as THIS_MACHINE
 from edgebert.results import Report, RowOutcomes
 from edgebert.types import Latency
 from edgebert.verify.paired import PairedTest, compare_labels, compare_scores
@@ -33,6 +36,7 @@ SIGNIFICANT = 0.05  # two-sided
 DEVIATIONS = 2.0  # of a ratio's logarithm, that noise is taken to explain
 LEAST_SPREAD = 0.01  # of a measured time, where its own is smaller or unknown it is never taken for less
 UNKNOWN_SPREAD = 0.05  # of a time measured by an edgebert that did not keep its spread
+LOAD_CPU_SPREAD = 0.1  # of the processor time of loading, which is measured once
 LOAD_SPREAD = 0.25  # of the time to load, which is measured once
 MEMORY_SPREAD = 0.02  # of a peak of memory, which is measured once
 YARDSTICK = ("onnx", "fp32")  # the teacher's file that every run times
@@ -50,7 +54,7 @@ class Ratio:
 def compare(new: Subject, old: Subject, setting: Setting) -> Finding:
     """What a setting of [growth] says of a run against the baseline."""
     limit = setting.limit
-    facts = Finding(limit.name, limit.title, "passed", bound=setting.bound, unit=limit.unit)
+    facts = Finding(setting.name, limit.title, "passed", bound=setting.bound, unit=limit.unit)
     try:
         return COMPARISONS[limit.name](new, old, setting, facts)
     except MissingFigure as missing:
@@ -69,7 +73,8 @@ def _labels(new: Subject, old: Subject, setting: Setting, facts: Finding) -> Fin
     tests = compare_labels(before, after)
     enough = {name: test for name, test in tests.items() if test.n >= setting.rows}
     if not enough:
-        raise MissingFigure(f"no label has {setting.rows} test rows or more: set rows lower")
+        what = f"no label has {setting.rows} test rows or more: set rows lower"
+        raise MissingFigure(what if tests else f"{after.metric} has no part of each label: leave this limit out")
     judged = {name: _of_test(test, setting, facts, f"label {name}") for name, test in enough.items()}
     failed = {name: finding for name, finding in judged.items() if finding.outcome == "failed"}
     name = max(failed or judged, key=lambda item: -enough[item].difference)
@@ -93,9 +98,9 @@ def _outcomes(new: Subject, old: Subject) -> tuple[RowOutcomes, RowOutcomes]:
 
 def _of_test(test: PairedTest, setting: Setting, facts: Finding, of: str = "") -> Finding:
     """Failed where the drop is over the limit and not explained by chance."""
-    drop = -100 * test.difference
+    drop = -100 * test.difference + 0.0  # and never -0
     how = f"{test.test} over {test.n:,} rows, {test.changed:,} changed, p = {test.p:.2g}, 95 % interval "
-    how += f"{-100 * test.high:+.2f} to {-100 * test.low:+.2f} points"
+    how += f"{-100 * test.high + 0.0:+.2f} to {-100 * test.low + 0.0:+.2f} points"
     if drop <= setting.bound or (drop <= 0):
         return replace(facts, value=drop, how=how)
     if test.p >= SIGNIFICANT:
@@ -115,49 +120,72 @@ def _size(new: Subject, old: Subject, setting: Setting, facts: Finding) -> Findi
 def _latency(new: Subject, old: Subject, setting: Setting, facts: Finding) -> Finding:
     before, after = (find_latency(subject, setting) for subject in (old, new))
     _check_conditions(before, after)
-    ratio = Ratio(
-        after.p50_ms / before.p50_ms,
-        noise(_spread(before), _spread(after)) if after.how != "predicted" else 1.0,
-        f"{before.p50_ms:.3g} to {after.p50_ms:.3g} ms ({of_latency(after)})",
-    )
-    a, b = _yardstick(old, before), _yardstick(new, after)
-    if a and b and _same_clock(old, new):
-        drift = b.p50_ms / a.p50_ms
-        ratio = Ratio(
-            ratio.value / drift,
-            noise(*(_spread(item) for item in (before, after, a, b))),
-            f"{ratio.how}; the teacher's file, timed in turns with each, took {drift:.2f} times as long",
-        )
-    return _of_ratio(ratio, setting, facts)
+    how = f"{before.p50_ms:.3g} to {after.p50_ms:.3g} ms ({of_latency(after)})"
+    if after.how == PREDICTED:
+        return _of_ratio(Ratio(after.p50_ms / before.p50_ms, 1.0, how), setting, facts)
+    pairs, told = [(before, after)], ""
+    if clock := _clock(old, new, before, after):
+        pairs.append(clock)
+        told = "; the teacher's file, timed in turns with each, took {:.2f} times as long"
+    by_cpu = all(item.cpu for pair in pairs for item in pair)
+    readings = [_readings(pair, by_cpu) for pair in pairs]
+    (a, b), *clocks = [[value for value, _ in reading] for reading in readings]
+    drift = clocks[0][1] / clocks[0][0] if clocks else 1.0
+    if by_cpu:
+        how = f"processor time {a:.3g} to {b:.3g} ms, {how}"
+    factor = noise(*(spread for reading in readings for _, spread in reading))
+    return _of_ratio(Ratio(b / a / drift, factor, how + told.format(drift)), setting, facts)
+
+
+def _readings(pair: Iterable[Latency], by_cpu: bool) -> list[tuple[float, float]]:
+    """The time of each and its spread: processor time where all have it, which other work on the machine hardly moves."""
+    results = []
+    for item in pair:
+        p50, spread = (item.cpu.p50_ms, item.cpu.spread) if by_cpu and item.cpu else (item.p50_ms, item.spread)
+        results.append((p50, max(LEAST_SPREAD, UNKNOWN_SPREAD if spread is None else spread)))
+    return results
 
 
 def _check_conditions(before: Latency, after: Latency) -> None:
-    """Raises MissingFigure where two latencies were not taken alike."""
-    for name in ("how", "device", "called", "threads", "lengths", "seq_len", "statistic"):
+    """Raises MissingFigure where two latencies were not taken alike. At the rows' own lengths two tokenizers may make other
+    numbers of tokens of the same rows: that is part of what the student costs."""
+    tokens = ("seq_len",) if after.lengths == "fixed" else ()
+    for name in ("how", "device", "called", "threads", "lengths", "statistic", *tokens):
         a, b = getattr(before, name), getattr(after, name)
         if a != b:
             raise MissingFigure(f"the latencies cannot be compared: {name} was {a!r} in the baseline and is {b!r}")
 
 
+def _clock(old: Subject, new: Subject, before: Latency, after: Latency) -> tuple[Latency, Latency] | None:
+    """The teacher's file as it was timed beside each of the two; None on one machine, where it was not timed, or where it
+    is not the same work.
+
+    On one machine other work slows the teacher's file by more than a small one, so that it would add to the noise: 50
+    measurements in benchmarks/reliability/gate_runs.md.
+    """
+    if after.device == THIS_MACHINE and hardware_of(old.report) == hardware_of(new.report):
+        return None
+    a, b = _yardstick(old, before), _yardstick(new, after)
+    if a is None or b is None or (a.seq_len, a.runtime_version) != (b.seq_len, b.runtime_version):
+        return None
+    shapes = [(t.n_layers, t.n_parameters, t.vocab_size) for t in (old.report.teacher, new.report.teacher)]
+    return (a, b) if shapes[0] == shapes[1] else None
+
+
 def _yardstick(subject: Subject, of: Latency) -> Latency | None:
-    """The teacher's file timed under the same conditions in the same run."""
+    """The teacher's file timed under the same conditions in the same run. It may read other tokens than the student."""
+    same = ("how", "device", "called", "threads", "lengths", *(("seq_len",) if of.lengths == "fixed" else ()))
     for file in subject.report.teacher.artifacts:
         if (file.artifact.format, file.artifact.precision) == YARDSTICK:
             for item in file.latencies:
-                if all(
-                    getattr(item, k) == getattr(of, k)
-                    for k in ("how", "device", "called", "threads", "lengths", "seq_len")
-                ):
+                if all(getattr(item, name) == getattr(of, name) for name in same):
                     return item
     return None
 
 
-def _same_clock(old: Subject, new: Subject) -> bool:
-    """Whether the teachers cost the same: equal shapes, in the same version of their runtime."""
-    a, b = old.report, new.report
-    shapes = [(item.teacher.n_layers, item.teacher.n_parameters, item.teacher.vocab_size) for item in (a, b)]
-    versions = [versions_of(item).get("onnxruntime") for item in (a, b)]
-    return shapes[0] == shapes[1] and versions[0] == versions[1]
+def hardware_of(report: Report) -> object:
+    """Of the machine that a run was made on; None where it does not tell it."""
+    return report.environment.get("hardware")
 
 
 def versions_of(report: Report) -> Mapping[str, object]:
@@ -166,19 +194,19 @@ def versions_of(report: Report) -> Mapping[str, object]:
     return versions if isinstance(versions, Mapping) else {}
 
 
-def _spread(latency: Latency) -> float:
-    return max(LEAST_SPREAD, UNKNOWN_SPREAD if latency.spread is None else latency.spread)
-
-
 def noise(*spreads: float) -> float:
     """The factor that chance explains of a ratio whose parts have these spreads."""
     return math.exp(DEVIATIONS * math.sqrt(sum(math.log1p(spread) ** 2 for spread in spreads)))
 
 
 def _load(new: Subject, old: Subject, setting: Setting, facts: Finding) -> Finding:
-    a, b = (find_footprint(subject, setting).load_ms for subject in (old, new))
-    how = f"{a:.3g} to {b:.3g} ms, one load each"
-    return _of_ratio(Ratio(b / a, noise(LOAD_SPREAD, LOAD_SPREAD), how), setting, facts)
+    before, after = (find_footprint(subject, setting) for subject in (old, new))
+    how = f"{before.load_ms:.3g} to {after.load_ms:.3g} ms, one load each"
+    a, b, spread = before.load_ms, after.load_ms, LOAD_SPREAD
+    if before.load_cpu_ms and after.load_cpu_ms:
+        a, b, spread = before.load_cpu_ms, after.load_cpu_ms, LOAD_CPU_SPREAD
+        how = f"processor time {a:.3g} to {b:.3g} ms, {how}"
+    return _of_ratio(Ratio(b / a, noise(spread, spread), how), setting, facts)
 
 
 def _memory(new: Subject, old: Subject, setting: Setting, facts: Finding) -> Finding:

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgebert.budget.findings import Finding, Subject, judge
-from edgebert.verify.growth import compare, versions_of
-from edgebert.budget.settings import Setting, default_growth, of_plan, read_budget
-from edgebert.budget.suggest import suggest
-from edgebert.errors import EdgebertError, ParityError, RequestError
+from edgebert.budget.settings import Setting, of_plan, read_budget
+from edgebert.budget.suggest import default_growth, suggest
+from edgebert.errors import EdgebertError, RequestError, first_line
 from edgebert.report.serial import read_report
 from edgebert.results import Report
 from edgebert.runs.folder import REQUEST
+from edgebert.verify.growth import compare, hardware_of, versions_of
 
 if TYPE_CHECKING:
     from edgebert.bundle.check import BundleCheck
@@ -32,7 +32,7 @@ class GateResult:
         file: the packaged file that was judged, as model/artifact; "" where there is none.
         budget: the file of the limits, or what stands for it.
         baseline: what it was compared with; "" where nothing was.
-        exit_code: 0, 1 where a limit failed, 2 where one could not be judged.
+        exit_code: 1 where a limit failed, else 2 where one could not be judged, else 0.
     """
 
     run: str
@@ -50,9 +50,10 @@ class GateResult:
     def verdict(self) -> str:
         failed, missing = (sum(item.outcome == what for item in self.findings) for what in ("failed", "missing"))
         passed = sum(item.outcome == "passed" for item in self.findings)
-        if missing:
-            return f"cannot be judged: {missing} of {len(self.findings)} limits have no figure"
-        return f"failed: {failed} of {len(self.findings)} limits" if failed else f"passed: {passed} limits"
+        without = f"{missing} of {len(self.findings)} limits have no figure"
+        if failed:
+            return f"failed: {failed} of {len(self.findings)} limits{f', and {without}' if missing else ''}"
+        return f"cannot be judged: {without}" if missing else f"passed: {passed} limits"
 
 
 def gate(path: Path, budget: Path | None = None, baseline: Path | None = None) -> GateResult:
@@ -75,8 +76,8 @@ def gate(path: Path, budget: Path | None = None, baseline: Path | None = None) -
         _check_baseline(report, old, str(baseline))
     limits = [item for item in settings if not item.limit.growth] if budget else list(of_plan(report.plan.budget))
     growth = [item for item in settings if item.limit.growth]
-    if old and not growth:
-        growth = list(default_growth())
+    if old and report.winner and not growth:
+        growth = list(default_growth(Subject.of(report), Subject.of(old)))
     if report.winner is None:
         why = "; ".join(report.failures[:3]) or report.verdict
         findings: tuple[Finding, ...] = (
@@ -92,7 +93,7 @@ def gate(path: Path, budget: Path | None = None, baseline: Path | None = None) -
         budget=str(budget) if budget else "the budget of the run",
         baseline=str(baseline) if baseline else "",
         findings=findings,
-        exit_code=max((_CODES[item.outcome] for item in findings), default=0),
+        exit_code=_exit_code(findings),
         report=report,
         notes=_notes(report, old),
     )
@@ -107,7 +108,11 @@ def suggested(path: Path) -> str:
     return suggest(Subject.of(report, mismatches=tried[0] if tried else None, n_golden=tried[1] if tried else 0))
 
 
-_CODES = {"passed": 0, "skipped": 0, "failed": 1, "missing": 2}
+def _exit_code(findings: Sequence[Finding]) -> int:
+    """A limit that failed decides, whatever could not be judged beside it: the run is worse, and must not pass for a request
+    that is wrong."""
+    outcomes = {item.outcome for item in findings}
+    return 1 if "failed" in outcomes else 2 if "missing" in outcomes else 0
 
 
 def _findings(
@@ -121,9 +126,7 @@ def _findings(
     results = [package, _parity(new), *(judge(new, setting) for setting in limits)]
     for setting in growth:
         if old is None:
-            facts = Finding(
-                setting.limit.name, setting.limit.title, "skipped", bound=setting.bound, unit=setting.limit.unit
-            )
+            facts = Finding(setting.name, setting.limit.title, "skipped", bound=setting.bound, unit=setting.limit.unit)
             results.append(replace(facts, reason=NO_BASELINE))
         else:
             results.append(compare(new, Subject.of(old), setting))
@@ -143,41 +146,53 @@ def _parity(subject: Subject) -> Finding:
 def _package(folder: Path, subject: Subject) -> tuple[Finding, tuple[int, int] | None]:
     """Whether the bundle is whole, is of the reported file and reproduces here; and how many golden texts its tokenizer
     reads otherwise, of how many."""
-    from edgebert.bundle.agreement import open_bundle, read_vectors
     from edgebert.bundle.check import check_bundle
-    from edgebert.bundle.manifest import find_bundle
-    from edgebert.converters import describe
+    from edgebert.bundle.manifest import damage, damage_note, find_bundle, read_manifest
+    from edgebert.converters import describe, runnable_converter
 
     title = "whole, and its golden vectors reproduce here"
+    artifact = subject.file.artifact
     try:
         place = find_bundle(folder)
-    except RequestError as error:
-        return Finding("package", title, "failed", reason=_first(error)), None
-    try:
-        manifest, engine = open_bundle(place)
-        artifact = subject.file.artifact
+        manifest = read_manifest(place)
+        if wrong := damage(place, manifest):
+            return Finding("package", title, "failed", reason=damage_note(wrong)), None
         model = describe(place / manifest["model"], artifact.format, artifact.precision)
         if model.sha256 != artifact.sha256:
             reason = f"the bundle's model is not the file of the report, {subject.report.winner}"
             return Finding("package", title, "failed", reason=reason), None
-        lines = read_vectors(place, manifest, engine)
-        rows = [engine.task.read_texts(*line["texts"]) for line in lines]
-        read = [[list(feature.input_ids) for feature in own] for own in engine.windows(rows)]
-        golden = [[list(window["input_ids"]) for window in line["windows"]] for line in lines]
-        tried = (sum(a != b for a, b in zip(read, golden, strict=True)), len(lines))
-    except RequestError as error:  # such as a runtime that is not installed
-        return Finding("package", title, "missing", reason=f"{_first(error)}. {error.hint or ''}".strip()), None
-    except EdgebertError as error:
+    except (EdgebertError, OSError) as error:
         return Finding("package", title, "failed", reason=_first(error)), None
     try:
+        runnable_converter(artifact.format)
+    except RequestError as error:
+        reason = f"{error.what}, so that the package cannot be tried. {error.hint}"
+        return Finding("package", title, "missing", reason=reason), None
+    tried = None
+    try:
+        tried = _try_tokenizer(place)
         checked: BundleCheck = check_bundle(place)
-    except ParityError as error:
+    except EdgebertError as error:
         return Finding("package", title, "failed", reason=_first(error)), tried
     how = f"{checked.n_texts} golden texts, {checked.n_padded} also padded"
     return Finding("package", title, "passed", how=how), tried
 
 
-def _first(error: EdgebertError) -> str:
+def _try_tokenizer(place: Path) -> tuple[int, int]:
+    """How many golden texts the bundle's tokenizer reads otherwise, of how many."""
+    from edgebert.bundle.agreement import open_bundle, read_vectors
+
+    manifest, engine = open_bundle(place)
+    lines = read_vectors(place, manifest, engine)
+    rows = [engine.task.read_texts(*line["texts"]) for line in lines]
+    read = [[list(feature.input_ids) for feature in own] for own in engine.windows(rows)]
+    golden = [[list(window["input_ids"]) for window in line["windows"]] for line in lines]
+    return sum(a != b for a, b in zip(read, golden, strict=True)), len(lines)
+
+
+def _first(error: Exception) -> str:
+    if not isinstance(error, EdgebertError):
+        return first_line(error)
     place = f"{Path(error.where).name}: " if error.where else ""
     return f"{place}{error.what}"
 
@@ -228,8 +243,7 @@ def _notes(new: Report, old: Report | None) -> tuple[str, ...]:
     notes = [*new.notes]
     if old is None:
         return tuple(notes)
-    hardware = [report.environment.get("hardware") for report in (old, new)]
-    if hardware[0] != hardware[1]:
+    if hardware_of(old) != hardware_of(new):
         notes.append("the baseline was measured on another machine")
     a, b = (versions_of(report) for report in (old, new))
     names = sorted(name for name in {*a, *b} if a.get(name) != b.get(name))

@@ -50,7 +50,7 @@ def _kept(
         return record
 
     try:
-        return from_plain(kind, job.run.stage(name, keys, fill, version=2).result)
+        return from_plain(kind, job.run.stage(name, keys, fill, version=3).result)
     except _Incomplete as incomplete:
         return from_plain(kind, plain(incomplete.args[0]))
 

@@ -117,7 +117,7 @@ def outcome(message: Messages, job: Job, where: str) -> Outcome:
 
 def _record(name: str, item: Mapping[str, Any], why: str) -> MeasurementRecord:
     kept = {key: value for key, value in item.items() if key in KEPT}
-    kept |= {"name": name, "times_ms": tuple(kept.get("times_ms", ())), "outputs": tuple(kept.get("outputs", ()))}
+    kept |= {key: tuple(kept.get(key, ())) for key in ("times_ms", "cpu_ms", "outputs")} | {"name": name}
     return MeasurementRecord(**{**kept, "failure": kept.get("failure") or why})
 
 
