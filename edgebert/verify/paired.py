@@ -220,7 +220,7 @@ def _bootstrap(kinds: np.ndarray, counts: np.ndarray, ranked: Sequence[bool], dr
 
 def _p_of_bootstrap(resampled: np.ndarray) -> float:
     """Twice the share of resamples beyond 0, on the side where fewer lie."""
-    beyond = min(np.count_nonzero(resampled <= 0), np.count_nonzero(resampled >= 0))
+    beyond = min(int(np.count_nonzero(resampled <= 0)), int(np.count_nonzero(resampled >= 0)))
     return min(1.0, 2 * (beyond + 1) / (len(resampled) + 1))
 
 
