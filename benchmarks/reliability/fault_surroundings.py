@@ -178,7 +178,7 @@ def _nowhere(bench: Bench) -> Iterator[Row]:
     script = (
         f"mount --make-rprivate / && mount --bind {shlex.quote(str(bench.folder))} {base} && "
         "for d in /tmp /var/tmp /usr/tmp; do [ -d $d ] && mount -t tmpfs -o ro tmpfs $d; done; "
-        'mount --bind /proc /proc; cd /proc && exec "$@"'
+        'cd /proc && exec "$@"'
     )
     prefix = ("unshare", "--mount", "sh", "-c", script, "sh")
     for name, arguments in (

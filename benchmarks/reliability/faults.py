@@ -76,8 +76,10 @@ def main() -> int:
                 rows.append(row)
                 print(line(row), flush=True)
                 if options.rows is None:  # the page grows, so that what was stopped early tells what it saw
-                    options.output.write_text(page(rows, options.only), encoding="utf-8")
-    if options.rows is not None:
+                    options.output.write_text(page(rows, options.only, under_way=kind), encoding="utf-8")
+    if options.rows is None:
+        options.output.write_text(page(rows, options.only), encoding="utf-8")
+    else:
         options.rows.write_text(json.dumps([asdict(row) for row in rows]), encoding="utf-8")
     return int(any(row.outcome not in (GOOD, NOT_TRIED) for row in rows))
 
@@ -98,7 +100,7 @@ def line(row: Row) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def page(rows: list[Row], only: str) -> str:
+def page(rows: list[Row], only: str, under_way: str = "") -> str:
     environment: dict[str, Any] = dict(describe_environment())
     versions, hardware = environment["versions"], environment["hardware"]
     good, left = sum(row.outcome == GOOD for row in rows), sum(row.outcome == NOT_TRIED for row in rows)
@@ -112,6 +114,7 @@ def page(rows: list[Row], only: str) -> str:
         "faults, byte for byte, no stage was made again that had been done, and nothing is left lying about.",
         "",
         f"{len(rows)} rows: {good} as it has to be, {len(rows) - good - left} not, {left} not tried.",
+        *(["", f"Not finished: `{under_way}` was under way."] if under_way else []),
         "",
         "| fault | at | exit code | it says | |",
         "| --- | --- | --- | --- | --- |",
