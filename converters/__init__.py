@@ -48,6 +48,7 @@ class Precision:
         kind: row of the tolerance table (`edgebert.verify.tolerances.TOLERANCES`).
         compute: what the matrix products run in: fp32, fp16 or int8.
         bits, embedding_bits: stored bits of a weight of a matrix, and of the word table.
+        one_scale: whether a whole weight shares one scale, so that its largest number makes all others coarse.
     """
 
     title: str
@@ -57,6 +58,7 @@ class Precision:
     compute: str = "int8"
     bits: int = 8
     embedding_bits: int = 8
+    one_scale: bool = False
 
 
 @dataclass(frozen=True)

@@ -34,11 +34,16 @@ LEAST, MOST = 2.0**-14, 65504.0  # float16 keeps all digits of numbers between
 
 def contents(path: Path) -> Contents:
     """Of an artifact's path. Raises EdgebertError where it cannot be read."""
-    from edgebert.runtime.mil.package import open_package
+    from edgebert.runtime.mil.package import open_package, reading
+
+    with reading(path):
+        return _contents(open_package(path))
+
+
+def _contents(package: Package) -> Contents:
     from edgebert.runtime.mil.program import constants_of
     from edgebert.runtime.mil.session import PRECISION
 
-    package = open_package(path)
     function = package.spec.mlProgram.functions["main"]
     block = function.block_specializations[function.opset]
     constants = constants_of(package)

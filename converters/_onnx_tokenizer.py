@@ -12,7 +12,6 @@ read as plain characters.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,6 +21,7 @@ import numpy as np
 from edgebert.converters._onnx_file import first_line, graph_file, load, save
 from edgebert.converters._onnx_wordpiece import DOMAIN, text_nodes, wordpiece
 from edgebert.errors import EdgebertError, ParityError, RequestError
+from edgebert.runtime.session import stated_labels
 from edgebert.runtime.specs import ATTENTION_MASK, INPUT_IDS, TOKEN_TYPE_IDS
 from edgebert.types import Artifact
 
@@ -114,7 +114,7 @@ class TextSession:
             self._session = ort.InferenceSession(str(graph_file(path)), options, providers=["CPUExecutionProvider"])
         except Exception as error:
             raise EdgebertError(f"ONNX Runtime refuses the file: {first_line(error)}", where=str(path)) from None
-        self.labels = tuple(json.loads(self._session.get_modelmeta().custom_metadata_map.get("labels", "[]")))
+        self.labels = stated_labels(self._session.get_modelmeta().custom_metadata_map.get("labels", "[]"), str(path))
         self._outputs = [item.name for item in self._session.get_outputs()]
 
     def run(self, text: str) -> dict[str, np.ndarray]:

@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import hashlib
 import json
+import lzma
 import zipfile
+import zlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict, cast
 
 import numpy as np
 
-from edgebert.errors import EdgebertError
+from edgebert.errors import EdgebertError, first_line, shown
 from edgebert.faults import raise_if_fault
 
 if TYPE_CHECKING:
@@ -40,6 +42,10 @@ LABELS = "labels.txt"  # one a line, in the order of the outputs
 VOCABULARY = "vocab.txt"  # one token a line, in the order of the ids
 TOKENIZER = "tokenizer.json"
 LIMIT = 2**31 - 1  # bytes that a flatbuffer can address
+MOST_BYTES = 1 << 28  # of all associated files; a tokenizer.json of a million tokens has 60 MB
+AGAIN = "Only files that edgebert wrote can be opened: convert the checkpoint again."
+# What zipfile raises beside BadZipFile of an archive that is damaged, encrypted, or packed in a way that it does not know.
+UNPACKING = (EOFError, ValueError, NotImplementedError, RuntimeError, KeyError, IndexError, zlib.error, lzma.LZMAError)
 ALIGNMENT = 16  # bytes, of weights
 
 
@@ -47,26 +53,58 @@ ALIGNMENT = 16  # bytes, of weights
 
 
 def read_info(path: Path) -> Info:
-    """The packed `edgebert.json`. Raises EdgebertError where there is none."""
+    """The packed `edgebert.json`. Raises EdgebertError where there is none, or it lacks something."""
     try:
-        return cast("Info", dict(json.loads(read_files(path)[INFO])))
-    except (KeyError, ValueError):
-        raise EdgebertError(
-            f"the file carries no {INFO}, so its lengths and labels are not known",
-            where=str(path),
-            hint="Only files that edgebert wrote can be opened: convert the checkpoint again.",
-        ) from None
+        info = json.loads(read_files(path)[INFO])
+    except (KeyError, ValueError, RecursionError):
+        what = f"the file carries no {INFO}, so its lengths and labels are not known"
+        raise EdgebertError(what, where=str(path), hint=AGAIN) from None
+    if wrong := next(_wrong_info(info), None):
+        raise EdgebertError(f"the {INFO} that the file carries is damaged: {wrong}", where=str(path), hint=AGAIN)
+    return cast("Info", info)
+
+
+def _wrong_info(info: object) -> Iterator[str]:
+    if not isinstance(info, dict):
+        yield f"it holds {type(info).__name__}, not an object of fields"
+        return
+    for name in ("family", "precision", "title"):
+        if not isinstance(info.get(name), str):
+            yield f"its {name} is {shown(repr(info.get(name)))}"
+    for name in ("inputs", "outputs"):
+        value = info.get(name)
+        if not isinstance(value, list) or not value or not all(isinstance(item, str) for item in value):
+            yield f"its {name} are {shown(repr(value))}"
+    lengths, pad_id = info.get("lengths"), info.get("pad_id")
+    if not isinstance(lengths, list) or not lengths or not all(_is_count(item) and item for item in lengths):
+        yield f"its lengths are {shown(repr(lengths))}"
+    elif sorted(set(lengths)) != lengths:
+        yield f"its lengths are not ascending: {shown(repr(lengths))}"
+    if not _is_count(pad_id):
+        yield f"its pad_id is {shown(repr(pad_id))}"
+
+
+def _is_count(value: object) -> bool:
+    return type(value) is int and 0 <= value < LIMIT
 
 
 def read_files(path: Path) -> dict[str, bytes]:
-    """The associated files by name, {} where there are none. Raises EdgebertError where there is no file."""
+    """The associated files by name, {} where there are none.
+
+    Raises EdgebertError where there is no file, or what lies behind it cannot be unpacked, or is more than MOST_BYTES."""
     try:
         with zipfile.ZipFile(path) as archive:
+            if (size := sum(item.file_size for item in archive.infolist())) > MOST_BYTES:
+                what = f"the files behind the model are {size / 2**20:,.0f} MB unpacked, {MOST_BYTES >> 20} are read"
+                raise EdgebertError(what, where=str(path), hint=AGAIN)
             return {name: archive.read(name) for name in archive.namelist()}
     except zipfile.BadZipFile:
         return {}
     except OSError as error:
-        raise EdgebertError(f"the file cannot be read: {error.strerror}", where=str(path)) from None
+        raise EdgebertError(f"the file cannot be read: {error.strerror or error}", where=str(path)) from None
+    except UNPACKING as error:
+        what = f"the files behind the model cannot be unpacked: {first_line(error)}"
+        raise EdgebertError(what, where=str(path), hint=AGAIN) from None
 
 
 def write(path: Path, model: ModelT, files: Mapping[str, bytes]) -> None:

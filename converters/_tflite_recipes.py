@@ -27,7 +27,7 @@ ROWS = 32  # calibration rows that are read: ranges settle long before
 
 PRECISIONS = {
     "int8": Precision("8-bit weights, activations scaled as they come"),
-    "int8-tensor": Precision("as int8, with one scale a weight: what runtimes before 2024 compute"),
+    "int8-tensor": Precision("as int8, with one scale a weight: what runtimes before 2024 compute", one_scale=True),
     "int8-weights": Precision("8-bit weights, float arithmetic", compute="fp32"),
     "int8-static": Precision(
         "8-bit weights and activations in the layers, ranges from calibration rows; the rest as int8",

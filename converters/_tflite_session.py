@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edgebert.converters._tflite_file import LABELS, TOKENIZER, read_files, read_info
+from edgebert.converters._tflite_file import AGAIN, INFO, LABELS, TOKENIZER, Info, read_files, read_info
 from edgebert.devices.machine import usable_cores
-from edgebert.errors import EdgebertError, first_line
+from edgebert.errors import EdgebertError, first_line, name_list
 from edgebert.runtime.quiet import quiet
-from edgebert.runtime.session import Batch
+from edgebert.runtime.session import Batch, check_inputs, check_labels
 from edgebert.runtime.specs import OutputSpec, file_outputs, padding_of
 
 if TYPE_CHECKING:
@@ -41,8 +41,9 @@ class TfliteSession:
 
         self.path, self.info = path, read_info(path)
         files = read_files(path)
-        text = files.get(LABELS, b"").decode()
-        self.labels: tuple[str, ...] = tuple(text.split("\n")[:-1])
+        check_inputs(self.info["inputs"], str(path))
+        text = files.get(LABELS, b"").decode(errors="replace")
+        self.labels: tuple[str, ...] = check_labels(text.split("\n")[:-1], str(path))
         self.lengths: tuple[int, ...] = tuple(self.info["lengths"])
         self.metadata: Mapping[str, object] = {
             "precision": self.info["precision"],
@@ -52,6 +53,7 @@ class TfliteSession:
         }
         self.runtime_version = version("ai-edge-litert")
         self._interpreter = _interpreter(path, threads or usable_cores(), delegate)
+        _check_signatures(self._interpreter.get_signature_list(), self.info, path)
         self._runners: dict[int, SignatureRunner] = {}
 
     def run(self, batch: Batch) -> dict[str, np.ndarray]:
@@ -141,6 +143,19 @@ def _interpreter(path: Path, threads: int, delegate: bool = True) -> Interpreter
     except (RuntimeError, ValueError) as error:
         raise EdgebertError(f"LiteRT refuses the file: {first_line(error)}", where=str(path)) from None
     return interpreter
+
+
+def _check_signatures(signatures: Mapping[str, Mapping[str, Sequence[str]]], info: Info, path: Path) -> None:
+    """Raises EdgebertError where the model has not the lengths, inputs and outputs that the file says of it."""
+    for length in info["lengths"]:
+        own = signatures.get(f"seq{length}")
+        if own is None:
+            what = f"{INFO} names the length {length}, of which the model has no signature"
+            raise EdgebertError(what, where=str(path), hint=AGAIN)
+        for side in ("inputs", "outputs"):
+            if sorted(own[side]) != sorted(info[side]):
+                what = f"{INFO} says that the {side} are {name_list(info[side])}, they are {name_list(own[side])}"
+                raise EdgebertError(what, where=str(path), hint=AGAIN)
 
 
 def _entry(name: str, details: list[dict[str, np.ndarray]]) -> dict[str, object]:

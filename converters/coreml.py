@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from coremltools.models import MLModel
     from coremltools.proto.MIL_pb2 import NamedValueType
 
+    from edgebert.runtime.mil.package import Package
+
 NAME = "model.mlpackage"
 STRUCTURE = 1e-3  # a float32 program that differs more from torch computes something else
 MAIN = "edgebert."  # begins the names of what we put into a file's metadata
@@ -101,9 +103,13 @@ def accelerator_fallbacks(path: Path) -> Mapping[str, int]:
 
     Apple publishes no list of supported ops: on a Mac, Xcode's performance report is the last word.
     """
-    from edgebert.runtime.mil.package import open_package
+    from edgebert.runtime.mil.package import open_package, reading
 
-    package = open_package(path)
+    with reading(path):
+        return _fallbacks(open_package(path))
+
+
+def _fallbacks(package: Package) -> Mapping[str, int]:
     function = package.spec.mlProgram.functions["main"]
     operations = function.block_specializations[function.opset].operations
     computing = [item for item in operations if item.type not in ("const", "cast") and "constexpr" not in item.type]
@@ -181,13 +187,13 @@ def _save(model: MLModel, source: Source, precision: str, wanted: Plan, folder: 
                 shutil.rmtree(path)
             (Path(beside) / NAME).replace(path)
     except OSError as error:
+        raise_if_fault(error, folder)
         raise EdgebertError(f"the package cannot be written: {error.strerror or error}", where=str(path)) from None
     return path
 
 
 def _make_reproducible(package: Path) -> None:
     """Equal models as equal bytes: coremltools draws the manifest's identifiers at random and writes the day into the
-        raise_if_fault(error, folder)
     metadata, and protobuf writes the entries of a map in an order that changes from process to process."""
     from coremltools.models import _METADATA_CONVERSION_DATE
     from coremltools.proto import Model_pb2

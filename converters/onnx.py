@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import cached_property
@@ -20,7 +19,7 @@ from edgebert.converters._onnx_int8 import GRID, dynamic, packed
 from edgebert.converters._onnx_static import STATIC, static
 from edgebert.errors import EdgebertError, unknown
 from edgebert.faults import raise_if_fault
-from edgebert.runtime.session import Batch, Source
+from edgebert.runtime.session import Batch, Source, stated_count, stated_labels
 from edgebert.runtime.specs import INPUT_IDS, OutputSpec, file_outputs
 from edgebert.types import Artifact
 
@@ -93,10 +92,11 @@ class OnnxSession:
             raise_if_fault(error, path)
             raise EdgebertError(f"ONNX Runtime refuses the file: {first_line(error)}", where=str(path)) from None
         meta = self._session.get_modelmeta().custom_metadata_map
-        self.labels = tuple(json.loads(meta.get("labels", "[]")))
-        self._max_length = int(meta.get("max_length", 0))
-        kinds = {"precision": str, "pad_id": int, "max_length": int}
-        self.metadata: Mapping[str, object] = {name: kind(meta[name]) for name, kind in kinds.items() if name in meta}
+        self.labels = stated_labels(meta.get("labels", "[]"), str(path))
+        counts = {name: stated_count(meta[name], name, str(path)) for name in ("pad_id", "max_length") if name in meta}
+        self._max_length = counts.get("max_length", 0)
+        stated = {"precision": meta["precision"]} if "precision" in meta else {}
+        self.metadata: Mapping[str, object] = {**stated, **counts}
         self._inputs = [item.name for item in self._session.get_inputs()]
         self._outputs = [item.name for item in self._session.get_outputs()]
 

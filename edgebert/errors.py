@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterable
 from difflib import get_close_matches
 
@@ -88,6 +89,23 @@ def shown(text: str, most: int = 80) -> str:
     """Text of a user as a message shows it: on one line, without what a terminal would obey, and not too long."""
     plain = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text[:most])
     return f"{plain}…" if len(text) > most else plain
+
+
+def control_in(texts: Iterable[str]) -> str | None:
+    """The first of some labels that holds a character which a terminal would obey, as a message shows it; None where none
+    does."""
+    found = next((text for text in texts if any(map(_is_obeyed, text))), None)
+    return None if found is None else shown(found)
+
+
+def visible(text: str) -> str:
+    """A text of somebody else as a terminal may be given it."""
+    return "".join(ascii(c)[1:-1] if _is_obeyed(c) else c for c in text)
+
+
+def _is_obeyed(c: str) -> bool:
+    """Tabs and line breaks do no harm."""
+    return unicodedata.category(c) == "Cc" and c not in "\t\n\r"
 
 
 def name_list(names: Iterable[object], most: int = 20) -> str:

@@ -289,3 +289,19 @@ def test_what_half_precision_cannot_store_is_no_difference() -> None:
     assert np.abs(half - size * drawn).max() > 0
     wanted = "weight key.bias differs by 0.3 of its size, more than its bits explain"
     assert failures(1.3e-3 * drawn, 1e-3 * drawn) == [wanted]
+
+
+def test_one_scale_explains_what_the_largest_number_makes_coarse() -> None:
+    """Each number is right to half a step of the whole tensor, and the file is sound; a twentieth more is not explained."""
+    drawn = np.random.default_rng(0).normal(size=(64, 64)).astype(np.float32)
+    drawn[3, 5] = 150.0
+    step = np.float32(150 / 127)
+    rounded = np.rint(drawn / step) * step
+
+    def failures(ours: np.ndarray, **own: Any) -> list[str]:
+        created, origin = (Contents({"dense.weight": item}) for item in (ours, drawn))
+        return contents_failures(created, Precision("int8", **own), origin=origin, tables={})
+
+    assert failures(rounded, one_scale=True) == []
+    assert "more than its bits explain" in failures(rounded)[0]  # with a scale a channel it would be wrong
+    assert failures(1.05 * rounded, one_scale=True) and failures(rounded[::-1], one_scale=True)

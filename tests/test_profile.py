@@ -80,7 +80,8 @@ def test_a_run_gives_the_students_files_that_passed(bundle: Path, tmp_path: Path
     def stage(number: int, name: str, result: Any) -> Path:
         folder = tmp_path / "stages" / f"{number:02d}-{name}-key"
         folder.mkdir(parents=True)
-        (folder / "record.json").write_text(json.dumps({"stage": name, "result": result}))
+        record = {"stage": name, "key": "key", "inputs": {}, "result": result, "seconds": 1.0, "files": {}}
+        (folder / "record.json").write_text(json.dumps(record))
         return folder
 
     (tmp_path / "request.toml").write_text("")

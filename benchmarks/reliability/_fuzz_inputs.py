@@ -15,7 +15,6 @@ import lzma
 import random
 import zipfile
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 TASKS = ("classify", "pair", "similarity", "embed", "ner", "tag", "qa")
@@ -287,56 +286,27 @@ PACKERS: dict[str, Callable[[bytes], bytes]] = {
     ".gz": gzip.compress, ".bz2": bz2.compress, ".xz": lzma.compress, ".zip": zipped
 }  # fmt: skip
 
-# format -> (endings that it goes by, maker)
-FORMATS: dict[str, tuple[tuple[str, ...], Callable[[random.Random, str], bytes]]] = {
-    "csv": ((".csv", ".csv", ".tsv", ".txt"), lambda rng, kind: as_csv(rng, table(rng, kind))),
-    "json": ((".json", ".jsonl", ".txt"), lambda rng, kind: as_json(rng, table(rng, kind))),
-    "parquet": ((".parquet",), lambda rng, kind: as_parquet(rng, table(rng, kind))),
-    "conll": ((".conll", ".txt", ".bio", ".tsv"), as_conll),
-    "conllu": ((".conllu", ".conll"), as_conllu),
-    "atis": ((".txt", ".conll"), as_atis),
-    "lines": ((".txt", ".csv", ".tsv"), as_lines),
-    "squad": ((".json",), as_squad),
-}
 
-
-def data_file(rng: random.Random, folder: Path) -> tuple[Path, str, str]:
-    """Writes a file, or a folder of them, into `folder`: (its path, the task to read it for, its format)."""
-    kind = rng.choice(TASKS)
-    if rng.random() < 0.04:
-        return brat_folder(rng, folder), "ner", "brat"
-    name = rng.choice(list(FORMATS))
-    fitting = {"conll": ("ner", "tag"), "conllu": ("tag",), "squad": ("qa",), "atis": ("ner", "classify")}
-    fitting["lines"] = ("classify", "embed")
-    kind = rng.choice(fitting.get(name, (kind,)))
-    endings, make = FORMATS[name]
-    content = make(rng, kind)
-    if rng.random() < 0.5:
-        content = mutate_bytes(rng, content)
-    ending = rng.choice(endings)
-    if rng.random() < 0.06:
-        packed = rng.choice(list(PACKERS))
-        content, ending = PACKERS[packed](content), ending + packed
-        if rng.random() < 0.5:
-            content = mutate_bytes(rng, content)
-    path = folder / f"rows{ending}"
-    path.write_bytes(content)
-    return path, kind if rng.random() < 0.9 else rng.choice(TASKS), name
-
-
-def brat_folder(rng: random.Random, folder: Path) -> Path:
-    """Texts with their annotations beside them."""
-    for i in range(rng.choice((1, 30, 30))):
-        text = f"{sentence(rng, 12)} {i}"
-        end = len(text.split(" ")[0])
-        note = rng.choice(
-            (f"T1\tLOC 0 {end}\t{text[:end]}\n", "", f"T1\tLOC 0 2;3 {end}\t{text}\nR1\tX Arg1:T1 Arg2:T1\n")
-        )
-        note += rng.choice(("", "#1\tAnnotatorNotes T1\tx\n", "E1\tLOC:T1\n", "A1\tNegation T1\n", "*\tEquiv T1 T1\n"))
-        for ending, content in ((".txt", text.encode()), (".ann", note.encode())):
-            damaged = mutate_bytes(rng, content) if rng.random() < 0.4 else content
-            (folder / f"doc{i}{ending}").write_bytes(damaged)
-    return folder
+def as_brat(rng: random.Random) -> tuple[bytes, bytes]:
+    """A text of brat, a sentence a line, and its annotations."""
+    lines, notes, at = [], [], 0
+    for i in range(rng.choice((12, 30))):
+        words = (sentence(rng, 6) + f" {i}").split(" ")
+        word = next(word for word in words if word)
+        start = at + " ".join(words).index(word)
+        kind = rng.choice(("LOC", "PER"))
+        whole = f"T{i}\t{kind} {start} {start + len(word)}\t{word}"
+        notes += [
+            rng.choice((whole, whole, f"T{i}\t{kind} {start} {start + 1};{start + 1} {start + len(word)}\t{word}"))
+        ]
+        notes += [
+            rng.choice(
+                ("#1\tAnnotatorNotes T1\tx", "E1\tLOC:T1", "A1\tNegation T1", "*\tEquiv T1 T1", "R1\tX Arg1:T1 Arg2:T1")
+            )
+        ]
+        lines.append(" ".join(words))
+        at += len(lines[-1]) + 1
+    return "\n".join(lines).encode(), "\n".join(notes).encode()
 
 
 # ---------------------------------------------------------------- TOML

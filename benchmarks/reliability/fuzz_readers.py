@@ -1,314 +1,265 @@
-"""Feeds damaged files to every reader, as `--data`, `--device` and `--recipe` would, and counts what is not a message.
+"""Feeds damaged files to every reader of edgebert, in two ways, and counts what is not a message.
 
-Each file follows from the seed and its number. A worker process loads it within limits of time and memory; a traceback
-(an exception that is not an EdgebertError), a file that takes too long and a worker that dies are kept with their number.
-Writes benchmarks/reliability/fuzz_readers.md.
+Each reader of `_fuzz_targets` is fed by libFuzzer (atheris), guided by the branches that its inputs reach, and by a
+generator whose inputs follow from the seed and their number. A process feeds one reader within limits of memory and time:
+a traceback (an exception that is not an EdgebertError, or a message without a place), a reader that does not end and a
+process that dies are counted, and their inputs kept in --work, with the counts: a killed run goes on. Writes benchmarks/reliability/fuzz_readers.md.
 
-    python -m benchmarks.reliability.fuzz_readers --files 100000 --tomls 20000
-    python -m benchmarks.reliability.fuzz_readers --again 4711      # one file again, with its traceback
+    pip install "edgebert[bench]"
+    python -m benchmarks.reliability.fuzz_readers
+    python -m benchmarks.reliability.fuzz_readers --again FILE --readers CSV     # one input again, with its traceback
 """
 
 from __future__ import annotations
 
 import argparse
-import multiprocessing
-import random
-import resource
+import json
+import os
 import shlex
 import shutil
+import subprocess
 import sys
 import tempfile
 import time
-import traceback
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timezone
-from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from benchmarks.reliability import _fuzz_inputs as inputs
-from edgebert.errors import LONGEST, EdgebertError
+from benchmarks.reliability._fuzz_child import Job, outcome
+from benchmarks.reliability._fuzz_fixtures import make_fixtures
+from benchmarks.reliability._fuzz_targets import readers
 
+ROOT = Path(__file__).resolve().parents[2]
 PAGE = Path(__file__).with_suffix(".md")
-SECONDS = 20.0  # for one file
-MEMORY = 6 * 2**30  # bytes of address space that a worker may take
-BATCH = 50  # files a worker gets at once
-
-Item = tuple[str, int]  # "data" or "toml", number
+SECONDS = 20.0  # for one input
+READY = 180.0  # for a process to load its libraries
+STEP = 0.2  # between two looks at a process
+DEATHS = 25  # of processes of one reader and way, after which it is left
+WAYS = ("guided", "generated")
 
 
 @dataclass
 class Count:
-    """What became of the files so far."""
+    """What became of the inputs of one reader, fed in one way."""
 
-    outcomes: Counter[str] = field(default_factory=Counter)  # "csv: read", "csv: refused"
-    faults: list[tuple[Item, str]] = field(default_factory=list)
+    reader: str
+    way: str
+    n: int = 0
+    results: Counter[str] = field(default_factory=Counter)
+    faults: dict[str, str] = field(default_factory=dict)
+    hangs: int = 0
+    deaths: int = 0
     slowest: float = 0.0
-    peak_mb: float = 0.0
+    grown_mb: float = 0.0  # of a process, by its inputs
     seconds: float = 0.0
 
 
-def rng_of(item: Item, seed: int) -> random.Random:
-    return random.Random(f"{seed} {item[0]} {item[1]}")
+# ---------------------------------------------------------------- one reader
 
 
-# ---------------------------------------------------------------- one file
-
-
-def attempt(item: Item, seed: int, folder: Path) -> str:
-    """Makes the file and loads it: its format and "read" or "refused". Any other exception is a fault."""
-    rng = rng_of(item, seed)
-    return _toml(rng, folder) if item[0] == "toml" else _data(rng, folder)
-
-
-def _data(rng: random.Random, folder: Path) -> str:
-    from edgebert.data import load
-    from edgebert.tasks import find_task
-    from edgebert.workflows.inspect import inspect
-
-    path, task, kind = inputs.data_file(rng, folder)
-    options = {"multi_label": True} if task == "classify" and rng.random() < 0.3 else {}
-    result = "read"
-    try:
-        if rng.random() < 0.3:
-            inspect([str(path)], rng.choice((None, task)))
-        load([str(path)], find_task(task).configured(options))
-    except EdgebertError as error:
-        result = "refused"
-        if not error.where or "\n" in error.what or len(error.what) > LONGEST:
-            raise AssertionError(f"a message without a place, or too long: {str(error)[:300]!r}") from None
-    return f"{kind}: {result}"
-
-
-def _toml(rng: random.Random, folder: Path) -> str:
-    from edgebert.data.packaged import read_entry
-    from edgebert.devices.profiles import load_device
-    from edgebert.workflows.recipe import read_recipe
-
-    kind = rng.choice(("device", "recipe", "catalogue"))
-    text = inputs.mutate_toml(rng, rng.choice(_originals()[kind])) if rng.random() < 0.97 else ""
-    content = text.encode()
-    if rng.random() < 0.2:
-        content = inputs.mutate_bytes(rng, content)
-    path = folder / "a.toml"
-    path.write_bytes(content)
-    read = {"device": lambda: load_device(str(path)), "recipe": lambda: read_recipe(str(path))}
-    try:
-        read.get(kind, lambda: read_entry(path))()
-    except EdgebertError as error:
-        if not error.where or "\n" in error.what or len(error.what) > LONGEST:
-            raise AssertionError(f"a message without a place, or too long: {str(error)[:300]!r}") from None
-        return f"{kind}: refused"
-    return f"{kind}: read"
-
-
-def _originals() -> dict[str, list[str]]:
-    """TOMLs that are right: the built-in profiles, the catalogue, and a recipe with every parameter of every method."""
-    import edgebert.data
-    from edgebert.methods import METHODS
-
-    root = Path(__file__).parents[2]
-    entries = (Path(edgebert.data.__file__).parent / "catalogue").glob("*.toml")
-    tables = [
-        "\n".join([f'[[method]]\nname = "{method.name}"', *(f"{p.name} = {_value(p.default)}" for p in method.params)])
-        for method in METHODS.all().values()
-    ]
-    return {
-        "device": [path.read_text("utf-8") for path in sorted((root / "device_profiles").glob("*.toml"))],
-        "catalogue": [path.read_text("utf-8") for path in sorted(entries)],
-        "recipe": tables,
-    }
-
-
-def _value(value: Any) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, tuple):
-        return str(list(value))
-    return f'"{value}"' if isinstance(value, str) or value is None else str(value)
-
-
-# ---------------------------------------------------------------- workers
-
-
-def work(pipe: Connection, seed: int) -> None:
-    """Answers each item with (item, outcome, fault, seconds, peak MB) until it is sent None."""
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
-    sys.setswitchinterval(1)
-    root = Path(tempfile.mkdtemp(prefix="fuzz-", dir="/dev/shm" if Path("/dev/shm").is_dir() else None))
-    try:
-        while (batch := pipe.recv()) is not None:
-            for item in batch:
-                folder = root / "rows"
-                folder.mkdir()
-                begun = time.monotonic()
-                outcome, fault = "", ""
-                try:
-                    outcome = attempt(item, seed, folder)
-                except BaseException:  # whatever it is, it is not a message
-                    fault = traceback.format_exc()
-                taken = time.monotonic() - begun
-                shutil.rmtree(folder)
-                pipe.send((item, outcome, fault, taken, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024))
-    finally:
-        shutil.rmtree(root, ignore_errors=True)
-
-
-class Worker:
-    """A process with what it still has to answer."""
-
-    def __init__(self, seed: int) -> None:
-        self.pipe, theirs = multiprocessing.Pipe()
-        self.process = multiprocessing.get_context("spawn").Process(target=work, args=(theirs, seed), daemon=True)
-        self.process.start()
-        theirs.close()
-        self.left: list[Item] = []
-        self.since = time.monotonic() + 60  # imports take their time
-
-    def give(self, batch: list[Item]) -> None:
-        self.left = batch
-        self.pipe.send(batch)
-        self.since = max(self.since, time.monotonic())
-
-    def stop(self) -> None:
-        self.process.kill()
-        self.process.join()
-
-
-def fuzz(items: Iterator[Item], seed: int, n_workers: int, until: float, log: Any = None) -> Count:
-    """Runs all items, or until the clock says `until`."""
-    count, begun = Count(), time.monotonic()
-    workers = [Worker(seed) for _ in range(n_workers)]
-    try:
-        while workers:
-            for worker in list(workers):
-                if not worker.left:
-                    batch = [item for _, item in zip(range(BATCH), items, strict=False)]
-                    if not batch or time.monotonic() > until:
-                        worker.stop()
-                        workers.remove(worker)
-                        continue
-                    worker.give(batch)
-                if not _listen(worker, count, log):
-                    rest = worker.left[1:]
-                    worker.stop()
-                    workers[workers.index(worker)] = fresh = Worker(seed)
-                    if rest:
-                        fresh.give(rest)
-                count.seconds = time.monotonic() - begun
-    finally:
-        for worker in workers:
-            worker.stop()
+def fuzz(reader: str, way: str, n: int, seed: int, fixtures: Path, work: Path, most_seconds: float) -> Count:
+    """Feeds `n` inputs, or as many as the time allows. Whatever ends a process is counted, and the next goes on."""
+    count, begun = Count(reader, way), time.monotonic()
+    name = "".join(c if c.isalnum() else "-" for c in reader)
+    kept = work / "faults" / f"{name}-{way}"
+    corpus = work / "corpus" / name
+    while count.n < n and count.deaths + count.hangs < DEATHS:
+        place = Path(tempfile.mkdtemp(prefix="fuzz-", dir="/dev/shm" if Path("/dev/shm").is_dir() else None))
+        job = Job(reader, way, n - count.n, count.n, seed, str(fixtures), str(place), str(corpus))
+        try:
+            ended = _watch(job, place, count, begun + most_seconds)
+            _keep(place, kept, count)
+        finally:
+            shutil.rmtree(place, ignore_errors=True)
+        if ended:
+            break
+    count.seconds = time.monotonic() - begun
     return count
 
 
-def _listen(worker: Worker, count: Count, log: Any) -> bool:
-    """Takes what the worker has answered; False where it hangs or has died."""
-    what = ""
-    try:
-        while worker.left and worker.pipe.poll(0.05):
-            item, outcome, fault, taken, peak = worker.pipe.recv()
-            worker.left.remove(item)
-            worker.since = time.monotonic()
-            count.slowest, count.peak_mb = max(count.slowest, taken), max(count.peak_mb, peak)
-            count.outcomes[outcome or "fault"] += 1
-            if fault:
-                count.faults.append((item, fault))
-                print(item, fault.splitlines()[-1][:300], file=log, flush=True)
-            if sum(count.outcomes.values()) % 5000 == 0:
-                print(f"{sum(count.outcomes.values())} files, {len(count.faults)} faults", file=log, flush=True)
-    except EOFError:
-        what = "the process died"
-    if worker.left and time.monotonic() - worker.since > SECONDS:
-        what = f"no end within {SECONDS:g} s"
+def _watch(job: Job, place: Path, count: Count, until: float) -> bool:
+    """Starts a process and waits for it. True where all is fed, or the time is over."""
+    command = [sys.executable, "-m", "benchmarks.reliability._fuzz_child", json.dumps(asdict(job))]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
+    with (place / "log").open("wb") as log:
+        process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=subprocess.STDOUT)
+    fed, since, what = -1, time.monotonic() + READY, ""
+    while process.poll() is None and not what:
+        time.sleep(STEP)
+        now, status = time.monotonic(), _status(place)
+        if status and status["n"] != fed:
+            fed, since = status["n"], now
+        if now - since > SECONDS:
+            what = "hang"
+        elif now > until:
+            what = "time"
     if what:
-        count.faults.append((worker.left[0], what))
-        count.outcomes["fault"] += 1
-        print(worker.left[0], what, file=log, flush=True)
-    return not what
+        process.kill()
+    code = process.wait()
+    status = _status(place)
+    if status is None and not what:
+        raise SystemExit(f"{job.reader}, {job.way}: {(place / 'log').read_text(errors='replace')[-2000:]}")
+    _add(count, status or {})
+    if what == "hang":
+        count.hangs += 1
+    elif not what and code != 0:
+        count.deaths += 1
+        tail = (place / "log").read_text(errors="replace")[-6000:]
+        count.faults.setdefault(f"the process ended with {code}", tail)
+    elif not what:
+        return True
+    return what == "time"
+
+
+def _status(place: Path) -> dict[str, Any] | None:
+    try:
+        return dict(json.loads((place / "status.json").read_text(encoding="utf-8")))
+    except (OSError, ValueError):
+        return None
+
+
+def _add(count: Count, status: dict[str, Any]) -> None:
+    count.n += status.get("n", 0)
+    count.results.update(status.get("results", {}))
+    count.faults |= status.get("faults", {})
+    count.slowest = max(count.slowest, status.get("slowest", 0.0))
+    count.grown_mb = max(count.grown_mb, status.get("peak_mb", 0.0) - status.get("start_mb", 0.0))
+
+
+def _keep(place: Path, kept: Path, count: Count) -> None:
+    """Inputs of faults, and the last one before a process ended."""
+    found = sorted(place.glob("fault-*"))
+    if count.hangs or count.deaths:
+        found += [path for path in (place / "last-input",) if path.exists()]
+    for path in found:
+        kept.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, kept / f"{path.name}-{count.n}")
+    if found:
+        (kept / "tracebacks.txt").write_text(
+            "\n\n".join(f"{k}\n{v}" for k, v in count.faults.items()), encoding="utf-8"
+        )
 
 
 # ---------------------------------------------------------------- the page
 
 
-def page(count: Count, command: str, seed: int) -> str:
-    from edgebert.devices.machine import describe_environment
-
-    by_kind: dict[str, Counter[str]] = {}
-    for outcome, n in count.outcomes.items():
-        kind, _, result = outcome.partition(": ")
-        by_kind.setdefault(kind, Counter())[result] += n
-    fault = count.outcomes["fault"]
-    tracebacks = sum(what.startswith("Traceback") for _, what in count.faults)
-    rows = [f"| {kind} | {c['read']:,} | {c['refused']:,} |" for kind, c in sorted(by_kind.items()) if kind != "fault"]
-    listed = [f"- {item[0]} {item[1]}: `{what.strip().splitlines()[-1][:200]}`" for item, what in count.faults[:50]]
-    return "\n".join(
-        [
-            "# Damaged files and the readers",
-            "",
-            "Files of every format that edgebert reads, most of them damaged, through the functions that `--data`,",
-            "`--device` and `--recipe` call. A file is either read or refused with a message that names its place.",
-            "",
-            f"**{sum(count.outcomes.values()):,} files: {tracebacks} tracebacks, {fault - tracebacks} hangs or dead processes.**",
-            f"The slowest file took {count.slowest:.1f} s; the largest worker grew to {count.peak_mb:,.0f} MB, of which an",
-            "idle one that has loaded the libraries takes most.",
-            "",
-            "| format | read | refused with a message |",
-            "|---|---|---|",
-            *rows,
-            *(["", "Faults:", "", *listed] if listed else []),
-            "",
-            f"- command: `{command}`",
-            f"- date: {datetime.now(timezone.utc).isoformat(timespec='seconds')}; seed {seed}; {count.seconds:,.0f} s",
-            f"- {describe_environment_line(describe_environment())}",
-            "",
-        ]
-    )
-
-
-def describe_environment_line(environment: Any) -> str:
-    versions = {**getattr(environment, "versions", {})}
-    return ", ".join([f"python {sys.version.split()[0]}", *(f"{k} {v}" for k, v in versions.items())])
+def page(counts: Sequence[Count], command: str, seed: int) -> str:
+    total = sum(count.n for count in counts)
+    faults = sum(count.results["fault"] for count in counts)
+    hangs, deaths = (sum(getattr(count, name) for count in counts) for name in ("hangs", "deaths"))
+    lines = [
+        "# Damaged files and the readers",
+        "",
+        "Files of every format that edgebert reads, most of them damaged, through the functions that its commands call. A file",
+        "is either read or refused with a message that names its place. `guided` inputs are drawn by libFuzzer from those that",
+        "reached new branches of edgebert; `generated` ones are damaged copies of sound files.",
+        "",
+        f"**{total:,} inputs: {faults} tracebacks, {hangs} hangs, {deaths} dead processes.** The slowest input took "
+        f"{max((count.slowest for count in counts), default=0):.1f} s; no process grew by more than "
+        f"{max((count.grown_mb for count in counts), default=0):,.0f} MB over what its libraries take.",
+        "",
+        "| reader | way | inputs | read | refused | tracebacks | hangs | dead | inputs/s | slowest, s | grown by, MB |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for item in counts:
+        results = (item.results["read"], item.results["refused"], item.results["fault"], item.hangs, item.deaths)
+        cells = [item.reader, item.way, f"{item.n:,}", *(f"{value:,}" for value in results)]
+        speed = item.n / item.seconds if item.seconds else 0
+        lines.append(f"| {' | '.join(cells)} | {speed:,.0f} | {item.slowest:.2f} | {item.grown_mb:,.0f} |")
+    found = [f"- {count.reader}, {count.way}: `{place[:200]}`" for count in counts for place in count.faults]
+    if found:
+        lines += ["", "Faults:", "", *found[:60]]
+    versions = ", ".join(f"{name} {_version(name)}" for name in PACKAGES)
+    lines += [
+        "",
+        f"- command: `{command}`",
+        f"- date: {datetime.now(timezone.utc).isoformat(timespec='seconds')}; seed {seed}; "
+        f"{sum(count.seconds for count in counts):,.0f} s of one process at a time",
+        f"- Python {sys.version.split()[0]}, {versions}",
+        "",
+    ]
+    return "\n".join(lines)
 
 
-def again(number: int, kind: str, seed: int) -> None:
-    """One file once more, in this process; it stays in a folder that is printed."""
-    folder = Path(tempfile.mkdtemp(prefix="fuzz-again-"))
-    print(folder)
-    print(attempt((kind, number), seed, folder))
+PACKAGES = (
+    "atheris",
+    "tokenizers",
+    "transformers",
+    "pyarrow",
+    "safetensors",
+    "onnxruntime",
+    "ai-edge-litert",
+    "coremltools",
+    "protobuf",
+)
+
+
+def _version(name: str) -> str:
+    from importlib.metadata import version
+
+    return version(name)
+
+
+# ---------------------------------------------------------------- command line
+
+
+def again(path: Path, reader: str, fixtures: Path) -> None:
+    """One input once more, in this process."""
+    place = Path(tempfile.mkdtemp(prefix="fuzz-again-"))
+    item = readers()[reader]
+    item.ready(fixtures, place)
+    try:
+        print(outcome(item, place, path.read_bytes()))
+    finally:
+        shutil.rmtree(place)
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--files", type=int, default=100_000)
-    parser.add_argument("--tomls", type=int, default=20_000)
-    parser.add_argument("--first", type=int, default=0, help="number of the first file, to go on where a run ended")
+    parser.add_argument(
+        "--guided", type=int, default=3_900, help="inputs of each reader, times its share, that libFuzzer draws"
+    )
+    parser.add_argument("--generated", type=int, default=3_900, help="those that the generator makes")
+    parser.add_argument("--readers", help="some of them, with commas between")
     parser.add_argument("--seed", type=int, default=17)
-    parser.add_argument("--seconds", type=float, default=float("inf"), help="stop after this time")
-    parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--again", type=int, help="the number of one file, with --kind, to load in this process")
-    parser.add_argument("--kind", choices=("data", "toml"), default="data")
+    parser.add_argument("--seconds", type=float, default=float("inf"), help="most for one reader and way")
+    parser.add_argument("--work", type=Path, default=ROOT / "build" / "fuzz", help="corpus, inputs of faults, counts")
+    parser.add_argument("--again", type=Path, help="an input to read in this process")
     parser.add_argument("--no-page", action="store_true", help="print the page, write nothing")
     given = parser.parse_args()
+    wanted = given.readers.split(",") if given.readers else list(readers())
+    if unknown := [name for name in wanted if name not in readers()]:
+        parser.error(f"no reader {unknown[0]!r}: there are {', '.join(readers())}")
+    fixtures = given.work / "fixtures"
+    if not (fixtures / "small.onnx").exists():
+        shutil.rmtree(fixtures, ignore_errors=True)
+        make_fixtures(fixtures)
     if given.again is not None:
-        again(given.again, given.kind, given.seed)
+        again(given.again, wanted[0], fixtures)
         return 0
-    numbers = range(given.first, given.first + max(given.files, given.tomls))
-    items = (
-        (kind, n)
-        for n in numbers
-        for kind, most in (("data", given.files), ("toml", given.tomls))
-        if n - given.first < most
-    )
-    count = fuzz(items, given.seed, given.workers, time.monotonic() + given.seconds, sys.stderr)
+    log = given.work / "counts.jsonl"
+    done = [Count(**json.loads(line)) for line in log.read_text(encoding="utf-8").splitlines()] if log.exists() else []
+    known = {(item.reader, item.way): replace(item, results=Counter(item.results)) for item in done}
+    for reader in wanted:
+        for way in WAYS:
+            n = getattr(given, way) * readers()[reader].share
+            if n and (reader, way) not in known:
+                item = fuzz(reader, way, n, given.seed, fixtures, given.work, given.seconds)
+                known[reader, way] = item
+                with log.open("a", encoding="utf-8") as stream:
+                    stream.write(json.dumps(vars(item)) + "\n")
+                print(f"{reader}, {way}: {item.n:,} in {item.seconds:.0f} s, {dict(item.results)}, {item.hangs} hangs, "
+                      f"{item.deaths} dead, {len(item.faults)} kinds of fault", flush=True)  # fmt: skip
+    counts = [known[reader, way] for reader in wanted for way in WAYS if (reader, way) in known]
     command = shlex.join(["python", "-m", "benchmarks.reliability.fuzz_readers", *sys.argv[1:]])
-    text = page(count, command, given.seed)
+    text = page(counts, command, given.seed)
     print(text)
     if not given.no_page:
         PAGE.write_text(text, encoding="utf-8")
-    return 1 if count.faults else 0
+    return 1 if any(item.results["fault"] or item.hangs or item.deaths for item in counts) else 0
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ import shutil
 import signal
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from datetime import date
@@ -122,8 +122,12 @@ def _too_long(*_: Any) -> None:
 # ---------------------------------------------------------------- bundles
 
 
-def make_bundles(folder: Path, wanted: list[str]) -> dict[str, Path]:
-    """A bundle of each task, by name: tiny models of random weights, large enough that masks and positions matter."""
+def make_bundles(folder: Path, wanted: list[str], own: Mapping[str, tuple[str, ...]] | None = None) -> dict[str, Path]:
+    """A bundle of each task, by name: tiny models of random weights, large enough that masks and positions matter.
+
+    Args:
+        own: labels by task, in place of the usual ones.
+    """
     from edgebert.types import Row
     from tests.conftest import make_checkpoint, sentence
 
@@ -132,7 +136,7 @@ def make_bundles(folder: Path, wanted: list[str]) -> dict[str, Path]:
     texts = [" ".join(sentence(drawn)[0]) for _ in range(16)]
     single = [Row(text=text) for text in texts[:4]]
     pairs = [Row(text=item, second=other) for item, other in zip(texts[:4], texts[4:], strict=False)]
-    labels = {"ner": ("O", "B-CITY", "I-CITY"), "classify": ("neg", "pos"), "pair": ("no", "yes")}
+    labels = {"ner": ("O", "B-CITY", "I-CITY"), "classify": ("neg", "pos"), "pair": ("no", "yes"), **(own or {})}
     created = {}
     for task, rows in (("ner", single), ("classify", single), ("pair", pairs), ("similarity", pairs), ("qa", pairs)):
         if task in wanted:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, TypedDict, cast
 
 from edgebert.bundle.strict_json import kind_of, parse, read_text
-from edgebert.errors import DataError, RequestError
+from edgebert.errors import DataError, RequestError, control_in
 from edgebert.files import sha256_file
 
 MANIFEST, TOKENIZER, LABELS, GOLDEN, README = (
@@ -125,6 +125,8 @@ def read_labels(path: Path) -> tuple[str, ...]:
     labels = parse(read_text(path, MOST_BYTES), str(path))
     if not is_texts(labels):
         raise DataError("this is no list of texts", where=str(path), hint=AGAIN)
+    if label := control_in(labels):
+        raise DataError(f"the label '{label}' holds a control character", where=str(path), hint=AGAIN)
     return tuple(labels)
 
 

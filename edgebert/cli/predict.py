@@ -92,4 +92,7 @@ def _text(value: object) -> str:
         return f"{value:.4f}"
     if isinstance(value, list) and len(value) > 8:
         return f"{len(value)} values, from {' '.join(_text(item) for item in value[:4])}; --json gives all"
-    return json.dumps(value, ensure_ascii=False) if isinstance(value, (dict, list)) else str(value)
+    from edgebert.errors import visible
+
+    text = json.dumps(value, ensure_ascii=False) if isinstance(value, (dict, list)) else str(value)
+    return visible(text)  # it may be of a text that somebody else wrote

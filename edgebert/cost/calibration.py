@@ -299,7 +299,7 @@ def read_calibrations(path: Path) -> tuple[Calibration, ...]:
                 numbers = value.values() if field.name == "prices" else (value,)
                 if not all(isinstance(number, (int, float)) and number >= 0 for number in numbers):
                     raise ValueError(f"{field.name} is no number of at least zero")
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+    except (OSError, ValueError, OverflowError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise RequestError(f"the calibration cannot be read: {error}", where=str(path), hint=_AGAIN) from None
     if any(entry.terms != TERMS for entry in results):
         raise RequestError("another version of edgebert made the calibration", where=str(path), hint=_AGAIN)

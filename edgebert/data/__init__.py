@@ -17,7 +17,7 @@ from edgebert.data.columns import assign
 from edgebert.data.contents import bare_name, exists
 from edgebert.data.files import SUFFIXES, from_file, from_folder, missing, near_files
 from edgebert.data.hub import from_hub
-from edgebert.data.labels import refuse_surrogates, whole_number_labels, without_hidden_labels
+from edgebert.data.labels import refuse_controls, refuse_surrogates, whole_number_labels, without_hidden_labels
 from edgebert.data.packaged import CatalogueEntry, catalogue, from_catalogue
 from edgebert.data.parts import DataFiles, Part, role
 from edgebert.data.problems import problems
@@ -166,6 +166,7 @@ def read_rows(parts: Sequence[Part], task: RowReader, columns: Mapping[str, str]
             hint = "Check that this is the file you meant, and that its columns are read as they should be."
             raise DataError(f"{split}: no row is left: {'; '.join(message)}", where=own[0].where, hint=hint)
         refuse_surrogates(rows[split])
+        refuse_controls(rows[split])
         notes += [f"{split}: {note}" for note in message]
     if any(part.split for part in parts):
         notes += [f"train: {part.place} named no split" for part in parts if part.split is None]

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from edgebert.data.columns import LABEL_ROLES
-from edgebert.errors import DataError
+from edgebert.errors import DataError, control_in
 from edgebert.types import Record, Row, Split
 
 HIDDEN = frozenset(
@@ -86,6 +86,15 @@ def whole_number_labels(records: Mapping[Split, list[Record]]) -> list[str]:
 
 def _whole(label: object) -> object:
     return label.strip().partition(".")[0] if isinstance(label, str) else label
+
+
+def refuse_controls(rows: Sequence[Row]) -> None:
+    """Raises DataError with the place of a label or tag that holds a control character: every terminal, page and package that
+    shows it later would have to guard against it."""
+    for row in rows:
+        if label := control_in((*row.labels, *row.tags)):
+            hint = "Write the labels again without it: no label that a person gave holds one."
+            raise DataError(f"the label '{label}' holds a control character", where=row.where, hint=hint)
 
 
 def refuse_surrogates(rows: Sequence[Row]) -> None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -107,11 +105,11 @@ def tokenizer_of(subject: Subject) -> str:
     """tokenizer.json beside the file, or inside a .tflite. Raises RequestError where there is none."""
     if subject.tokenizer is not None:
         return subject.tokenizer.read_text(encoding="utf-8")
+    from edgebert.converters._tflite_file import TOKENIZER, read_files
+
     path = subject.file.path
-    if path.suffix == ".tflite" and zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
-            if "tokenizer.json" in archive.namelist():
-                return archive.read("tokenizer.json").decode("utf-8")
+    if path.suffix == ".tflite" and (inside := read_files(path).get(TOKENIZER)):
+        return inside.decode("utf-8", errors="replace")
     raise RequestError(
         "there is no tokenizer.json beside the file, so texts cannot be given to it", where=str(path),
         hint="Copy the model's tokenizer.json beside it, or measure a fixed length with --length.",
@@ -120,11 +118,11 @@ def tokenizer_of(subject: Subject) -> str:
 
 def limit_of(subject: Subject) -> int | None:
     """Most tokens that the file says it takes; None where it says nothing."""
+    from edgebert.converters._tflite_file import INFO, read_files, read_info
+
     path = subject.file.path
-    if subject.file.format == "tflite" and zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
-            if "edgebert.json" in archive.namelist():
-                return max(json.loads(archive.read("edgebert.json"))["lengths"])
+    if subject.file.format == "tflite" and INFO in read_files(path):
+        return max(read_info(path)["lengths"])
     if subject.file.format == "torch":
         from edgebert.modeling.checkpoint import load_config
         from edgebert.modeling.graph import position_limit

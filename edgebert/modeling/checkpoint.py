@@ -15,7 +15,14 @@ from edgebert.modeling.config import labels_of, load_config, whole_text
 from edgebert.modeling.heads import HEADS, MULTI_TASK, head_of
 from edgebert.modeling.sentence import SentenceModules, check_alone, read_modules, step_weights
 from edgebert.modeling.tokenizer import TOKENIZER, load_tokenizer, save_tokenizer
-from edgebert.modeling.weights import check_placed, check_weights, read_weights, unread_files, weight_files
+from edgebert.modeling.weights import (
+    check_placed,
+    check_sizes,
+    check_weights,
+    read_weights,
+    unread_files,
+    weight_files,
+)
 from edgebert.quantization import read_spec, write_spec
 from edgebert.runtime.quiet import quiet
 from edgebert.runtime.specs import INPUT_NAMES, TOKEN_TYPE_IDS
@@ -64,6 +71,7 @@ def load_model(
     """
     files = weight_files(folder, allow_pickle=allow_pickle)
     config = load_config(folder)
+    check_sizes(config, files, folder)
     ours = auto_model == HEADS.get(MULTI_TASK).auto_model
     own = copy.deepcopy(config) if ours and hasattr(config, "edgebert_heads") else None
     modules = None

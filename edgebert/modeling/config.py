@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-from edgebert.errors import TeacherError
-from edgebert.modeling.folder import encoder_folder, no_checkpoint
+from edgebert.errors import TeacherError, control_in
+from edgebert.modeling.folder import check_file, encoder_folder, no_checkpoint
 from edgebert.modeling.heads import HEADS, MULTI_TASK
 from edgebert.runtime.quiet import quiet
 
@@ -111,6 +111,7 @@ def _wrong(what: str, path: Path, hint: str | None = None) -> TeacherError:
 
 def _read(path: Path) -> dict[str, object]:
     try:
+        check_file(path)
         given = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise no_checkpoint(path.parent) from None
@@ -152,6 +153,8 @@ def _labels(given: Mapping[str, object], path: Path) -> dict[int, str] | None:
         raise _wrong(
             f"id2label is {named!r}"[:200], path, 'It maps numbers to labels: {"0": "no", "1": "yes"}.'
         ) from None
+    if label := control_in(labels.values()):
+        raise _wrong(f"the label '{label}' holds a control character", path, "Rename it in id2label and label2id.")
     if sorted(labels) != list(range(len(labels))):
         numbers = ", ".join(map(str, sorted(labels)))
         what = f"id2label names the outputs {numbers}, which are counted from 0 to {len(labels) - 1}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import stat
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -32,8 +33,22 @@ OTHER_KINDS = {  # a file that tells what a folder without safetensors holds ins
 LFS = "version https://git-lfs"
 
 
+LARGEST_JSON = 1 << 29  # bytes; a tokenizer.json of a million tokens has a tenth of them
+KINDS = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket"}
+
+
+def check_file(path: Path) -> None:
+    """Raises TeacherError where a name of a checkpoint leads to something that is no file: a pipe or a device would be
+    read for ever. Links are followed, for the hub's cache is made of them."""
+    mode = path.stat().st_mode
+    if not stat.S_ISREG(mode):
+        what = f"this is {KINDS.get(stat.S_IFMT(mode), 'a device')}, not a file"
+        raise TeacherError(what, where=str(path), hint="Fetch the checkpoint again.")
+
+
 def is_pointer(path: Path) -> bool:
-    """A file of Git LFS that says where the content is."""
+    """A file of Git LFS that says where the content is. Raises TeacherError for what is no file."""
+    check_file(path)
     with path.open("rb") as stream:
         return stream.read(len(LFS)) == LFS.encode()
 
@@ -80,6 +95,9 @@ def read_json(path: Path) -> Any:
     try:
         if is_pointer(path):
             raise pointer(path)
+        if (size := path.stat().st_size) > LARGEST_JSON:
+            what = f"it has {size >> 20:,} MB, of which {LARGEST_JSON >> 20} are read"
+            raise TeacherError(what, where=str(path), hint="Is it the file that it is called?")
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise TeacherError(f"cannot be read: {' '.join(str(error).split())}", where=str(path)) from None

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypedDict, cast
 
 from edgebert.errors import TeacherError
 from edgebert.modeling.config import load_config, whole_text
-from edgebert.modeling.folder import TOKENIZER_FILES, VOCABULARIES, encoder_folder, read_object
+from edgebert.modeling.folder import TOKENIZER_FILES, VOCABULARIES, check_file, encoder_folder, read_object
 from edgebert.runtime.quiet import quiet
 
 if TYPE_CHECKING:
@@ -89,8 +89,8 @@ def _check_files(folder: Path) -> None:
         )
     for name in TOKENIZER_FILES:
         path = folder / name
-        if path.suffix == ".json" and path.exists():
-            read_object(path)
+        if path.exists():
+            read_object(path) if path.suffix == ".json" else check_file(path)
     read_settings(folder)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatch
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PreTrainedModel
 
+    from edgebert.modeling.config import ModelConfig
+
 SAFE, PICKLE = "model.safetensors", "pytorch_model.bin"
 # Heads of pretraining, and buffers that a config gives anyway: a fine-tuned model computes the same without them.
 PRETRAINING = (
@@ -41,6 +44,8 @@ BUFFERS = (
     "loss_f*",
     "criterion.*",
 )
+SMALL = 1 << 24  # numbers more than are stored that a model may ask for: new heads, tables that a family computes
+DEEPEST = 1024  # layers
 POOLER = ("pooler.*", "*.pooler.*")
 
 
@@ -74,6 +79,39 @@ def weight_files(folder: Path, *, allow_pickle: bool = False) -> list[Path]:
                 raise TeacherError(f"{path.name} lacks {lost[0]}, which the list promises", where=str(index))
         return files
     raise no_weights(folder)
+
+
+def check_sizes(config: ModelConfig, files: Sequence[Path], folder: Path) -> None:
+    """Raises TeacherError where config.json asks for a model far larger than the weights that are there: it would be built,
+    out of memory or for hours, before the first weight is missed. A pickle's sizes are not known before it is read."""
+    shapes = [shape for path in files for shape in _shapes(path)]
+    if not shapes or config.model_type == "xlnet":  # whose own names these are not
+        return
+    stored, largest = sum(math.prod(shape) for shape in shapes), max(max(shape, default=1) for shape in shapes)
+    width, depth = config.hidden_size, config.num_hidden_layers
+    own = {
+        name: getattr(config, name, 0) or 0
+        for name in ("intermediate_size", "max_position_embeddings", "type_vocab_size")
+    }
+    asked = [
+        ("vocab_size", config.vocab_size, max(largest, SMALL // max(1, width))),
+        ("hidden_size", width * width, stored + SMALL),
+        ("num_hidden_layers", depth, DEEPEST),
+        ("num_hidden_layers", depth * width * width if config.model_type != "albert" else 0, stored + SMALL),
+        *((name, width * value, stored + SMALL) for name, value in own.items()),
+    ]
+    if name := next((name for name, wanted, most in asked if wanted > most), None):
+        what = f"{name} is {getattr(config, name):,}, and the weights hold {stored:,} numbers in {len(shapes)} tensors"
+        raise TeacherError(what, where=str(folder / "config.json"), hint="Are config and weights of one model?")
+
+
+def _shapes(path: Path) -> list[tuple[int, ...]]:
+    from safetensors import safe_open
+
+    if path.suffix != ".safetensors":
+        return []
+    with safe_open(path, framework="np") as file:
+        return [tuple(file.get_slice(name).get_shape()) for name in file.keys()]  # noqa: SIM118 - it is no dict
 
 
 def _shards(index: Path) -> dict[Path, set[str]]:

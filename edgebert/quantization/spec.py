@@ -90,11 +90,13 @@ def read_spec(folder: Path) -> QuantSpec | None:
     if not path.exists():
         return None
     try:
+        if not path.is_file():  # a pipe would be read for ever
+            raise ValueError("it is no file")
         document = json.loads(path.read_text(encoding="utf-8"))
         if document.pop("schema", None) != SCHEMA:
             raise ValueError(f"its schema is not {SCHEMA}")
         return QuantSpec(**{kind: _tensors(tensors) for kind, tensors in document.items()})
-    except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
+    except (OSError, ValueError, OverflowError, TypeError, AttributeError, RecursionError) as error:
         hint = "Delete it to leave the scales to the converters, or make the checkpoint again."
         raise TeacherError(
             f"no quantization that can be read: {shown(str(error))}", where=str(path), hint=hint

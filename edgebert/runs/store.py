@@ -239,10 +239,19 @@ def read_record(folder: Path) -> dict[str, Any] | None:
     try:
         record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         message = record.pop("digest", None)  # records of 0.1.0 before 2026-11-29 have none
-        whole = message in (None, digest(record)) and {"stage", "result"} <= record.keys()
+        whole = message in (None, digest(record)) and _has_fields(record)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
     return record if whole else None
+
+
+def _has_fields(record: Mapping[str, Any]) -> bool:
+    """Whether what every reader of a record takes from it is there, in its type."""
+    kinds: dict[str, Any] = {"stage": str, "key": str, "seconds": (int, float), "files": dict, "inputs": dict}
+    files = record.get("files", {})
+    return "result" in record and all(isinstance(record.get(name), kind) for name, kind in kinds.items()) and all(
+        isinstance(facts, dict) and isinstance(facts.get("sha256"), str) for facts in files.values()
+    )  # fmt: skip
 
 
 def is_whole(folder: Path, record: Mapping[str, Any]) -> bool:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from edgebert.runtime.specs import InputSpec, OutputSpec
+from edgebert.errors import EdgebertError, control_in, shown
+from edgebert.runtime.specs import INPUT_NAMES, InputSpec, OutputSpec
 
 if TYPE_CHECKING:
     import numpy as np
@@ -96,3 +98,43 @@ class Source:
     def outputs(self) -> tuple[str, ...]:
         """Names of the outputs, in order."""
         return tuple(spec.name for spec in self.output_specs)
+
+
+# ---------------------------------------------------------------- what a file says of itself
+
+
+AGAIN = "Only what edgebert wrote is read so: convert the checkpoint again."
+
+
+def stated_labels(text: str, where: str) -> tuple[str, ...]:
+    """The labels in a file's metadata. Raises EdgebertError where they are no JSON list of texts."""
+    try:
+        labels = json.loads(text)
+    except (ValueError, RecursionError):
+        labels = None
+    if not isinstance(labels, list) or not all(isinstance(item, str) for item in labels):
+        raise EdgebertError(f"the labels in its metadata are no list of texts: {shown(text)}", where=where, hint=AGAIN)
+    return check_labels(labels, where)
+
+
+def check_labels(labels: Sequence[str], where: str) -> tuple[str, ...]:
+    """The labels of a file. Raises EdgebertError for one that a terminal would obey."""
+    if label := control_in(labels):
+        raise EdgebertError(f"the label '{label}' of the file holds a control character", where=where, hint=AGAIN)
+    return tuple(labels)
+
+
+def stated_count(value: object, name: str, where: str) -> int:
+    """A whole number of at least 0 in a file's metadata, as one or as its text. Raises EdgebertError for anything else."""
+    text = str(value)
+    if isinstance(value, bool | float) or not (text.isascii() and text.isdigit()) or len(text) > 9:
+        raise EdgebertError(f"the {name} in its metadata is {shown(repr(value))}", where=where, hint=AGAIN)
+    return int(text)
+
+
+def check_inputs(names: Iterable[str], where: str) -> None:
+    """Raises EdgebertError where a file takes nothing, or something that a `Batch` does not hold."""
+    names = list(names)
+    if strange := [name for name in names if name not in INPUT_NAMES] or ([] if names else ["nothing"]):
+        what = f"it takes {shown(str(strange[0]))}; the inputs of a text are {', '.join(INPUT_NAMES)}"
+        raise EdgebertError(what, where=where, hint=AGAIN)

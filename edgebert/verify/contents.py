@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -23,6 +23,7 @@ SAMPLE = 64  # values by which the counterpart of a weight is found
 # Half precision stores no finer steps. A key's bias, whose gradient is zero, can be as small as that throughout: softmax
 # does not see it, and neither shall a file be refused for it.
 FINEST = 2.0**-24
+ROUNDED = 0.35  # root mean square of rounding, in steps: 1/sqrt(12), and a fifth more
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,8 @@ def contents_failures(
     words = next(iter(tables.values())).size if tables else 0
     limits = {at: next(WEIGHTS[bits] for bits in WEIGHTS if bits <= most)
               for at, most in ((words, precision.embedding_bits), (0, precision.bits))}  # fmt: skip
-    results = list(_weights(created.weights, origin.weights, limits))
+    bits = precision.bits if precision.one_scale else 0
+    results = list(_weights(created.weights, origin.weights, limits, bits))
     more = [f"{len(results) - SHOWN} more weights differ"] if len(results) > SHOWN else []
     return [*results[:SHOWN], *more, *_operators(created, origin)]
 
@@ -92,7 +94,10 @@ def contents_failures(
 
 
 def _weights(
-    created: Mapping[str, np.ndarray], origin: Mapping[str, np.ndarray], limits: Mapping[int, WeightTolerance]
+    created: Mapping[str, np.ndarray],
+    origin: Mapping[str, np.ndarray],
+    limits: Mapping[int, WeightTolerance],
+    one_scale: int,
 ) -> Iterator[str]:
     by_size: dict[int, list[np.ndarray]] = {}
     for name, array in created.items():
@@ -109,7 +114,7 @@ def _weights(
         ours = _counterpart(theirs, alike or _padded(theirs, created))
         if ours is None:
             yield f"weight {name} is nowhere in the file"
-        elif why := _changed(ours, theirs, limits.get(theirs.size, limits[0])):
+        elif why := _changed(ours, theirs, _explained(theirs, limits.get(theirs.size, limits[0]), one_scale)):
             yield f"weight {name} {why}, more than its bits explain"
 
 
@@ -157,6 +162,16 @@ def _counterpart(theirs: np.ndarray, candidates: Sequence[np.ndarray]) -> np.nda
             if apart < least:
                 best, least = array.reshape(theirs.shape), apart
     return best
+
+
+def _explained(theirs: np.ndarray, allowed: WeightTolerance, one_scale: int) -> WeightTolerance:
+    """What so many bits in one scale for the whole tensor (0: one a channel) explain: rounding to the steps that its largest
+    number makes, which may be coarse beside all others."""
+    if not one_scale or not np.any(theirs):
+        return allowed
+    step = float(np.abs(theirs).max()) / (2 ** (one_scale - 1) - 1)
+    rounding = ROUNDED * step / _size(theirs)
+    return replace(allowed, tensor=max(allowed.tensor, rounding), row=max(allowed.row, 2 * rounding))
 
 
 def _changed(ours: np.ndarray, theirs: np.ndarray, allowed: WeightTolerance) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from edgebert.runtime.mil.registry import Opset, op, refuse
+from edgebert.runtime.mil.registry import Opset, check_count, op, refuse
 
 
 def _positive(indices: Tensor, size: int, opset: int) -> Tensor:
@@ -61,6 +61,7 @@ def one_hot(
     off_value: Tensor | None = None,
 ) -> Tensor:
     """Indices out of range give a row of off values."""
+    check_count(indices.numel() * one_hot_vector_size)
     hot = (indices[..., None] == torch.arange(one_hot_vector_size)).movedim(-1, axis)
     on = torch.ones((), dtype=torch.int32) if on_value is None else on_value
     off = torch.zeros((), dtype=on.dtype) if off_value is None else off_value

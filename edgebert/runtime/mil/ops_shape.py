@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from edgebert.runtime.mil.registry import Bools, Ints, Opset, Tensors, op, refuse
+from edgebert.runtime.mil.registry import Bools, Ints, Opset, Tensors, check_count, op, refuse
 
 
 @op("shape")
@@ -107,11 +109,16 @@ def pad(x: Tensor, pad: Ints, mode: str = "constant", constant_val: float = 0.0)
     if mode != "constant":
         raise refuse(f"pad of mode {mode}")
     pairs = [pad[i : i + 2] for i in range(0, len(pad), 2)]
+    sizes = list(x.shape)
+    for axis, pair in enumerate(pairs, len(sizes) - len(pairs)):
+        sizes[axis] += sum(pair)
+    check_count(math.prod(sizes))
     return F.pad(x, [amount for pair in reversed(pairs) for amount in pair], value=constant_val)
 
 
 @op("tile")
 def tile(x: Tensor, reps: Ints) -> Tensor:
+    check_count(x.numel() * math.prod(reps))
     return x.repeat(reps)
 
 
@@ -130,11 +137,13 @@ def band_part(x: Tensor, lower: int = -1, upper: int = -1) -> Tensor:
 
 @op("range_1d")
 def range_1d(start: Tensor, end: Tensor, step: Tensor) -> Tensor:
+    check_count((end.item() - start.item()) / step.item())
     return torch.arange(start.item(), end.item(), step.item(), dtype=start.dtype)
 
 
 @op("fill")
 def fill(shape: Ints, value: Tensor | None = None) -> Tensor:
+    check_count(math.prod(shape))
     return torch.zeros(shape) if value is None else value.reshape(()).expand(shape)
 
 

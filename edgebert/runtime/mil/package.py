@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edgebert.errors import EdgebertError
+from edgebert.errors import EdgebertError, first_line
 from edgebert.runtime.mil.ops_quantize import unpack_bits
 from edgebert.runtime.mil.registry import refuse
 from edgebert.runtime.quiet import quiet
@@ -61,7 +63,8 @@ class Package:
     def stored(self, name: str, offset: int, dtype: str, count: int) -> np.ndarray:
         """`count` values of a type, from the entry of a weights file at `offset`."""
         blob = self._blob(name)
-        entry = np.frombuffer(blob[offset : offset + ENTRY.itemsize].tobytes(), ENTRY)
+        header = blob[offset : offset + ENTRY.itemsize].tobytes()
+        entry = np.frombuffer(header if len(header) == ENTRY.itemsize else b"", ENTRY)
         code = STORED[dtype][0]
         if len(entry) != 1 or entry["magic"][0] != MAGIC or entry["dtype"][0] != code:
             raise EdgebertError(f"no entry of type {dtype} at byte {offset} of {name}", where=str(self.path))
@@ -92,6 +95,21 @@ def decode(raw: np.ndarray, dtype: str, count: int) -> np.ndarray:
     return values
 
 
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Within it whatever goes wrong means a damaged package: what stands in one may be anything, and any step of reading it
+    may be the first that cannot go on. Raises EdgebertError, with the path."""
+    try:
+        yield
+    except EdgebertError as error:
+        if error.where:
+            raise
+        raise EdgebertError(error.what, where=str(path), hint=error.hint) from error
+    except Exception as error:
+        what = f"the package is damaged: {type(error).__name__}: {first_line(error)}"
+        raise EdgebertError(what, where=str(path), hint="Write the file again.") from error
+
+
 def open_package(path: Path) -> Package:
     """Reads a package.
 
@@ -112,7 +130,7 @@ def open_package(path: Path) -> Package:
     except Exception as error:  # protobuf's error types differ by its version
         raise EdgebertError(f"the specification is damaged: {error}", where=str(model)) from None
     if spec.WhichOneof("Type") != "mlProgram":
-        raise refuse(f"{path} holds a {spec.WhichOneof('Type')}, not an ML program")
+        raise refuse(f"it holds a {spec.WhichOneof('Type')}, not an ML program", where=str(path))
     return Package(path, spec, model)
 
 

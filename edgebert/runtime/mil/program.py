@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from edgebert.errors import EdgebertError, first_line
+from edgebert.errors import EdgebertError, first_line, name_list
 from edgebert.runtime.mil.package import STORED, Package, decode, open_package
 from edgebert.runtime.mil.registry import HELD, READERS, check, refuse, table
 
@@ -108,10 +108,10 @@ def load(path: Path) -> tuple[Program, Package]:
     package = open_package(path)
     functions = package.spec.mlProgram.functions
     if list(functions) != ["main"]:
-        raise refuse(f"{path} has functions {', '.join(functions)}; only one, main, is read")
+        raise refuse(f"it has functions {name_list(functions)}; only one, main, is read", where=str(path))
     function = functions["main"]
     if function.opset not in ("CoreML5", "CoreML6", "CoreML7", "CoreML8"):
-        raise refuse(f"{path} is of opset {function.opset}; CoreML5 to CoreML8 are known")
+        raise refuse(f"it is of opset {function.opset}; CoreML5 to CoreML8 are known", where=str(path))
     opset = int(function.opset[-1])
     block = function.block_specializations[function.opset]
     _check_ops(path, block.operations, opset)
@@ -140,7 +140,7 @@ def _check_ops(path: Path, operations: Iterable[Operation], opset: int) -> None:
         if operation.blocks:
             missing.add(f"{operation.type} with blocks inside")
     if missing:
-        raise refuse(f"{path} uses what is not known here: {'; '.join(sorted(missing))}")
+        raise refuse(f"it uses what is not known here: {'; '.join(sorted(missing))}", where=str(path))
 
 
 def _read(

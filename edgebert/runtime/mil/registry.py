@@ -102,6 +102,18 @@ def check(name: str, arguments: Iterable[str], opset: int) -> str | None:
     return f"{name} without {', '.join(absent)}" if absent else None
 
 
-def refuse(what: str) -> EdgebertError:
+MOST_VALUES = 1 << 31  # of one result: no tensor of a program that edgebert wrote comes near
+
+
+def check_count(count: float) -> None:
+    """Raises EdgebertError for a result that memory could not hold. Said of a few numbers in a program, so that a damaged
+    one is refused before it takes what the machine has."""
+    if not count <= MOST_VALUES:
+        raise refuse(f"a result of {count:.3g} values")
+
+
+def refuse(what: str, where: str | None = None) -> EdgebertError:
     """An argument whose meaning is known but not supported."""
-    return EdgebertError(what, hint="This interpreter of Core ML programs does not guess. Run the file on a Mac.")
+    return EdgebertError(
+        what, where=where, hint="This interpreter of Core ML programs does not guess. Run the file on a Mac."
+    )

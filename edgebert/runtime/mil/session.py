@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from functools import cached_property
 from importlib.metadata import version
@@ -12,11 +11,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from edgebert.errors import EdgebertError, first_line
-from edgebert.runtime.mil.package import Package, open_package
-from edgebert.runtime.mil.program import load, read_type
+from edgebert.errors import EdgebertError, first_line, name_list
+from edgebert.runtime.mil.package import Package, open_package, reading
+from edgebert.runtime.mil.program import Program, load, read_type
 from edgebert.runtime.quiet import quiet
-from edgebert.runtime.session import Batch
+from edgebert.runtime.session import Batch, check_inputs, stated_count, stated_labels
 from edgebert.runtime.specs import OutputSpec, file_outputs, padding_of
 
 if TYPE_CHECKING:
@@ -34,10 +33,11 @@ class PackageSession:
     def __init__(self, package: Package) -> None:
         self.path, self._description = package.path, package.spec.description
         metadata = package.metadata
-        self.labels: tuple[str, ...] = tuple(json.loads(metadata.get(LABELS, "[]")))
-        self.pad_id = int(metadata.get(PAD_ID, "0"))
+        self.labels: tuple[str, ...] = stated_labels(metadata.get(LABELS, "[]"), str(self.path))
+        self.pad_id = stated_count(metadata.get(PAD_ID, "0"), "pad id", str(self.path))
         self._shapes = _shapes(package)
         self._inputs = [item.name for item in self._description.input]
+        check_inputs(self._inputs, str(self.path))
         self.lengths, self.limit = _lengths(self._description.input[0])
         self.metadata: Mapping[str, object] = {
             "pad_id": self.pad_id,
@@ -92,8 +92,10 @@ class MilSession(PackageSession):
     runtime: str = "edgebert-mil"
 
     def __init__(self, path: Path, threads: int = 0) -> None:
-        self.program, package = load(path)
-        super().__init__(package)
+        with reading(path):
+            self.program, package = load(path)
+            super().__init__(package)
+            _check_ports(self.program, package)
         self.runtime_version, self.threads = version("edgebert"), threads
 
     def _predict(self, row: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -112,7 +114,8 @@ class CoreMLSession(PackageSession):
     runtime: str = "coreml"
 
     def __init__(self, path: Path) -> None:
-        super().__init__(open_package(path))
+        with reading(path):
+            super().__init__(open_package(path))
         with quiet():
             import coremltools
 
@@ -125,6 +128,19 @@ class CoreMLSession(PackageSession):
     def _predict(self, row: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         outputs = self._model.predict(dict(row))
         return {item.name: np.asarray(outputs[item.name], dtype=np.float32) for item in self._description.output}
+
+
+def _check_ports(program: Program, package: Package) -> None:
+    """Raises EdgebertError where the description names other inputs or outputs than the program."""
+    description = package.spec.description
+    for side, named, own in (
+        ("inputs", description.input, program.inputs), ("outputs", description.output, program.outputs)
+    ):  # fmt: skip
+        if [item.name for item in named] != list(own):
+            what = (
+                f"it says that its {side} are {name_list(item.name for item in named)}, and they are {name_list(own)}"
+            )
+            raise EdgebertError(what, where=str(package.path), hint="Write the file again.")
 
 
 def _cut(per_token: bool, array: np.ndarray, length: int) -> np.ndarray:
