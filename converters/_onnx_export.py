@@ -19,9 +19,9 @@ from edgebert.converters._onnx_pointwise import pointwise_as_products
 from edgebert.errors import EdgebertError
 from edgebert.faults import raise_if_fault
 from edgebert.runtime.quiet import quiet
+from edgebert.runtime.scratch import scratch_folder
 from edgebert.runtime.session import Batch, Source
 from edgebert.runtime.specs import ATTENTION_MASK, INPUT_IDS, TOKEN_TYPE_IDS
-from edgebert.scratch import scratch_folder
 from edgebert.types import Artifact
 
 if TYPE_CHECKING:

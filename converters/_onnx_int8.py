@@ -19,8 +19,8 @@ from edgebert.converters._onnx_blocks import in_blocks
 from edgebert.converters._onnx_embedding import per_row
 from edgebert.converters._onnx_embedding4 import pack_word_table
 from edgebert.runtime.quiet import quiet
+from edgebert.runtime.scratch import scratch_folder
 from edgebert.runtime.session import Source
-from edgebert.scratch import scratch_folder
 
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto

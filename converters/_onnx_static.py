@@ -19,9 +19,9 @@ from edgebert.converters._onnx_export import values
 from edgebert.converters._onnx_int8 import LSTM, PRODUCTS, dynamic_nodes, products, without_shapes
 from edgebert.errors import EdgebertError, RequestError
 from edgebert.runtime.quiet import quiet
+from edgebert.runtime.scratch import scratch_folder
 from edgebert.runtime.session import Batch, Source
 from edgebert.runtime.specs import ATTENTION_MASK
-from edgebert.scratch import scratch_folder
 
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto

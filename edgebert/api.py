@@ -14,6 +14,7 @@ from edgebert.types import DeviceProfile, FitRequest
 from edgebert.workflows.carry_out import before_torch, carry_out
 
 if TYPE_CHECKING:
+    from edgebert.budget.findings import GateResult
     from edgebert.bundle import BundleCheck
     from edgebert.bundle.predictor import Predictor
     from edgebert.measure.figures import Measurement
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from edgebert.types import OnEvent
     from edgebert.workflows.calibrate import Calibrated
     from edgebert.workflows.config_fit import DeviceResult
-    from edgebert.workflows.gate import GateResult
 
 __all__ = [
     "Predictor",

@@ -28,11 +28,11 @@ LAYERS = (
     ("results",),
     ("types",),
     ("quantization",),
-    ("distributed", "registry", "faults", "files", "scratch"),
+    ("distributed", "registry", "faults", "files"),
     ("errors",),
 )
 ARROWS_BACK: dict[tuple[str, str], str] = {}  # (from, to) -> why it must stay
-TOP_LEVEL = {"__init__", "__main__", "api", "errors", "types", "registry", "files", "faults", "scratch", "distributed"}
+TOP_LEVEL = {"__init__", "__main__", "api", "errors", "types", "registry", "files", "faults", "distributed"}
 TOP_LEVEL |= {"results"}
 LONGEST_FILE, LONGEST_FUNCTION = 400, 60  # lines
 COPIED_WHOLE = {"measure/runner.py"}  # to a board, as one file

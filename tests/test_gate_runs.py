@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 from benchmarks.reliability.tampering import DIGESTED, field, first_output, line, raw, seal
-from edgebert.budget.findings import Subject
+from edgebert.budget.findings import GateResult, Subject
 from edgebert.converters import describe
 from edgebert.report.serial import dump_report
-from edgebert.workflows.gate import GateResult, gate, suggested
+from edgebert.workflows.gate import gate, suggested
 from tests.packages import TOKENIZERS, make_bundle
 from tests.test_gate import GOOD, changed_file
 

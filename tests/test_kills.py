@@ -16,7 +16,7 @@ from edgebert.cli._progress import Progress
 from edgebert.cli._stop import Stopped, stoppable
 from edgebert.errors import RunError
 from edgebert.faults import faults_as_errors
-from edgebert.scratch import PREFIX, scratch_folder
+from edgebert.runtime.scratch import PREFIX, scratch_folder
 
 ROOT = Path(__file__).parents[1]
 
@@ -88,7 +88,7 @@ def folders(place: Path) -> list[str]:
 
 HOLDING = """
 import sys, time
-from edgebert.scratch import scratch_folder
+from edgebert.runtime.scratch import scratch_folder
 with scratch_folder("job-", sys.argv[1]) as folder:
     (folder / "job.json").write_text("{}")
     print(folder, flush=True)

@@ -29,11 +29,11 @@ from benchmarks.reliability import gate_statistics
 from benchmarks.reliability.gate_doctors import LOOSE, TIGHT, Case, cases
 from benchmarks.reliability.gate_repeats import Repeat, repeats
 from benchmarks.reliability.gate_workbench import Copy, Workbench
-from edgebert.budget.findings import FIGURES
+from edgebert.budget.findings import FIGURES, GateResult
 from edgebert.budget.limits import HERE, LIMITS
 from edgebert.budget.settings import Setting
 from edgebert.budget.suggest import ROOM, own
-from edgebert.workflows.gate import GateResult, gate, suggested
+from edgebert.workflows.gate import gate, suggested
 
 PAGE = Path(__file__).with_suffix(".md")
 RESULTS = Path(__file__).parents[1] / "results" / "gate-runs.json"

@@ -47,6 +47,39 @@ class Finding:
     reason: str = ""
 
 
+@dataclass(frozen=True)
+class GateResult:
+    """What the gate says.
+
+    Attributes:
+        run: the report's name of it.
+        file: the packaged file that was judged, as model/artifact; "" where there is none.
+        budget: the file of the limits, or what stands for it.
+        baseline: what it was compared with; "" where nothing was.
+        exit_code: 1 where a limit failed, else 2 where one could not be judged, else 0.
+    """
+
+    run: str
+    file: str
+    device: str
+    task: str
+    budget: str
+    baseline: str
+    findings: tuple[Finding, ...]
+    exit_code: int
+    report: Report
+    notes: tuple[str, ...] = ()
+
+    @property
+    def verdict(self) -> str:
+        failed, missing = (sum(item.outcome == what for item in self.findings) for what in ("failed", "missing"))
+        passed = sum(item.outcome == "passed" for item in self.findings)
+        without = f"{missing} of {len(self.findings)} limits have no figure"
+        if failed:
+            return f"failed: {failed} of {len(self.findings)} limits{f', and {without}' if missing else ''}"
+        return f"cannot be judged: {without}" if missing else f"passed: {passed} limits"
+
+
 class MissingFigure(Exception):
     """There is no figure that a limit could judge. Its text says which, and what gives it."""
 

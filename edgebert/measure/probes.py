@@ -20,8 +20,8 @@ from edgebert import converters
 from edgebert.converters import usable_converter
 from edgebert.files import user_folder
 from edgebert.measure.targets import File, Input
+from edgebert.runtime.scratch import scratch_folder
 from edgebert.runtime.specs import ATTENTION_MASK, INPUT_IDS, TOKEN_TYPE_IDS
-from edgebert.scratch import scratch_folder
 
 if TYPE_CHECKING:
     from edgebert.modeling.config import ModelConfig

@@ -9,12 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree as xml
 
-from edgebert.budget.findings import Finding
+from edgebert.budget.findings import Finding, GateResult
 
 if TYPE_CHECKING:
     from rich.console import Console
-
-    from edgebert.workflows.gate import GateResult
 
 STYLES = {"passed": "green", "failed": "bold red", "missing": "bold yellow", "skipped": "dim"}
 SIGNS = {"passed": "✅", "failed": "❌", "missing": "❓", "skipped": "⏭️"}

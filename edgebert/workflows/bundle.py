@@ -24,7 +24,7 @@ from edgebert.runs.folder import REQUEST
 from edgebert.runs.listing import stage_records
 from edgebert.runs.order import by_use
 from edgebert.runs.store import is_whole
-from edgebert.scratch import scratch_folder
+from edgebert.runtime.scratch import scratch_folder
 from edgebert.tasks import find_task
 from edgebert.types import Artifact, OnEvent, Row
 

@@ -20,8 +20,8 @@ from edgebert.modeling.heads import Head, find_head, parts_of
 from edgebert.modeling.source import find_teacher
 from edgebert.quantization import read_spec
 from edgebert.results import Conversion, ConvertResult
+from edgebert.runtime.scratch import scratch_folder
 from edgebert.runtime.session import Session, Source
-from edgebert.scratch import scratch_folder
 from edgebert.tasks import find_task
 from edgebert.teachers.fitting import words_tokenizer
 from edgebert.types import Artifact, OutputComparison

@@ -3,57 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgebert.budget.findings import Finding, Subject, judge
+from edgebert.budget.findings import Finding, GateResult, Subject, judge
 from edgebert.budget.settings import Setting, of_plan, read_budget
 from edgebert.budget.suggest import default_growth, suggest
 from edgebert.errors import EdgebertError, RequestError, first_line
 from edgebert.report.serial import read_report
 from edgebert.results import Report
 from edgebert.runs.folder import REQUEST
-from edgebert.verify.growth import compare, hardware_of, versions_of
+from edgebert.verify.growth import compare, versions_of
 
 if TYPE_CHECKING:
     from edgebert.bundle.check import BundleCheck
 
 REPORT = Path("report") / "report.json"
 NO_BASELINE = "no --baseline was given"
-
-
-@dataclass(frozen=True)
-class GateResult:
-    """What the gate says.
-
-    Attributes:
-        run: the report's name of it.
-        file: the packaged file that was judged, as model/artifact; "" where there is none.
-        budget: the file of the limits, or what stands for it.
-        baseline: what it was compared with; "" where nothing was.
-        exit_code: 1 where a limit failed, else 2 where one could not be judged, else 0.
-    """
-
-    run: str
-    file: str
-    device: str
-    task: str
-    budget: str
-    baseline: str
-    findings: tuple[Finding, ...]
-    exit_code: int
-    report: Report
-    notes: tuple[str, ...] = ()
-
-    @property
-    def verdict(self) -> str:
-        failed, missing = (sum(item.outcome == what for item in self.findings) for what in ("failed", "missing"))
-        passed = sum(item.outcome == "passed" for item in self.findings)
-        without = f"{missing} of {len(self.findings)} limits have no figure"
-        if failed:
-            return f"failed: {failed} of {len(self.findings)} limits{f', and {without}' if missing else ''}"
-        return f"cannot be judged: {without}" if missing else f"passed: {passed} limits"
 
 
 def gate(path: Path, budget: Path | None = None, baseline: Path | None = None) -> GateResult:
@@ -243,7 +210,7 @@ def _notes(new: Report, old: Report | None) -> tuple[str, ...]:
     notes = [*new.notes]
     if old is None:
         return tuple(notes)
-    if hardware_of(old) != hardware_of(new):
+    if old.environment.get("hardware") != new.environment.get("hardware"):
         notes.append("the baseline was measured on another machine")
     a, b = (versions_of(report) for report in (old, new))
     names = sorted(name for name in {*a, *b} if a.get(name) != b.get(name))

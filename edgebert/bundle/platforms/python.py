@@ -27,7 +27,7 @@ from edgebert.bundle.ports.assets import LICENCES, SETTINGS, write_assets, write
 from edgebert.bundle.sbom import Library
 from edgebert.bundle.strict_json import write_json
 from edgebert.files import to_toml
-from edgebert.scratch import scratch_folder
+from edgebert.runtime.scratch import scratch_folder
 from edgebert.tasks import find_task
 
 TEMPLATES = Path(__file__).parent / "templates" / "python"

@@ -18,7 +18,7 @@ from pathlib import Path
 from edgebert.errors import EdgebertError, RequestError, RunError
 from edgebert.files import user_folder
 from edgebert.measure.targets import Log
-from edgebert.scratch import scratch_folder
+from edgebert.runtime.scratch import scratch_folder
 
 PACKAGE = "onnxruntime-web"
 VERSION = "1.30.0"

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from edgebert.errors import RequestError
-from edgebert.scratch import scratch_folder
+from edgebert.runtime.scratch import scratch_folder
 
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 FLAGS = (

@@ -45,7 +45,7 @@ from edgebert.measure.targets import _adb_facts as facts
 from edgebert.measure.targets import _adb_tools as tools
 from edgebert.measure.targets._adb_litert import Tflite
 from edgebert.measure.targets._adb_onnx import Onnx
-from edgebert.scratch import scratch_folder
+from edgebert.runtime.scratch import scratch_folder
 
 KINDS: Mapping[str, type[Tflite] | type[Onnx]] = {"tflite": Tflite, "onnx": Onnx}
 

@@ -15,7 +15,7 @@ from edgebert.errors import RequestError
 from edgebert.measure.runner import OPENERS, Opener, describe, main
 from edgebert.measure.targets import DeviceInfo, Job, Log, Outcome, Target
 from edgebert.measure.targets._follow import follow, job_json, outcome
-from edgebert.scratch import scratch_folder
+from edgebert.runtime.scratch import scratch_folder
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

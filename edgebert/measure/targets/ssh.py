@@ -20,7 +20,7 @@ from edgebert.measure import runner
 from edgebert.measure.targets import DeviceInfo, Job, Log, Outcome, Target, lacking
 from edgebert.measure.targets._follow import follow, job_json, outcome
 from edgebert.measure.targets._ssh import CONNECT_S, RUN, VENV, Connection, check_address, refusal, ssh_command
-from edgebert.scratch import scratch_folder
+from edgebert.runtime.scratch import scratch_folder
 
 PACKAGES = {"onnxruntime": "onnxruntime", "ai_edge_litert": "ai-edge-litert", "tflite_runtime": "tflite-runtime"}
 OLDEST = (3, 9)
