@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,19 @@ def change(name: str) -> Callable[[Change], Change]:
         return function
 
     return register
+
+
+def doctored(path: Path, name: str, folder: Path) -> Path:
+    """The file with a change. Raises LookupError where it has nothing that could be changed so."""
+    import onnx
+
+    model = onnx.load(str(path))
+    try:
+        CHANGES[name](model)
+    except StopIteration:
+        raise LookupError(f"nothing to change: {name}") from None
+    onnx.save(model, str(folder / "model.onnx"))
+    return folder / "model.onnx"
 
 
 # ---------------------------------------------------------------- finding and setting
@@ -581,3 +595,35 @@ def _labels(make: Callable[[list[str]], list[str]]) -> Change:
 CHANGES["labels: two change places"] = _labels(lambda names: [names[1], names[0], *names[2:]])
 CHANGES["labels: one renamed"] = _labels(lambda names: [*names[:-1], names[-1] + "s"])
 CHANGES["labels: none"] = _labels(lambda names: [])
+
+
+@change("outputs: start and end change places")
+def _(model: Any) -> None:
+    names = [item.name for item in model.graph.output]
+    if len(names) < 2:
+        raise LookupError("one output")
+    other = {names[0]: names[1], names[1]: names[0]}
+    for item in model.graph.node:
+        for side in (item.input, item.output):
+            side[:] = [other.get(name, name) for name in side]
+
+
+@change("inputs: mask and segments change places")
+def _(model: Any) -> None:
+    other = {"attention_mask": "token_type_ids", "token_type_ids": "attention_mask"}
+    for item in model.graph.node:
+        item.input[:] = [other.get(name, name) for name in item.input]
+
+
+def _stated(key: str, make: Callable[[str], str]) -> Change:
+    def doctor(model: Any) -> None:
+        item = next(item for item in model.metadata_props if item.key == key)
+        item.value = make(item.value)
+
+    return doctor
+
+
+CHANGES["metadata: another pad id"] = _stated("pad_id", lambda value: str(int(value) + 100))
+CHANGES["metadata: another precision"] = _stated("precision", lambda value: "int4")
+CHANGES["metadata: another family"] = _stated("family", lambda value: "roberta")
+CHANGES["metadata: takes half as many tokens"] = _stated("max_length", lambda value: "32")

@@ -15,7 +15,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import shlex
 import shutil
 import subprocess
 import sys
@@ -254,7 +253,12 @@ def main() -> int:
                 print(f"{reader}, {way}: {item.n:,} in {item.seconds:.0f} s, {dict(item.results)}, {item.hangs} hangs, "
                       f"{item.deaths} dead, {len(item.faults)} kinds of fault", flush=True)  # fmt: skip
     counts = [known[reader, way] for reader in wanted for way in WAYS if (reader, way) in known]
-    command = shlex.join(["python", "-m", "benchmarks.reliability.fuzz_readers", *sys.argv[1:]])
+    changed = [
+        f"--{name} {getattr(given, name)}"
+        for name in (*WAYS, "seed")
+        if getattr(given, name) != parser.get_default(name)
+    ]
+    command = " ".join(["python -m benchmarks.reliability.fuzz_readers", *changed])
     text = page(counts, command, given.seed)
     print(text)
     if not given.no_page:
