@@ -26,10 +26,11 @@ from edgebert.measure.figures import Measured, as_latency, measured, padding_of
 from edgebert.measure.inputs import N_INPUTS, encode, fixed_tokens, golden_texts, of_length, own_lengths, read_texts
 from edgebert.measure.measure import Request, make_inputs, measure
 from edgebert.measure.protocol import Entry, interleave
+from edgebert.measure.runner import is_stable, spread
 from edgebert.measure.targets import TARGETS, File, Job, MeasurementRecord, Outcome, Target, here
 from edgebert.report import format as fmt
 from edgebert.tasks import find_task
-from edgebert.types import Row, Student
+from edgebert.types import CpuTime, Row, Student
 from tests.sshd import PROGRAM, board
 from tests.test_bundle import LABELS, MAX_LENGTH, make_model, make_student, weights
 
@@ -211,6 +212,26 @@ def test_figures_of_given_times_by_hand(bundle: Path) -> None:
     assert (item.p50_ms, item.p50_all_ms, item.p90_ms, item.p99_ms) == (5.5, 50.5, 90.1, 99.01)
     assert (item.n_runs, item.how, item.device, item.threads, item.stable) == (100, "emulated", "Board", 3, False)
     assert (item.load_ms, item.first_run_ms, item.peak_memory_bytes, item.seq_len) == (10.0, 2.0, 1000, 8)
+
+
+def test_processor_times_have_the_same_statistics(bundle: Path) -> None:
+    """20 blocks of 1 … 100 as above: 5.5 of the quietest tenth. The usual block is at 50.5, 8.18 times as much above it, which
+    is more than the thirds lie apart: (blocks at 3, 33 and 63) to 33 / 3 - 1 = 10."""
+    job, inputs = job_of(bundle)
+    times = tuple(float(k) for k in range(1, 101))
+    result, outcome = outcome_of([10 * k for k in times], cpu_ms=times, load_cpu_ms=4.0)
+    item = measured(job.files[0], result, outcome, "here", job, inputs)
+    assert item.cpu == CpuTime(5.5, 90.1, 10.0) and item.p50_ms == 55.0 and item.load_cpu_ms == 4.0
+    assert as_latency(item, "here").cpu == item.cpu
+    result, outcome = outcome_of(list(times), cpu_ms=(0.0, *times[1:]))
+    assert measured(job.files[0], result, outcome, "here", job, inputs).cpu is None, "a clock that counts in long steps"
+
+
+def test_a_spread_holds_the_usual_block_too() -> None:
+    """Ten blocks of 1.0 and twenty of 1.4 in each third, in turns: the thirds agree, and the usual block is 40 % above."""
+    third = ([1.0] * 5 + [1.4] * 10) * 10
+    assert spread(third * 3) == pytest.approx(0.4) and is_stable(third * 3)
+    assert spread([1.0] * 25) is None, "five blocks"
 
 
 def test_nothing_measured_has_no_figures(bundle: Path) -> None:

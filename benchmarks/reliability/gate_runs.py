@@ -28,11 +28,12 @@ import tomllib
 from benchmarks.reliability import gate_statistics
 from benchmarks.reliability.gate_doctors import LOOSE, TIGHT, Case, cases
 from benchmarks.reliability.gate_repeats import Repeat, repeats
-from benchmarks.reliability.gate_workbench import Copy, Workbench
+from benchmarks.reliability.gate_workbench import REPORT, Copy, Workbench
 from edgebert.budget.findings import FIGURES, GateResult
 from edgebert.budget.limits import HERE, LIMITS
 from edgebert.budget.settings import Setting
-from edgebert.budget.suggest import ROOM, own
+from edgebert.budget.suggest import bound, own
+from edgebert.report.serial import dump_report
 from edgebert.workflows.gate import gate, suggested
 
 PAGE = Path(__file__).with_suffix(".md")
@@ -114,9 +115,8 @@ def _budgets(bench: Workbench, work: Path) -> dict[str, Path]:
 def _room(bench: Workbench, name: str, **conditions: Any) -> dict[str, Any]:
     """A limit under other conditions, with the room that `--suggest` leaves."""
     limit = next(limit for limit in LIMITS if limit.name == name)
-    value = own(FIGURES[name](bench.subject, Setting(limit, 0.0, HERE, **conditions)))
-    times, more = ROOM[name]
-    return {"max": round(value * times + more, 1), "on": HERE, **conditions}
+    value = FIGURES[name](bench.subject, Setting(limit, 0.0, HERE, **conditions))
+    return {"max": bound(limit, own(value), value.spread), "on": HERE, **conditions}
 
 
 def _lines(values: dict[str, Any]) -> str:
@@ -177,15 +177,17 @@ def failed(result: GateResult) -> dict[str, str]:
 
 
 def judged(bench: Workbench, budget: Path, good: Sequence[Repeat], work: Path) -> list[dict[str, Any]]:
-    """What the gate says of each repeated measurement against the good run."""
+    """What the gate says of the report of each repeated measurement against the good run's. The package is the same."""
+    of_report = work / "report.toml"
+    lines = budget.read_text(encoding="utf-8").splitlines(keepends=True)
+    of_report.write_text("".join(line for line in lines if not line.startswith("tokenizer_")), encoding="utf-8")
     results = []
-    with tempfile.TemporaryDirectory(dir=bench.run.parent) as scratch:
-        copy = Copy.make(bench, Path(scratch) / "run")
-        for item in good:
-            copy.write(bench.with_figures(bench.report, item.figures))
-            result = gate(copy.folder, budget, bench.run)
-            told = {f.limit: f.value for f in result.findings if f.value is not None}
-            results.append({"exit_code": result.exit_code, "failed": failed(result), "figures": told})
+    for item in good:
+        path = work / "repeat.json"
+        path.write_text(dump_report(bench.with_figures(bench.report, item.figures)), encoding="utf-8")
+        result = gate(path, of_report, bench.run / REPORT)
+        told = {f.limit: f.value for f in result.findings if f.value is not None}
+        results.append({"exit_code": result.exit_code, "failed": failed(result), "figures": told})
     return results
 
 

@@ -292,10 +292,12 @@ class Copy:
     def write(self, report: Report) -> None:
         (self.folder / REPORT).write_text(dump_report(report), encoding="utf-8")
 
-    def package(self, path: Path, *, max_length: int = 0, checkpoint: Path | None = None) -> Artifact:
+    def package(
+        self, path: Path, *, max_length: int = 0, checkpoint: Path | None = None, precision: str = ""
+    ) -> Artifact:
         """Puts a file in the packaged one's place: a new bundle, and the report's entry of the file."""
         bench, old = self.bench, self.bench.subject.file.artifact
-        artifact = replace(describe(path, old.format, old.precision, old.options), name=old.name)
+        artifact = replace(describe(path, old.format, precision or old.precision, old.options), name=old.name)
         write_bundle(
             self.bundle,
             artifact=artifact,

@@ -113,6 +113,7 @@ class Value:
     how: str
     of: str = ""  # the label or the conditions that it is of
     cpu: float | None = None  # of a time, the processor time that it holds
+    spread: float = 0.0  # of a time, as a share of it
 
 
 def judge(subject: Subject, setting: Setting) -> Finding:
@@ -231,7 +232,7 @@ def _fallbacks(subject: Subject, setting: Setting) -> Value:
 def _latency(subject: Subject, setting: Setting) -> Value:
     latency = find_latency(subject, setting)
     cpu = latency.cpu.p50_ms if latency.cpu else None
-    return Value(latency.p50_ms, of_latency(latency) + _computing(cpu), cpu=cpu)
+    return Value(latency.p50_ms, of_latency(latency) + _computing(cpu), cpu=cpu, spread=_spread(latency))
 
 
 def _p90(subject: Subject, setting: Setting) -> Value:
@@ -239,13 +240,18 @@ def _p90(subject: Subject, setting: Setting) -> Value:
     if latency.p90_ms is None:
         raise MissingFigure("the measurement has no p90")
     cpu = latency.cpu.p90_ms if latency.cpu else None
-    return Value(latency.p90_ms, of_latency(latency, "p90 of all runs") + _computing(cpu), cpu=cpu)
+    how = of_latency(latency, "p90 of all runs") + _computing(cpu)
+    return Value(latency.p90_ms, how, cpu=cpu, spread=_spread(latency))
 
 
 def _load(subject: Subject, setting: Setting) -> Value:
     footprint = find_footprint(subject, setting)
     how = f"{_of_footprint(footprint)}, one load in a process of its own"
     return Value(footprint.load_ms, how + _computing(footprint.load_cpu_ms), cpu=footprint.load_cpu_ms)
+
+
+def _spread(latency: Latency) -> float:
+    return (latency.cpu.spread if latency.cpu else latency.spread) or 0.0
 
 
 def _computing(cpu: float | None) -> str:

@@ -45,7 +45,7 @@ def suggest(subject: Subject) -> str:
         if limit.growth or (found := _figure(limit, [subject])) is None:
             continue
         on, result = found
-        lines += _lines(limit, _bound(limit, own(result)), on, result)
+        lines += _lines(limit, bound(limit, own(result), result.spread), on, result)
     lines += ["", f"[{GROWTH_TABLE}]  # {TABLE_TITLES[GROWTH_TABLE]}: edgebert gate RUN --baseline OLD"]
     for item in default_growth(subject):
         lines += _lines(item.limit, item.bound, item.on, None)
@@ -76,8 +76,10 @@ def own(result: Value) -> float:
     return result.value if result.cpu is None else min(result.value, result.cpu)
 
 
-def _bound(limit: Limit, value: float) -> float:
+def bound(limit: Limit, value: float, spread: float) -> float:
+    """With twice the spread of the measurement as room, where that is more: on a machine that others use too it is."""
     times, more = ROOM.get(limit.name, (1.0, 0.0))
+    times = max(times, (1 + spread) ** 2)
     if limit.at_least:
         return max(0.0, round(floor(round((value / times - more) / limit.step, 6)) * limit.step, 6))
     return min(limit.most, round(ceil(round(max(0.0, value * times + more) / limit.step, 6)) * limit.step, 6))

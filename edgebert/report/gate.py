@@ -118,7 +118,7 @@ def _chart(result: GateResult) -> Iterator[str]:
         return
     yield "```mermaid"
     yield "xychart-beta horizontal"
-    yield '    title "Share of each limit that is used, in percent; over 100 fails"'
+    yield '    title "Share of each limit that is used, in percent"'
     yield f"    x-axis {json.dumps(list(shares))}"
     yield f'    y-axis "%" 0 --> {max(110.0, *(value * 1.05 for value in shares.values())):.0f}'
     yield f"    bar [{', '.join(f'{value:.1f}' for value in shares.values())}]"

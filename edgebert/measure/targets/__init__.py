@@ -64,14 +64,14 @@ class MeasurementRecord:
     runtime: str = ""
     runtime_version: str = ""
     load_ms: float = 0.0
-    load_cpu_ms: float | None = None
     first_run_ms: float = 0.0
     times_ms: tuple[float, ...] = ()  # of each timed run, in order
-    cpu_ms: tuple[float, ...] = ()  # processor time of each, where the system tells it
     peak_memory_bytes: int | None = None
     instructions: int | None = None  # of one inference, where the machine counts them
     outputs: tuple[Mapping[str, JSON], ...] = ()  # of the first inputs: output name -> nested lists
     failure: str = ""
+    cpu_ms: tuple[float, ...] = ()  # processor time of each timed run, where the system tells it
+    load_cpu_ms: float | None = None  # and of loading
 
 
 @dataclass(frozen=True)
