@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import math
@@ -187,13 +188,16 @@ def from_plain(kind: type[T], value: object) -> T:
     return result
 
 
+_hints = functools.lru_cache(maxsize=None)(typing.get_type_hints)  # a report has thousands of fields of few types
+
+
 def _built(kind: Any, value: Any) -> Any:
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if origin in (typing.Union, types.UnionType):
         inner = next(argument for argument in arguments if argument is not type(None))
         return None if value is None else _built(inner, value)
     if isinstance(kind, type) and is_dataclass(kind):
-        hints = typing.get_type_hints(kind)
+        hints = _hints(kind)
         return kind(**{name: _built(hints[name], item) for name, item in value.items()})
     if origin is tuple:
         if not isinstance(value, list):
