@@ -7,7 +7,10 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
+from benchmarks.reliability.gate_doctors import cases
 from edgebert.devices.machine import describe_environment
+
+WANTED = 50  # repeats
 
 if TYPE_CHECKING:
     from benchmarks.reliability.gate_repeats import Repeat
@@ -47,6 +50,9 @@ def _head(
     yield ""
     yield f"{right} of {len(outcomes)} runs that are worse in one way fail by the limits of that way and by no others;"
     yield f"{passed} of {len(good)} repeated measurements of the good run pass."
+    if (total := len(list(cases()))) > len(outcomes) or len(good) < WANTED:
+        yield ""
+        yield f"So far {len(outcomes)} of {total} cases were tried and {len(good)} of {WANTED} repeats made: the call was stopped."
     yield ""
     yield f"`python -m benchmarks.reliability.gate_runs` on {datetime.now(timezone.utc):%Y-%m-%d}, {hardware['processor']}, "
     yield f"{hardware['cores']} cores. {versions}. The good run: `{_command(bench)}` on ATIS,"

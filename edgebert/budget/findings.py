@@ -138,8 +138,9 @@ def judge(subject: Subject, setting: Setting) -> Finding:
 def _outcome(setting: Setting, result: Value) -> tuple[Outcome, str]:
     """Whether a figure keeps its limit, and why not.
 
-    A time is over only where its processor time is so too: the rest of it other work on the machine took. With 20 processes
-    on two cores a p90 of 5.9 ms came out as 18 to 27 ms, and its processor time as 1.2 ms each time.
+    A time is over only where its processor time is so too, as the rest of it other work on the machine took, and by more than
+    twice the spread of the measurement. With 20 processes on two cores a p50 of 0.9 ms came out as 0.7 to 45 ms, and its
+    processor time as 0.8 to 5.4 ms: benchmarks/reliability/gate_runs.md.
     """
     value, bound = result.value, setting.bound
     if not (value < bound if setting.limit.at_least else value > bound) and value == value:
@@ -147,6 +148,9 @@ def _outcome(setting: Setting, result: Value) -> tuple[Outcome, str]:
     reason = over(setting, result)
     if result.cpu is not None and result.cpu <= bound:
         return "passed", f"{reason}, of which the file computes {result.cpu:.3g} ms: others used the machine meanwhile"
+    least = bound * (1 + result.spread) ** 2
+    if result.spread and min(value, result.cpu or value) <= least:
+        return "passed", f"{reason}, which the measurement's spread explains: from {least:.3g} ms on it would count"
     return "failed", reason
 
 
