@@ -91,7 +91,7 @@ def _stages(job: Fit) -> FitResult:
     there = profile_on_stage(job, models, converted, verified, plan.length_p95) if job.target else None
     report = _report(job, plan, models, converted, verified, profiled, there, choice.table)
     report = replace(report, baselines=_baselines(job))
-    return _finish(job, report, models)
+    return _finish(job, report, models, complete=not (profiled.missing or (there and there.missing)))
 
 
 def _files(job: Fit, models: dict[str, Stage]) -> tuple[dict[str, Stage], dict[str, Stage]]:
@@ -219,7 +219,8 @@ def _measured_on(place: MeasurementTarget, there: TargetRecord) -> MeasuredOn:
     return MeasuredOn(place.on, there.called, place.is_device, notes, there.facts)
 
 
-def _finish(job: Fit, report: Report, models: dict[str, Stage]) -> FitResult:
+def _finish(job: Fit, report: Report, models: dict[str, Stage], *, complete: bool) -> FitResult:
+    """Args: complete: everything was measured that was to be, so that the same command has nothing left to do."""
     keep_rejected(job.run.folder, report)
     job.run.log(event="write", stage="bundle")
     bundle = _bundle(job, report, models)
@@ -239,6 +240,7 @@ def _finish(job: Fit, report: Report, models: dict[str, Stage]) -> FitResult:
         verdict=report.verdict,
         failures=report.failures,
         exit_code=exit_code,
+        complete=complete,
         fingerprint=job.fingerprint,
         results=results_of(job.run.folder),
     )

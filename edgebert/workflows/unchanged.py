@@ -10,7 +10,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib import metadata
 from importlib.util import find_spec
@@ -23,7 +23,8 @@ from edgebert.errors import RequestError
 from edgebert.faults import EXTRAS
 from edgebert.files import plain, portable
 from edgebert.report import read_report
-from edgebert.results import FitResult
+from edgebert.results import FitResult, ModelResult, Report
+from edgebert.runs.store import read_record
 from edgebert.types import DeviceProfile, FitRequest, OnEvent
 from edgebert.workflows.inputs import FileFacts, Inputs, facts_of, files_in, read_inputs
 from edgebert.workflows.names import RUNS, resolve_names
@@ -247,13 +248,36 @@ def _shown(value: object) -> str:
 
 
 def _recorded_result(run: Path, manifest: Mapping[str, Any]) -> FitResult | None:
-    """What the run ended with; None where a file of report or bundle is not as it was written."""
+    """What the run ended with; None where a file of report or bundle is not as it was written, or something that was to be
+    measured was not."""
     exit_code = manifest.get("exit_code")
-    if exit_code not in (0, 1) or not manifest.get("results") or manifest["results"] != results_of(run):
+    if (
+        not manifest.get("complete")
+        or exit_code not in (0, 1)
+        or not manifest.get("results")
+        or manifest["results"] != results_of(run)
+    ):
         return None
     bundle = run / "bundle"
-    report = read_report(run / "report" / "report.json")
+    report = _with_paths(read_report(run / "report" / "report.json"), run, manifest)
     return FitResult(run, report, bundle if bundle.exists() else None, exit_code)
+
+
+def _with_paths(report: Report, run: Path, manifest: Mapping[str, Any]) -> Report:
+    """The report, whose files it calls by their names alone, with the places in the run where they lie."""
+    folders = {stage["name"]: run / "stages" / stage["folder"] for stage in manifest["stages"]}
+
+    def placed(model: ModelResult) -> ModelResult:
+        folder = folders.get(f"convert-{model.name}")
+        record = read_record(folder) if folder else None
+        paths = {item["name"]: folder / item["path"] for item in record["result"]} if folder and record else {}
+        files = tuple(
+            replace(file, artifact=replace(file.artifact, path=paths.get(file.artifact.name, file.artifact.path)))
+            for file in model.artifacts
+        )
+        return replace(model, artifacts=files)
+
+    return replace(report, teacher=placed(report.teacher), students=tuple(map(placed, report.students)))
 
 
 # ---------------------------------------------------------------- what is told
@@ -271,7 +295,7 @@ def describe(comparison: Comparison) -> str:
         return f"not as in the run of {comparison.created}: {'; '.join(told)}"
     if comparison.unknown:
         return f"whether anything changed is not known: {'; '.join(comparison.unknown)}"
-    return "nothing changed, but a file of the report or of the bundle is not as it was written"
+    return "nothing changed, but a file of the report or of the bundle is not as it was written, or something was not measured"
 
 
 def check_locked(request: FitRequest, comparison: Comparison) -> None:
