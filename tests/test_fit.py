@@ -228,7 +228,9 @@ def _wait_for(events: Path, stage: str, process: subprocess.Popen[bytes]) -> Non
     pytest.fail(f"{stage} never began")
 
 
-@pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143), ("SIGHUP", 129)])
+@pytest.mark.parametrize(
+    ("name", "code"), [("SIGINT", 130), ("SIGTERM", 143), pytest.param("SIGHUP", 129, marks=pytest.mark.slow)]
+)
 def test_a_signal_is_one_sentence_and_its_exit_code(
     name: str, code: int, toy_checkpoint: Path, toy_data: Path, tmp_path: Path
 ) -> None:
@@ -257,6 +259,7 @@ def test_a_budget_that_nothing_fits_ends_with_1(toy_checkpoint: Path, toy_data: 
     assert "--max-size-mb" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_drop_that_is_too_large_ends_with_1_and_no_bundle(
     toy_checkpoint: Path, toy_data: Path, tmp_path: Path
 ) -> None:

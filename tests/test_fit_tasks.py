@@ -100,7 +100,11 @@ ASKED: dict[str, tuple[str, ...]] = {
 }
 
 
-@pytest.mark.parametrize("kind", MAKERS)
+# In `make test` a task of labels, one of scores, one of vectors and one of spans.
+@pytest.mark.parametrize("kind", [
+    kind if kind in ("classify", "similarity", "embed", "qa") else pytest.param(kind, marks=pytest.mark.slow)
+    for kind in MAKERS
+])  # fmt: skip
 def test_a_task_goes_all_the_way(kind: str, toy_checkpoint: Path, pooled_checkpoint: Path, tmp_path: Path) -> None:
     result = fitted(kind, pooled_checkpoint if kind == "multi" else toy_checkpoint, tmp_path)
     assert result.bundle is not None, result.report.failures
