@@ -225,7 +225,7 @@ def _of_costs() -> Iterator[Case]:
         _on_two,
     )
     yield Case("slow to load", "products of constants for four times its time to load", ("load_ms", "load_percent"),
-               _measured(lambda copy, path, to: files.slow_to_load(path, to, 4 * _load(copy))), ("memory_mb",))  # fmt: skip
+               _measured(lambda copy, path, to: files.slow_to_load(path, to, 4 * _load(copy))), ("memory_mb", "memory_percent"))  # fmt: skip
     yield Case("larger in memory", "a constant of 80 MB, which the runtime makes while it loads the file",
                ("memory_mb", "memory_percent"), _measured(lambda copy, path, to: files.large_in_memory(path, to, 80)),
                ("load_percent", "load_ms"))  # fmt: skip

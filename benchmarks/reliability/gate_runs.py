@@ -105,7 +105,7 @@ def _budgets(bench: Workbench, work: Path) -> dict[str, Path]:
     ]
     growth |= {"label_points": 5, "load_percent": {"max": 50, "on": HERE}}
     files = {}
-    for name, table in ((TIGHT, limits), (LOOSE, {"size_mb": 1000, "score": 1})):
+    for name, table in ((TIGHT, limits), (LOOSE, {"size_mb": 1000, "score": 2})):
         files[name] = work / f"{name}.toml"
         text = [f"[{head}]\n{_lines(values)}" for head, values in (("limits", table), ("growth", growth))]
         files[name].write_text("\n".join(text))
