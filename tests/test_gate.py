@@ -60,7 +60,8 @@ def changed_file(report: Report, **changes: Any) -> Report:
 
 
 def slower(report: Report, factor: float, spread: float | None = 0.01, machine: float = 1.0) -> Report:
-    """The packaged file `factor` times as slow on a machine that is `machine` times as slow for every file."""
+    """The packaged file `factor` times as slow on a machine that is `machine` times as slow for every file: another one,
+    unless that is 1."""
 
     def of(file: Any, times: float) -> Any:
         latencies = tuple(
@@ -72,9 +73,14 @@ def slower(report: Report, factor: float, spread: float | None = 0.01, machine: 
         return replace(file, latencies=latencies)
 
     teacher = replace(report.teacher, artifacts=tuple(of(file, machine) for file in report.teacher.artifacts))
-    return changed_file(
-        replace(report, teacher=teacher), latencies=of(Subject.of(report).file, factor * machine).latencies
-    )
+    file = of(Subject.of(report).file, factor * machine)
+    return changed_file(elsewhere(replace(report, teacher=teacher), machine), latencies=file.latencies)
+
+
+def elsewhere(report: Report, machine: float) -> Report:
+    """The report as a machine of this speed makes it."""
+    hardware = {"processor": f"{machine:g} times as slow", "cores": 2, "instructions": [], "system": "any"}
+    return replace(report, environment={**report.environment, "hardware": hardware})
 
 
 GOOD = changed_file(make_report(), outcomes=outcomes(8))
@@ -462,7 +468,8 @@ def computing(report: Report, wall: float, cpu: float, clock: float = 1.0) -> Re
 
     teacher = replace(report.teacher, artifacts=tuple(of(file, 1.0, clock) for file in report.teacher.artifacts))
     file = of(Subject.of(report).file, wall, cpu)
-    return changed_file(replace(report, teacher=teacher), latencies=file.latencies, footprint=file.footprint)
+    report = elsewhere(replace(report, teacher=teacher), clock)
+    return changed_file(report, latencies=file.latencies, footprint=file.footprint)
 
 
 def test_a_time_that_others_took_passes_and_is_told(tmp_path: Path) -> None:
@@ -494,6 +501,9 @@ def test_a_time_that_others_took_passes_and_is_told(tmp_path: Path) -> None:
     }
 
 
+HERE = computing(GOOD, wall=1, cpu=1).environment
+
+
 @pytest.mark.parametrize(
     ("new", "failures"),
     [
@@ -501,6 +511,11 @@ def test_a_time_that_others_took_passes_and_is_told(tmp_path: Path) -> None:
         (computing(GOOD, wall=1, cpu=1.5), {"latency_percent"}),  # others computed beside the baseline
         (computing(GOOD, wall=4, cpu=2.5), {"latency_percent", "load_percent"}),
         (computing(GOOD, wall=3, cpu=3, clock=3), set()),  # a slower machine
+        (
+            replace(computing(GOOD, wall=1, cpu=1, clock=3), environment=HERE),
+            set(),
+        ),  # others slow the teacher's large file
+        (replace(computing(GOOD, wall=2, cpu=2, clock=3), environment=HERE), {"latency_percent", "load_percent"}),
     ],
 )
 def test_processor_time_tells_growth_from_other_work(new: Report, failures: set[str], tmp_path: Path) -> None:

@@ -122,10 +122,12 @@ def _repeats(good: Sequence[Repeat], verdicts: Sequence[dict[str, Any]], facts: 
     yield ""
     yield "| ratio of | read by | deviation | 95 % within | largest | pairs that fail |"
     yield "| --- | --- | --- | --- | --- | --- |"
-    for name, readings in facts["ratios"].items():
+    read = {f"latency, {name}": readings for name, readings in facts["ratios"].items()} | {
+        "time to load": facts["load"]
+    }
+    for name, readings in read.items():
         for reading, row in readings.items():
-            yield f"| latency, {name} | {reading} | {_row(row)} |"
-    yield f"| time to load | processor time | {_row(facts['load'])} |"
+            yield f"| {name} | {reading} | {_row(row)} |"
     yield f"| peak memory | | {_row(facts['memory'])} |"
     yield ""
 

@@ -33,8 +33,8 @@ def facts(bench: Workbench, good: Sequence[Repeat], slow: Mapping[float, Sequenc
         "ratios": {
             name: _ratios(whole if conditions else subjects, conditions) for name, conditions in CONDITIONS.items()
         },
-        "load": _pairs(subjects, "load_percent", 50.0),
-        "memory": _pairs(subjects, "memory_percent", 20.0),
+        "load": _read(subjects, _setting("load_percent", 50.0)),
+        "memory": _scatter(subjects, _setting("memory_percent", 20.0)),
         "detected": {f"{f:g}": _detected([_subject(bench, item) for item in own], subjects) for f, own in slow.items()},
     }
 
@@ -43,30 +43,38 @@ def _subject(bench: Workbench, item: Repeat) -> Subject:
     return Subject.of(bench.with_figures(bench.report, item.figures))
 
 
-def _without_clock(subject: Subject) -> Subject:
-    """The same run without the teacher's file, so that nothing but the two times is compared."""
-    return Subject.of(replace(subject.report, teacher=replace(subject.report.teacher, artifacts=())))
+def _as_elsewhere(subjects: Sequence[Subject]) -> list[Subject]:
+    """The same runs as if each had been made on another machine: they are read by the teacher's file."""
+    reports = [
+        replace(item.report, environment={**item.report.environment, "hardware": {"processor": str(k)}})
+        for k, item in enumerate(subjects)
+    ]
+    return [replace(item, report=report) for item, report in zip(subjects, reports, strict=True)]
 
 
-def _by_wall(subject: Subject) -> Subject:
-    """The same run as a system would tell it that has no processor times."""
+def _by_wall(subjects: Sequence[Subject]) -> list[Subject]:
+    """The same runs as a system would tell them that has no processor times."""
 
     def of(model: ModelResult) -> ModelResult:
         files = tuple(
-            replace(file, latencies=tuple(replace(item, cpu=None) for item in file.latencies))
+            replace(
+                file,
+                latencies=tuple(replace(item, cpu=None) for item in file.latencies),
+                footprint=file.footprint and replace(file.footprint, load_cpu_ms=None),
+            )
             for file in model.artifacts
         )
         return replace(model, artifacts=files)
 
-    report = subject.report
-    return Subject.of(replace(report, teacher=of(report.teacher), students=tuple(map(of, report.students))))
+    reports = [item.report for item in subjects]
+    return [Subject.of(replace(r, teacher=of(r.teacher), students=tuple(map(of, r.students)))) for r in reports]
 
 
-READINGS: Mapping[str, Callable[[Subject], Subject]] = {
-    "processor time, the teacher's file as clock": lambda subject: subject,
-    "processor time": _without_clock,
-    "wall clock, the teacher's file as clock": _by_wall,
-    "wall clock": lambda subject: _without_clock(_by_wall(subject)),
+READINGS: Mapping[str, Callable[[Sequence[Subject]], Sequence[Subject]]] = {
+    "processor time": lambda subjects: subjects,
+    "processor time, the teacher's file as clock": _as_elsewhere,
+    "wall clock": _by_wall,
+    "wall clock, the teacher's file as clock": lambda subjects: _as_elsewhere(_by_wall(subjects)),
 }
 
 
@@ -76,13 +84,12 @@ def _setting(name: str, bound: float, **conditions: int) -> Setting:
 
 
 def _ratios(subjects: Sequence[Subject], conditions: Mapping[str, int]) -> dict[str, Any]:
+    return _read(subjects, _setting("latency_percent", 10.0, **conditions))
+
+
+def _read(subjects: Sequence[Subject], setting: Setting) -> dict[str, Any]:
     """By processor time and by the wall clock, with the teacher's file as clock and without."""
-    setting = _setting("latency_percent", 10.0, **conditions)
-    return {name: _scatter([change(item) for item in subjects], setting) for name, change in READINGS.items()}
-
-
-def _pairs(subjects: Sequence[Subject], name: str, bound: float) -> dict[str, Any]:
-    return _scatter(subjects, _setting(name, bound))
+    return {name: _scatter(change(subjects), setting) for name, change in READINGS.items()}
 
 
 def _scatter(subjects: Sequence[Subject], setting: Setting) -> dict[str, Any]:

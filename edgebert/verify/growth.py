@@ -3,9 +3,11 @@
 Scores are compared row by row (`edgebert.verify.paired`). A time is compared as the ratio of two measurements that were
 made at different moments, perhaps on different machines, so three things are done about it. Processor times are compared
 where both runs have them: with other work on the machine a latency grows, that of a slow file more than that of a fast one.
-The teacher's float32 ONNX file was timed in turns with each of the two: where it is the same work in both runs, it is the
-clock by which both are read. And a ratio counts only as far as the spread of the measurements that it is made of does not
-explain it. What each of these is worth: benchmarks/reliability/gate_runs.md.
+Where the hardware differs, the teacher's float32 ONNX file, which was timed in turns with each of the two, is the clock by
+which both are read, if it is the same work in both runs. On equal hardware it is none: being larger it suffers more from
+others' use of the memory than the student's file, and makes the ratio worse. And a ratio counts only as far as the spread
+of the measurements that it is made of does not explain it. What each of these is worth:
+benchmarks/reliability/gate_runs.md.
 """
 
 from __future__ import annotations
@@ -158,11 +160,14 @@ def _check_conditions(before: Latency, after: Latency) -> None:
 
 
 def _clock(old: Subject, new: Subject, before: Latency, after: Latency) -> tuple[Latency, Latency] | None:
-    """The teacher's file as it was timed beside each of the two; None where it was not, or is not the same work."""
+    """The teacher's file as it was timed beside each of the two; None where it is not needed, was not timed or is not the
+    same work."""
+    if not _needs_clock(old, new, before.called):
+        return None
     a, b = _yardstick(old, before), _yardstick(new, after)
     if a is None or b is None or (a.seq_len, a.runtime_version) != (b.seq_len, b.runtime_version):
         return None
-    return (a, b) if _same_teacher(old, new) else None
+    return a, b
 
 
 def _yardstick(subject: Subject, of: Latency) -> Latency | None:
@@ -182,16 +187,24 @@ def versions_of(report: Report) -> Mapping[str, object]:
     return versions if isinstance(versions, Mapping) else {}
 
 
+def hardware_of(report: Report) -> Mapping[str, object]:
+    """What the speed of a run's machine depends on: processor, its instructions, usable cores. Neither the system's version
+    nor the memory, of which a kernel keeps some for itself."""
+    found = report.environment.get("hardware")
+    names = ("processor", "instructions", "cores")
+    return {name: found.get(name) for name in names} if isinstance(found, Mapping) else {}
+
+
 def noise(*spreads: float) -> float:
     """The factor that chance explains of a ratio whose parts have these spreads."""
     return math.exp(DEVIATIONS * math.sqrt(sum(math.log1p(spread) ** 2 for spread in spreads)))
 
 
 def _load(new: Subject, old: Subject, setting: Setting, facts: Finding) -> Finding:
-    """By the time that the teacher's file took to load in each run as clock, as for latencies."""
+    """Where the hardware differs, by the time that the teacher's file took to load in each run, as for latencies."""
     pairs = [tuple(find_footprint(subject, setting) for subject in (old, new))]
     clocks = [_yardstick_cost(subject, setting) for subject in (old, new)]
-    if all(clocks) and _same_teacher(old, new):
+    if all(clocks) and _needs_clock(old, new, pairs[0][0].called):
         pairs.append(tuple(item for item in clocks if item))
     by_cpu = all(item.load_cpu_ms for pair in pairs for item in pair)
     times = [[item.load_cpu_ms if by_cpu and item.load_cpu_ms else item.load_ms for item in pair] for pair in pairs]
@@ -211,10 +224,12 @@ def _yardstick_cost(subject: Subject, setting: Setting) -> Footprint | None:
     return None
 
 
-def _same_teacher(old: Subject, new: Subject) -> bool:
-    """Whether the teachers are the same work, in size and shape."""
-    a, b = ((t.n_layers, t.n_parameters, t.vocab_size) for t in (old.report.teacher, new.report.teacher))
-    return a == b
+def _needs_clock(old: Subject, new: Subject, called: str) -> bool:
+    """Whether the two were measured on different hardware, and the teachers are the same work in size and shape. A device
+    that was measured through a target (`called`) is the same one: that was checked."""
+    reports = (old.report, new.report)
+    shapes = [(t.n_layers, t.n_parameters, t.vocab_size) for t in (report.teacher for report in reports)]
+    return not called and hardware_of(reports[0]) != hardware_of(reports[1]) and shapes[0] == shapes[1]
 
 
 def _memory(new: Subject, old: Subject, setting: Setting, facts: Finding) -> Finding:

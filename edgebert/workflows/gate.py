@@ -14,7 +14,7 @@ from edgebert.errors import EdgebertError, RequestError, first_line
 from edgebert.report.serial import read_report
 from edgebert.results import Report
 from edgebert.runs.folder import REQUEST
-from edgebert.verify.growth import compare, versions_of
+from edgebert.verify.growth import compare, hardware_of, versions_of
 
 if TYPE_CHECKING:
     from edgebert.bundle.check import BundleCheck
@@ -210,7 +210,7 @@ def _notes(new: Report, old: Report | None) -> tuple[str, ...]:
     notes = [*new.notes]
     if old is None:
         return tuple(notes)
-    if old.environment.get("hardware") != new.environment.get("hardware"):
+    if hardware_of(old) != hardware_of(new):
         notes.append("the baseline was measured on another machine")
     a, b = (versions_of(report) for report in (old, new))
     names = sorted(name for name in {*a, *b} if a.get(name) != b.get(name))
