@@ -16,7 +16,7 @@ from edgebert.cli._progress import Progress
 from edgebert.cli._stop import Stopped, stoppable
 from edgebert.errors import RunError
 from edgebert.faults import faults_as_errors
-from edgebert.runtime.scratch import PREFIX, scratch_folder
+from edgebert.runtime.scratch import PREFIX, library_scratch, scratch_folder
 
 ROOT = Path(__file__).parents[1]
 
@@ -116,6 +116,35 @@ def test_a_folder_of_a_killed_process_goes_with_the_next_and_that_of_a_live_one_
         for item in processes:
             item.kill()
             item.communicate()
+
+
+LIBRARY = """
+import sys, tempfile, time
+tempfile.tempdir = sys.argv[1]
+from edgebert.runtime.scratch import library_scratch
+with library_scratch(), tempfile.TemporaryDirectory(prefix="ort.quant.") as folder:
+    print(folder, flush=True)
+    time.sleep(60)
+"""
+
+
+def test_what_a_library_left_when_its_process_was_killed_goes_with_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    process = subprocess.Popen(
+        [sys.executable, "-c", LIBRARY, str(tmp_path)], stdout=subprocess.PIPE, text=True, cwd=ROOT
+    )
+    try:
+        left = Path(str(process.stdout and process.stdout.readline().strip()))
+    finally:
+        process.kill()
+        process.communicate()
+    assert left.is_dir() and left.parent.parent == tmp_path
+    with library_scratch():
+        assert not left.exists()
+        assert Path(tempfile.mkdtemp()).parent.parent == tmp_path
+    assert folders(tmp_path) == [] and tempfile.gettempdir() == str(tmp_path)
 
 
 def test_a_browser_whose_command_was_killed_is_ended_with_its_folder(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from edgebert import converters
 from edgebert.converters import usable_converter
 from edgebert.files import user_folder
 from edgebert.measure.targets import File, Input
-from edgebert.runtime.scratch import scratch_folder
+from edgebert.runtime.scratch import library_scratch, scratch_folder
 from edgebert.runtime.specs import ATTENTION_MASK, INPUT_IDS, TOKEN_TYPE_IDS
 
 if TYPE_CHECKING:
@@ -207,7 +207,7 @@ def _write(shape: Shape, format: str, precisions: Sequence[str], place: Path) ->
     config = shape.config()
     if not hasattr(config, "edgebert_heads"):
         config.architectures = ["SomeForTokenClassification"]
-    with scratch_folder("probe-", str(place.parent)) as work:
+    with scratch_folder("probe-", str(place.parent)) as work, library_scratch():
         with torch.random.fork_rng():
             torch.manual_seed(0)
             model = build_model(config, auto_model_of(config)).eval()

@@ -39,6 +39,18 @@ def scratch_folder(
             os.close(lock)
 
 
+@contextmanager
+def library_scratch() -> Iterator[None]:
+    """Within it, what libraries write into the folder of temporary files lies in one of ours: they delete it themselves, but
+    not when the process is killed. Raises OSError: the folder cannot be made."""
+    with scratch_folder("library-") as folder:
+        usual, tempfile.tempdir = tempfile.tempdir, str(folder)
+        try:
+            yield
+        finally:
+            tempfile.tempdir = usual
+
+
 def _locked_folder(kind: str, home: Path) -> tuple[Path, int | None]:
     while True:
         folder = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{kind}", dir=home))

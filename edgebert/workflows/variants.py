@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Generic, TypedDict, TypeVar
 
 from edgebert.converters import Converter, QuantizationVariant
+from edgebert.runtime.scratch import library_scratch
 from edgebert.runtime.session import Session, Source
 from edgebert.types import Artifact
 from edgebert.verify.parity import TOLERANCES
@@ -65,7 +66,8 @@ def export_float(converter: Converter, source: Source, folder: Path) -> Artifact
     """The format's float32 file, at folder/FORMAT/fp32, which every reduced precision is made from."""
     place = folder / converter.name / "fp32"
     place.mkdir(parents=True)
-    return converter.export(source, place)
+    with library_scratch():
+        return converter.export(source, place)
 
 
 def choose_variant(
@@ -99,7 +101,8 @@ def choose_variant(
             log(event="variant", name=f"{converter.name} {precision} {variant.name}")
             place = work / variant.name
             place.mkdir(parents=True)
-            item = _Tried(variant, converter.reduce(source, exported, precision, variant, place))
+            with library_scratch():
+                item = _Tried(variant, converter.reduce(source, exported, precision, variant, place))
             if aim is not None:
                 result = evaluator.predict(converter.open(item.artifact.path, 1))
                 item = replace(
