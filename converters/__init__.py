@@ -179,11 +179,11 @@ class AddTokenizer(Protocol):
         """
 
 
-class IsTimed(Protocol):
-    """Tells whether the time of a run on this machine says anything of a device."""
+class Untimed(Protocol):
+    """Tells why the time of a run on this machine says nothing of a device."""
 
-    def __call__(self) -> bool:
-        """Returns: whether it does; our interpreter's does not. Raises: nothing."""
+    def __call__(self) -> str:
+        """Returns: why, such as that our interpreter runs the file; "" where the time counts. Raises: nothing."""
 
 
 @dataclass(frozen=True)
@@ -191,6 +191,7 @@ class Converter:
     """The declaration `CONVERTER` of each module of this package. Declaring imports nothing heavy.
 
     Attributes:
+        suffix: of the file or folder that it writes: ".onnx".
         extra: the optional dependency that brings its libraries: `pip install "edgebert[EXTRA]"`; "" for none.
         needs: modules that must be importable to write a file.
         runtime: module that runs the file here.
@@ -203,11 +204,13 @@ class Converter:
         shapes: what `Source.shape` may ask for; () where the format has one way.
         older_runtimes: runtimes that lag behind ours, each with the precisions that it computes wrongly and why.
         families_without: families that it cannot express with any head, and why, as docs/formats.md found.
-        is_timed, accelerator_fallbacks: see `IsTimed` and `FindFallbacks`.
+        untimed, accelerator_fallbacks: see `Untimed` and `FindFallbacks`.
+        runtime_on_device: devices load the runtime that runs the file here, so that it counts as peak memory.
     """
 
     name: str
     title: str
+    suffix: str
     extra: str
     needs: tuple[str, ...]
     runtime: str
@@ -222,7 +225,8 @@ class Converter:
     shapes: tuple[Shape, ...] = ()
     older_runtimes: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     families_without: Mapping[str, str] = field(default_factory=dict)
-    is_timed: IsTimed = lambda: True
+    untimed: Untimed = lambda: ""
+    runtime_on_device: bool = True
 
 
 def describe(path: Path, format: str, precision: str, options: Mapping[str, object] | None = None) -> Artifact:
@@ -239,6 +243,8 @@ def describe(path: Path, format: str, precision: str, options: Mapping[str, obje
 
 def _check(converter: Converter) -> None:
     """Raises TypeError for a declaration that breaks the contract."""
+    if not converter.suffix.startswith("."):
+        raise ValueError(f"suffix {converter.suffix!r} begins with no dot")
     check_call("export", converter.export, "source", "folder")
     check_call("reduce", converter.reduce, "source", "artifact", "precision", "variant", "folder")
     check_call("open", converter.open, "path", "threads")

@@ -107,7 +107,7 @@ def check(source: Source, path: Path) -> float:
 
     session = OnnxSession(path, 1)
     worst = 0.0
-    for batch in _batches(source):
+    for batch in batches(source):
         shape = "x".join(str(n) for n in batch[INPUT_IDS].shape)
         results, expected = session.run(batch), reference(source, batch)
         mask = batch[ATTENTION_MASK].astype(bool)
@@ -221,7 +221,7 @@ def _example(source: Source) -> tuple[Tensor, ...]:
     return tuple(torch.from_numpy(batch[name]) for name in source.inputs)
 
 
-def _batches(source: Source) -> Iterator[dict[str, np.ndarray]]:
+def batches(source: Source) -> Iterator[dict[str, np.ndarray]]:
     """Sizes and lengths unlike the example's: a row of the greatest length, three padded rows, one token alone."""
     longest = min(source.max_length, LONGEST)
     yield _rows(source, 3, min(21, longest), seed=1)

@@ -262,9 +262,11 @@ CONVERTER = Converter(
     name="coreml",
     families_without={"funnel": "it cannot read a row of one token"},
     title="Core ML",
+    suffix=".mlpackage",
     extra="coreml",
     needs=("coremltools",),
     runtime="coremltools",
+    runtime_on_device=False,
     export=export,
     precisions={
         "fp16": Precision(
@@ -302,5 +304,5 @@ CONVERTER = Converter(
     accelerator_fallbacks=accelerator_fallbacks,
     contents=contents,
     shapes=("fixed", "enumerated", "ranged"),
-    is_timed=lambda: sys.platform == "darwin",
+    untimed=lambda: "" if sys.platform == "darwin" else "Core ML runs on a Mac; edgebert's interpreter is not timed",
 )

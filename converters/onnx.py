@@ -88,17 +88,20 @@ class OnnxSession:
         self._path = path
         try:
             self._session = ort.InferenceSession(str(graph_file(path)), options, providers=["CPUExecutionProvider"])
+            meta = (
+                self._session.get_modelmeta().custom_metadata_map
+            )  # raises for what is no UTF-8, as the next lines do
+            inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
+            self._inputs, self._outputs = [item.name for item in inputs], [item.name for item in outputs]
+            self._ports = [_port(item) for item in inputs], [_port(item) for item in outputs]
         except Exception as error:
             raise_if_fault(error, path)
             raise EdgebertError(f"ONNX Runtime refuses the file: {first_line(error)}", where=str(path)) from None
-        meta = self._session.get_modelmeta().custom_metadata_map
         self.labels = stated_labels(meta.get("labels", "[]"), str(path))
         counts = {name: stated_count(meta[name], name, str(path)) for name in ("pad_id", "max_length") if name in meta}
         self._max_length = counts.get("max_length", 0)
         stated = {"precision": meta["precision"]} if "precision" in meta else {}
         self.metadata: Mapping[str, object] = {**stated, **counts}
-        self._inputs = [item.name for item in self._session.get_inputs()]
-        self._outputs = [item.name for item in self._session.get_outputs()]
 
     def run(self, batch: Batch) -> dict[str, np.ndarray]:
         """Float32 outputs by name; see `edgebert.converters.Runner`.
@@ -128,9 +131,7 @@ class OnnxSession:
 
     def signature(self) -> tuple[list[dict[str, object]], list[dict[str, object]]]:
         """Inputs and outputs as {name, type, shape}; a text in a shape is a dynamic dimension."""
-        return [_port(item) for item in self._session.get_inputs()], [
-            _port(item) for item in self._session.get_outputs()
-        ]
+        return self._ports
 
 
 def accelerator_fallbacks(path: Path) -> dict[str, int]:
@@ -165,6 +166,7 @@ CONVERTER = Converter(
     name="onnx",
     families_without={"funnel": "it cannot read a row of one token"},
     title="ONNX, run by ONNX Runtime",
+    suffix=".onnx",
     extra="fit",
     needs=("onnx", "onnxruntime"),
     runtime="onnxruntime",

@@ -249,6 +249,7 @@ CONVERTER = Converter(
         **dict.fromkeys(("convbert", "fnet"), "padding changes its answers, and a file of fixed lengths pads its rows"),
     },
     title="TFLite, run by LiteRT",
+    suffix=".tflite",
     extra="tflite",
     needs=("litert_torch", "ai_edge_quantizer", "ai_edge_litert"),
     runtime="ai_edge_litert",

@@ -55,6 +55,7 @@ EXTRAS = {
     ),
     "tflite": ("litert_torch", "ai_edge_quantizer", "flatbuffers"),
     "coreml": ("coremltools", "tqdm"),
+    "openvino": ("openvino", "nncf"),
     "tokenizer-in-graph": ("onnxruntime_extensions",),
 }  # fmt: skip
 
@@ -156,9 +157,8 @@ def check_writable(place: Path, option: str) -> None:
         # A folder is written in, and replaced in its parent; what does not exist is made in the first that does.
         folders = [place, place.absolute().parent] if existing == place.absolute() else [existing]
         for folder in (item for item in folders if item != place or place.is_dir()):
-            with tempfile.NamedTemporaryFile(dir=folder, prefix=".edgebert-") as stream:
-                stream.write(b"-")
-                stream.flush()
+            with tempfile.NamedTemporaryFile(dir=folder, prefix=".edgebert-", buffering=0) as stream:
+                stream.write(b"-")  # a full buffer would fail again on closing, and the file would stay
     except (OSError, ValueError) as error:  # a name may hold a zero byte
         fault = fault_of(error, place)
         reason = fault.what if fault else getattr(error, "strerror", None) or str(error)

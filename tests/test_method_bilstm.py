@@ -239,7 +239,7 @@ def test_other_formats_equal_torch(fmt: str, extra: str, tmp_path: Path) -> None
     (tmp_path / "8").mkdir()
     int8 = converter.reduce(ours, created, "int8", converter.precisions["int8"].variants[0], tmp_path / "8")
     assert worst(model, converter.open(int8.path, 1), 8) < 0.05
-    assert set(METHOD.formats) >= {fmt, "onnx"}
+    assert METHOD.formats == ()
 
 
 def test_rows_whose_answers_are_not_finite_are_left_to_their_labels(

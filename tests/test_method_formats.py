@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from edgebert.converters import usable_converter
+from edgebert.converters import CONVERTERS, usable_converter
 from edgebert.errors import RequestError
 from edgebert.methods import METHODS, Method
 from edgebert.modeling.graph import TorchSession, make_source
@@ -21,7 +21,11 @@ from edgebert.verify.reference import make_reference, row_batches
 from tests.toy_methods import applied
 
 LENGTH = 32
-QUICK = {("tflite", "albert"), ("coreml", "squeezebert")}  # of the formats that take long, one method each in make test
+QUICK = {
+    ("tflite", "albert"),
+    ("coreml", "squeezebert"),
+    ("openvino", "albert"),
+}  # of the formats that take long, one method each in make test
 UNCHANGED = next(field.default for field in dataclasses.fields(Method) if field.name == "reshape")
 
 
@@ -30,7 +34,7 @@ def cases() -> list[object]:
     results = [
         (format, name)
         for name, method in sorted(METHODS.all().items())
-        for format in method.formats
+        for format in method.formats or CONVERTERS.all()
         if method.stage == "shape" or (method.stage == "train" and method.reshape is not UNCHANGED)
     ]
     return [

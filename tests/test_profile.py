@@ -101,6 +101,29 @@ def test_a_run_gives_the_students_files_that_passed(bundle: Path, tmp_path: Path
     assert packaged.file.path == tmp_path / "bundle/model.fp32.onnx"
 
 
+def test_of_stages_of_one_name_the_one_that_was_used_last_counts(tmp_path: Path) -> None:
+    """One run folder serves several commands: with --format onnx first, with openvino later."""
+    (tmp_path / "request.toml").write_text("")
+    events = []
+    for key, format in (("b", "onnx"), ("a", "openvino")):
+        files = [{"name": f"{format}-fp32", "format": format, "path": "m"}]
+        verdict = {f"{format}-fp32": {"parity": {"failures": []}}}
+        for stage, result in (("convert-L3", files), ("verify-L3", verdict)):
+            folder = tmp_path / "stages" / f"04-{stage}-{key}"
+            folder.mkdir(parents=True)
+            record = {"stage": stage, "key": key, "inputs": {}, "result": result, "seconds": 1.0, "files": {}}
+            (folder / "record.json").write_text(json.dumps(record))
+            events.append({"event": "done", "stage": stage, "key": key})
+    lines = "".join(json.dumps(event) + "\n" for event in events)
+    (tmp_path / "events.jsonl").write_text(lines)
+    (item,) = find_subjects([str(tmp_path)])
+    assert item.file.format == "openvino"
+    again = [{**event, "event": "kept"} for event in events[:2]]
+    (tmp_path / "events.jsonl").write_text(lines + "".join(json.dumps(event) + "\n" for event in again))
+    (item,) = find_subjects([str(tmp_path)])
+    assert item.file.format == "onnx"
+
+
 def test_files_of_one_name_are_told_apart_and_named_once(tmp_path: Path) -> None:
     for folder in ("a", "b"):
         (tmp_path / folder).mkdir()

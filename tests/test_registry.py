@@ -47,7 +47,7 @@ def accelerator_fallbacks(path):
     return {}
 
 CONVERTER = Converter(
-    "toy", "a toy", extra="", needs=(), runtime="numpy", export=export, precisions={}, reduce=reduce, open=open,
+    "toy", "a toy", suffix=".toy", extra="", needs=(), runtime="numpy", export=export, precisions={}, reduce=reduce, open=open,
     accelerator_fallbacks=accelerator_fallbacks,
 )
 """

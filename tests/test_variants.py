@@ -30,7 +30,7 @@ def played(variants: Sequence[QuantizationVariant], kind: str = "int8") -> Conve
 
     return Converter(
         name="made-up", title="", extra="", needs=(), runtime="", export=None, reduce=reduce, open=Played,  # type: ignore
-        precisions={"int8": Precision("", variants, kind=kind)}, accelerator_fallbacks=lambda path: {}, is_timed=lambda: False,
+        precisions={"int8": Precision("", variants, kind=kind)}, accelerator_fallbacks=lambda path: {}, untimed=lambda: "a toy", suffix=".toy",
     )  # fmt: skip
 
 

@@ -72,14 +72,12 @@ def show(name: str, as_json: bool) -> None:
 
 
 def _formats(method: Method) -> str:
-    from edgebert.converters import CONVERTERS
-
-    return "all" if set(method.formats) == set(CONVERTERS.all()) else ", ".join(method.formats)
+    return ", ".join(method.formats) or "all"
 
 
 def _notes_of(method: Method) -> list[str]:
     """What its declaration says beside its parameters."""
-    notes = [f"stage: {method.stage}; tasks: {_tasks(method)}; formats: {', '.join(method.formats)}"]
+    notes = [f"stage: {method.stage}; tasks: {_tasks(method)}; formats: {_formats(method)}"]
     if method.needs:
         notes.append(f"reads {' and '.join(method.needs)} of teacher and student")
     if method.reads_text:
@@ -91,6 +89,8 @@ def _notes_of(method: Method) -> list[str]:
 
 
 def _facts(method: Method) -> dict[str, object]:
+    from edgebert.converters import CONVERTERS
+
     params = [
         {"name": p.name, "type": p.type.__name__, "default": p.default, "help": p.help, "choices": p.choices}
         for p in method.params
@@ -105,6 +105,6 @@ def _facts(method: Method) -> dict[str, object]:
         "excludes": method.excludes,
         "any_tokenizer": method.any_tokenizer,
         "reads_text": method.reads_text,
-        "formats": method.formats,
+        "formats": method.formats or list(CONVERTERS.all()),
         "params": params,
     }

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgebert.bundle.manifest import GOLDEN, MANIFEST, TOKENIZER, read_manifest
+from edgebert.converters import CONVERTERS
 from edgebert.errors import RequestError
 from edgebert.measure.targets import File
-from edgebert.runs.store import RECORD, read_record
+from edgebert.runs.listing import stage_records
+from edgebert.runs.order import read_order
 
-SUFFIXES = {".onnx": "onnx", ".tflite": "tflite", ".mlpackage": "coreml"}
-WHAT = "Give an .onnx, .tflite or .mlpackage, a bundle, a run folder, what edgebert convert wrote, or a checkpoint."
+WHAT = "Give a file of a model such as an .onnx, a bundle, a run folder, what edgebert convert wrote, or a checkpoint."
 
 
 @dataclass(frozen=True)
@@ -49,8 +50,8 @@ def golden_of(name: str) -> Path:
 def _record(path: Path) -> list[Subject]:
     if not path.exists():
         raise RequestError("no such file or folder", where=str(path), hint=WHAT)
-    if path.suffix in SUFFIXES:
-        return [Subject(File(path.name, SUFFIXES[path.suffix], path), _tokenizer(path))]
+    if format := _format_of(path):
+        return [Subject(File(path.name, format, path), _tokenizer(path))]
     if path.is_file():
         raise RequestError("this file cannot be measured", where=str(path), hint=WHAT)
     for reader in (_run, _bundle, _converted, _checkpoint, _external):
@@ -72,8 +73,9 @@ def _run(folder: Path) -> Iterator[Subject]:
     """The students' files that passed verification; the packaged one where their stages are gone."""
     if not (folder / "request.toml").is_file():
         return
-    results = sorted(path.parent for path in folder.glob(f"stages/[0-9]*/{RECORD}"))
-    stages = {record["stage"]: (path, record["result"]) for path in results if (record := read_record(path))}
+    records, order = stage_records(folder), read_order(folder)
+    newest = sorted(records, key=lambda path: order.of(records[path]))  # a name may have several, of several commands
+    stages = {records[path]["stage"]: (path, records[path]["result"]) for path in newest}
     golden = folder / "bundle" / GOLDEN
     n_found = 0
     for stage, (path, created) in stages.items():
@@ -93,10 +95,10 @@ def _run(folder: Path) -> Iterator[Subject]:
 
 def _converted(folder: Path) -> Iterator[Subject]:
     """FORMAT/PRECISION/FILE, without what was rejected."""
-    for format in sorted(set(SUFFIXES.values())):
+    for format in CONVERTERS.all():
         for place in sorted(path for path in folder.glob(f"{format}/*") if path.is_dir()):
             for path in sorted(place.iterdir()):
-                if path.suffix in SUFFIXES or ((path / "model.onnx").is_file() and path.name == "model"):
+                if _format_of(path) or ((path / "model.onnx").is_file() and path.name == "model"):
                     yield Subject(File(f"{format}-{place.name}", format, path), _tokenizer(path))
 
 
@@ -109,6 +111,11 @@ def _external(folder: Path) -> Iterator[Subject]:
     """A graph with its weights beside it."""
     if (folder / "model.onnx").is_file():
         yield Subject(File(folder.name, "onnx", folder), _tokenizer(folder))
+
+
+def _format_of(path: Path) -> str:
+    """By the suffix; "" of no format."""
+    return next((name for name, converter in CONVERTERS.all().items() if converter.suffix == path.suffix), "")
 
 
 def _tokenizer(path: Path) -> Path | None:

@@ -140,9 +140,9 @@ def _onnx_limit(path: Path) -> int | None:
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     try:
         session = ort.InferenceSession(str(path / "model.onnx" if path.is_dir() else path), options)
+        return int(session.get_modelmeta().custom_metadata_map.get("max_length", 0)) or None
     except Exception:
         return None
-    return int(session.get_modelmeta().custom_metadata_map.get("max_length", 0)) or None
 
 
 def fixed_tokens(subject: Subject, asked: int | None) -> int:

@@ -320,8 +320,7 @@ def _import(modules: Sequence[str]) -> None:
 class Opener:
     """How files of a format are run: what to import beforehand, and `open(path, threads)`.
 
-    `counted`: what is imported is the runtime that a device has too, so that it counts as peak memory. torch and Core
-    ML's tools are none.
+    `counted`: what is imported is the runtime that a device has too, so that it counts as peak memory.
     """
 
     load: Callable[[], object]

@@ -201,7 +201,7 @@ class Method:
         hides_tokens: see `HidesTokens`.
         reads_text: it learns from --unlabelled, and from the texts of the training rows where there is none.
         answers: see `Answers`.
-        formats: that can express what it makes.
+        formats: that can express what it makes; () is all.
         trials: settings with which it competes for its place in the default recipe (`edgebert.workflows.recipe_trials`).
         toy: parameters with which the contract tests run it on a model of 4 layers, width 32 and 92 tokens.
     """
@@ -212,7 +212,7 @@ class Method:
     stage: Stage
     apply: Apply
     params: tuple[Param, ...] = ()
-    formats: tuple[str, ...] = ("onnx", "tflite", "coreml")
+    formats: tuple[str, ...] = ()
     reshape: Reshape = unchanged
     check: Check = field(default=lambda config, teacher, **params: None)
     heads: tuple[str, ...] = ()

@@ -22,7 +22,6 @@ RECORD = "converted.json"  # the model's key and the files, so that a later comm
 REJECTED, REASON = "rejected", "reason.txt"
 WORK = ".converting-"  # and the process id
 NEW, OLD, DONE, ADDED = "new", "old", "done", "added.json"  # in the working folder
-MARKS = (".onnx", ".onnx.data", ".tflite", ".mlpackage")
 
 
 @contextmanager
@@ -159,10 +158,11 @@ def _ours(output: Path) -> list[PurePosixPath]:
 
 def _in_tree(root: Path, output: Path) -> Iterator[PurePosixPath]:
     for format, converter in CONVERTERS.all().items():
+        marks = (converter.suffix, f"{converter.suffix}.data")
         for precision in ("fp32", *converter.precisions):
             place = root / format / precision
             for name in _leaves(place) if place.is_dir() else ():
-                if name.name == REASON or any(part.endswith(MARKS) for part in name.parts) or name.parts[0] == "model":
+                if name.name == REASON or any(part.endswith(marks) for part in name.parts) or name.parts[0] == "model":
                     yield PurePosixPath((place / name).relative_to(output).as_posix())
 
 

@@ -75,7 +75,7 @@ def profile_stage(
     files = {TORCH: ("teacher", "torch", models["teacher"].path)} | {
         key: (name, artifact.format, artifact.path)
         for key, (name, artifact) in valid_files(converted, verified).items()
-        if CONVERTERS.get(artifact.format).is_timed()
+        if not CONVERTERS.get(artifact.format).untimed()
     }
 
     def make() -> LatencyRecord:

@@ -99,7 +99,7 @@ def formats_of(recipe: Recipe, formats: Sequence[str], asked: Sequence[str]) -> 
         for call in recipe.calls
         for method in [METHODS.get(call.method)]
         for name in formats
-        if name not in method.formats
+        if method.formats and name not in method.formats
     }
     kept = tuple(name for name in formats if name not in cannot)
     if refused := [name for name in cannot if name in asked or not kept]:

@@ -67,6 +67,7 @@ def accelerator_fallbacks(path: Path) -> dict[str, int]:
 CONVERTER = Converter(
     name="toy-format",
     title="a pickle, run by torch",
+    suffix=".pickle",
     extra="",
     needs=("torch",),
     runtime="torch",

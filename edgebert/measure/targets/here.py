@@ -1,7 +1,8 @@
-"""This machine: ONNX Runtime, LiteRT, torch, and Core ML on a Mac, in a process of its own."""
+"""This machine: the runtime of every format, and torch, in a process of its own."""
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -9,10 +10,12 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edgebert.converters import CONVERTERS, Converter
 from edgebert.devices.machine import for_timing
 from edgebert.devices.profiles import HERE
 from edgebert.errors import RequestError
-from edgebert.measure.runner import OPENERS, Opener, describe, main
+from edgebert.faults import is_installed
+from edgebert.measure.runner import OPENERS, RUNTIMES, Opener, describe, main
 from edgebert.measure.targets import DeviceInfo, Job, Log, Outcome, Target
 from edgebert.measure.targets._follow import follow, job_json, outcome
 from edgebert.runtime.scratch import scratch_folder
@@ -23,7 +26,6 @@ if TYPE_CHECKING:
     from edgebert.runtime.session import Runner
 
 MODULE = "edgebert.measure.targets.here"
-NO_COREML = "Core ML runs on a Mac; edgebert's interpreter is not timed"
 
 
 def measure(address: str, job: Job, log: Log) -> Outcome:
@@ -51,9 +53,14 @@ def answers(address: str) -> str:
 
 
 def look(address: str, formats: Sequence[str]) -> DeviceInfo:
-    """Core ML files are timed on a Mac only."""
-    lacks = {} if is_coreml_timed() else {"coreml": NO_COREML}
-    return DeviceInfo(describe()["device"], {name: why for name, why in lacks.items() if name in formats})
+    """Lacks the formats whose runtime is not installed, or whose time says nothing here."""
+    why = {name: _lacks(CONVERTERS.get(name)) for name in formats if name in CONVERTERS.all()}
+    return DeviceInfo(describe()["device"], {name: reason for name, reason in why.items() if reason})
+
+
+def _lacks(converter: Converter) -> str:
+    installed = converter.name in RUNTIMES or is_installed(converter.runtime)
+    return converter.untimed() if installed else f"{converter.runtime} is not installed"
 
 
 def check_cores(cores: Sequence[int]) -> None:
@@ -100,28 +107,21 @@ def _load_torch() -> None:
     import edgebert.modeling.graph  # noqa: F401
 
 
-def is_coreml_timed() -> bool:
-    from edgebert.converters import CONVERTERS
+def _opener(converter: Converter) -> Opener:
+    """Of a format that the runner does not know by itself."""
 
-    return CONVERTERS.get("coreml").is_timed()
+    def open_file(path: str, threads: int) -> Wrapped:
+        if why := converter.untimed():
+            raise RuntimeError(why)
+        return Wrapped(converter.open(Path(path), threads))
 
-
-def _coreml(path: str, threads: int) -> Wrapped:
-    from edgebert.converters import CONVERTERS
-
-    if not is_coreml_timed():
-        raise RuntimeError(NO_COREML)
-    return Wrapped(CONVERTERS.get("coreml").open(Path(path), threads))
-
-
-def _load_coreml() -> None:
-    import coremltools  # noqa: F401
+    return Opener(lambda: importlib.import_module(converter.runtime), open_file, converter.runtime_on_device)
 
 
 TARGET = Target(
     name="here",
     title="this machine",
-    formats=("onnx", "tflite", "coreml", "torch"),
+    formats=(*CONVERTERS.all(), "torch"),
     example="here",
     measure=measure,
     answers=answers,
@@ -130,5 +130,5 @@ TARGET = Target(
 )
 
 if __name__ == "__main__":
-    openers = {**OPENERS, "torch": Opener(_load_torch, _torch, False), "coreml": Opener(_load_coreml, _coreml, False)}
-    main(sys.argv[1:], openers, ("-m", MODULE))
+    openers = {name: _opener(converter) for name, converter in CONVERTERS.all().items()}
+    main(sys.argv[1:], {**openers, "torch": Opener(_load_torch, _torch, False), **OPENERS}, ("-m", MODULE))
