@@ -41,6 +41,14 @@ def name_of(model: str) -> str:
     return Path(model).resolve().name if Path(model).exists() else Path(model).name
 
 
+def exists(path: Path) -> bool:
+    """Whether there is something of this name; a name that cannot be one, and a link in a circle, are not there."""
+    try:
+        return path.exists()
+    except (OSError, ValueError):
+        return False
+
+
 def user_folder(variable: str, usual: str) -> Path:
     """Where this user's own files of edgebert lie, whether or not the folder is there.
 

@@ -79,9 +79,13 @@ class Device:
             folder.mkdir(parents=True)
             (folder / "cpuinfo_max_freq").write_text(f"{most}\n")
             (folder / "scaling_cur_freq").write_text(f"{now}\n")
-        self.listener = socket.create_server(("127.0.0.1", 0))
-        self.port = self.listener.getsockname()[1]
         self.connections: list[socket.socket] = []
+        self.listen()
+
+    def listen(self, port: int = 0) -> None:
+        """Waits for connections; again at its port, it is a phone that comes back after `close`."""
+        self.listener = socket.create_server(("127.0.0.1", port))
+        self.port = self.listener.getsockname()[1]
         threading.Thread(target=self._accept, daemon=True).start()
 
     @property

@@ -318,6 +318,7 @@ def test_one_mistake(text: str, told: str, tmp_path: Path, capsys: pytest.Captur
         ('devices = ["pixel6", "nothing.toml"]\n', r":1, devices: \S*nothing.toml: no such file"),
         ('device = "pixel6"\ntask = "nre"\n', r":2, task: unknown task 'nre'\n  Did you mean ner"),
         ('device = "pixel6"\n[data]\nrows = "nowhere.conll"\n', r":3, data.rows: \S*nowhere.conll: no such file"),
+        (f'device = "pixel6"\nteacher = "./{"x" * 300}"\n[data]\nrows = "{"y" * 300}"\n', r":2, teacher: there is no folder"),
         ('device = "pixel6"\n[data]\nunlabelled = "no.txt"\n', r":3, data.unlabelled: there is no file or folder \S*no.txt"),
         ('device = "pixel6"\nteacher = "./nobody"\n', r":2, teacher: there is no folder \S*nobody\n  Paths are relative to"),
         ('device = "pixel6"\n[student]\nstarts = "small"\n', r":3, student.starts: there is no file or folder"),

@@ -151,6 +151,13 @@ def test_a_status_of_the_text_is_no_mark() -> None:
     assert plain_records(unmarked) == (unmarked, [])
 
 
+@pytest.mark.parametrize("change", [{"annotations": 5}, {"annotations": "x"}, {"annotations": [{"result": 5}]}])
+def test_lists_of_label_studio_that_are_none(change: dict[str, Any]) -> None:
+    task = {**label_studio(), "completions": [{"result": []}], **change}
+    records, _ = plain_records([Record(task, "f.json:1")])
+    assert [record.columns["entities"] for record in records] == [[]]
+
+
 def test_label_studio_tasks_that_are_not_done(tmp_path: Path) -> None:
     open_task = {"data": {"text": "x"}, "annotations": [], "predictions": []}
     twice = label_studio()

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import errno
+import gc
 import json
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -266,6 +268,22 @@ def test_what_can_be_written_is_tried_and_nothing_is_left(name: str, places: Pat
     before = sorted(places.rglob("*"))
     check_writable(places / name, "--output")
     assert sorted(places.rglob("*")) == before
+
+
+def test_nothing_is_left_where_not_a_byte_can_be_written(places: Path) -> None:
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    before = sorted(places.rglob("*"))
+    gc.disable()  # which would delete what an error left
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, limits[1]))
+    try:
+        check_writable(places / "new", "--output")
+    except RunError as error:
+        kept = error  # with the frames in which it was raised
+        left = sorted(places.rglob("*"))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        gc.enable()
+    assert "cannot write here" in kept.what and left == before
 
 
 @pytest.mark.parametrize(

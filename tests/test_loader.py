@@ -723,8 +723,16 @@ def test_modules_that_cannot_be_kept(kind: dict[str, Any], told: str, tmp_path: 
 
 @pytest.mark.parametrize(
     ("content", "told"),
-    [("{", "cannot be read"), ("{}", "no list of modules"), ("[]", "no list of modules"), ('[{"path": "../x", "type": "sentence_transformers.models.Transformer"}]', "no path inside")],
-)  # fmt: skip
+    [
+        ("{", "cannot be read"),
+        ("{}", "no list of modules"),
+        ("[]", "no list of modules"),
+        *(
+            (json.dumps([{"path": path, "type": "sentence_transformers.models.Transformer"}]), "no path inside")
+            for path in ("../x", "x" * 300, "é" * 128, "a\0b", "a\ud800" * 90)  # of more than 255 bytes no name is
+        ),
+    ],
+)
 def test_a_broken_list_of_modules(content: str, told: str, tmp_path: Path) -> None:
     folder = sentence(tmp_path / "m")
     (folder / "modules.json").write_text(content)

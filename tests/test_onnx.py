@@ -22,6 +22,9 @@ from edgebert.converters._onnx_file import graph_file
 from edgebert.converters._onnx_pointwise import pointwise_as_products
 from edgebert.converters.onnx import CONVERTER, OnnxSession
 from edgebert.errors import EdgebertError, RequestError
+from edgebert.measure.artifacts import Subject
+from edgebert.measure.inputs import limit_of
+from edgebert.measure.targets import File
 from edgebert.modeling.graph import TorchSession, make_source
 from edgebert.runtime.session import Source
 from edgebert.types import Artifact
@@ -158,6 +161,17 @@ def test_the_file_says_what_it_is(bert: Source, exported: Artifact) -> None:
 def test_a_batch_longer_than_the_model_is_refused(exported: Artifact) -> None:
     with pytest.raises(EdgebertError, match="81 tokens, the model takes 80"):
         OnnxSession(exported.path, 1).run(batch(1, 81))
+
+
+@pytest.mark.parametrize("text", [b"attention_mask", b"logits", b"family"])
+def test_names_that_are_no_utf8_are_one_clear_error(text: bytes, exported: Artifact, tmp_path: Path) -> None:
+    """In the names of inputs and outputs, and in the metadata."""
+    content, path = exported.path.read_bytes(), tmp_path / "model.onnx"
+    assert text in content
+    path.write_bytes(content.replace(text, b"\xff" * len(text)))
+    with pytest.raises(EdgebertError, match="ONNX Runtime refuses the file"):
+        OnnxSession(path, 1)
+    assert limit_of(Subject(File("m", "onnx", path), None)) == (None if text == b"family" else 80)
 
 
 def test_a_file_cut_short_is_refused(exported: Artifact, bert: Source, tmp_path: Path) -> None:

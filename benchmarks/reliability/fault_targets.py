@@ -10,6 +10,7 @@ import shutil
 import socket
 import struct
 import subprocess
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
@@ -66,9 +67,12 @@ def _phone(bench: Bench) -> Iterator[Row]:
             device.dies_at = "inputs/1/times.csv"
 
             def again() -> None:
-                device.dies_at = ""
-                adb("disconnect")
-                adb("connect", device.serial)
+                device.dies_at, end = "", time.monotonic() + 30
+                device.listen(device.port)
+                while time.monotonic() < end and f"{device.serial}\tdevice" not in adb("devices").stdout:
+                    adb("disconnect")
+                    adb("connect", device.serial)
+                    time.sleep(0.5)
 
             yield from _dies(bench, "a phone goes away", f"adb:{device.serial}", None, environ, again)
     finally:
@@ -76,10 +80,10 @@ def _phone(bench: Bench) -> Iterator[Row]:
 
 
 @contextmanager
-def _adb_of(environ: Mapping[str, str]) -> Iterator[Callable[..., object]]:
-    def adb(*words: str) -> object:
+def _adb_of(environ: Mapping[str, str]) -> Iterator[Callable[..., subprocess.CompletedProcess[str]]]:
+    def adb(*words: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            ["adb", *words], env={**os.environ, **environ}, capture_output=True, timeout=60, check=False
+            ["adb", *words], env={**os.environ, **environ}, capture_output=True, text=True, timeout=60, check=False
         )
 
     try:
@@ -118,7 +122,7 @@ def during(act: Callable[[], object]) -> Callable[[], None]:
         def logged(self: Run, **event: object) -> None:
             log(self, **event)
             inside[0] = inside[0] or (event["event"] == "begin" and event["stage"] == STAGE)
-            if inside == [True, False] and event["event"] == "measuring" and "runs of each" in str(event["text"]):
+            if inside == [True, False] and event["event"] == "measuring" and "runs " in str(event["text"]):
                 inside[1] = True
                 act()
 

@@ -207,7 +207,7 @@ def made_twice(events: Sequence[Mapping[str, Any]]) -> list[str]:
     done, again = set(), []
     for event in events:
         key = (event.get("stage"), event.get("key"))
-        if event["event"] == "begin" and key in done:
+        if event["event"] == "begin" and key in done and event.get("key"):  # a group of measurements has none
             again.append(str(event["stage"]))
         if event["event"] == "damaged":
             again.append(f"{event['stage']} damaged")

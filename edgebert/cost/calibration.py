@@ -269,12 +269,17 @@ def calibrations_of(device: DeviceProfile) -> tuple[Calibration, ...]:
     Raises:
         RequestError: the file is damaged.
     """
+    path = kept_calibrations(device)
+    return tuple(item for item in _read(path, path.stat().st_mtime_ns) if item.soc == device.soc) if path else ()
+
+
+def kept_calibrations(device: DeviceProfile) -> Path | None:
+    """The file of `calibration_file`; None where it is not there, or has no place to be at."""
     try:
         path = calibration_file(device)
-        changed = path.stat().st_mtime_ns
-    except (OSError, RunError):  # it is not there, or has no place to be at
-        return ()
-    return tuple(item for item in _read(path, changed) if item.soc == device.soc)
+        return path if path.is_file() else None
+    except (OSError, RunError):
+        return None
 
 
 def find_calibration(

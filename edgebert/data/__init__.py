@@ -14,7 +14,7 @@ from pathlib import Path
 
 from edgebert.data.annotations import plain
 from edgebert.data.columns import assign
-from edgebert.data.contents import bare_name, exists
+from edgebert.data.contents import bare_name
 from edgebert.data.files import SUFFIXES, from_file, from_folder, missing, near_files
 from edgebert.data.hub import from_hub
 from edgebert.data.labels import refuse_controls, refuse_surrogates, whole_number_labels, without_hidden_labels
@@ -25,6 +25,7 @@ from edgebert.data.reader import RowReader
 from edgebert.data.splits import Rows, check_shares, complete, overlap_notes, unseen_notes
 from edgebert.data.text import check_encoding
 from edgebert.errors import DataError, RequestError, unknown
+from edgebert.files import exists
 from edgebert.types import SPLITS, Dataset, DataSource, Record, Split
 
 __all__ = ["CatalogueEntry", "catalogue", "load"]

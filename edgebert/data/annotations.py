@@ -8,8 +8,9 @@ counted: their labels are no truth.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from edgebert.data.parts import DataFiles, Part
 from edgebert.data.spans import is_span, listed
@@ -70,6 +71,10 @@ def _all(records: Sequence[Record], holds: Callable[[Mapping[str, object]], bool
     return all(holds(record.columns) for record in records)
 
 
+def _list(value: object) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
 # ---------------------------------------------------------------- spaCy
 
 
@@ -100,7 +105,7 @@ def _documents(records: Sequence[Record], notes: list[str]) -> Sequence[Record] 
             if isinstance(paragraph.get("raw"), str) and isinstance(paragraph.get("entities"), list):
                 results.append(Record({"text": paragraph["raw"], "entities": paragraph["entities"]}, where))
                 continue
-            for sentence in paragraph.get("sentences") or []:
+            for sentence in _list(paragraph.get("sentences")):
                 tokens = sentence.get("tokens") if isinstance(sentence, Mapping) else None
                 if not isinstance(tokens, list) or not all(isinstance(t, Mapping) and "orth" in t for t in tokens):
                     raise DataError(
@@ -135,7 +140,7 @@ def _tasks(records: Sequence[Record], notes: list[str]) -> Sequence[Record] | No
 
 def _task(record: Record, counts: Counter[str]) -> Record | None:
     columns = record.columns
-    listed = columns.get("annotations") or columns.get("completions") or []
+    listed = _list(columns.get("annotations")) or _list(columns.get("completions"))
     listed = [item for item in listed if isinstance(item, Mapping)]
     valid = [item for item in listed if not (item.get("was_cancelled") or item.get("skipped"))]
     if not valid:
@@ -152,7 +157,7 @@ def _task(record: Record, counts: Counter[str]) -> Record | None:
         counts[f"tasks' text is read from '{texts[0]}'"] += 1
         data["text"] = data[texts[0]]
     entities, choices = [], []
-    for region in chosen.get("result") or []:
+    for region in _list(chosen.get("result")):
         value = region.get("value") if isinstance(region, Mapping) else None
         if isinstance(value, Mapping) and isinstance(value.get("choices"), list):
             choices += value["choices"]
@@ -287,14 +292,15 @@ def _gliner(records: Sequence[Record], notes: list[str]) -> Sequence[Record] | N
         return None
     notes.append("words and spans are read from 'tokenized_text' and 'ner', whose ends are the last word")
     return [
-        replace(r, columns={"words": r.columns["tokenized_text"], "entities": [_one_further(s, r) for s in _list(r)]})
+        replace(
+            r,
+            columns={
+                "words": r.columns["tokenized_text"],
+                "entities": [_one_further(s, r) for s in _list(r.columns["ner"])],
+            },
+        )
         for r in records
     ]
-
-
-def _list(record: Record) -> Iterable[object]:
-    value = record.columns["ner"]
-    return value if isinstance(value, list) else []
 
 
 def _one_further(span: object, record: Record) -> list[object]:

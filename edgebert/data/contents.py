@@ -54,14 +54,6 @@ def bare_name(path: Path) -> Path:
     return path.with_suffix("") if path.suffix.lower() in PACKED else path
 
 
-def exists(path: Path) -> bool:
-    """Whether there is something of this name; a name that cannot be one, and a link in a circle, are not there."""
-    try:
-        return path.exists()
-    except (OSError, ValueError):
-        return False
-
-
 def read_bytes(path: Path, place: str) -> bytes:
     """The file's bytes, unpacked. Raises DataError for what is no ordinary file, or unpacks to more than MAX_BYTES."""
     suffix = path.suffix.lower()

@@ -13,7 +13,7 @@ from typing import Any
 from edgebert.data.brat import is_brat, read_brat
 from edgebert.data.columns import LABEL_ROLES, USUAL_NAMES
 from edgebert.data.conll import CONLLU_COLUMNS, read_atis, read_conll, read_conllu
-from edgebert.data.contents import bare_name, exists, read_bytes
+from edgebert.data.contents import bare_name, read_bytes
 from edgebert.data.json_rows import parse_whole, records_of
 from edgebert.data.label_folders import read_label_folders
 from edgebert.data.labelled_lines import are_labelled
@@ -26,6 +26,7 @@ from edgebert.data.text import decode
 from edgebert.data.webanno import MARK as WEBANNO_MARK
 from edgebert.data.webanno import read_webanno
 from edgebert.errors import DataError
+from edgebert.files import exists
 from edgebert.types import SPLITS, Record, Split
 
 Reader = Callable[[bytes, str, str, list[str]], list[Record]]  # (content, place, encoding, notes to add to)

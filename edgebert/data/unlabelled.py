@@ -10,12 +10,13 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgebert.data.contents import bare_name, exists, read_bytes
+from edgebert.data.contents import bare_name, read_bytes
 from edgebert.data.files import missing
 from edgebert.data.reader import RowReader
 from edgebert.data.text import check_encoding, lines
 from edgebert.data.text_contents import check_plain_text, strangeness
 from edgebert.errors import DataError
+from edgebert.files import exists
 from edgebert.types import Row, Split
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from edgebert.errors import RequestError, TeacherError, unknown
+from edgebert.errors import RequestError, TeacherError, shown, unknown
 from edgebert.quantization.spec import FILE as QUANTIZATION
 
 MODULES = "modules.json"  # of sentence-transformers
@@ -114,9 +114,15 @@ def read_object(path: Path) -> dict[str, Any]:
 def inner(folder: Path, name: Any, where: Path) -> Path:
     """A file or folder that `where` names inside `folder`. Raises TeacherError for a path that leads out of it."""
     parts = PurePosixPath(name).parts if isinstance(name, str) else ("..",)
-    if ".." in parts or (parts and parts[0].startswith("/")) or "\\" in str(name):
-        raise TeacherError(f"{name!r} is no path inside the folder", where=str(where))
+    strange = "\\" in str(name) or "\0" in str(name) or any(map(_too_long, parts))
+    if ".." in parts or (parts and parts[0].startswith("/")) or strange:
+        raise TeacherError(f"{shown(repr(name))} is no path inside the folder", where=str(where))
     return folder.joinpath(*parts)
+
+
+def _too_long(part: str) -> bool:
+    """For a file system: the name of a file has at most 255 bytes."""
+    return len(part.encode(errors="surrogatepass")) > 255
 
 
 def encoder_folder(folder: Path) -> Path:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from edgebert.report import chart, colours, view
 from edgebert.report.chart import Mark, Panel
 from edgebert.results import Report
+from edgebert.runtime.quiet import quiet
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -17,8 +18,9 @@ INK, MUTED, GRID, LIMIT, FLOOR = "#1e293b", "#64748b", "#e2e8f0", "#b91c1c", "#b
 
 def write_figure(report: Report, path: Path) -> None:
     """Writes the panels side by side as PNG, 160 dots an inch."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
+    with quiet():  # it tells of its caches
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
 
     panels = chart.panels(report)
     figure = Figure(figsize=(max(1, len(panels)) * chart.WIDTH / 72, chart.HEIGHT / 72 + 0.75), facecolor="white")

@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
 
-LOGGERS = ("coremltools", "torch", "torchao")
+LOGGERS = ("coremltools", "matplotlib", "torch", "torchao")
 
 
 class Captured:
@@ -75,7 +75,16 @@ def _output_to(captured: Captured) -> Iterator[None]:
             text.flush()
             sink.seek(0)
             captured.text = sink.read().decode(errors="replace")
+            _give_back(text)
             text.detach()
+
+
+def _give_back(stream: io.TextIOWrapper) -> None:
+    """Handlers that a library made meanwhile of what it took for the terminal write to the real one."""
+    for logger in (logging.root, *logging.root.manager.loggerDict.values()):
+        for handler in getattr(logger, "handlers", ()):
+            if isinstance(handler, logging.StreamHandler) and handler.stream is stream:
+                handler.setStream(sys.stderr)
 
 
 def _redirect(target: int) -> dict[int, int]:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from edgebert.errors import EdgebertError, RequestError, shown, unknown
-from edgebert.files import read_toml
+from edgebert.files import exists, read_toml
 from edgebert.types import FitRequest
 from edgebert.workflows.options import BY_FIELD, OPTIONS, TABLES, FitOption, keys_of
 
@@ -244,7 +244,7 @@ def _moved(option: FitOption, text: str, base: Path) -> str:
         return moved
     if option.path == "toml":
         return moved if text.endswith(".toml") else text
-    is_path = text.startswith((".", "/")) or (base / text).exists()  # else a hub id, or `teacher`
+    is_path = text.startswith((".", "/")) or exists(base / text)  # else a hub id, or `teacher`
     return moved if is_path and text != "teacher" else text
 
 
@@ -257,10 +257,10 @@ def _moved_rows(spec: str, base: Path) -> str:
     if spec in catalogue() or spec.startswith("~"):
         return spec
     prefix, mark, rest = spec.partition("=")
-    if mark and not (base / spec).exists():
+    if mark and not exists(base / spec):
         return f"{prefix}={_moved_rows(rest, base)}"
     looks = spec.startswith((".", "/")) or bare_name(Path(spec)).suffix.lower() in SUFFIXES
-    return str(base / spec) if looks or (base / spec).exists() else spec
+    return str(base / spec) if looks or exists(base / spec) else spec
 
 
 # ---------------------------------------------------------------- places

@@ -9,6 +9,7 @@ from pathlib import Path
 from edgebert.bundle.platforms import PLATFORMS
 from edgebert.converters import CONVERTERS
 from edgebert.errors import EdgebertError, RequestError, unknown
+from edgebert.files import exists
 from edgebert.tasks import find_task
 from edgebert.types import TEACHER
 from edgebert.workflows.config import Config, where
@@ -65,11 +66,11 @@ def _missing_files(config: Config) -> Iterator[RequestError]:
     for name in ("teacher", "student"):
         text = str(config.values.get(name, ""))
         is_path = text.startswith((".", "/", "~")) or text.count("/") > 1
-        if is_path and text != TEACHER and not Path(text).expanduser().is_dir():
+        if is_path and text != TEACHER and not (exists(path := Path(text).expanduser()) and path.is_dir()):
             yield _placed(config, name, RequestError(f"there is no folder {text}"))
     for name in ("starts", "unlabelled"):
         for text in config.values.get(name, ()):
-            if not Path(text).expanduser().exists():
+            if not exists(Path(text).expanduser()):
                 yield _placed(config, name, RequestError(f"there is no file or folder {text}"))
 
 

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgebert.converters import CALIBRATION_ROWS
-from edgebert.data.contents import exists, read_bytes
+from edgebert.data.contents import read_bytes
 from edgebert.data.files import missing
 from edgebert.data.text import check_encoding, lines
 from edgebert.errors import DataError, RequestError
+from edgebert.files import exists
 from edgebert.modeling.heads import Head
 from edgebert.runtime.session import Batch
 from edgebert.tasks import Task, find_task

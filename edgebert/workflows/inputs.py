@@ -15,7 +15,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, cast
 
-from edgebert.cost.calibration import calibration_file
+from edgebert.cost.calibration import kept_calibrations
 from edgebert.data import CatalogueEntry, default_names, locate
 from edgebert.data.packaged import locate_file
 from edgebert.errors import EdgebertError
@@ -82,7 +82,7 @@ def read_inputs(request: FitRequest, names: Names) -> Inputs:
         _add_path(inputs, f"unlabelled {path}", Path(path))
     if request.recipe and request.recipe.endswith(".toml"):
         inputs.add(f"recipe {request.recipe}", Path(request.recipe))
-    if (calibration := calibration_file(names.device)).is_file():
+    if calibration := kept_calibrations(names.device):
         inputs.add(f"calibration of {names.device.name}", calibration)
     teacher = _add_model(inputs, "teacher", request.teacher or DEFAULT_TEACHER, request.allow_pickle)
     if request.student not in (None, TEACHER):

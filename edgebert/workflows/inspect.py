@@ -19,6 +19,7 @@ from edgebert.data.splits import overlap_notes, unseen_notes
 from edgebert.data.text import check_encoding
 from edgebert.data.words import find_words
 from edgebert.errors import RequestError
+from edgebert.runtime.quiet import quiet
 from edgebert.tasks import find_task
 from edgebert.types import Row, Split
 
@@ -252,7 +253,8 @@ def _n_words(row: Row) -> int:
 
 def draw(inspection: Inspection, path: Path) -> None:
     """A picture of lengths and labels; the file's ending says its kind. Raises RequestError for one that cannot be."""
-    from matplotlib.figure import Figure
+    with quiet():  # it tells of its caches
+        from matplotlib.figure import Figure
 
     figure = Figure(figsize=(9, 3.4), layout="constrained")
     left, right = figure.subplots(1, 2)
