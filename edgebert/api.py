@@ -155,7 +155,7 @@ def convert(
 
     Args:
         model: a checkpoint folder or a hub id.
-        formats: onnx, tflite, coreml.
+        formats: such as onnx, tflite, coreml or openvino.
         on_event: told of what is under way.
         **options: the other fields of `edgebert.workflows.convert_request.ConvertRequest`.
 

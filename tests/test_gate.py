@@ -577,3 +577,23 @@ def test_the_guide_lists_every_limit() -> None:
     assert sorted(told) == sorted((item.name, item.title, item.unit, item.places) for item in LIMITS)
     for text in re.findall(r"(?:^    .*\n|^\n)*^    \[growth\]\n(?:^    .*\n)+", guide, re.MULTILINE):
         assert tomllib.loads(re.sub("^    ", "", text, flags=re.MULTILINE))
+
+
+@pytest.mark.parametrize("more", [("--budget", "b.toml"), ("--baseline", "old"), ("--json",), ("--markdown", "g.md")])
+def test_a_suggestion_beside_what_judges_is_refused(
+    more: tuple[str, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["gate", str(write(tmp_path, GOOD)), "--suggest", *more])
+    assert ended.value.code == 2 and f"{more[0]} has no meaning beside it" in capsys.readouterr().err
+
+
+def test_the_picture_can_be_left_out(tmp_path: Path) -> None:
+    (tmp_path / "report").mkdir()
+    write(tmp_path / "report", GOOD)
+    (tmp_path / "report" / "report.png").write_bytes(b"")
+    text = tmp_path / "gate.md"
+    for more, there in (((), True), (("--picture", ""), False), (("--picture", "https://example.org/a.png"), True)):
+        with pytest.raises(SystemExit):
+            main(["gate", str(tmp_path), "--markdown", str(text), *more])
+        assert ("![" in text.read_text()) == there and "size_mb" in text.read_text()

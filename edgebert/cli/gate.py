@@ -43,7 +43,9 @@ Exit codes: 0 every limit is kept, 1 a limit is broken, 2 none is, but one canno
 @click.option("--junit", metavar="FILE", help="Write JUnit XML, a case a limit.")
 @click.option("--markdown", metavar="FILE", help="Write Markdown for a pull request.")
 @click.option(
-    "--picture", metavar="URL", help="The run's picture in the Markdown. [default: its report.png, by its path]"
+    "--picture",
+    metavar="URL",
+    help="The run's picture in the Markdown; '' leaves it out. [default: its report.png, by its path]",
 )
 @click.option("--annotations", type=click.Choice(["github"]), help="Print annotations of a build log.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
@@ -66,13 +68,17 @@ def command(
     from edgebert.report import gate as show
 
     if suggest:
+        given = {"--budget": budget, "--baseline": baseline, "--junit": junit, "--markdown": markdown,
+                 "--picture": picture, "--annotations": annotations, "--json": as_json}  # fmt: skip
+        if unread := [name for name, value in given.items() if value]:
+            raise click.UsageError(f"--suggest judges nothing, so {unread[0]} has no meaning beside it.")
         click.echo(suggest_budget(path), nl=False)
         return 0
     result = gate(path, budget=budget, baseline=baseline)
     if junit:
         write_atomic(Path(junit), show.to_junit(result))
     if markdown:
-        picture = picture or show.picture_of(Path(markdown), Path(path))
+        picture = show.picture_of(Path(markdown), Path(path)) if picture is None else picture
         write_atomic(Path(markdown), show.to_markdown(result, picture))
     if as_json:
         print_json(show.as_json(result))

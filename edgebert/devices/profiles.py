@@ -18,6 +18,7 @@ from typing import Any
 from edgebert.devices.machine import usable_cores
 from edgebert.devices.plausible import FLAGS, INSTRUCTIONS, PLAUSIBLE
 from edgebert.errors import RequestError, shown, unknown
+from edgebert.faults import is_installed
 from edgebert.files import read_toml
 from edgebert.types import Budget, Cores, DeviceProfile
 
@@ -208,6 +209,7 @@ def this_machine() -> DeviceProfile:
     soc = info.get("model name") or platform.processor() or platform.machine() or "unknown processor"
     fp32, int8, rule = lanes(flags)
     clock, clock_source = _clock_ghz(info)
+    openvino = "avx2" in flags and is_installed("openvino") and is_installed("nncf")
     return DeviceProfile(
         name=HERE,
         title="This machine",
@@ -216,8 +218,8 @@ def this_machine() -> DeviceProfile:
         instructions=instruction_sets(flags),
         ram_mb=psutil.virtual_memory().total // 10**6,
         memory_gb_per_s=20.0,
-        runtimes=("ONNX Runtime",),
-        formats=("onnx",),
+        runtimes=("ONNX Runtime", *(["OpenVINO"] if openvino else [])),
+        formats=("onnx", *(["openvino"] if openvino else [])),
         threads=1,
         dispatch_us=2.0,
         budget=Budget(latency_ms=20, size_mb=25, memory_mb=500, drop_points=2.0),
@@ -228,7 +230,7 @@ def this_machine() -> DeviceProfile:
             "instructions": "detected: flags of /proc/cpuinfo; none where there is no such file",
             "ram_mb": "detected: psutil",
             "memory_gb_per_s": "ours: an assumption, about one channel of DDR4; not detected",
-            "runtimes": "ours: the runtime that edgebert installs",
+            "runtimes": "ours: the runtime that edgebert installs, and OpenVINO where it is installed on an x86 processor",
             "threads": "ours: one, so that a prediction compares with the one-thread measurement",
             "dispatch_us": "ours: estimate for one operator of ONNX Runtime on a desktop core, not measured",
             "budget": "ours: moderate, for trying things out",

@@ -104,7 +104,7 @@ def _of_test(test: PairedTest, setting: Setting, facts: Finding, of: str = "") -
     drop = -100 * test.difference + 0.0  # and never -0
     how = f"{test.test} over {test.n:,} rows, {test.changed:,} changed, p = {test.p:.2g}, 95 % interval "
     how += f"{-100 * test.high + 0.0:+.2f} to {-100 * test.low + 0.0:+.2f} points"
-    if drop <= setting.bound or (drop <= 0):
+    if drop <= setting.bound:
         return replace(facts, value=drop, how=how)
     if test.p >= SIGNIFICANT:
         reason = f"{of + ': ' if of else ''}a drop of {drop:.2f} points that chance explains (p = {test.p:.2g})"
