@@ -148,7 +148,7 @@ def _falls(kind: str, points: float) -> Callable[[Copy, Path], None]:
         before = _f1(bench.subject.file.parity, kind)
         for step in range(1, 20):
             place = work / str(step)
-            place.mkdir()
+            place.mkdir(parents=True)
             path, origin, model = bench.convert(_bias(kind, -2.0 * step), place)
             parity, outcomes = bench.prove(path, origin, *bench.reference(model))
             if before - _f1(parity, kind) >= points / 100:
@@ -234,7 +234,7 @@ def _of_costs() -> Iterator[Case]:
                _float, (*SCORE, *TIMES, *OTHER_TIMES, "load_ms", "load_percent"))  # its answers differ a little  # fmt: skip
     yield Case("a deeper model in its place", "the teacher's int8 file, of six layers, with its tokenizer",
                ("latency_ms (here)", "size_mb", "memory_mb", "accelerator_fallbacks", "size_percent", "memory_percent"),
-               _teacher, (*TIMES, *OTHER_TIMES, "load_ms", "load_percent", "nrmse"))  # fmt: skip
+               _teacher, (*SCORE, *TIMES, *OTHER_TIMES, "load_ms", "load_percent", "nrmse"))  # fmt: skip
     yield Case("slower", "products for three times its p50 more in every pass", ("latency_ms (here)", "latency_percent"),
                _measured(lambda copy, path, to: files.slower(path, to, 3 * _p50(copy))), (*TIMES, *OTHER_TIMES))  # fmt: skip
     yield Case("slow now and then", "one pass in eight, by chance, with products for twice what p90 may be", ("latency_p90_ms",),

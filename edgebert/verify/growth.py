@@ -3,17 +3,17 @@
 Scores are compared row by row (`edgebert.verify.paired`). A time is compared as the ratio of two measurements that were
 made at different moments, perhaps on different machines, so three things are done about it. Processor times are compared
 where both runs have them: with other work on the machine a latency grows, that of a slow file more than that of a fast one.
-Where the hardware differs, the teacher's float32 ONNX file, which was timed in turns with each of the two, is the clock by
-which both are read, if it is the same work in both runs. On equal hardware it is none: being larger it suffers more from
-others' use of the memory than the student's file, and makes the ratio worse. And a ratio counts only as far as the spread
-of the measurements that it is made of does not explain it. What each of these is worth:
-benchmarks/reliability/gate_runs.md.
+The teacher's float32 ONNX file was timed in turns with each of the two: where it is the same work in both runs, it is a
+clock by which both can be read, and must be where the hardware differs. On equal hardware a time has grown where it has by
+both readings: beside other work the larger file suffers more than the student's, and on a machine that as a whole was slower
+it tells so. And a ratio counts only as far as the spread of the measurements that it is made of does not explain it. What
+each of these is worth: benchmarks/reliability/gate_runs.md.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from edgebert.budget.findings import (
@@ -126,18 +126,32 @@ def _latency(new: Subject, old: Subject, setting: Setting, facts: Finding) -> Fi
     how = f"{before.p50_ms:.3g} to {after.p50_ms:.3g} ms ({of_latency(after)})"
     if after.how == PREDICTED:
         return _of_ratio(Ratio(after.p50_ms / before.p50_ms, 1.0, how), setting, facts)
-    pairs, told = [(before, after)], ""
-    if clock := _clock(old, new, before, after):
-        pairs.append(clock)
-        told = "; the teacher's file, timed in turns with each, took {:.2f} times as long"
-    by_cpu = all(item.cpu for pair in pairs for item in pair)
-    readings = [_readings(pair, by_cpu) for pair in pairs]
-    (a, b), *clocks = [[value for value, _ in reading] for reading in readings]
-    drift = clocks[0][1] / clocks[0][0] if clocks else 1.0
-    if by_cpu:
-        how = f"processor time {a:.3g} to {b:.3g} ms, {how}"
-    factor = noise(*(spread for reading in readings for _, spread in reading))
-    return _of_ratio(Ratio(b / a / drift, factor, how + told.format(drift)), setting, facts)
+    clock = _clock(old, new, before, after)
+    by_cpu = all(item.cpu for pair in ((before, after), clock or ()) for item in pair)
+    own = _ratio(_readings((before, after), by_cpu))
+    if by_cpu and before.cpu and after.cpu:
+        how = f"processor time {before.cpu.p50_ms:.3g} to {after.cpu.p50_ms:.3g} ms, {how}"
+    drift = _ratio(_readings(clock, by_cpu)) if clock else None
+    return _of_ratio(_least(replace(own, how=how), drift, old, new, before.called), setting, facts)
+
+
+def _ratio(readings: Sequence[tuple[float, float]]) -> Ratio:
+    """Of two times, each with its spread."""
+    (a, first), (b, second) = readings
+    return Ratio(b / a, noise(first, second), "")
+
+
+def _least(own: Ratio, drift: Ratio | None, old: Subject, new: Subject, called: str) -> Ratio:
+    """How much a time has grown at least: as it is, and as the teacher's file as clock reads it, which alone counts where the
+    hardware differs. A device that was measured through a target (`called`) is the same one: that was checked."""
+    if drift is None:
+        return own
+    told = f"{own.how}; the teacher's file, timed in turns with each, took {drift.value:.2f} times as long"
+    both = math.exp(math.hypot(math.log(own.noise), math.log(drift.noise)))
+    clocked = Ratio(own.value / drift.value, both, told)
+    if not called and hardware_of(old.report) != hardware_of(new.report):
+        return clocked
+    return min(replace(own, how=told), clocked, key=lambda ratio: ratio.value / ratio.noise)
 
 
 def _readings(pair: Iterable[Latency], by_cpu: bool) -> list[tuple[float, float]]:
@@ -160,14 +174,11 @@ def _check_conditions(before: Latency, after: Latency) -> None:
 
 
 def _clock(old: Subject, new: Subject, before: Latency, after: Latency) -> tuple[Latency, Latency] | None:
-    """The teacher's file as it was timed beside each of the two; None where it is not needed, was not timed or is not the
-    same work."""
-    if not _needs_clock(old, new, before.called):
-        return None
+    """The teacher's file as it was timed beside each of the two; None where it was not, or is not the same work."""
     a, b = _yardstick(old, before), _yardstick(new, after)
     if a is None or b is None or (a.seq_len, a.runtime_version) != (b.seq_len, b.runtime_version):
         return None
-    return a, b
+    return (a, b) if _same_teacher(old, new) else None
 
 
 def _yardstick(subject: Subject, of: Latency) -> Latency | None:
@@ -201,19 +212,17 @@ def noise(*spreads: float) -> float:
 
 
 def _load(new: Subject, old: Subject, setting: Setting, facts: Finding) -> Finding:
-    """Where the hardware differs, by the time that the teacher's file took to load in each run, as for latencies."""
-    pairs = [tuple(find_footprint(subject, setting) for subject in (old, new))]
-    clocks = [_yardstick_cost(subject, setting) for subject in (old, new)]
-    if all(clocks) and _needs_clock(old, new, pairs[0][0].called):
-        pairs.append(tuple(item for item in clocks if item))
+    """As a latency's growth, with the time that the teacher's file took to load in each run as clock."""
+    before, after = (find_footprint(subject, setting) for subject in (old, new))
+    clock = [cost for subject in (old, new) if (cost := _yardstick_cost(subject, setting))]
+    pairs = [(before, after), *([(clock[0], clock[1])] if len(clock) == 2 and _same_teacher(old, new) else [])]
     by_cpu = all(item.load_cpu_ms for pair in pairs for item in pair)
-    times = [[item.load_cpu_ms if by_cpu and item.load_cpu_ms else item.load_ms for item in pair] for pair in pairs]
-    (a, b), *clock = times
-    drift = clock[0][1] / clock[0][0] if clock else 1.0
-    how = f"{'processor time ' if by_cpu else ''}{a:.3g} to {b:.3g} ms, one load each"
-    how += f"; the teacher's file took {drift:.2f} times as long" if clock else ""
     spread = LOAD_CPU_SPREAD if by_cpu else LOAD_SPREAD
-    return _of_ratio(Ratio(b / a / drift, noise(*[spread] * 2 * len(times)), how), setting, facts)
+    times = [[item.load_cpu_ms if by_cpu and item.load_cpu_ms else item.load_ms for item in pair] for pair in pairs]
+    own, *drift = (_ratio([(time, spread) for time in pair]) for pair in times)
+    how = f"{'processor time ' if by_cpu else ''}{times[0][0]:.3g} to {times[0][1]:.3g} ms, one load each"
+    least = _least(replace(own, how=how), drift[0] if drift else None, old, new, before.called)
+    return _of_ratio(least, setting, facts)
 
 
 def _yardstick_cost(subject: Subject, setting: Setting) -> Footprint | None:
@@ -224,12 +233,10 @@ def _yardstick_cost(subject: Subject, setting: Setting) -> Footprint | None:
     return None
 
 
-def _needs_clock(old: Subject, new: Subject, called: str) -> bool:
-    """Whether the two were measured on different hardware, and the teachers are the same work in size and shape. A device
-    that was measured through a target (`called`) is the same one: that was checked."""
-    reports = (old.report, new.report)
-    shapes = [(t.n_layers, t.n_parameters, t.vocab_size) for t in (report.teacher for report in reports)]
-    return not called and hardware_of(reports[0]) != hardware_of(reports[1]) and shapes[0] == shapes[1]
+def _same_teacher(old: Subject, new: Subject) -> bool:
+    """Whether the teachers are the same work, in size and shape."""
+    a, b = ((t.n_layers, t.n_parameters, t.vocab_size) for t in (old.report.teacher, new.report.teacher))
+    return a == b
 
 
 def _memory(new: Subject, old: Subject, setting: Setting, facts: Finding) -> Finding:

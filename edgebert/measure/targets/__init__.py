@@ -82,12 +82,14 @@ class Outcome:
         device: what it calls itself: "Raspberry Pi 5 Model B Rev 1.0".
         how: measured; or emulated, where instructions are translated and times say nothing.
         facts: of the device where it tells them: clock_mhz and temperature_c before and after, system, processor.
+        others: cores' worth of other processes that computed meanwhile, as far as that is known.
     """
 
     device: str
     how: How
     records: tuple[MeasurementRecord, ...]
     facts: Mapping[str, JSON] = field(default_factory=dict)
+    others: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -6,12 +6,13 @@ import importlib
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgebert.converters import CONVERTERS, Converter
-from edgebert.devices.machine import for_timing
+from edgebert.devices.machine import UseMeter, for_timing
 from edgebert.devices.profiles import HERE
 from edgebert.errors import RequestError
 from edgebert.faults import is_installed
@@ -43,8 +44,10 @@ def measure(address: str, job: Job, log: Log) -> Outcome:
     with scratch_folder("job-") as folder:
         path = folder / "job.json"
         path.write_text(job_json(job, [str(file.path.resolve()) for file in job.files]), encoding="utf-8")
+        meter = UseMeter()
         message = follow([sys.executable, "-m", MODULE, str(path), "-"], job, log, env)
-    return outcome(message, job, "here")
+        others = meter.use().others
+    return replace(outcome(message, job, "here"), others=others)
 
 
 def answers(address: str) -> str:
