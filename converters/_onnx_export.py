@@ -20,7 +20,7 @@ from edgebert.errors import EdgebertError
 from edgebert.faults import raise_if_fault
 from edgebert.runtime.quiet import quiet
 from edgebert.runtime.scratch import scratch_folder
-from edgebert.runtime.session import Batch, Source
+from edgebert.runtime.session import Batch, Runner, Source
 from edgebert.runtime.specs import ATTENTION_MASK, INPUT_IDS, TOKEN_TYPE_IDS
 from edgebert.types import Artifact
 
@@ -42,13 +42,15 @@ def export(source: Source, folder: Path, *, external_from: int = EXTERNAL_FROM) 
     Raises:
         EdgebertError: neither exporter writes a file that computes what the graph computes; both reasons are given.
     """
+    from edgebert.converters.onnx import OnnxSession
+
     reasons = []
     for exporter in ("torchscript", "dynamo"):
         with scratch(folder) as work:
             try:
                 with quiet(capture=True), pointwise_as_products():
                     _EXPORTERS[exporter](source, work / NAME)
-                check(source, work / NAME)
+                check(source, OnnxSession(work / NAME, 1))
             except Exception as error:
                 raise_if_fault(error, folder)
                 reasons.append(f"by {exporter} {error.what if isinstance(error, EdgebertError) else first_line(error)}")
@@ -94,8 +96,8 @@ def forget_sources(model: ModelProto) -> None:
         del node.metadata_props[:]
 
 
-def check(source: Source, path: Path) -> float:
-    """Largest difference between file and graph over batches of other sizes and lengths, padded rows among them.
+def check(source: Source, session: Runner) -> float:
+    """Largest difference between a file and its graph over batches of other sizes and lengths, padded rows among them.
 
     Returns:
         The largest absolute difference of an output at a position that is not padding.
@@ -103,11 +105,8 @@ def check(source: Source, path: Path) -> float:
     Raises:
         EdgebertError: the file differs by more than `SAME`, or does not run.
     """
-    from edgebert.converters.onnx import OnnxSession
-
-    session = OnnxSession(path, 1)
     worst = 0.0
-    for batch in batches(source):
+    for batch in _batches(source):
         shape = "x".join(str(n) for n in batch[INPUT_IDS].shape)
         results, expected = session.run(batch), reference(source, batch)
         mask = batch[ATTENTION_MASK].astype(bool)
@@ -130,11 +129,9 @@ def sample(source: Source) -> list[Batch]:
     return list(source.calibration[:8]) or [_rows(source, *TRACED, seed=4)]
 
 
-def check_finite(source: Source, path: Path) -> None:
+def check_finite(source: Source, session: Runner) -> None:
     """Runs a file on one padded batch. Raises EdgebertError when it does not run, or gives NaN or infinity."""
-    from edgebert.converters.onnx import OnnxSession
-
-    for name, output in OnnxSession(path, 1).run(sample(source)[0]).items():
+    for name, output in session.run(sample(source)[0]).items():
         if not np.isfinite(output).all():
             raise EdgebertError(f"{name} of the file is not finite", hint="Choose another precision.")
 
@@ -221,7 +218,7 @@ def _example(source: Source) -> tuple[Tensor, ...]:
     return tuple(torch.from_numpy(batch[name]) for name in source.inputs)
 
 
-def batches(source: Source) -> Iterator[dict[str, np.ndarray]]:
+def _batches(source: Source) -> Iterator[dict[str, np.ndarray]]:
     """Sizes and lengths unlike the example's: a row of the greatest length, three padded rows, one token alone."""
     longest = min(source.max_length, LONGEST)
     yield _rows(source, 3, min(21, longest), seed=1)

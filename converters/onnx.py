@@ -64,7 +64,11 @@ def reduce(source: Source, artifact: Artifact, precision: str, variant: Quantiza
             f"{source.family} cannot be written as ONNX {precision} ({variant.name}): {first_line(error)}",
             where=str(artifact.path),
         ) from error
-    return write(created, source, precision, folder, variant.options, prove=lambda path: check_finite(source, path))
+
+    def prove(path: Path) -> None:
+        check_finite(source, OnnxSession(path, 1))
+
+    return write(created, source, precision, folder, variant.options, prove=prove)
 
 
 class OnnxSession:

@@ -517,7 +517,10 @@ HERE = computing(GOOD, wall=1, cpu=1).environment
         ),  # others slow the teacher's large file
         (replace(computing(GOOD, wall=2, cpu=2, clock=3), environment=HERE), set()),  # who was slowed by how much?
         (replace(computing(GOOD, wall=5, cpu=5, clock=3), environment=HERE), {"latency_percent"}),
-        (replace(computing(GOOD, wall=1, cpu=1, clock=0.3), environment=HERE), set()),  # beside the baseline others computed
+        (
+            replace(computing(GOOD, wall=1, cpu=1, clock=0.3), environment=HERE),
+            set(),
+        ),  # beside the baseline others computed
     ],
 )
 def test_processor_time_tells_growth_from_other_work(new: Report, failures: set[str], tmp_path: Path) -> None:
