@@ -561,6 +561,20 @@ def _onnx(place: Path, content: bytes) -> None:
     converter.accelerator_fallbacks(path)
 
 
+def _openvino(place: Path, content: bytes) -> None:
+    from edgebert.converters import CONVERTERS
+
+    (place / "model.openvino" / OPENVINO_GRAPH).write_bytes(content)
+    CONVERTERS.get("openvino").open(place / "model.openvino", 1).signature()
+
+
+def _openvino_model(fixtures: Path, place: Path) -> None:
+    shutil.copytree(fixtures / "model.openvino", place / "model.openvino")
+
+
+OPENVINO_GRAPH = "openvino_model.xml"
+
+
 def _file_readers() -> list[Reader]:
     inner = "Data/com.apple.CoreML/model.mlmodel"
     blob = "Data/com.apple.CoreML/weights/weight.bin"
@@ -577,6 +591,7 @@ def _file_readers() -> list[Reader]:
         Reader("TFLite: files behind it", "bytes", _zip_seed, _tflite, share=8),
         Reader("TFLite: edgebert.json", "json", _info_seed, _info, _tflite_info, True, 1),
         Reader("ONNX", "bytes", _one("small.onnx"), _onnx, native=True),
+        Reader("OpenVINO: graph", "bytes", _one(f"model.openvino/{OPENVINO_GRAPH}"), _openvino, _openvino_model, True, 1),
     ]  # fmt: skip
 
 
