@@ -2,20 +2,17 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: fit test test-slow coverage docs lint types bench bench-methods bench-latency bench-static bench-bundles clean
+.PHONY: fit test test-slow docs lint types bench bench-methods bench-latency bench-static bench-bundles clean
 
 fit: .venv/.demo
 	$(BIN)/edgebert fit --device pixel6 --task ner
 
+# With a table of the lines that the tests run. There is no threshold.
 test: lint types
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow" --cov --cov-report=term:skip-covered
 
 test-slow: .venv/.test
 	$(BIN)/python -m pytest -m slow
-
-# The tests of `make test` with a table of the lines that they run. There is no threshold.
-coverage: .venv/.test
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow" --cov --cov-report=term:skip-covered
 
 # The site in build/site; a warning ends it.
 docs: .venv/.docs

@@ -185,7 +185,7 @@ def test_another_device_reuses_the_teacher_and_the_student(
 
 @pytest.mark.parametrize("stage", [
     pytest.param("teacher", marks=pytest.mark.slow), pytest.param("compress", marks=pytest.mark.slow), pytest.param("convert", marks=pytest.mark.slow),
-    pytest.param("verify", marks=pytest.mark.slow), "profile",
+    pytest.param("verify", marks=pytest.mark.slow), pytest.param("profile", marks=pytest.mark.slow),
 ])  # fmt: skip
 def test_a_kill_at_any_stage_then_the_same_command(
     stage: str, toy_checkpoint: Path, toy_data: Path, tmp_path: Path

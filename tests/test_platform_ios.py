@@ -185,7 +185,13 @@ def run_tests(swift: Module, package: Path, case: str, leave_out: Sequence[str] 
     return len(tests)
 
 
-@pytest.mark.parametrize(("task", "tokenizer"), COMBINATIONS)
+DEAR = ("albert", "modernbert")  # their tokenizers as Python of the Swift take seconds a text
+
+
+@pytest.mark.parametrize(
+    ("task", "tokenizer"),
+    [pytest.param(*which, marks=pytest.mark.slow if which[1] in DEAR else ()) for which in COMBINATIONS],
+)
 def test_golden_vectors_are_replayed_by_the_packages_own_tests(
     make: Callable[[str, str], Path], swift: Module, task: str, tokenizer: str
 ) -> None:
@@ -211,7 +217,7 @@ def test_calls_and_odd_texts(make: Callable[[str, str], Path], swift: Module, ta
 
 
 def test_tokens_are_those_of_the_library(make: Callable[[str, str], Path], swift: Module, tmp_path: Path) -> None:
-    texts = [*CLASSES, *random_texts(150)]
+    texts = [*CLASSES, *random_texts(60)]
     for name in TOKENIZERS:
         assets = make("ner", name) / "Sources" / NAME / "Model"
         settings, files = (

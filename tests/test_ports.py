@@ -143,7 +143,7 @@ def test_precompiled_is_described_to_the_last_cluster() -> None:
     clusters = sorted(step["clusters"])  # type: ignore[call-overload]
     table = {"step": step}
     differing = []
-    for _ in range(300):
+    for _ in range(80):
         parts = [
             seeds.choice(clusters) if seeds.random() < 0.2 else chr(seeds.choice(seeds.choice(kinds)))
             for _ in range(40)

@@ -132,6 +132,7 @@ def test_chromium_gives_raw_times_and_the_logits_of_a_native_run(
     assert any("WebGPU" in event["text"] for event in notes if event["event"] == "note")  # whether there is any
 
 
+@pytest.mark.slow
 def test_webgpu_gives_the_same_logits_and_software_is_labelled(files: tuple[File, File], chromium: Path) -> None:
     asked = job(files[0], min_runs=5, n_outputs=2)
     try:
@@ -342,7 +343,13 @@ def strike_all(scratch: Path, kind: str, what: signal.Signals) -> None:
     [
         ("--type=renderer", signal.SIGKILL, "the page is gone: its tab was closed or crashed", {}),
         ("--user-data-dir", signal.SIGKILL, "the browser ended with exit code -9", {}),
-        ("--type=renderer", signal.SIGSTOP, "stopped after 12 s, the time limit", {"timeout_s": 12.0}),
+        pytest.param(
+            "--type=renderer",
+            signal.SIGSTOP,
+            "stopped after 12 s, the time limit",
+            {"timeout_s": 12.0},
+            marks=pytest.mark.slow,
+        ),
     ],
     ids=["the page crashes", "the browser dies", "the page hangs"],
 )

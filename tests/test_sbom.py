@@ -13,7 +13,7 @@ from cyclonedx.validation.json import JsonStrictValidator
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 from packageurl import PackageURL
 
-from edgebert.bundle.card import base_of, metric_id, model_card, without_metadata
+from edgebert.bundle.card import _code, base_of, metric_id, model_card, without_metadata
 from edgebert.bundle.check import check_bundle
 from edgebert.bundle.licences import SPDX, hub_id, spdx_id
 from edgebert.bundle.manifest import read_manifest
@@ -289,3 +289,17 @@ def test_a_package_has_a_bill_of_its_own(platform: str, tmp_path: Path) -> None:
     card = ModelCard((result.folder / page).read_text(encoding="utf-8"))
     assert card.data.pipeline_tag == "token-classification" and card.data.license == "cc0-1.0"
     assert set(WANTED) <= set(PLATFORMS.all())
+
+
+@pytest.mark.parametrize(
+    ("label", "shown"),
+    [
+        ("B-city", "`B-city`"),
+        ("a`b", "``a`b``"),
+        ("<script>alert(1)</script>", "&lt;script&gt;alert(1)&lt;/script&gt;"),
+        ("<b>*x*</b>", r"&lt;b&gt;\*x\*&lt;/b&gt;"),
+        ("a & b", "`a & b`"),
+    ],
+)
+def test_a_label_in_the_card(label: str, shown: str) -> None:
+    assert _code(label) == shown

@@ -168,6 +168,7 @@ def test_signature_is_read_from_the_file(bert):
     assert outputs == [{"name": "logits", "type": "float32", "shape": [1, "8|16", 5]}]
 
 
+@pytest.mark.slow  # float32 and int8: tests/test_reproducible.py
 def test_the_same_model_gives_the_same_bytes(bert, reduced, tmp_path):
     _, source, artifact = bert
     again = tflite.export(source, tmp_path)

@@ -6,6 +6,7 @@ The card begins with metadata in the form of Hugging Face's hub: YAML between tw
 
 from __future__ import annotations
 
+import html
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import PurePath
@@ -241,8 +242,10 @@ def _text(value: object) -> str:
 
 
 def _code(text: str) -> str:
-    """A label as Markdown shows it as it is, on one line."""
+    """A label as Markdown shows it as it is, on one line; one with a tag of HTML also where code is not understood."""
     line = " ".join(text.split())
+    if "<" in line:
+        return re.sub(r"([\\`*_\[\]|~#])", r"\\\1", html.escape(line, quote=False))
     ticks = "`" * (1 + max(map(len, re.findall("`+", line)), default=0))
     pad = " " if not line or "`" in (line[0], line[-1]) else ""
     return f"{ticks}{pad}{line}{pad}{ticks}"
