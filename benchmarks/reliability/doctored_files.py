@@ -38,9 +38,9 @@ PACKAGES = ("torch", "transformers", "onnx", "onnxruntime", "ai-edge-litert", "c
 MODULES = {"onnx": "doctoring", "tflite": "doctoring_tflite", "coreml": "doctoring_coreml"}
 # Of TFLite and Core ML, whose files are slow to make, the heads that differ most.
 HEADS = {"tflite": ("binary", "spans", "embedding"), "coreml": ("binary", "spans", "embedding")}
-TASKS = {
-    "binary": "classify", "seven-class": "classify", "multi-label": "classify", "regression": "similarity", "tagger": "ner",
-    "spans": "qa", "embedding": "embed",
+TASKS = {  # of heads that are bundled: no task has the regression of a pair
+    "binary": "classify", "seven-class": "classify", "multi-label": "classify", "tagger": "ner", "spans": "qa",
+    "embedding": "embed",
 }  # fmt: skip
 # Change -> why no text and no look into the file can tell, and why it does no harm.
 HARMLESS: Mapping[str, str] = {
@@ -227,10 +227,15 @@ class Head:
         return item if rows or inside else replace(item, bundle=self.checked(precision, path))
 
     def checked(self, precision: str, model: Path | None = None, change: str = "") -> str:
-        """What `check` says of the head's bundle with another model, or with a change; "" where nothing."""
+        """What `check` says of the head's bundle with another model, or with a change; "" where nothing, or where there is no
+        bundle of that head: LookupError where it would have to be changed."""
         from edgebert.bundle import check_bundle
         from edgebert.errors import EdgebertError, first_line
 
+        if self.subject.name not in TASKS:
+            if change:
+                raise LookupError(self.subject.name)
+            return ""
         if precision not in self.bundles:
             self.bundles[precision] = self._bundle(precision)
         sound = self.bundles[precision]

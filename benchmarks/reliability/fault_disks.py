@@ -86,7 +86,12 @@ def links(bench: Bench) -> Iterator[Row]:
         stream.truncate(IMAGE)
     place.mkdir()
     system("mkfs.exfat", image)
-    system("mount.exfat-fuse", "-o", "noatime", image, place)
+    device = system("losetup", "--find", "--show", image).strip()
+    try:
+        system("mount.exfat-fuse", "-o", "noatime", device, place)
+    except NotHere:
+        system("losetup", "--detach", device)
+        raise
     try:
         (place / "a").write_text("a")
         try:
@@ -99,6 +104,7 @@ def links(bench: Bench) -> Iterator[Row]:
         yield from _lacking(bench, f"no hard links ({refused}, exFAT)", place)
     finally:
         system("umount", "--lazy", place)
+        system("losetup", "--detach", device)
 
 
 def locks(bench: Bench) -> Iterator[Row]:

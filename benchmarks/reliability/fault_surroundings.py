@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shlex
 import shutil
-import subprocess
-import sys
-from collections.abc import Iterator, Mapping
+import signal
+import time
+from collections.abc import Callable, Iterator, Mapping
+from importlib.util import find_spec
 from pathlib import Path
 
 from benchmarks.reliability.fault_disks import LARGE, tmpfs
-from benchmarks.reliability.fault_rows import GOOD, ROOT, Bench, NotHere, Row, at, edgebert, row_of
+from benchmarks.reliability.fault_rows import GOOD, Bench, NotHere, Row, at, edgebert, row_of
 from benchmarks.reliability.small_fit import events_of
 
-CLOCK_FILE = "FAKETIME_TIMESTAMP_FILE"  # of libfaketime: how far the clock is from the real one
+REAL_OFFSET = time.time() - time.clock_gettime(time.CLOCK_MONOTONIC)  # of the real clock, however often it was set back
 STRANGER = 12345  # a user whom the system has no entry of, as in many containers
 READS_ALL = "+dac_read_search"  # this user may read everything, for Python may lie in another's home folder
 
@@ -23,51 +23,45 @@ READS_ALL = "+dac_read_search"  # this user may read everything, for Python may 
 
 
 def clock(bench: Bench) -> Iterator[Row]:
-    """Two days back as each stage begins, in one run folder; then three requests while the clock goes back.
-
-    libfaketime has to be there when a process starts, so all of it is done by another process of this benchmark.
-    """
-    if CLOCK_FILE in os.environ:
-        yield from _clock(bench)
-        return
-    libraries = (Path(folder).rglob("libfaketimeMT.so.1") for folder in ("/usr/lib", "/usr/local/lib"))
-    found = [str(path) for paths in libraries for path in paths]
-    if not found:
-        raise NotHere("libfaketime is not installed (Debian: libfaketime)")
-    rows, offset = bench.folder / "clock.json", bench.folder / "clock"
-    offset.write_text("+0")
-    environ = {
-        **os.environ, "LD_PRELOAD": found[0], CLOCK_FILE: str(offset), "FAKETIME_NO_CACHE": "1", "NO_FAKE_STAT": "1",
-        "FAKETIME_DONT_FAKE_MONOTONIC": "1", "PYTHONPATH": str(ROOT),
-    }  # fmt: skip
-    command = [sys.executable, "-m", "benchmarks.reliability.faults", "--only", "clock", "--rows", str(rows)]
-    done = subprocess.run([*command, "--format", bench.world.formats], env=environ, check=False)
-    if not rows.exists():
-        raise NotHere(f"under libfaketime the benchmark ended with {done.returncode}")
-    yield from (Row(**row) for row in json.loads(rows.read_text(encoding="utf-8")))
-
-
-def _clock(bench: Bench) -> Iterator[Row]:
+    """Each command begins two days before the last one, in one run folder, and is ended as a stage begins; then one whose
+    clock goes back within; then three requests while it goes back. The clock is that of the command's process."""
+    if find_spec("time_machine") is None:
+        raise NotHere("time-machine is not installed: pip install time-machine")
     run, days = bench.folder / "clock" / "run", 0
     for place in bench.reference.bytes_at:
         if place == "request":
             continue
         days += 2
-
-        def back(days: int = days) -> None:
-            Path(os.environ[CLOCK_FILE]).write_text(f"-{days}d")
-            os.kill(os.getpid(), 15)  # the command ends here, and the next one goes on two days earlier
-
-        command = bench.fit(run, before=at(place, back))
+        end = at(place, lambda: os.kill(os.getpid(), signal.SIGTERM))
+        command = bench.fit(run, before=both(back(days), end))
         stopped = command.code == 143 and "stopped by SIGTERM" in command.output()
         outcome = GOOD if stopped else f"exit code {command.code}"
         yield Row("clock two days back, and SIGTERM", place, command.code, bench.plain(command.message()), outcome)
-    days += 2
-    command = bench.fit(run, before=at("manifest", lambda: Path(os.environ[CLOCK_FILE]).write_text(f"-{days}d")))
+    command = bench.fit(run, before=both(back(days), at("manifest", back(days + 2))))
     outcome = GOOD if command.code == 0 else f"exit code {command.code}: {command.message()}"
     yield Row("clock two days back within the command", "manifest", command.code, "", outcome)
     yield bench.last("clock two days back", run)
-    yield from _requests(bench, days)
+    yield from _requests(bench, days + 2)
+
+
+def back(days: int) -> Callable[[], None]:
+    """What sets the clock of its process so many days back from the real one."""
+
+    def move() -> None:
+        import time_machine
+
+        real = time.clock_gettime(time.CLOCK_MONOTONIC) + REAL_OFFSET
+        time_machine.travel(real - 86400 * days, tick=True).start()
+
+    return move
+
+
+def both(first: Callable[[], None], second: Callable[[], None]) -> Callable[[], None]:
+    def before() -> None:
+        first()
+        second()
+
+    return before
 
 
 def _requests(bench: Bench, days: int) -> Iterator[Row]:
@@ -77,12 +71,11 @@ def _requests(bench: Bench, days: int) -> Iterator[Row]:
     requests = (("--batch-size", "32"), ("--batch-size", "16"), ("--batch-size", "16", "--epochs", "5"))
     for request in requests:
         days += 2
-        Path(os.environ[CLOCK_FILE]).write_text(f"-{days}d")
-        command = bench.fit(run, "--recipe", "drop-layers+kd", "--set", "drop-layers.n_layers=2", *request)
+        recipe = ("--recipe", "drop-layers+kd", "--set", "drop-layers.n_layers=2")
+        command = bench.fit(run, *recipe, *request, before=back(days))
         if command.code:
-            yield Row(
-                "clock two days back", " ".join(request), command.code, command.message(), f"exit code {command.code}"
-            )
+            said = command.message()
+            yield Row("clock two days back", " ".join(request), command.code, said, f"exit code {command.code}")
             return
     notes = [event["text"] for event in events_of(run) if event["event"] == "note" and "made again" in event["text"]]
     last = notes[-1] if notes else "no note"

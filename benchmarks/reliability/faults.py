@@ -8,7 +8,7 @@ run that met no fault, byte for byte, with no stage made again that had been don
     read-only     a mount over the run folder's file system that can only be read
     links         exFAT, which has no hard links, in a file (exfat-fuse)
     locks         flock refused in the process: no such file system can be had here
-    clock         two days back at every stage (libfaketime), and three requests in one folder while it goes back
+    clock         two days back at every stage (time-machine), and three requests in one folder while it goes back
     home          HOME taken away, or naming nothing, or read-only, and a user whom the system has no home of
     temporary     TMPDIR naming nothing, read-only or full, and no folder for temporary files at all
     targets       a board (sshd), a phone (adb's protocol) and a browser that die while they measure
