@@ -74,11 +74,15 @@ class Doctored:
                 self.put(tensor, make(self.array(tensor)))
 
     def scale(self, pick: Callable[[Any], Any], make: Callable[[np.ndarray], np.ndarray]) -> None:
-        """Scales of a weight in 8 bits, in every graph; of a float one its values."""
+        """Scales of a weight in 8 bits, in every graph; of a float one its values. Raises LookupError where nothing changes, as
+        of rows of a table with one scale."""
         for graph in self.graphs:
             tensor = pick(graph)
             if scaled(tensor):
-                tensor.quantization.scale = make(np.array(tensor.quantization.scale, np.float32))
+                old = np.array(tensor.quantization.scale, np.float32)
+                tensor.quantization.scale = make(old.copy())
+                if np.array_equal(tensor.quantization.scale, old):
+                    raise LookupError("it has one scale")
         if not scaled(pick(self.graphs[0])):
             self.spoil(pick, make)
 
