@@ -36,10 +36,15 @@ VARIANTS = {
 
 
 def compress(model: ov.Model, mode: str) -> ov.Model:
-    """Weights in 8 bits, a scale a channel, or of products in 4 bits, a scale a block of 32; the embedding in 8 bits."""
+    """Weights in 8 bits, a scale a channel, or of products in 4 bits, a scale a block of 32 or of 16 where a width is no
+    multiple of 32; the embedding in 8 bits."""
     import nncf
 
-    blocks = {"group_size": GROUP, "ratio": 1.0} if mode.startswith("int4") else {}
+    blocks: dict[str, Any] = {}
+    if mode.startswith("int4"):
+        advanced = nncf.AdvancedCompressionParameters(group_size_fallback_mode=nncf.GroupSizeFallbackMode.ADJUST,
+                                                      min_adjusted_group_size=GROUP // 2)  # fmt: skip
+        blocks = {"group_size": GROUP, "ratio": 1.0, "advanced_parameters": advanced}
     return nncf.compress_weights(model, mode=nncf.CompressWeightsMode(mode), **blocks)
 
 

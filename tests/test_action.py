@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 from xml.etree import ElementTree
 
 import pytest
@@ -137,7 +138,7 @@ def test_the_action_fits_judges_packages_and_tells(hub: GitHub, project: Path) -
     caches = sorted(path.name for path in hub.caches.glob("edgebert-runs*"))
     assert len(caches) == 1
 
-    (project / "budget.toml").write_text(BUDGET.replace("size_mb = 1", "size_mb = 0.001"), encoding="utf-8")
+    (project / "budget.toml").write_text(BUDGET.replace("size_mb = 1", "size_mb = 0.1"), encoding="utf-8")
     hub.tell(comments=[
         {"id": 1, "user": {"type": "User"}, "body": "<!-- edgebert: edgebert-pixel6 -->\nnot ours"},
         {"id": 2, "user": {"type": "Bot"}, "body": "<!-- edgebert: edgebert-rpi4 -->\nof another job"},
@@ -267,7 +268,7 @@ def test_several_devices_a_change_and_a_baseline(hub: GitHub, project: Path) -> 
 def test_what_one_device_cannot_have_is_told_beside_what_the_other_has(hub: GitHub, project: Path) -> None:
     """A budget that no student of one device fits: its error, the other's gate, and the worse of both as exit code."""
     shutil.copyfile(ROOT / "device_profiles" / "rpi4.toml", project / "tiny.toml")
-    text = re.sub(r"^size_mb = .*", "size_mb = 0.001", (project / "tiny.toml").read_text(encoding="utf-8"), flags=re.M)
+    text = re.sub(r"^size_mb = .*", "size_mb = 0.1", (project / "tiny.toml").read_text(encoding="utf-8"), flags=re.M)
     (project / "tiny.toml").write_text(text, encoding="utf-8")
     config = CONFIG.replace('device = "pixel6"', 'devices = ["pixel6", "tiny.toml"]')
     (project / "edgebert.toml").write_text(config, encoding="utf-8")
@@ -290,7 +291,9 @@ def served() -> Iterator[tuple[str, dict[str, str]]]:
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            text = files.get(self.path) if self.headers["JOB-TOKEN"] == "a-token" else None
+            asked = urlsplit(self.path)
+            key = f"{asked.path}?job={parse_qs(asked.query)['job'][0]}"
+            text = files.get(key) if self.headers["JOB-TOKEN"] == "a-token" else None
             self.send_response(500 if "broken" in files else 404 if text is None else 200)
             self.end_headers()
             self.wfile.write((text or "").encode())
@@ -307,7 +310,7 @@ def served() -> Iterator[tuple[str, dict[str, str]]]:
     server.server_close()
 
 
-RAW = "/api/v4/projects/5/jobs/artifacts/main/raw/runs/rpi4/report/report.json?job=fit%3a%20%5brpi4%5d"
+RAW = "/api/v4/projects/5/jobs/artifacts/main/raw/runs/rpi4/report/report.json?job=fit: [rpi4]"
 
 
 @pytest.mark.slow

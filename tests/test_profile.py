@@ -257,6 +257,18 @@ def test_a_spread_holds_the_usual_block_too() -> None:
     assert spread([1.0] * 25) is None, "five blocks"
 
 
+@pytest.mark.parametrize(
+    ("others", "least"), [(0.0, 0.0), (0.2, 0.0), (0.5, 0.2), (1.0, 0.4), (1.7, 0.4)]
+)  # fmt: skip
+def test_beside_others_a_time_is_less_sure(others: float, least: float, bundle: Path) -> None:
+    """Equal blocks, of wall and of processor time: what the other thread of the core does is in both."""
+    job, inputs = job_of(bundle)
+    result = MeasurementRecord("f", "rt", "1", 1.0, 1.0, (2.0,) * 90, 10**7, cpu_ms=(1.9,) * 90)
+    item = measured(job.files[0], result, Outcome("B", "measured", (result,), others=others), "here", job, inputs)
+    assert item.cpu is not None and (item.spread, item.cpu.spread) == (pytest.approx(least), pytest.approx(least))
+    assert (item.p50_ms, item.cpu.p50_ms) == (2.0, 1.9)
+
+
 def test_nothing_measured_has_no_figures(bundle: Path) -> None:
     job, inputs = job_of(bundle)
     result = MeasurementRecord("f", failure="no kernel")

@@ -13,6 +13,7 @@ import lzma
 import os
 import shutil
 import struct
+import warnings
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -550,7 +551,11 @@ def _associated(name: str, content: bytes | int) -> Attempt:
     def attempt(world: Path, place: Path, marker: Path) -> str:
         path = place / "model.tflite"
         shutil.copyfile(world / "model.tflite", path)
-        with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as archive, archive.open(name, "w") as stream:
+        with (
+            warnings.catch_warnings(action="ignore"),  # where a file of that name is in it already
+            zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as archive,
+            archive.open(name, "w") as stream,
+        ):
             blocks = [content] if isinstance(content, bytes) else [b"\0" * (1 << 20)] * (content >> 20)
             for block in blocks:
                 stream.write(block)
