@@ -551,14 +551,12 @@ def _associated(name: str, content: bytes | int) -> Attempt:
     def attempt(world: Path, place: Path, marker: Path) -> str:
         path = place / "model.tflite"
         shutil.copyfile(world / "model.tflite", path)
-        with (
-            warnings.catch_warnings(action="ignore"),  # where a file of that name is in it already
-            zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as archive,
-            archive.open(name, "w") as stream,
-        ):
-            blocks = [content] if isinstance(content, bytes) else [b"\0" * (1 << 20)] * (content >> 20)
-            for block in blocks:
-                stream.write(block)
+        blocks = [content] if isinstance(content, bytes) else [b"\0" * (1 << 20)] * (content >> 20)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # where a file of that name is in it already
+            with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as archive, archive.open(name, "w") as stream:
+                for block in blocks:
+                    stream.write(block)
         _session("tflite", path)
         return "what lies behind a model is read from its archive, and nothing is unpacked on the disk"
 
