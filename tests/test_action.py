@@ -138,7 +138,7 @@ def test_the_action_fits_judges_packages_and_tells(hub: GitHub, project: Path) -
     caches = sorted(path.name for path in hub.caches.glob("edgebert-runs*"))
     assert len(caches) == 1
 
-    (project / "budget.toml").write_text(BUDGET.replace("size_mb = 1", "size_mb = 0.1"), encoding="utf-8")
+    (project / "budget.toml").write_text(BUDGET.replace("size_mb = 1", "size_mb = 0.001"), encoding="utf-8")
     hub.tell(comments=[
         {"id": 1, "user": {"type": "User"}, "body": "<!-- edgebert: edgebert-pixel6 -->\nnot ours"},
         {"id": 2, "user": {"type": "Bot"}, "body": "<!-- edgebert: edgebert-rpi4 -->\nof another job"},
