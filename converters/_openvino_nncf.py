@@ -16,8 +16,7 @@ if TYPE_CHECKING:
 
 GROUP = 32  # activations that share a scale, as OpenVINO takes by itself
 MAX_DROP = 0.01  # share of predictions that accuracy control may change
-# Weights alone in 8 bits cost no more precision than a float32 file's last digits, but activations that are scaled as they
-# come are multiplied in int8.
+# "dynamic": activations are scaled as they come, and multiplied in int8. "weights": activations stay in float.
 VARIANTS = {
     "int8": (
         QuantizationVariant("sym-dynamic", {"mode": "int8_sym", "group": GROUP}),

@@ -92,9 +92,8 @@ class OnnxSession:
         self._path = path
         try:
             self._session = ort.InferenceSession(str(graph_file(path)), options, providers=["CPUExecutionProvider"])
-            meta = (
-                self._session.get_modelmeta().custom_metadata_map
-            )  # raises for what is no UTF-8, as the next lines do
+            # These raise for names and notes that are no UTF-8.
+            meta = self._session.get_modelmeta().custom_metadata_map
             inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
             self._inputs, self._outputs = [item.name for item in inputs], [item.name for item in outputs]
             self._ports = [_port(item) for item in inputs], [_port(item) for item in outputs]

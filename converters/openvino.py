@@ -39,7 +39,7 @@ NAME = "model.openvino"
 GRAPH, WEIGHTS = "openvino_model.xml", "openvino_model.bin"
 NUMBERED = re.compile(r"[A-Za-z]+(_\d+)+")  # the name of a node that nobody named
 OURS = "edgebert"  # the section of a model's runtime info that says what the file is
-GROUP = "DYNAMIC_QUANTIZATION_GROUP_SIZE"  # of activations that share a scale; 0 leaves them in float
+GROUP_HINT = "DYNAMIC_QUANTIZATION_GROUP_SIZE"  # of activations that share a scale; 0 leaves them in float
 
 
 def export(source: Source, folder: Path) -> Artifact:
@@ -185,7 +185,7 @@ class OpenVinoSession:
             "PERFORMANCE_HINT": "LATENCY",
             "NUM_STREAMS": 1,
             "INFERENCE_NUM_THREADS": threads,
-            GROUP: counts.get("group", 0),
+            GROUP_HINT: counts.get("group", 0),
         }
         try:
             self._compiled = ov.Core().compile_model(model, "CPU", config)
@@ -210,9 +210,8 @@ class OpenVinoSession:
             shape = "x".join(str(n) for n in batch[INPUT_IDS].shape)
             what = f"the file does not run on a batch of {shape}: {first_line(error)[:160]}"
             raise EdgebertError(what, where=str(self._path)) from None
-        return {
-            name: results[i].astype(np.float32) for i, name in enumerate(self._outputs)
-        }  # copies: buffers are reused
+        # Copies, for the next call writes into the same buffers.
+        return {name: results[i].astype(np.float32) for i, name in enumerate(self._outputs)}
 
     @cached_property
     def output_specs(self) -> tuple[OutputSpec, ...]:

@@ -23,8 +23,8 @@ Lengths = Literal["data", "fixed"]
 
 
 # The least spread of a time beside another process that keeps a core busy. Processor time counts the instructions of a core's
-# other thread as one's own wait: on two threads of one core a p50 of 0.59 ms was 1.07 ms beside two that computed, and the
-# blocks of that measurement agreed (benchmarks/reliability/gate_runs.md).
+# other thread as one's own wait: one of 50 repeats of a p50 of 0.59 ms was 1.07 ms beside two processes that computed, and its
+# blocks agreed (AMD EPYC, two threads of a core, 2026-11-30).
 BESIDE = 0.4
 
 

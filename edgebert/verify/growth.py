@@ -143,7 +143,11 @@ def _ratio(readings: Sequence[tuple[float, float]]) -> Ratio:
 
 def _least(own: Ratio, drift: Ratio | None, old: Subject, new: Subject, called: str) -> Ratio:
     """How much a time has grown at least: as it is, and as the teacher's file as clock reads it, which alone counts where the
-    hardware differs. A device that was measured through a target (`called`) is the same one: that was checked."""
+    hardware differs. A device that was measured through a target (`called`) is the same one: that was checked.
+
+    Neither reading is better everywhere: of 2,450 pairs of repeats of one file, processor time alone failed 71 on an AMD EPYC
+    and 6 on a busy Intel Xeon, and with the clock 1 and 73 failed.
+    """
     if drift is None:
         return own
     told = f"{own.how}; the teacher's file, timed in turns with each, took {drift.value:.2f} times as long"
