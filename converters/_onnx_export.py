@@ -126,7 +126,7 @@ def check(source: Source, session: Runner) -> float:
 
 def sample(source: Source) -> list[Batch]:
     """Rows to look inside a model with: real ones where there are some."""
-    return list(source.calibration[:8]) or [_rows(source, *TRACED, seed=4)]
+    return list(source.calibration[:8]) or [random_rows(source, *TRACED, seed=4)]
 
 
 def check_finite(source: Source, session: Runner) -> None:
@@ -214,19 +214,19 @@ def _axes(source: Source) -> dict[str, dict[int, str]]:
 def _example(source: Source) -> tuple[Tensor, ...]:
     import torch
 
-    batch = _rows(source, *TRACED, seed=0)
+    batch = random_rows(source, *TRACED, seed=0)
     return tuple(torch.from_numpy(batch[name]) for name in source.inputs)
 
 
 def _batches(source: Source) -> Iterator[dict[str, np.ndarray]]:
     """Sizes and lengths unlike the example's: a row of the greatest length, three padded rows, one token alone."""
     longest = min(source.max_length, LONGEST)
-    yield _rows(source, 3, min(21, longest), seed=1)
-    yield _rows(source, 1, longest, seed=2)
-    yield _rows(source, 1, min(3, longest), seed=3)
+    yield random_rows(source, 3, min(21, longest), seed=1)
+    yield random_rows(source, 1, longest, seed=2)
+    yield random_rows(source, 1, min(3, longest), seed=3)
 
 
-def _rows(source: Source, n: int, length: int, seed: int) -> dict[str, np.ndarray]:
+def random_rows(source: Source, n: int, length: int, seed: int) -> dict[str, np.ndarray]:
     """Random ids; every row but the first is padded, each one further."""
     ids = np.random.default_rng(seed).integers(0, source.vocab_size, (n, length))
     mask = np.ones_like(ids)

@@ -56,6 +56,7 @@ EXTRAS = {
     "tflite": ("litert_torch", "ai_edge_quantizer", "flatbuffers"),
     "coreml": ("coremltools", "tqdm"),
     "openvino": ("openvino", "nncf"),
+    "executorch": ("executorch", "torchao"),
     "tokenizer-in-graph": ("onnxruntime_extensions",),
 }  # fmt: skip
 

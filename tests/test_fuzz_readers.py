@@ -22,7 +22,7 @@ N = 120
 
 
 def needs_models(name: str) -> bool:
-    return name in WITH_MODELS or name.startswith(("Core ML", "OpenVINO", "TFLite"))
+    return name in WITH_MODELS or name.startswith(("Core ML", "ExecuTorch", "OpenVINO", "TFLite"))
 
 
 @pytest.fixture(scope="module")

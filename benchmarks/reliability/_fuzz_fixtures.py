@@ -65,7 +65,8 @@ def _models(folder: Path) -> None:
     model = tiny("bert", "token-classification", num_hidden_layers=1, vocab_size=40, hidden_size=8, intermediate_size=8)
     source = make_source(model, lengths=(MAX_LENGTH,), labels=tuple("abcde"))
     tokenizer = folder / "checkpoint" / "tokenizer.json"
-    names = {"onnx": "small.onnx", "tflite": "model.tflite", "coreml": "model.mlpackage", "openvino": "model.openvino"}
+    names = {"onnx": "small.onnx", "tflite": "model.tflite", "coreml": "model.mlpackage", "openvino": "model.openvino",
+             "executorch": "model.pte"}  # fmt: skip
     for format, name in names.items():
         (folder / format).mkdir()
         asked = replace(source, tokenizer=tokenizer) if format == "tflite" else source

@@ -575,6 +575,27 @@ def _openvino_model(fixtures: Path, place: Path) -> None:
 OPENVINO_GRAPH = "openvino_model.xml"
 
 
+def _executorch(place: Path, content: bytes) -> None:
+    """What a file says of itself, in the room that it has there."""
+    from edgebert.converters import CONVERTERS
+
+    data, facts = (place / "whole.pte").read_bytes(), (place / "facts").read_bytes()
+    (place / "model.pte").write_bytes(data.replace(facts, content.ljust(len(facts))[: len(facts)]))
+    CONVERTERS.get("executorch").open(place / "model.pte", 1).signature()
+
+
+def _executorch_model(fixtures: Path, place: Path) -> None:
+    shutil.copyfile(fixtures / "model.pte", place / "whole.pte")
+    (place / "facts").write_bytes(_facts_seed(fixtures)[0])
+
+
+def _facts_seed(fixtures: Path) -> list[bytes]:
+    from executorch.runtime import Runtime
+
+    program = Runtime.get().load_program(fixtures / "model.pte")
+    return [str(program.load_method("edgebert").execute([])[0]).encode()]
+
+
 def _file_readers() -> list[Reader]:
     inner = "Data/com.apple.CoreML/model.mlmodel"
     blob = "Data/com.apple.CoreML/weights/weight.bin"
@@ -592,6 +613,7 @@ def _file_readers() -> list[Reader]:
         Reader("TFLite: edgebert.json", "json", _info_seed, _info, _tflite_info, True, 1),
         Reader("ONNX", "bytes", _one("small.onnx"), _onnx, native=True),
         Reader("OpenVINO: graph", "bytes", _one(f"model.openvino/{OPENVINO_GRAPH}"), _openvino, _openvino_model, True, 1),
+        Reader("ExecuTorch: what it says of itself", "json", _facts_seed, _executorch, _executorch_model, True, 1),
     ]  # fmt: skip
 
 

@@ -209,7 +209,10 @@ def this_machine() -> DeviceProfile:
     soc = info.get("model name") or platform.processor() or platform.machine() or "unknown processor"
     fp32, int8, rule = lanes(flags)
     clock, clock_source = _clock_ghz(info)
-    openvino = "avx2" in flags and is_installed("openvino") and is_installed("nncf")
+    more = {
+        "OpenVINO": "avx2" in flags and is_installed("openvino") and is_installed("nncf"),
+        "ExecuTorch": is_installed("executorch"),
+    }
     return DeviceProfile(
         name=HERE,
         title="This machine",
@@ -218,8 +221,8 @@ def this_machine() -> DeviceProfile:
         instructions=instruction_sets(flags),
         ram_mb=psutil.virtual_memory().total // 10**6,
         memory_gb_per_s=20.0,
-        runtimes=("ONNX Runtime", *(["OpenVINO"] if openvino else [])),
-        formats=("onnx", *(["openvino"] if openvino else [])),
+        runtimes=("ONNX Runtime", *(name for name, there in more.items() if there)),
+        formats=("onnx", *(name.lower() for name, there in more.items() if there)),
         threads=1,
         dispatch_us=2.0,
         budget=Budget(latency_ms=20, size_mb=25, memory_mb=500, drop_points=2.0),
@@ -230,7 +233,7 @@ def this_machine() -> DeviceProfile:
             "instructions": "detected: flags of /proc/cpuinfo; none where there is no such file",
             "ram_mb": "detected: psutil",
             "memory_gb_per_s": "ours: an assumption, about one channel of DDR4; not detected",
-            "runtimes": "ours: the runtime that edgebert installs, and OpenVINO where it is installed on an x86 processor",
+            "runtimes": "ours: the runtime that edgebert installs; OpenVINO, on an x86 processor, and ExecuTorch where they are installed",
             "threads": "ours: one, so that a prediction compares with the one-thread measurement",
             "dispatch_us": "ours: estimate for one operator of ONNX Runtime on a desktop core, not measured",
             "budget": "ours: moderate, for trying things out",
