@@ -90,3 +90,36 @@ with results.open("a") as file:
         file.write(f"0,{0.004 + 1e-5 * (i - runs + 3):.6g},31457280,97,{i}\\n")
 """
 )
+
+# Prints as executor_runner.cpp's ET_LOG and writes its output files; runs the file with the runtime of the wheel.
+EXECUTORCH = (
+    COMMON
+    + """
+known = "model_path inputs input_shapes method_name num_executions cpu_threads print_output output_file".split()
+options = dict(word[2:].split("=", 1) for word in sys.argv[1:])
+if unknown := set(options) - set(known):
+    sys.exit(f"ERROR: unknown command line flag {unknown}")
+runs = int(options["num_executions"])
+import numpy as np
+import torch
+import executorch.kernels.quantized
+from executorch.runtime import Runtime
+method = Runtime.get().load_program(options["model_path"]).load_method(options["method_name"])
+fed = []
+for i, (path, shape) in enumerate(zip(options["inputs"].split(","), options["input_shapes"].split(","), strict=True)):
+    sizes, most = [int(size) for size in shape.split("x")], method.metadata.input_tensor_meta(i).sizes()
+    content = np.frombuffer(pathlib.Path(path).read_bytes(), "<i8")
+    if content.size != np.prod(most):
+        sys.exit(f"Could not prepare inputs: {content.size} elements for {most}")
+    fed.append(torch.from_numpy(content[: np.prod(sizes)].reshape(sizes).copy()))
+outputs = method.execute(fed)
+if "output_file" in options:
+    for i, output in enumerate(outputs):
+        pathlib.Path(f"{options['output_file']}-{i}.bin").write_bytes(output.numpy().tobytes())
+log = "I 00:00:00.001234 executorch:executor_runner.cpp:300] "
+print(log + "Model loaded in 7.500000 ms.", file=sys.stderr)
+for i in range(runs):
+    print(log + f"Iteration {i + 1} of {runs}: {9 if not i else 2 + 0.01 * (i - runs + 3) + n:f} ms", file=sys.stderr)
+print(log + f"Model executed successfully {runs} time(s) in 30.0 ms.", file=sys.stderr)
+"""
+)

@@ -51,7 +51,12 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setenv("HOME", str(home))
     monkeypatch.setenv("ANDROID_ADB_SERVER_PORT", str(port))
     monkeypatch.setenv("ADB_LOCAL_TRANSPORT_MAX_PORT", "0")
-    for name in ("ANDROID_SERIAL", "ADB_SERVER_SOCKET", "ADB_VENDOR_KEYS", tools.LITERT.variable, tools.ONNX.variable):
+    for name in (
+        "ANDROID_SERIAL",
+        "ADB_SERVER_SOCKET",
+        "ADB_VENDOR_KEYS",
+        *(tool.variable for tool in tools.TOOLS.values()),
+    ):
         monkeypatch.delenv(name, raising=False)
     yield
     subprocess.run(["adb", "kill-server"], capture_output=True, check=False)
@@ -60,7 +65,11 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @pytest.fixture
 def device(server: None, tmp_path: Path) -> Iterator[Device]:
     """A phone that is connected and authorised."""
-    programs = {tools.LITERT.name: adb_programs.LITERT, tools.ONNX.name: adb_programs.ONNX}
+    programs = {
+        tools.LITERT.name: adb_programs.LITERT,
+        tools.ONNX.name: adb_programs.ONNX,
+        tools.EXECUTORCH.name: adb_programs.EXECUTORCH,
+    }
     item = Device(tmp_path / "phone", programs=programs)
     connect(item)
     yield item
@@ -69,11 +78,11 @@ def device(server: None, tmp_path: Path) -> Iterator[Device]:
 
 @pytest.fixture
 def binaries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Path]:
-    """Two programs for Android by their headers, in a folder with a name that a shell would stumble over."""
+    """Programs for Android by their headers, in a folder with a name that a shell would stumble over."""
     folder = tmp_path / "my tools; touch gone 'x'"
     folder.mkdir()
     created = {}
-    for tool in (tools.LITERT, tools.ONNX):
+    for tool in tools.TOOLS.values():
         created[tool.name] = folder / tool.name
         created[tool.name].write_bytes(elf(183))
         monkeypatch.setenv(tool.variable, str(created[tool.name]))
@@ -219,6 +228,40 @@ def test_a_tflite_file_with_its_outputs(device: Device, binaries: dict[str, Path
     assert result.times_ms[:6] == (5.0, 5.01, 5.02, 5.3, 5.301, 5.302), "the first run of each input, the second"
     assert (result.load_ms, result.first_run_ms) == (12.345, 9.0)
     assert result.peak_memory_bytes == round(20.25 * 2**20)
+    assert left_over(device) == []
+
+
+def test_an_executorch_file_with_its_outputs(device: Device, binaries: dict[str, Path], tmp_path: Path) -> None:
+    """Inputs are as long as the longest row, of which the tool reads the row's own length."""
+    pytest.importorskip("executorch", reason="pip install edgebert[executorch]")
+    from edgebert.modeling.graph import make_source
+    from tests.families import tiny
+
+    model = tiny("bert", num_hidden_layers=1, max_position_embeddings=16)
+    path = CONVERTERS.get("executorch").export(make_source(model, labels=("a", "b", "c")), tmp_path).path
+    outcome = run(device, job(File("pte", "executorch", path), n_outputs=2))
+    [result] = outcome.records
+    assert (result.failure, result.runtime) == ("", "ExecuTorch")
+    [folder] = {path.split("/")[4] for path in device.pushed}
+    at = f"{PLACE}/{folder}"
+    assert device.pushed[f"{at}/0/inputs/0/input_ids.bin"].content == np.array([2, 11, 3] + [0] * 13, "<i8").tobytes()
+    here, names = str(device.local(at)), ("input_ids", "attention_mask", "token_type_ids")
+    assert starts(device)[1].split() == [
+        f"--model_path={here}/0/model.executorch",
+        f"--inputs={','.join(f'{here}/0/inputs/1/{name}.bin' for name in names)}",
+        "--input_shapes=1x11,1x11,1x11", "--method_name=forward", "--num_executions=103", "--cpu_threads=2",
+        "--print_output=none", f"--output_file={here}/0/inputs/1/output",
+    ]  # fmt: skip
+    assert "output_file" not in starts(device)[2]
+    session = CONVERTERS.get("executorch").open(path, 1)
+    assert len(result.outputs) == 2
+    for row, outputs in zip(INPUTS, result.outputs, strict=False):
+        wanted = session.run({name: np.asarray(value) for name, value in row.items()})
+        np.testing.assert_allclose(np.asarray(outputs["logits"]), wanted["logits"], atol=1e-5)
+    assert result.times_ms[:6] == pytest.approx((2.0, 3.0, 4.0, 2.01, 3.01, 4.01)), (
+        "the first run of each input, the second"
+    )
+    assert (result.load_ms, result.first_run_ms, result.peak_memory_bytes) == (7.5, 9.0, None)
     assert left_over(device) == []
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 import shlex
 from dataclasses import dataclass, field
@@ -11,9 +10,8 @@ from pathlib import Path
 from edgebert.errors import EdgebertError
 from edgebert.measure.targets import File, Input
 from edgebert.measure.targets._adb_client import CommandOutput, last_line
-from edgebert.measure.targets._adb_tools import ONNX, RUNS, WARM_SECONDS, Round, ids, not_understood, parent, refused
+from edgebert.measure.targets._adb_tools import ONNX, RUNS, Round, ids, not_understood, parent, refused, warm_runs
 
-MOST_WARM = 100  # runs
 DTYPES = {6: "int32", 7: "int64"}  # ONNX's number of an element type
 
 
@@ -72,8 +70,3 @@ class Onnx:
             raise not_understood(ONNX, description)
         times = tuple(float(row[0]) * 1e3 for row in rows[-RUNS:])
         return Round(float(load[1]) * 1e3, float(first[1]), times, int(rows[0][1]) or None)
-
-
-def warm_runs(one_ms: float) -> int:
-    """How many runs take WARM_SECONDS, at a time of one (0: not known yet)."""
-    return min(MOST_WARM, max(2, math.ceil(WARM_SECONDS * 1e3 / one_ms))) if one_ms else 10

@@ -2,15 +2,17 @@
 
 Checked against their sources: LiteRT's tflite/tools/benchmark (README.md, benchmark_model.cc, benchmark_tflite_model.cc,
 and StatWithPercentiles, which prints the summary) and ONNX Runtime's onnxruntime/test/perftest (README.md,
-performance_runner.cc, command_args_parser.cc). Neither has been run on a phone by us.
+performance_runner.cc, command_args_parser.cc), and ExecuTorch's examples/portable/executor_runner (executor_runner.cpp).
+None has been run on a phone by us.
 
-Both are started once a round, for one file and one input. LiteRT's tool prints no single times, but of three runs it
+Each is started once a round, for one file and one input. LiteRT's tool prints no single times, but of three runs it
 prints first, last, least and greatest, and of newer versions the median: that is all three. ONNX Runtime's tool writes
-each time to a file.
+each time to a file, ExecuTorch's prints each.
 """
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import shlex
@@ -69,7 +71,22 @@ ONNX = Tool(
     "The project microsoft/onnxruntime says how to build it (build.sh --android; onnxruntime/test/perftest/README.md); "
     "libonnxruntime.so beside it goes along.",
 )
-TOOLS = {"tflite": LITERT, "onnx": ONNX}
+EXECUTORCH = Tool(
+    "executor_runner",
+    "EDGEBERT_ANDROID_EXECUTORCH",
+    "ExecuTorch",
+    "The project pytorch/executorch says how to build it for Android (examples/portable/executor_runner, 1.5 or later), with "
+    "XNNPACK, the quantized kernels and logging to the terminal: -DEXECUTORCH_BUILD_XNNPACK=ON "
+    "-DEXECUTORCH_BUILD_KERNELS_QUANTIZED=ON -DEXECUTORCH_BUILD_KERNELS_OPTIMIZED=ON -DEXECUTORCH_ENABLE_LOGGING=ON "
+    "-DEXECUTORCH_PAL_DEFAULT=posix.",
+)
+TOOLS = {"tflite": LITERT, "onnx": ONNX, "executorch": EXECUTORCH}
+MOST_WARM = 100  # runs
+
+
+def warm_runs(one_ms: float) -> int:
+    """How many runs take WARM_SECONDS, at a time of one (0: not known yet)."""
+    return min(MOST_WARM, max(2, math.ceil(WARM_SECONDS * 1e3 / one_ms))) if one_ms else 10
 
 
 def check_binary(path: Path, machine: str, tool: Tool) -> None:

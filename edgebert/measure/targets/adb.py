@@ -1,10 +1,11 @@
-"""An Android phone, by the adb client and a native benchmark of LiteRT (tflite) or ONNX Runtime (onnx).
+"""An Android phone, by the adb client and a native benchmark of LiteRT (tflite), ONNX Runtime (onnx) or ExecuTorch.
 
 `--on adb`, or `--on adb:SERIAL` where several are connected. Android has no Python, so a phone is measured by the
-benchmark that each runtime's project builds; neither can be downloaded by us. Give their paths:
+benchmark that each runtime's project builds; none can be downloaded by us. Give their paths:
 
     EDGEBERT_ANDROID_LITERT=…/benchmark_model                the project google-ai-edge/LiteRT, tflite/tools/benchmark
     EDGEBERT_ANDROID_ONNXRUNTIME=…/onnxruntime_perf_test     the project microsoft/onnxruntime, onnxruntime/test/perftest
+    EDGEBERT_ANDROID_EXECUTORCH=…/executor_runner            the project pytorch/executorch, examples/portable/executor_runner
 
 Everything goes into one folder of ours under /data/local/tmp, which is removed whatever happens.
 
@@ -12,12 +13,13 @@ What is raw and what is not:
 
 - The files take turns in rounds, A B A B. A round is a process of its own: one file, one real input (random ids would
   be out of the vocabulary), runs of 0.2 s that are not counted, then three that are. `times_ms` are those single times:
-  of each pass over the inputs the first of every round, then the second, then the third. They are of ONNX Runtime as its tool writes them; of LiteRT as they follow from its summary of three runs (its first,
-  last, least and greatest, and the median that newer versions print; else the third is told by the average).
+  of each pass over the inputs the first of every round, then the second, then the third. They are of ONNX Runtime
+  and ExecuTorch as their tools tell them; of LiteRT as they follow from its summary of three runs (its first, last, least and greatest, and the median that newer versions print; else the third is told by the average).
 - load_ms and first_run_ms are medians over the rounds. ONNX Runtime's tool gives its first run in whole milliseconds.
 - Peak memory: of LiteRT the growth over the start of the tool, of ONNX Runtime the whole process; both as they print it.
-- Outputs come back from LiteRT only.
-- Neither tool tells its version: runtime_version names the binary by its sha256.
+  ExecuTorch's prints none.
+- Outputs come back from LiteRT and ExecuTorch.
+- No tool tells its version: runtime_version names the binary by its sha256.
 
 What only a phone can prove: that a binary built for Android runs there from that folder, that its version prints what
 these sources print, that taskset may bind to the cores asked for, and every time and temperature. One command does it,
@@ -43,18 +45,20 @@ from edgebert.measure.targets import DeviceInfo, File, Job, Log, MeasurementReco
 from edgebert.measure.targets import _adb_client as client
 from edgebert.measure.targets import _adb_facts as facts
 from edgebert.measure.targets import _adb_tools as tools
+from edgebert.measure.targets._adb_executorch import Executorch
 from edgebert.measure.targets._adb_litert import Tflite
 from edgebert.measure.targets._adb_onnx import Onnx
 from edgebert.runtime.scratch import scratch_folder
 
-KINDS: Mapping[str, type[Tflite] | type[Onnx]] = {"tflite": Tflite, "onnx": Onnx}
+Kind = Tflite | Onnx | Executorch
+KINDS: Mapping[str, type[Kind]] = {"tflite": Tflite, "onnx": Onnx, "executorch": Executorch}
 
 
 @dataclass
 class _Entry:
     """One file on its way: what was measured of it so far."""
 
-    kind: Tflite | Onnx
+    kind: Kind
     at: str = ""  # its folder on the phone
     binary: str = ""  # what the runtime's version is known by
     rounds: list[tools.Round] = field(default_factory=list)
@@ -185,11 +189,11 @@ def _rounds(phone: client.Phone, job: Job, entries: list[_Entry], folder: str, s
 
 def _round(phone: client.Phone, job: Job, entry: _Entry, i: int, scratch: Path) -> None:
     row, feed = job.inputs[i], f"{entry.at}/inputs/{i}"
-    keep = isinstance(entry.kind, Tflite) and len(entry.outputs) == i < min(job.n_outputs, len(job.inputs))
+    keep = not isinstance(entry.kind, Onnx) and len(entry.outputs) == i < min(job.n_outputs, len(job.inputs))
     warm = median(entry.rounds[-1].times_ms) if entry.rounds else 0.0
     command = entry.kind.command(entry.at, feed, row, job.threads, keep, warm)
     entry.rounds.append(entry.kind.read(phone.shell(tools.bound(command, job.cores))))
-    if keep and isinstance(entry.kind, Tflite):
+    if keep and not isinstance(entry.kind, Onnx):
         content = phone.pull(f"{feed}/outputs.bin", scratch / "outputs.bin")
         entry.outputs.append(entry.kind.decode(content, row))
 
