@@ -155,7 +155,7 @@ def convert(
 
     Args:
         model: a checkpoint folder or a hub id.
-        formats: such as onnx, tflite, coreml, openvino or executorch.
+        formats: such as onnx, tflite, coreml, coreai, openvino or executorch.
         on_event: told of what is under way.
         **options: the other fields of `edgebert.workflows.convert_request.ConvertRequest`.
 

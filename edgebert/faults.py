@@ -55,6 +55,7 @@ EXTRAS = {
     ),
     "tflite": ("litert_torch", "ai_edge_quantizer", "flatbuffers"),
     "coreml": ("coremltools", "tqdm"),
+    "coreai": ("coreai", "coreai_torch", "coreai_opt"),
     "openvino": ("openvino", "nncf"),
     "executorch": ("executorch", "torchao"),
     "tokenizer-in-graph": ("onnxruntime_extensions",),

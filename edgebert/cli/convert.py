@@ -36,7 +36,7 @@ rejected one is put under rejected/. Files that edgebert convert did not write s
     "formats",
     multiple=True,
     required=True,
-    help="File formats, such as onnx, tflite, coreml, openvino or executorch; separated by commas, or give the option again.",
+    help="File formats, such as onnx, tflite, coreml, coreai, openvino or executorch; separated by commas, or give the option again.",
 )
 @click.option(
     "--precision",

@@ -225,7 +225,7 @@ OPTIONS = (
     ),
     FitOption("seed", "training", "Seed of every random choice.", 0),
     FitOption(
-        "formats", "output", "File formats, such as onnx, tflite, coreml, openvino or executorch. Several are separated by commas on the command line.",
+        "formats", "output", "File formats, such as onnx, tflite, coreml, coreai, openvino or executorch. Several are separated by commas on the command line.",
         ["onnx"], flag="format", otherwise="the device's",
     ),
     FitOption(
