@@ -6,18 +6,16 @@ import copy
 import re
 from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from edgebert.converters._coreml_convert import Plan
-from edgebert.converters._onnx_export import random_rows
+from edgebert.converters._torch_export import example, exported
 from edgebert.runtime.session import Source
 
 if TYPE_CHECKING:
     from coreai.authoring import AIProgram
 
 MAIN = "main"
-TRACED = 8  # tokens of the example
 
 
 def converted(source: Source, graph: nn.Module, wanted: Plan, *, half: bool) -> AIProgram:
@@ -27,12 +25,7 @@ def converted(source: Source, graph: nn.Module, wanted: Plan, *, half: bool) -> 
     """
     from coreai_torch import TorchConverter, get_decomp_table
 
-    seq = torch.export.Dim("seq", min=2, max=source.max_length)
-    with torch.no_grad():
-        program = torch.export.export(
-            graph, _example(source), dynamic_shapes=(tuple({1: seq} for _ in source.inputs),), strict=False
-        )
-    program = program.run_decompositions(get_decomp_table())
+    program = exported(source, graph).run_decompositions(get_decomp_table())
     if half:
         from coreai_opt.casting.casting import cast_fp32_to_fp16
 
@@ -46,11 +39,6 @@ def converted(source: Source, graph: nn.Module, wanted: Plan, *, half: bool) -> 
             MAIN, {f"len_{length}": dict.fromkeys(source.inputs, (1, length)) for length in wanted.lengths}
         )
     return _without_random_names(result)
-
-
-def _example(source: Source) -> tuple[Tensor, ...]:
-    row = random_rows(source, 1, TRACED, seed=0)
-    return tuple(torch.from_numpy(row[name]) for name in source.inputs)
 
 
 def _without_random_names(program: AIProgram) -> AIProgram:
@@ -73,15 +61,15 @@ def quantized(source: Source, options: dict[str, Any]) -> nn.Module:
     from coreai_opt.palettization import KMeansPalettizer, KMeansPalettizerConfig
     from coreai_opt.quantization import ExecutionMode, ModuleQuantizerConfig, Quantizer, QuantizerConfig
 
-    weights, example = str(options["weights"]), _example(source)
+    weights, row = str(options["weights"]), example(source)
     presets = ModuleQuantizerConfig.presets
     kinds: dict[type[nn.Module], Any] = {nn.Embedding: presets.w8()}
     if not weights.startswith("p"):
         kinds[nn.Linear] = getattr(presets, weights)()
     config = QuantizerConfig(global_config=None, module_type_configs=kinds, execution_mode=ExecutionMode.EAGER)
     quantizer = Quantizer(copy.deepcopy(source.graph), config)
-    result = quantizer.finalize(quantizer.prepare(example))
+    result = quantizer.finalize(quantizer.prepare(row))
     if weights.startswith("p"):
         palettizer = KMeansPalettizer(result, getattr(KMeansPalettizerConfig.presets, f"w{weights[1:]}")())
-        result = palettizer.finalize(palettizer.prepare(example))
+        result = palettizer.finalize(palettizer.prepare(row))
     return result

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from edgebert.converters._executorch_lower import example, traced
+from edgebert.converters._executorch_lower import traced
 from edgebert.converters._onnx_embedding import LEAST, LEAST_WIDTH, quantize_rows
 from edgebert.converters._onnx_embedding4 import quantize_rows4
+from edgebert.converters._torch_export import example
 from edgebert.errors import EdgebertError
 from edgebert.runtime.session import Source
 

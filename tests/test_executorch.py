@@ -24,6 +24,7 @@ pytest.importorskip("executorch", reason='needs pip install "edgebert[executorch
 from edgebert.converters import _executorch_lower as lower
 from edgebert.converters.executorch import CONVERTER, FACTS, ExecutorchSession, Pool
 
+INT8 = CONVERTER.precisions["int8"].variants[0]
 WORDS = "model.bert.embeddings.word_embeddings.weight"
 
 
@@ -85,11 +86,24 @@ def test_other_heads_equal_torch(head: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("family", ["albert", "distilbert", "modernbert", "deberta-v2"])
+@pytest.mark.parametrize("family", ["albert", "distilbert", "mobilebert", "modernbert", "deberta-v2"])
 def test_other_families_equal_torch(family: str, tmp_path: Path) -> None:
     ours = source(family)
     created = CONVERTER.export(ours, tmp_path)
     assert worst(ours, created.path, batch(3, 21)) < 1e-4
+
+
+@pytest.mark.slow
+def test_parts_that_would_wait_for_one_another_are_lowered_one_by_one(tmp_path: Path) -> None:
+    ours = source("nomic_bert")
+    (tmp_path / "int8").mkdir()
+    created = CONVERTER.reduce(ours, CONVERTER.export(ours, tmp_path), "int8", INT8, tmp_path / "int8")
+    assert 0 < worst(ours, created.path, batch(3, 21)) < 0.03
+
+
+def test_a_family_whose_steps_depend_on_the_length_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(EdgebertError, match=r"torch.export does not take rows of any length: Not all values of seq"):
+        CONVERTER.export(source("xlnet"), tmp_path)
 
 
 @pytest.mark.parametrize(("precision", "limit"), [("int8", 0.02), ("int4-embedding", 0.1)])
@@ -220,7 +234,7 @@ def test_a_product_that_xnnpack_does_not_take_is_named(
 
     whole = xnnpack_partitioner.XnnpackPartitioner
     kept = [config for config in xnnpack_partitioner.ALL_PARTITIONER_CONFIGS if config.__name__ != "BMMConfig"]
-    monkeypatch.setattr(xnnpack_partitioner, "XnnpackPartitioner", lambda: whole(configs=kept))
+    monkeypatch.setattr(xnnpack_partitioner, "XnnpackPartitioner", lambda **_: whole(configs=kept))
     with pytest.raises(EdgebertError, match=r"XNNPACK does not take bmm \(4 times\), which the portable kernels"):
         CONVERTER.export(bert, tmp_path)
     assert list(tmp_path.iterdir()) == []
@@ -228,7 +242,7 @@ def test_a_product_that_xnnpack_does_not_take_is_named(
 
 def test_an_unknown_precision_is_refused(bert: Source, exported: Artifact, tmp_path: Path) -> None:
     with pytest.raises(RequestError, match="unknown ExecuTorch precision 'int3'"):
-        CONVERTER.reduce(bert, exported, "int3", CONVERTER.precisions["int8"].variants[0], tmp_path)
+        CONVERTER.reduce(bert, exported, "int3", INT8, tmp_path)
 
 
 def facts_of(path: Path) -> bytes:
