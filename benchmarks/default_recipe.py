@@ -173,7 +173,9 @@ def write_page(results: dict[str, Any]) -> None:
         lines += ["", f"Mean gain with {rows} rows, {len(values)} corpora: {plain:+.2f} points over plain, {same:+.2f} over "
                   "the same layers."]  # fmt: skip
     versions = results["environment"]["versions"]
-    processors = sorted({seed["processor"] for cell in results["cells"].values() for seed in cell.get("seeds", {}).values()})
+    processors = sorted(
+        {seed["processor"] for cell in results["cells"].values() for seed in cell.get("seeds", {}).values()}
+    )
     lines += ["", f"{results['date']}, {' and '.join(processors)}, " + ", ".join(
         f"{name} {versions[name]}" for name in ("edgebert", "torch", "transformers", "onnxruntime"))]  # fmt: skip
     PAGE.write_text("\n".join(lines) + "\n", encoding="utf-8")
