@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from edgebert.converters._coreml_fourier import real_fourier
+from edgebert.converters._fourier import real_fourier
 from edgebert.converters._coreml_ops import register
 from edgebert.errors import EdgebertError, RequestError
 from edgebert.faults import raise_if_fault
@@ -149,9 +149,11 @@ def padding_moves(source: Source) -> float:
     """How far padding moves an output: next to nothing where the mask hides it; not so for convolutions and FNet."""
     import torch
 
-    real = max(min(9, source.max_length - 3), 1)
-    longer = min(real + 3, source.max_length)
-    with torch.inference_mode():
-        alone, padded = source.graph(*sample(source, real, real)), source.graph(*sample(source, longer, real))
-    pairs = ((a, b if a.shape == b.shape else b[:, :real]) for a, b in zip(alone, padded, strict=True))
-    return max(float((a - b).abs().max()) for a, b in pairs)
+    moved = []
+    for real in {1, max(min(9, source.max_length - 3), 1)}:  # of one token all its neighbours are padding
+        longer = min(real + 3, source.max_length)
+        with torch.inference_mode():
+            alone, padded = source.graph(*sample(source, real, real)), source.graph(*sample(source, longer, real))
+        pairs = ((a, b if a.shape == b.shape else b[:, :real]) for a, b in zip(alone, padded, strict=True))
+        moved += [float((a - b).abs().max()) for a, b in pairs]
+    return max(moved)

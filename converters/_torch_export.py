@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from edgebert.converters._fourier import real_fourier
 from edgebert.converters._onnx_export import random_rows
 from edgebert.converters._onnx_file import first_line
 from edgebert.errors import EdgebertError
@@ -36,7 +37,7 @@ def exported(source: Source, graph: nn.Module, *, variadic: bool = True) -> Expo
     seq = torch.export.Dim("seq", min=2, max=source.max_length)
     shapes: tuple[Any, ...] = tuple({1: seq} for _ in source.inputs)
     try:
-        with torch.no_grad():
+        with torch.no_grad(), real_fourier(graph):
             return torch.export.export(
                 graph,
                 example(source),

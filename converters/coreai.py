@@ -375,6 +375,11 @@ CONVERTER = Converter(
     needs=("coreai", "coreai_torch", "coreai_opt", "torch"),
     runtime="coreai",
     runtime_on_device=False,
+    families_without={
+        "deberta": "its attention reads a place that torch.export does not know",
+        "funnel": "it cannot read a row of one token",
+        "xlnet": "torch.export does not take rows of any length of it",
+    },
     export=export,
     precisions=PRECISIONS,
     reduce=reduce,

@@ -280,6 +280,11 @@ CONVERTER = Converter(
     extra="executorch",
     needs=("executorch", "torchao", "torch"),
     runtime="executorch",
+    families_without={
+        "deberta": "its attention reads a place that torch.export does not know",
+        "funnel": "it cannot read a row of one token",
+        "xlnet": "torch.export does not take rows of any length of it",
+    },
     export=export,
     precisions=PRECISIONS,
     reduce=reduce,

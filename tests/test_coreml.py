@@ -23,7 +23,7 @@ from tests.families import tiny
 pytest.importorskip("coremltools")
 
 from edgebert.converters import _coreml_ops as ops
-from edgebert.converters._coreml_fourier import transform
+from edgebert.converters._fourier import transform
 from edgebert.converters._coreml_static import best_range, calibrate, quantized_inputs
 from edgebert.converters._coreml_weights import padded_vocabulary, palette
 from edgebert.converters.coreml import CONVERTER, export

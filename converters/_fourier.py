@@ -1,4 +1,5 @@
-"""FNet's Fourier transform with real matrices: complex numbers of a varying length have no form in an ML program."""
+"""FNet's Fourier transform with real matrices: complex numbers have no form in an ML program, in Core AI
+or in ExecuTorch."""
 
 from __future__ import annotations
 
@@ -40,10 +41,12 @@ def transform(states: Tensor) -> _Real:
 
 
 def _waves(size: int) -> tuple[Tensor, Tensor]:
-    """cos and sin of 2 pi j k / size. The product is reduced first, so that the angle keeps its digits."""
+    """cos and sin of 2 pi j k / size, (1, size, size). The product is reduced first, so that the angle keeps its digits; by a
+    division, for Core AI has no remainder."""
     import torch
 
     places = torch.arange(size)
-    turns = (places[:, None] * places[None, :]) % size
+    product = places[None, :, None] * places[None, None, :]
+    turns = product - torch.div(product, size, rounding_mode="floor") * size
     angles = turns.float() * (2 * math.pi) / size
     return torch.cos(angles), torch.sin(angles)
