@@ -77,10 +77,17 @@ class Hand:
         return path
 
     def quantized(self, source: Path, name: str) -> Path:
+        import onnx
         from onnxruntime.quantization import QuantType, quantize_dynamic
 
         path = self.work / f"{name}.int8.onnx"
-        quantize_dynamic(str(source), str(path), per_channel=True, weight_type=QuantType.QInt8)
+        quantize_dynamic(
+            str(source),
+            str(path),
+            per_channel=True,
+            weight_type=QuantType.QInt8,
+            extra_options={"DefaultTensorType": onnx.TensorProto.FLOAT},
+        )  # of fused operators it knows no types
         return path
 
     def fused(self) -> Path:

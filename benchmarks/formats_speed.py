@@ -13,28 +13,21 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from datetime import datetime, timezone
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from benchmarks import formats_by_hand as hand
-from benchmarks.methods import RESULTS
-from edgebert.converters import CONVERTERS
-from edgebert.devices.machine import describe_environment
-from edgebert.files import write_atomic
-from edgebert.measure.protocol import Entry, fixed_length, interleave
-from edgebert.runtime.batching import run_features
-from edgebert.runtime.quiet import quiet
 
-PAGE, KEPT = Path("benchmarks/formats_speed.md"), RESULTS / "formats-speed.json"
+PAGE, KEPT = Path("benchmarks/formats_speed.md"), Path("benchmarks/results/formats-speed.json")
 LENGTHS = (12, 32, 128)
 RUNS = 200
 OURS = ("onnx", "openvino", "executorch", "tflite")
@@ -69,6 +62,8 @@ class World:
         }
 
     def predictions(self, session: Any, split: str) -> list[Any]:
+        from edgebert.runtime.batching import run_features
+
         features = self.features[split]
         return self.task.decode(self.rows[split], features, run_features(session, features), self.dataset.labels)
 
@@ -78,6 +73,8 @@ class World:
 
 def ours(world: World, work: Path) -> Iterator[tuple[str, Path, float]]:
     """Each of our formats: the float32 file, which is not timed, and int8 by the variant that the development rows choose."""
+    from edgebert.converters import CONVERTERS
+    from edgebert.measure.protocol import fixed_length
     from edgebert.modeling.graph import make_source
     from edgebert.runtime.session import Batch
     from edgebert.workflows.variants import VariantEvaluator, choose_variant
@@ -103,10 +100,12 @@ def ours(world: World, work: Path) -> Iterator[tuple[str, Path, float]]:
 
 def opened(kind: str, path: Path) -> Any:
     """A file of ours by its converter, or of an expert's by the runtime's own interface."""
+    from edgebert.converters import CONVERTERS
+
     return hand.OPENERS[kind](path) if kind in hand.OPENERS else CONVERTERS.get(kind).open(path, 1)
 
 
-def alone(kind: str, path: Path, outputs: list[str]) -> dict[str, float]:
+def alone(kind: str, path: Path) -> dict[str, float]:
     """What a load takes, and the memory of it and of the first run, in a process of its own."""
     command = [sys.executable, "-m", "benchmarks.formats_speed", "--alone", kind, str(path)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
@@ -115,20 +114,32 @@ def alone(kind: str, path: Path, outputs: list[str]) -> dict[str, float]:
 
 def measure_alone(kind: str, path: Path) -> None:
     """Prints it. What any process of the runtime has imported does not count."""
+    from edgebert.runtime.quiet import quiet
+
     with quiet(capture=True):
         for module in hand.IMPORTS[kind]:
             __import__(module)
-        before, started = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.perf_counter()
+        Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
+        before, started = resident("VmRSS"), time.perf_counter()
         session = opened(kind, path)
         seconds = time.perf_counter() - started
         row = {name: np.ones((1, 32), np.int64) for name in ("input_ids", "attention_mask")}
         session.run({**row, "token_type_ids": np.zeros((1, 32), np.int64)})
-    grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1e3
-    print(json.dumps({"load_ms": 1e3 * seconds, "memory_mb": grown}))
+    print(json.dumps({"load_ms": 1e3 * seconds, "memory_mb": resident("VmHWM") - before}))
+
+
+def resident(name: str) -> float:
+    """MB, as Linux tells it of this process."""
+    lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(name)) * 1.024e-3
 
 
 def measure(world: World, env: Path) -> dict[str, Any]:
     """Every file's size, score, times, load and memory; and why there is none."""
+    from edgebert.converters import CONVERTERS
+    from edgebert.measure.protocol import Entry, fixed_length, interleave
+    from edgebert.runtime.quiet import quiet
+
     results: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as folder:
         files: dict[str, tuple[str, Path, float]] = {}
@@ -159,7 +170,7 @@ def measure(world: World, env: Path) -> dict[str, Any]:
                 "score": world.score(sessions[name]),
                 "ms": {length: float(np.median(entries[name, length].times_ms)) for length in LENGTHS},
                 "made_s": seconds,
-                **alone(kind, path, []),
+                **alone(kind, path),
             }
             print(name, results[name], flush=True)
     return results
@@ -224,12 +235,13 @@ def main() -> None:
     if not options.write:
         import torch
 
+        from edgebert.devices.machine import describe_environment
+        from edgebert.files import write_atomic
+
         torch.set_num_threads(1)
         world = World(options.checkpoint, options.task, tuple(options.data))
         files = measure(world, options.env)
         environment = describe_environment()
-        from importlib.metadata import version
-
         results["checkpoints"][options.title or options.checkpoint.name] = {
             "files": files,
             "metric": world.task.metric if hasattr(world.task, "metric") else "score",

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from edgebert.converters._fourier import real_fourier
 from edgebert.converters._coreml_ops import register
+from edgebert.converters._fourier import real_fourier
 from edgebert.errors import EdgebertError, RequestError
 from edgebert.faults import raise_if_fault
 from edgebert.runtime.quiet import quiet

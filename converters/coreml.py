@@ -96,8 +96,10 @@ def accelerator_fallbacks(path: Path) -> Mapping[str, int]:
     """What keeps a program off the Neural Engine, as far as Apple has said it in public.
 
     - float32: the Neural Engine computes in float16 only (coremltools guide, "Typed execution"). Counted in ops.
-    - ranged inputs: only the default length runs there (Apple engineer, developer forums, thread 724930); every
-      enumerated length can. Counted in inputs.
+    - ranged inputs: only the default length runs there (Apple engineer, developer forums, thread 724930). Counted in inputs.
+    - enumerated inputs beside layer norms: every enumerated length can run there by the same answer, but with a layer norm
+      none was seen to (apple/coremltools #1909, 2023-07, where a fixed length stayed), and lengths in turns were at 2 % of
+      its use (#2370, 2024-10). Counted in layer norms; `--shape fixed` has none of it.
     - lookups with 32-bit indices: coremltools hands 16-bit ones to tables of up to 32767 rows, as vocabularies may
       exceed. Counted in gathers; whether a lookup can then run there is not documented.
 
@@ -121,6 +123,8 @@ def _fallbacks(package: Package) -> Mapping[str, int]:
             item.type.multiArrayType.WhichOneof("ShapeFlexibility") == "shapeRange"
             for item in package.spec.description.input
         ),
+        "layer norms beside enumerated lengths": sum(item.type == "layer_norm" for item in computing)
+        * any(len(item.type.multiArrayType.enumeratedShapes.shapes) > 1 for item in package.spec.description.input),
         "lookups with 32-bit indices": sum(
             kinds.get(item.inputs["indices"].arguments[0].name) == "INT32"
             for item in computing

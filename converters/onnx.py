@@ -42,6 +42,7 @@ GlobalAveragePool GlobalMaxPool Identity Log MatMul MaxPool Max Min Mul Neg Pad 
 QuantizeLinear Relu Reshape Resize Sigmoid Sin Slice Softmax Sqrt Squeeze Sub Tanh Transpose Unsqueeze
 """
 NNAPI = frozenset(_NNAPI.split())
+COREML_MOST = 16384
 _MAKERS = {"int8": dynamic, "int4-embedding": packed, "int8-static": static, "fp16": fp16, "int4": int4}
 
 
@@ -138,10 +139,12 @@ class OnnxSession:
 
 
 def accelerator_fallbacks(path: Path) -> dict[str, int]:
-    """What ONNX Runtime for Android does not hand to NNAPI: operators by name, and inputs of dynamic length.
+    """What ONNX Runtime does not hand to a phone's accelerator: operators that NNAPI does not take, by name, inputs of dynamic
+    length, and weights that the CoreML provider refuses.
 
     By ONNX Runtime's own list of what NNAPI takes (tools/ci_build/github/android/nnapi_supported_ops.md), where every
-    shape must be fixed. Names with a domain, such as com.microsoft:MatMulNBits, are no operators of ONNX either: other
+    shape must be fixed; and microsoft/onnxruntime #25421 (2025-07): CoreML takes no dimension over 16,384, so the word table
+    of a BERT sends its lookup to the CPU, which a Core ML or Core AI file of the same model does not. Names with a domain, such as com.microsoft:MatMulNBits, are no operators of ONNX either: other
     runtimes, and builds of ONNX Runtime that were reduced, lack them.
     """
     import onnx
@@ -150,7 +153,9 @@ def accelerator_fallbacks(path: Path) -> dict[str, int]:
     kinds = Counter(f"{node.domain}:{node.op_type}".lstrip(":") for node in graph.node if node.op_type != "Constant")
     results = {f"operator {kind}": count for kind, count in sorted(kinds.items()) if kind not in NNAPI}
     dynamic = sum(any(size.dim_param for size in item.type.tensor_type.shape.dim) for item in graph.input)
-    return results | ({"input of dynamic shape": dynamic} if dynamic else {})
+    large = sum(max(item.dims, default=0) > COREML_MOST for item in graph.initializer)
+    found = {"input of dynamic shape": dynamic, "weight too large for the CoreML provider": large}
+    return results | {name: count for name, count in found.items() if count}
 
 
 def _port(item: NodeArg) -> dict[str, TensorProto]:

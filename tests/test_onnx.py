@@ -417,6 +417,11 @@ def test_what_an_accelerator_cannot_take_is_counted(bert: Source, exported: Arti
     assert (dynamic["operator MatMulInteger"], dynamic["operator DynamicQuantizeLinear"]) == (13, 9)
     small = CONVERTER.accelerator_fallbacks(reduced(bert, exported, "int4", tmp_path / "4").path)
     assert small["operator com.microsoft:MatMulNBits"] == 12
+    assert "weight too large for the CoreML provider" not in floats
+    large = source(vocab_size=16385)
+    (tmp_path / "large").mkdir()
+    found = CONVERTER.accelerator_fallbacks(CONVERTER.export(large, tmp_path / "large").path)
+    assert found == floats | {"weight too large for the CoreML provider": 1}
 
 
 def test_labels_are_no_tokens_whatever_their_number(tmp_path: Path) -> None:
