@@ -5,7 +5,7 @@ memory of a load and the first run over that of the imported runtime, are of a p
 another transformers than edgebert, so it gets an environment of its own, as far as it installs. Writes
 benchmarks/formats_speed.md; --results keeps each checkpoint's figures, so that several stand in one page.
 
-    python -m benchmarks.formats_speed --checkpoint runs/NAME/stages/01-teacher-KEY [--title "ATIS, 6 layers"]
+    python -m benchmarks.formats_speed [--checkpoint runs/NAME/stages/01-teacher-KEY] [--title "ATIS, 6 layers"]
         [--task ner] [--data train=a.conll --data test=b.conll] [--env /tmp/optimum-env] [--write]
 """
 
@@ -221,7 +221,7 @@ def write_page(results: Mapping[str, Any]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--checkpoint", type=Path, help="a BERT token classifier that fit left in its run")
+    parser.add_argument("--checkpoint", type=Path, help="a BERT token classifier that fit left; default: make fit's")
     parser.add_argument("--title")
     parser.add_argument("--task", default="ner")
     parser.add_argument("--data", action="append", default=[])
@@ -239,10 +239,13 @@ def main() -> None:
         from edgebert.files import write_atomic
 
         torch.set_num_threads(1)
-        world = World(options.checkpoint, options.task, tuple(options.data))
+        checkpoint = options.checkpoint or next(Path("runs/ner-atis-pixel6/stages").glob("*-compress-*"), None)
+        if checkpoint is None:
+            sys.exit("run `make fit` first, or pass --checkpoint")
+        world = World(checkpoint, options.task, tuple(options.data))
         files = measure(world, options.env)
         environment = describe_environment()
-        results["checkpoints"][options.title or options.checkpoint.name] = {
+        results["checkpoints"][options.title or checkpoint.name] = {
             "files": files,
             "metric": world.task.metric if hasattr(world.task, "metric") else "score",
             "n": len(world.rows["test"]),
