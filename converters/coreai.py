@@ -10,9 +10,9 @@ import asyncio
 import json
 import shutil
 import sys
-import threading
+import weakref
 from collections.abc import Mapping
-from contextlib import AsyncExitStack, ExitStack, suppress
+from contextlib import ExitStack
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ from edgebert.errors import EdgebertError, unknown
 from edgebert.faults import raise_if_fault
 from edgebert.files import sha256_file
 from edgebert.runtime.quiet import quiet
-from edgebert.runtime.scratch import scratch_folder, temporary_files_in
+from edgebert.runtime.scratch import scratch_folder
 from edgebert.runtime.session import AGAIN, Batch, Shape, Source, check_inputs, check_labels, stated_count
 from edgebert.runtime.specs import INPUT_IDS, OutputSpec, file_outputs, padding_of
 from edgebert.types import Artifact
@@ -163,6 +163,9 @@ class CoreAISession:
         self.runtime_version = version("coreai-core")
         self._loop, self._held = asyncio.new_event_loop(), ExitStack()
         self._held.callback(self._loop.close)
+        self._end = weakref.finalize(
+            self, self._held.close
+        )  # also when Python ends, while threads and modules still work
         try:
             self._open()
             facts = self._stated()
@@ -190,26 +193,20 @@ class CoreAISession:
             raise EdgebertError(f"Core AI refuses the file: {first_line(error)}", where=where) from None
 
     def close(self) -> None:
-        """Gives the compiled program back, which lies in a folder of temporary files. In a thread of its own: whoever drops
-        the last reference may be within another event loop."""
-        thread = threading.Thread(target=self._held.close)
-        thread.start()
-        thread.join()
-
-    def __del__(self) -> None:
-        with suppress(RuntimeError):  # no thread begins when Python ends; the next conversion deletes the folder
-            self.close()
+        """Gives the compiled program back, which lies in a folder of temporary files."""
+        self._end()
 
     def _open(self) -> None:
         check_whole(self._path)
         with quiet(capture=True):
             from coreai.authoring import AIModelAsset
+            from coreai.runtime import AIModel
 
-            self._asset = AIModelAsset.load(self._path)
-            compiled, stack = self._held.enter_context(scratch_folder("coreai-")), AsyncExitStack()
-            with temporary_files_in(compiled):
-                self._model = self._loop.run_until_complete(stack.enter_async_context(self._asset.executable()))
-            self._held.callback(lambda: self._loop.run_until_complete(stack.aclose()))
+            self._asset, place = AIModelAsset.load(self._path), self._path
+            if sys.platform != "darwin":  # as `executable` does, which would end within an event loop only
+                place = self._held.enter_context(scratch_folder("coreai-"))
+                self._asset._write_odix(place, enable_debug_info=False)
+            self._model = self._loop.run_until_complete(AIModel.load(path=place, specialization_options=None))
 
     def _stated(self) -> dict[str, Any]:
         """What the file says of itself. Raises EdgebertError where it says nothing."""

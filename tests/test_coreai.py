@@ -5,7 +5,10 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +31,7 @@ from edgebert.converters.coreai import CONVERTER, FACTS, CoreAISession
 
 WORDS = "model.bert.embeddings.word_embeddings.weight"
 LENGTHS = (16, 32)
+ROOT = Path(__file__).parents[1]
 
 
 def source(family: str = "bert", head: str = "token-classification", **changes: Any) -> Source:
@@ -181,6 +185,22 @@ def test_results_of_an_earlier_call_stay_and_nothing_is_left(
     assert list(tmp_path.iterdir())
     session.close()
     assert list(tmp_path.iterdir()) == []
+
+
+ENDS = """
+import sys
+from pathlib import Path
+from edgebert.converters.coreai import CoreAISession
+session = CoreAISession(Path(sys.argv[1]))
+print(session.metadata["precision"])
+"""
+
+
+def test_a_process_ends_with_a_session_that_nobody_closed(exported: Artifact, tmp_path: Path) -> None:
+    env = {**os.environ, "TMPDIR": str(tmp_path)}
+    command = [sys.executable, "-c", ENDS, str(exported.path)]
+    done = subprocess.run(command, capture_output=True, text=True, env=env, timeout=120, check=True, cwd=ROOT)
+    assert (done.stdout.split(), list(tmp_path.iterdir())) == (["fp32"], [])
 
 
 # ---------------------------------------------------------------- what is refused

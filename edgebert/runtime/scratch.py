@@ -43,18 +43,12 @@ def scratch_folder(
 def library_scratch() -> Iterator[None]:
     """Within it, what libraries write into the folder of temporary files lies in one of ours: they delete it themselves, but
     not when the process is killed. Raises OSError: the folder cannot be made."""
-    with scratch_folder("library-") as folder, temporary_files_in(folder):
-        yield
-
-
-@contextmanager
-def temporary_files_in(folder: Path) -> Iterator[None]:
-    """Within it, temporary files are made in this folder, by libraries too."""
-    usual, tempfile.tempdir = tempfile.tempdir, str(folder)
-    try:
-        yield
-    finally:
-        tempfile.tempdir = usual
+    with scratch_folder("library-") as folder:
+        usual, tempfile.tempdir = tempfile.tempdir, str(folder)
+        try:
+            yield
+        finally:
+            tempfile.tempdir = usual
 
 
 def _locked_folder(kind: str, home: Path) -> tuple[Path, int | None]:
