@@ -1,6 +1,6 @@
 """What an expert makes of a checkpoint by hand, with the libraries' own defaults, and how such a file is run.
 
-Nothing here is edgebert's. Each recipe is what the library's own documentation shows for a BERT, with one thread.
+Nothing of edgebert makes or runs a file here. Each recipe is what the library's own documentation shows for a BERT, with one thread.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from edgebert.runtime.specs import OutputSpec
 
 OPTIMUM = ("optimum-onnx[onnxruntime]==0.1.0", "transformers<4.58", "torch>=2.6,<2.14")
 INPUTS = ("input_ids", "attention_mask", "token_type_ids")
@@ -197,7 +199,13 @@ def run(command: list[str]) -> None:
 # ---------------------------------------------------------------- running them
 
 
-class Ort:
+class Tagger:
+    """What the scores need to know of a file that tags tokens."""
+
+    output_specs = (OutputSpec("logits", axes=("batch", "sequence", "labels")),)
+
+
+class Ort(Tagger):
     def __init__(self, path: Path) -> None:
         import onnxruntime as ort
 
@@ -210,7 +218,7 @@ class Ort:
         return {"logits": self.session.run(None, {name: batch[name] for name in self.names})[0]}
 
 
-class OpenVino:
+class OpenVino(Tagger):
     """With OpenVINO's own settings of precision; one thread."""
 
     def __init__(self, path: Path) -> None:
@@ -224,7 +232,7 @@ class OpenVino:
         return {"logits": self.request.infer({name: batch[name] for name in self.names})[0].copy()}
 
 
-class ExecuTorch:
+class ExecuTorch(Tagger):
     """Its threads are the process's; an edgebert session in the same process has one too."""
 
     def __init__(self, path: Path) -> None:
@@ -247,7 +255,7 @@ class ExecuTorch:
         return {"logits": np.concatenate(rows)}
 
 
-class LiteRt:
+class LiteRt(Tagger):
     """A file a length: a row is padded to the smallest that takes it."""
 
     def __init__(self, path: Path) -> None:
