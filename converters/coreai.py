@@ -21,14 +21,14 @@ import numpy as np
 
 from edgebert.converters import Contents, Converter, Precision, QuantizationVariant, describe
 from edgebert.converters._coreml_convert import Plan, padding_moves, plan
-from edgebert.converters._onnx_export import check_finite, random_rows, reference
+from edgebert.converters._onnx_export import random_rows, reference
 from edgebert.converters._onnx_file import first_line
 from edgebert.errors import EdgebertError, unknown
 from edgebert.faults import raise_if_fault
 from edgebert.files import sha256_file
 from edgebert.runtime.quiet import quiet
 from edgebert.runtime.scratch import scratch_folder
-from edgebert.runtime.session import AGAIN, Batch, Shape, Source, check_inputs, check_labels, stated_count
+from edgebert.runtime.session import AGAIN, Batch, Shape, Source, check_inputs, check_labels, stated_count, stated_texts
 from edgebert.runtime.specs import INPUT_IDS, OutputSpec, file_outputs, padding_of
 from edgebert.types import Artifact
 
@@ -88,10 +88,7 @@ def _write(source: Source, precision: str, wanted: Plan, options: dict[str, Any]
             raise EdgebertError(what, where=source.title or None) from error
         session = CoreAISession(created)
         try:
-            if precision == "fp32":
-                _prove(source, session, wanted)
-            else:
-                check_finite(source, session)
+            _prove(source, session, wanted, SAME if precision == "fp32" else np.inf)
         finally:
             session.close()
         path = folder / NAME
@@ -123,16 +120,22 @@ def _facts(source: Source, precision: str, wanted: Plan) -> dict[str, Any]:
     }
 
 
-def _prove(source: Source, session: CoreAISession, wanted: Plan) -> None:
-    """Runs the file at each of its lengths, full and padded. Raises EdgebertError where it differs from torch."""
+def _prove(source: Source, session: CoreAISession, wanted: Plan, most: float) -> None:
+    """Runs the file at each of its lengths, full and padded.
+
+    Raises:
+        EdgebertError: an output is not finite, or differs from torch's by more than `most`, times the largest where that is
+            over 1.
+    """
     longest = min(wanted.longest, 512)
     for length in (1, min(3, longest), longest) if wanted.shape == "ranged" else wanted.lengths:
         for n in {length, max(1, length * 2 // 3)}:
             row = random_rows(source, 1, n, seed=n)
             found, expected = session.run(row), reference(source, row)
             for name, theirs in expected.items():
-                apart = float(np.abs(found[name] - theirs).max()) if found[name].shape == theirs.shape else np.inf
-                if not apart <= SAME * max(1.0, float(np.abs(theirs).max())):
+                ours = found[name]
+                apart = float(np.abs(ours - theirs).max()) if ours.shape == theirs.shape else np.nan
+                if not (np.isfinite(apart) and apart <= most * max(1.0, float(np.abs(theirs).max()))):
                     what = f"{source.family} is not the same in Core AI: with {n} tokens {name} differs by {apart:.2g}"
                     raise EdgebertError(what, where=source.title or None)
 
@@ -169,8 +172,8 @@ class CoreAISession:
         try:
             self._open()
             facts = self._stated()
-            self.labels = check_labels(_texts(facts, "labels", where), where)
-            self._inputs = _texts(facts, "inputs", where)
+            self.labels = check_labels(stated_texts(facts.get("labels"), "labels", where), where)
+            self._inputs = stated_texts(facts.get("inputs"), "inputs", where)
             check_inputs(self._inputs, where)
             lengths = facts.get("lengths")
             if not isinstance(lengths, list) or not lengths:
@@ -287,13 +290,6 @@ class CoreAISession:
                 {"name": name, "type": "float32", "shape": [1, length, *sizes[2:]] if per_token else [1, *sizes[1:]]}
             )
         return [{"name": name, "type": "int32", "shape": [1, length]} for name in self._inputs], outputs
-
-
-def _texts(facts: Mapping[str, Any], name: str, where: str) -> list[str]:
-    value = facts.get(name)
-    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-        raise EdgebertError(f"the {name} in its metadata are no list of texts", where=where, hint=AGAIN)
-    return value
 
 
 def accelerator_fallbacks(path: Path) -> dict[str, int]:

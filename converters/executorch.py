@@ -23,7 +23,7 @@ from edgebert.errors import EdgebertError, name_list, shown, unknown
 from edgebert.faults import raise_if_fault
 from edgebert.runtime.quiet import quiet
 from edgebert.runtime.scratch import scratch_folder
-from edgebert.runtime.session import AGAIN, Batch, Source, check_inputs, check_labels, stated_count
+from edgebert.runtime.session import AGAIN, Batch, Source, check_inputs, check_labels, stated_count, stated_texts
 from edgebert.runtime.specs import INPUT_IDS, OutputSpec, file_outputs
 from edgebert.types import Artifact
 
@@ -139,8 +139,8 @@ class ExecutorchSession:
         self.runtime_version = version("executorch")
         self._load()
         facts = self._facts()
-        self.labels = check_labels(_texts(facts, "labels", where), where)
-        self._inputs = _texts(facts, "inputs", where)
+        self.labels = check_labels(stated_texts(facts.get("labels"), "labels", where), where)
+        self._inputs = stated_texts(facts.get("inputs"), "inputs", where)
         check_inputs(self._inputs, where)
         self._max_length = stated_count(facts.get("max_length"), "max_length", where)
         self.metadata: Mapping[str, object] = {
@@ -239,13 +239,6 @@ def _missing(path: Path) -> str:
     except Exception:  # no file of ExecuTorch's at all
         return ""
     return f"it has no kernel for {name_list(missing)}" if missing else ""
-
-
-def _texts(facts: Mapping[str, Any], name: str, where: str) -> list[str]:
-    value = facts.get(name)
-    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-        raise EdgebertError(f"the {name} in its metadata are no list of texts", where=where, hint=AGAIN)
-    return value
 
 
 def accelerator_fallbacks(path: Path) -> dict[str, int]:

@@ -112,9 +112,15 @@ def stated_labels(text: str, where: str) -> tuple[str, ...]:
         labels = json.loads(text)
     except (ValueError, RecursionError):
         labels = None
-    if not isinstance(labels, list) or not all(isinstance(item, str) for item in labels):
-        raise EdgebertError(f"the labels in its metadata are no list of texts: {shown(text)}", where=where, hint=AGAIN)
-    return check_labels(labels, where)
+    return check_labels(stated_texts(labels, "labels", where, text), where)
+
+
+def stated_texts(value: object, name: str, where: str, written: str = "") -> list[str]:
+    """A list of texts in a file's metadata. Raises EdgebertError for anything else, as it was `written`."""
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+        told = shown(written or repr(value))
+        raise EdgebertError(f"the {name} in its metadata are no list of texts: {told}", where=where, hint=AGAIN)
+    return value
 
 
 def check_labels(labels: Sequence[str], where: str) -> tuple[str, ...]:
