@@ -30,7 +30,7 @@ from benchmarks import formats_by_hand as hand
 PAGE, KEPT = Path("benchmarks/formats_speed.md"), Path("benchmarks/results/formats-speed.json")
 LENGTHS = (12, 32, 128)
 RUNS = 200
-OURS = ("onnx", "openvino", "executorch", "tflite")
+OURS = (("onnx", "int8"), ("openvino", "int8"), ("openvino", "int8-static"), ("executorch", "int8"), ("tflite", "int8"))
 DEV, TEST = 300, 1000  # rows that choose variants, and that are scored
 PACKAGES = (
     "edgebert",
@@ -71,8 +71,8 @@ class World:
         return self.task.score(self.rows["test"], self.predictions(session, "test"), "test").value
 
 
-def ours(world: World, work: Path) -> Iterator[tuple[str, Path, float]]:
-    """Each of our formats: the float32 file, which is not timed, and int8 by the variant that the development rows choose."""
+def ours(world: World, work: Path) -> Iterator[tuple[str, str, Path, float]]:
+    """Each of our formats: the float32 file, which is not timed, and 8 bits by the variant that the development rows choose."""
     from edgebert.converters import CONVERTERS
     from edgebert.measure.protocol import fixed_length
     from edgebert.modeling.graph import make_source
@@ -87,15 +87,18 @@ def ours(world: World, work: Path) -> Iterator[tuple[str, Path, float]]:
         same=lambda a, b: float(np.mean([agree for x, y in zip(a, b, strict=True) for agree in task.same(x, y)])),
     )
     source = make_source(world.student.model, labels=world.dataset.labels, lengths=LENGTHS, calibration=rows_of)
-    for name in OURS:
-        converter, folder, started = CONVERTERS.get(name), work / name, time.perf_counter()
+    for name, precision in OURS:
+        converter, folder, started = CONVERTERS.get(name), work / f"{name}-{precision}", time.perf_counter()
         folder.mkdir()
         exported = converter.export(source, folder)
         chosen, _ = choose_variant(
-            converter, source, exported, "int8", folder, evaluator=evaluator, log=lambda **_: None
+            converter, source, exported, precision, folder, evaluator=evaluator, log=lambda **_: None
         )
-        yield name, chosen.path, time.perf_counter() - started
-        print(f"{name}: fp32 {exported.size_bytes / 1e6:.2f} MB, int8 {chosen.size_bytes / 1e6:.2f} MB", flush=True)
+        yield name, f"{converter.title.partition(',')[0]} {precision}", chosen.path, time.perf_counter() - started
+        print(
+            f"{name} {precision}: fp32 {exported.size_bytes / 1e6:.2f} MB, reduced {chosen.size_bytes / 1e6:.2f} MB",
+            flush=True,
+        )
 
 
 def opened(kind: str, path: Path) -> Any:
@@ -136,15 +139,14 @@ def resident(name: str) -> float:
 
 def measure(world: World, env: Path) -> dict[str, Any]:
     """Every file's size, score, times, load and memory; and why there is none."""
-    from edgebert.converters import CONVERTERS
     from edgebert.measure.protocol import Entry, fixed_length, interleave
     from edgebert.runtime.quiet import quiet
 
     results: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as folder:
         files: dict[str, tuple[str, Path, float]] = {}
-        for name, path, seconds in ours(world, Path(folder)):
-            files[f"edgebert: {CONVERTERS.get(name).title.partition(',')[0]}"] = name, path, seconds
+        for name, title, path, seconds in ours(world, Path(folder)):
+            files[f"edgebert: {title}"] = name, path, seconds
         by_hand = hand.Hand(world.student.model, world.features["dev"], Path(folder) / "hand", env, LENGTHS)
         for name, (kind, make) in by_hand.recipes().items():
             started = time.perf_counter()
