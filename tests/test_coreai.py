@@ -9,6 +9,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +66,12 @@ def table_of(ours: Source) -> np.ndarray:
     return table
 
 
-@pytest.mark.parametrize("head", HEADS)
+def slow_but(first: object, items: Iterable[object]) -> list[object]:
+    """One of them in make test."""
+    return [item if item == first else pytest.param(item, marks=pytest.mark.slow) for item in items]
+
+
+@pytest.mark.parametrize("head", slow_but("sentence-embedding", HEADS))
 def test_every_head_equals_torch_at_each_length(head: str, tmp_path: Path) -> None:
     ours = source(head=head)
     created = CONVERTER.export(ours, tmp_path)
@@ -74,15 +80,19 @@ def test_every_head_equals_torch_at_each_length(head: str, tmp_path: Path) -> No
         assert worst(ours, created.path, rows) < 1e-5
 
 
-@pytest.mark.parametrize("family", ["albert", "distilbert", "modernbert", "convbert"])
+@pytest.mark.parametrize("family", slow_but("convbert", ["albert", "distilbert", "fnet", "modernbert", "convbert"]))
 def test_other_families_equal_torch(family: str, tmp_path: Path) -> None:
     ours = source(family)
     created = CONVERTER.export(ours, tmp_path)
-    assert created.options["shape"] == ("ranged" if family == "convbert" else "enumerated")
+    assert created.options["shape"] == ("ranged" if family in ("convbert", "fnet") else "enumerated")
     assert worst(ours, created.path, batch(3, 21)) < 1e-4
 
 
-VARIANTS = [(name, i) for name, item in CONVERTER.precisions.items() for i in range(len(item.variants))]
+VARIANTS = [
+    pytest.param(name, i, marks=() if name in ("int8", "int8-fp16") else pytest.mark.slow)
+    for name, item in CONVERTER.precisions.items()
+    for i in range(len(item.variants))
+]
 LIMITS = {"int8": 0.02, "int6": 0.02, "int4": 0.15, "fp16": 3e-3, "int8-fp16": 0.02}
 
 
@@ -189,6 +199,7 @@ def test_results_of_an_earlier_call_stay_and_nothing_is_left(
 
 ENDS = """
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from edgebert.converters.coreai import CoreAISession
 session = CoreAISession(Path(sys.argv[1]))

@@ -72,12 +72,8 @@ def test_a_file_equals_torch_on_lengths_that_the_exporter_did_not_see(bert: Sour
         assert worst(bert, exported.path, rows) < 1e-5
 
 
-HEADS_LEFT = [head for head in HEADS if head != "token-classification"]
-
-
-@pytest.mark.parametrize(
-    "head", [pytest.param(head, marks=[pytest.mark.slow] if i else []) for i, head in enumerate(HEADS_LEFT)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("head", [head for head in HEADS if head != "token-classification"])
 def test_other_heads_equal_torch(head: str, tmp_path: Path) -> None:
     ours = source(head=head)
     created = CONVERTER.export(ours, tmp_path)
