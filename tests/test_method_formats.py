@@ -25,7 +25,6 @@ QUICK = {
     ("tflite", "albert"),
     ("coreml", "squeezebert"),
     ("openvino", "albert"),
-    ("executorch", "albert"),
 }  # of the formats that take long, one method each in make test
 UNCHANGED = next(field.default for field in dataclasses.fields(Method) if field.name == "reshape")
 
