@@ -182,6 +182,7 @@ def test_results_of_an_earlier_call_stay_and_threads_may_change(bert: Source, ex
     assert np.array_equal(first, kept)
 
 
+@pytest.mark.slow
 def test_the_same_model_gives_the_same_bytes(bert: Source, exported: Artifact, tmp_path: Path) -> None:
     assert CONVERTER.export(bert, tmp_path).sha256 == exported.sha256
 

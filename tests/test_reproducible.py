@@ -9,6 +9,7 @@ import random
 import subprocess
 import sys
 from dataclasses import replace
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -75,10 +76,10 @@ print(json.dumps(found))
 """
 
 
-@pytest.fixture(scope="module")
-def written(toy_checkpoint: Path) -> list[dict[str, str]]:
+@cache
+def written(toy_checkpoint: Path, formats: tuple[str, ...]) -> list[dict[str, str]]:
     """sha256 of each file that can be written here, of two processes whose sets have different orders."""
-    usable = [name for name in FORMATS if not missing(name)]
+    usable = [name for name in formats if not missing(name)]
     command = [sys.executable, "-c", SCRIPT, str(toy_checkpoint), *usable]
     started = [
         subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ | {
@@ -95,14 +96,16 @@ def missing(format: str) -> list[str]:
     return [module for module in CONVERTERS.get(format).needs if find_spec(module) is None]
 
 
-FORMATS = tuple(CONVERTERS.all())
+SLOW = "executorch"  # takes as long as all others
+QUICK = tuple(name for name in CONVERTERS.all() if name != SLOW)
 
 
-@pytest.mark.parametrize("format", FORMATS)
-def test_two_processes_write_the_same_bytes(format: str, written: list[dict[str, str]]) -> None:
+@pytest.mark.parametrize("format", [*QUICK, pytest.param(SLOW, marks=pytest.mark.slow)])
+def test_two_processes_write_the_same_bytes(format: str, toy_checkpoint: Path) -> None:
     if lacks := missing(format):
         pytest.skip(f"{', '.join(lacks)} is not installed")
-    item, other = ({name: sha for name, sha in result.items() if name.startswith(format)} for result in written)
+    results = written(toy_checkpoint, QUICK if format in QUICK else (SLOW,))
+    item, other = ({name: sha for name, sha in result.items() if name.startswith(format)} for result in results)
     assert len(item) >= 2 and item == other
     files = {name: sha for name, sha in item.items() if " bundle " not in name}
     assert len(set(files.values())) == len(files), "variants differ, so that equal sums say something"
@@ -111,8 +114,8 @@ def test_two_processes_write_the_same_bytes(format: str, written: list[dict[str,
         assert {"MODEL_CARD.md", "README.md", "golden.jsonl", "manifest.json", "sbom.cdx.json"} <= names
 
 
-def test_two_processes_trace_a_modernbert_alike(written: list[dict[str, str]]) -> None:
-    item, other = (result["modernbert"] for result in written)
+def test_two_processes_trace_a_modernbert_alike(toy_checkpoint: Path) -> None:
+    item, other = (result["modernbert"] for result in written(toy_checkpoint, QUICK))
     assert item == other
 
 
