@@ -102,6 +102,16 @@ def test_a_mixed_row_is_the_beginning_of_one_and_the_end_of_another(rows: list[R
         )
 
 
+def test_rows_without_a_word_are_not_mixed() -> None:
+    empty = Row(text="", labels=("a",))
+    assert by_mixing([empty, empty], 5) == []
+    assert {created.text for created in by_mixing([empty, Row(text="to go", labels=("b",))], 40)} == {
+        "to go",
+        "go",
+        "to",
+    }
+
+
 def test_two_rows_are_mixed_in_the_way_that_their_task_reads_them() -> None:
     rows = [Row(("fly", "to"), ("O", "O")), Row(("is", "far"), ("B-C", "O"))]
     assert {created.words for created in by_mixing(rows, 60)} == {

@@ -118,7 +118,8 @@ def by_mixing(rows: Sequence[Row], n: int, *, seed: int = 0) -> list[Row]:
             created.append(replace(blank, words=_spliced(first.words, other.words, rng), text=None))
         else:
             mine, theirs = (tuple((row.text or row.identity).split()) for row in (first, other))
-            created.append(replace(blank, text=" ".join(_spliced(mine, theirs, rng))))
+            if mine or theirs:  # else there is nothing to mix
+                created.append(replace(blank, text=" ".join(_spliced(mine, theirs, rng))))
     return created
 
 
