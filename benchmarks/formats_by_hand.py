@@ -1,6 +1,6 @@
 """What an expert makes of a checkpoint by hand, with the libraries' own defaults, and how such a file is run.
 
-Nothing of edgebert makes or runs a file here. Each recipe is what the library's own documentation shows for a BERT, with one thread.
+Nothing of edgebert makes or runs a file here, but for the number of ExecuTorch's threads, which are the process's.
 """
 
 from __future__ import annotations
@@ -88,8 +88,8 @@ class Hand:
             str(path),
             per_channel=True,
             weight_type=QuantType.QInt8,
-            extra_options={"DefaultTensorType": onnx.TensorProto.FLOAT},
-        )  # of fused operators it knows no types
+            extra_options={"DefaultTensorType": onnx.TensorProto.FLOAT},  # of fused operators it knows no types
+        )
         return path
 
     def fused(self) -> Path:

@@ -6,6 +6,7 @@ Converters know models and rows, never compression methods. Modules whose name b
 from __future__ import annotations
 
 import hashlib
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -204,6 +205,7 @@ class Converter:
         shapes: what `Source.shape` may ask for; () where the format has one way.
         older_runtimes: runtimes that lag behind ours, each with the precisions that it computes wrongly and why.
         families_without: families that it cannot express with any head, and why, as docs/formats.md found.
+        oldest_python: that its libraries have releases for.
         untimed, accelerator_fallbacks: see `Untimed` and `FindFallbacks`.
         runtime_on_device: devices load the runtime that runs the file here, so that it counts as peak memory.
     """
@@ -227,6 +229,7 @@ class Converter:
     families_without: Mapping[str, str] = field(default_factory=dict)
     untimed: Untimed = lambda: ""
     runtime_on_device: bool = True
+    oldest_python: tuple[int, int] = (3, 10)
 
 
 def describe(path: Path, format: str, precision: str, options: Mapping[str, object] | None = None) -> Artifact:
@@ -276,9 +279,13 @@ def usable_converter(name: str) -> Converter:
     """The converter of this format, whose libraries are installed.
 
     Raises:
-        RequestError: an unknown format, or the pip command that brings what is missing.
+        RequestError: an unknown format, a Python that is too old, or the pip command that brings what is missing.
     """
     result = CONVERTERS.get(name)
+    if sys.version_info[:2] < result.oldest_python:
+        needed, here = (".".join(map(str, item)) for item in (result.oldest_python, sys.version_info[:2]))
+        what = f"{result.title} needs Python {needed} or later, and this is {here}"
+        raise RequestError(what, where=f"--format {name}", hint="Choose other formats with --format.")
     missing = [module for module in result.needs if not is_installed(module)]
     if missing:
         raise RequestError(

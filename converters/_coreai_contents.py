@@ -35,14 +35,9 @@ def contents(path: Path) -> Contents:
     text = str(module)
     stored = {name: bytes.fromhex(digits)[4:] for name, digits in RESOURCE.findall(text)}  # 4 bytes of alignment first
     graphs = {str(item.attributes["sym_name"].value): item for item in (op.operation for op in module.body.operations)}
-    parts = {
-        name: str(item)
-        for name, item in graphs.items()
-        if "sym_visibility" in item.attributes or "private" in str(item)[:40]
-    }
-    reader = _Reader(
-        stored, {name: hashlib.sha256(_unnamed(item).encode()).hexdigest()[:12] for name, item in parts.items()}
-    )
+    # Parts that functions call, such as a layer norm, by what they compute.
+    parts = {name: _digest(str(item)) for name, item in graphs.items() if "priv" in item.attributes}
+    reader = _Reader(stored, parts)
     for name, item in graphs.items():
         if name not in parts:
             reader.function(name, item)
@@ -50,8 +45,9 @@ def contents(path: Path) -> Contents:
     return Contents(reader.weights, operators, tuple(reader.outputs))
 
 
-def _unnamed(text: str) -> str:
-    return re.sub(r"@\w+", "@", text)
+def _digest(text: str) -> str:
+    """Of a part's text without its name."""
+    return hashlib.sha256(re.sub(r"@\w+", "@", text).encode()).hexdigest()[:12]
 
 
 class _Reader:

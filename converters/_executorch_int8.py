@@ -51,15 +51,15 @@ def quantized(source: Source, program: ExportedProgram, table_bits: int) -> Expo
     return traced(source, convert_pt2e(prepared), variadic=False)
 
 
-def _quantize_tables(module: GraphModule, most: int) -> None:
+def _quantize_tables(module: GraphModule, largest_bits: int) -> None:
     """Replaces lookups in float tables. In place. A table that something else reads too stays float for that reader."""
     lookups = [node for node in module.graph.nodes if node.target is LOOKUP and _is_table(module, node)]
     largest = max((len(_table(module, node)) for node in lookups), default=0)
-    if most == 4 and not largest:
+    if largest_bits == 4 and not largest:
         raise EdgebertError("the graph looks up rows of no table", hint="Use precision int8.")
     for i, node in enumerate(lookups):
         table, bits = _table(module, node), 8
-        if most == 4 and len(table) == largest:
+        if largest_bits == 4 and len(table) == largest:
             if table.shape[1] % 2:
                 raise EdgebertError(f"the word table has an odd width, {table.shape[1]}", hint="Use precision int8.")
             bits = 4

@@ -2,7 +2,8 @@
 
 Two things are said otherwise than torch says them, so that XNNPACK takes them. Attention is written as its formula: what torch
 decomposes its own operator into guards rows without a token, and does so outside XNNPACK. And a reshape gives its one unknown
-size as -1. Both together make the file of a BERT of 3 layers 1.3 times as fast at 12 tokens and 2.3 times at 128.
+size as -1. Of a BERT of 3 layers and width 384 in int8, one thread of an AMD EPYC, 12 and 128 tokens took 0.70 and 12.8 ms with
+torch's attention, 0.60 and 5.9 with the formula, which models that edgebert loads have already, and 0.54 and 5.4 with both.
 """
 
 from __future__ import annotations

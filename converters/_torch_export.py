@@ -34,6 +34,8 @@ def exported(source: Source, graph: nn.Module, *, variadic: bool = True) -> Expo
     Raises:
         EdgebertError: its steps depend on the number of tokens or on their ids.
     """
+    from torch._dynamo.exc import UserError
+
     seq = torch.export.Dim("seq", min=2, max=source.max_length)
     shapes: tuple[Any, ...] = tuple({1: seq} for _ in source.inputs)
     try:
@@ -46,7 +48,7 @@ def exported(source: Source, graph: nn.Module, *, variadic: bool = True) -> Expo
                 # Without it a step that is another one for 2 tokens alone, such as a broadcast, is refused for all.
                 prefer_deferred_runtime_asserts_over_guards=True,
             )
-    except Exception as error:
+    except UserError as error:
         lines = [line.strip(" -") for line in str(error).splitlines() if line.startswith("  - ")]
         what = f"torch.export does not take rows of any length: {lines[0] if lines else first_line(error)}"
         raise EdgebertError(what, where=source.title or None) from error

@@ -6,7 +6,6 @@ row of int32 tokens. Its lengths are fixed or enumerated (a function each, which
 
 from __future__ import annotations
 
-import asyncio
 import json
 import shutil
 import sys
@@ -21,6 +20,7 @@ import numpy as np
 
 from edgebert.converters import Contents, Converter, Precision, QuantizationVariant, describe
 from edgebert.converters._coreml_convert import Plan, padding_moves, plan
+from edgebert.converters._facts import FACTS, facts_of, read_facts
 from edgebert.converters._onnx_export import random_rows, reference
 from edgebert.converters._onnx_file import first_line
 from edgebert.errors import EdgebertError, unknown
@@ -28,12 +28,11 @@ from edgebert.faults import raise_if_fault
 from edgebert.files import sha256_file
 from edgebert.runtime.quiet import quiet
 from edgebert.runtime.scratch import scratch_folder
-from edgebert.runtime.session import AGAIN, Batch, Shape, Source, check_inputs, check_labels, stated_count, stated_texts
+from edgebert.runtime.session import AGAIN, Batch, Shape, Source, stated_count
 from edgebert.runtime.specs import INPUT_IDS, OutputSpec, file_outputs, padding_of
 from edgebert.types import Artifact
 
 NAME = "model.aimodel"
-FACTS = "edgebert"  # what the file says of itself, as one text: the format gives 1 and 0 back as true and false
 SAME = 1e-4
 READS_PADDING = 1e-3  # padding that moves an output by more shows
 
@@ -79,7 +78,11 @@ def _write(source: Source, precision: str, wanted: Plan, options: dict[str, Any]
                 program = converted(source, graph, wanted, half=bool(options.get("half")))
                 metadata = AIModelAssetMetadata()
                 metadata.author = "edgebert"
-                metadata.set_custom(FACTS, json.dumps(_facts(source, precision, wanted), ensure_ascii=False))
+                lengths = list(wanted.lengths)
+                facts = facts_of(source, precision, shape=wanted.shape, lengths=lengths, minimum_ios=MINIMUM_IOS)
+                metadata.set_custom(
+                    FACTS, facts
+                )  # one text: of numbers the format gives 1 and 0 back as true and false
                 program.save_asset(created, metadata)
             _without_date(created)
         except Exception as error:
@@ -95,7 +98,7 @@ def _write(source: Source, precision: str, wanted: Plan, options: dict[str, Any]
         if path.exists():
             shutil.rmtree(path)
         created.replace(path)
-    return describe(path, "coreai", precision, {"shape": wanted.shape, "lengths": list(wanted.lengths), **options})
+    return describe(path, "coreai", precision, {"shape": wanted.shape, "lengths": lengths, **options})
 
 
 def _without_date(asset: Path) -> None:
@@ -104,20 +107,6 @@ def _without_date(asset: Path) -> None:
     content = json.loads(path.read_text(encoding="utf-8"))
     content["creationDate"] = "19700101T000000Z"
     path.write_text(json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False), encoding="utf-8")
-
-
-def _facts(source: Source, precision: str, wanted: Plan) -> dict[str, Any]:
-    return {
-        "labels": list(source.labels),
-        "family": source.family,
-        "precision": precision,
-        "shape": wanted.shape,
-        "lengths": list(wanted.lengths),
-        "pad_id": source.pad_id,
-        "inputs": list(source.inputs),
-        "outputs": {spec.name: spec.per_token for spec in source.output_specs},
-        "minimum_ios": MINIMUM_IOS,
-    }
 
 
 def _prove(source: Source, session: CoreAISession, wanted: Plan, most: float) -> None:
@@ -159,6 +148,7 @@ class CoreAISession:
     runtime: str = "coreai"
 
     def __init__(self, path: Path, threads: int = 0) -> None:
+        import asyncio
         from importlib.metadata import version
 
         del threads  # the runtime chooses
@@ -166,27 +156,23 @@ class CoreAISession:
         self.runtime_version = version("coreai-core")
         self._loop, self._held = asyncio.new_event_loop(), ExitStack()
         self._held.callback(self._loop.close)
-        self._end = weakref.finalize(
-            self, self._held.close
-        )  # also when Python ends, while threads and modules still work
+        # Called when Python ends, too, while threads and modules still work.
+        self._end = weakref.finalize(self, self._held.close)
         try:
             self._open()
-            facts = self._stated()
-            self.labels = check_labels(stated_texts(facts.get("labels"), "labels", where), where)
-            self._inputs = stated_texts(facts.get("inputs"), "inputs", where)
-            check_inputs(self._inputs, where)
-            lengths = facts.get("lengths")
+            facts = read_facts((self._asset.metadata.creator_defined_metadata or {}).get(FACTS), where)
+            self.labels, self._inputs = facts.labels, facts.inputs
+            lengths = facts.more.get("lengths")
             if not isinstance(lengths, list) or not lengths:
                 raise EdgebertError("it names no lengths", where=where, hint=AGAIN)
             self._lengths = [stated_count(length, "lengths", where) for length in lengths]
-            self._ranged = facts.get("shape") == "ranged"
-            self._pad_id = stated_count(facts.get("pad_id"), "pad_id", where)
+            self._ranged, self._pad_id = facts.more.get("shape") == "ranged", facts.pad_id
             self.metadata: Mapping[str, object] = {
-                "precision": str(facts.get("precision")),
-                "pad_id": self._pad_id,
+                "precision": facts.precision,
+                "pad_id": facts.pad_id,
                 "max_length": self._lengths[-1],
             }
-            self._functions = self._loaded_functions(facts.get("outputs"))
+            self._functions = self._loaded_functions(facts.outputs)
         except EdgebertError:
             self.close()
             raise
@@ -211,29 +197,18 @@ class CoreAISession:
                 self._asset._write_odix(place, enable_debug_info=False)
             self._model = self._loop.run_until_complete(AIModel.load(path=place, specialization_options=None))
 
-    def _stated(self) -> dict[str, Any]:
-        """What the file says of itself. Raises EdgebertError where it says nothing."""
-        try:
-            facts = json.loads(self._asset.metadata.creator_defined_metadata[FACTS])
-        except (KeyError, TypeError, ValueError, RecursionError):
-            facts = None
-        if not isinstance(facts, dict):
-            raise EdgebertError("the file does not say what it is", where=str(self._path), hint=AGAIN)
-        return facts
-
-    def _loaded_functions(self, outputs: object) -> dict[int, Any]:
+    def _loaded_functions(self, outputs: Mapping[str, bool]) -> dict[int, Any]:
         """By length. Raises EdgebertError where the file's functions are not what it says."""
         names = {length: "main" if self._ranged else f"main_len_{length}" for length in self._lengths}
         with quiet(capture=True):
             results = {length: self._model.load_function(name) for length, name in names.items()}
-        if not isinstance(outputs, dict):
+        if not outputs:
             raise EdgebertError("it names no outputs", where=str(self._path), hint=AGAIN)
-        self._per_token = {str(name): bool(value) for name, value in outputs.items()}
+        self._per_token = outputs
         for length, function in results.items():
             about = function.desc
-            if sorted(about.input_names) != sorted(self._inputs) or sorted(about.output_names) != sorted(
-                self._per_token
-            ):
+            given = sorted(about.input_names), sorted(about.output_names)
+            if given != (sorted(self._inputs), sorted(outputs)):
                 what = f"the inputs and outputs of {names[length]} are not those that it names"
                 raise EdgebertError(what, where=str(self._path), hint=AGAIN)
         return results
@@ -326,6 +301,11 @@ def read_contents(path: Path) -> Contents:
         raise EdgebertError(f"Core AI cannot read the file: {first_line(error)}", where=str(path)) from None
 
 
+def untimed() -> str:
+    """See `edgebert.converters.Untimed`."""
+    return "" if sys.platform == "darwin" else "Core AI runs on Apple's systems; its runtime for Linux is for proofs"
+
+
 MINIMUM_IOS = 27
 PRECISIONS = {
     "int8": Precision(
@@ -380,7 +360,6 @@ CONVERTER = Converter(
     contents=read_contents,
     accelerator_fallbacks=accelerator_fallbacks,
     shapes=("fixed", "enumerated", "ranged"),
-    untimed=lambda: (
-        "" if sys.platform == "darwin" else "Core AI runs on Apple's systems; its runtime for Linux is for proofs"
-    ),
+    untimed=untimed,
+    oldest_python=(3, 11),
 )

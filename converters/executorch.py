@@ -5,7 +5,6 @@ A file takes one row of any length up to the model's; the rows of a batch are ru
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Callable, Mapping
 from functools import cached_property
@@ -15,7 +14,8 @@ from typing import Any, TypeVar
 import numpy as np
 
 from edgebert.converters import Contents, Converter, Precision, QuantizationVariant, describe
-from edgebert.converters._executorch_contents import contents, portable_operators
+from edgebert.converters._executorch_contents import FORWARD, contents, portable_operators
+from edgebert.converters._facts import FACTS, facts_of, read_facts
 from edgebert.converters._onnx_export import check, check_finite
 from edgebert.converters._onnx_file import first_line
 from edgebert.devices.machine import usable_cores
@@ -23,29 +23,16 @@ from edgebert.errors import EdgebertError, name_list, shown, unknown
 from edgebert.faults import raise_if_fault
 from edgebert.runtime.quiet import quiet
 from edgebert.runtime.scratch import scratch_folder
-from edgebert.runtime.session import AGAIN, Batch, Source, check_inputs, check_labels, stated_count, stated_texts
+from edgebert.runtime.session import AGAIN, Batch, Source, stated_count
 from edgebert.runtime.specs import INPUT_IDS, OutputSpec, file_outputs
 from edgebert.types import Artifact
 
 T = TypeVar("T")
 NAME = "model.pte"
-FACTS = "edgebert"  # the method of a file that gives, as JSON, what the file says of itself
 TABLE_BITS = {"int8": 8, "int4-embedding": 4}
 # Operators that only hand numbers on, or that every graph has: lookups.
-MOVED = (
-    "view",
-    "expand",
-    "permute",
-    "slice",
-    "select",
-    "unsqueeze",
-    "squeeze",
-    "clone",
-    "cat",
-    "copy",
-    "sym_size",
-    "embedding",
-)
+MOVED = ("view", "expand", "permute", "slice", "select", "unsqueeze", "squeeze", "clone", "cat", "copy", "sym_size",
+         "embedding")  # fmt: skip
 
 
 def export(source: Source, folder: Path) -> Artifact:
@@ -80,7 +67,7 @@ def _write(source: Source, precision: str, options: Mapping[str, Any], folder: P
                 from edgebert.converters._executorch_int8 import quantized
 
                 program = quantized(source, program, TABLE_BITS[precision])
-            data = lower.lowered(program, {FACTS: json.dumps(_facts(source, precision), ensure_ascii=False)})
+            data = lower.lowered(program, {FACTS: facts_of(source, precision, max_length=source.max_length)})
     except EdgebertError:
         raise
     except Exception as error:
@@ -93,20 +80,6 @@ def _write(source: Source, precision: str, options: Mapping[str, Any], folder: P
         (check if precision == "fp32" else check_finite)(source, ExecutorchSession(created, 1))
         created.replace(folder / NAME)
     return describe(folder / NAME, "executorch", precision, options)
-
-
-def _facts(source: Source, precision: str) -> dict[str, Any]:
-    """What the file says of itself; of its inputs and outputs the format keeps no names."""
-    return {
-        "labels": list(source.labels),
-        "family": source.family,
-        "precision": precision,
-        "pad_id": source.pad_id,
-        "max_length": source.max_length,
-        "inputs": list(source.inputs),
-        "outputs": {spec.name: spec.per_token for spec in source.output_specs},
-        "producer": "edgebert",
-    }
 
 
 class Pool:
@@ -138,17 +111,15 @@ class ExecutorchSession:
         self._path, self._threads, where = path, threads or usable_cores(), str(path)
         self.runtime_version = version("executorch")
         self._load()
-        facts = self._facts()
-        self.labels = check_labels(stated_texts(facts.get("labels"), "labels", where), where)
-        self._inputs = stated_texts(facts.get("inputs"), "inputs", where)
-        check_inputs(self._inputs, where)
-        self._max_length = stated_count(facts.get("max_length"), "max_length", where)
+        facts = read_facts(self._stated(), where)
+        self.labels, self._inputs = facts.labels, facts.inputs
+        self._max_length = stated_count(facts.more.get("max_length"), "max_length", where)
         self.metadata: Mapping[str, object] = {
-            "precision": str(facts.get("precision")),
-            "pad_id": stated_count(facts.get("pad_id"), "pad_id", where),
+            "precision": facts.precision,
+            "pad_id": facts.pad_id,
             "max_length": self._max_length,
         }
-        self._outputs = self._shapes(facts.get("outputs"))
+        self._outputs = self._shapes(facts.outputs)
 
     def run(self, batch: Batch) -> dict[str, np.ndarray]:
         """Float32 outputs by name; see `edgebert.runtime.session.Runner`.
@@ -196,28 +167,25 @@ class ExecutorchSession:
 
                 self._loaded = Pool.resize(self._threads)
                 self._program = Runtime.get().load_program(self._path)
-                self._method = self._program.load_method("forward")
+                self._method = self._program.load_method(FORWARD)
         except Exception as error:
             raise_if_fault(error, self._path)
             why = _missing(self._path) or first_line(error)
             raise EdgebertError(f"ExecuTorch refuses the file: {why}", where=str(self._path)) from None
 
-    def _facts(self) -> dict[str, Any]:
-        """What the file says of itself. Raises EdgebertError where it says nothing."""
+    def _stated(self) -> object:
+        """The text in which the file says what it is; None where it says nothing."""
         try:
             with quiet(capture=True):
-                facts = json.loads(self._program.load_method(FACTS).execute([])[0])
+                return self._program.load_method(FACTS).execute([])[0]
         except Exception:
-            facts = None
-        if not isinstance(facts, dict):
-            raise EdgebertError("the file does not say what it is", where=str(self._path), hint=AGAIN)
-        return facts
+            return None
 
-    def _shapes(self, stated: object) -> dict[str, list[object]]:
+    def _shapes(self, stated: Mapping[str, bool]) -> dict[str, list[object]]:
         """Of each output by its name. Raises EdgebertError where the file says other than its method has."""
         about = self._method.metadata
         given = [about.output_tensor_meta(i) for i in range(about.num_outputs())]
-        if not isinstance(stated, dict) or about.num_inputs() != len(self._inputs) or len(given) != len(stated):
+        if about.num_inputs() != len(self._inputs) or len(given) != len(stated):
             what = "it does not name each of its inputs and outputs"
             raise EdgebertError(what, where=str(self._path), hint=AGAIN)
         results = {}

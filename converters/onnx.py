@@ -42,7 +42,7 @@ GlobalAveragePool GlobalMaxPool Identity Log MatMul MaxPool Max Min Mul Neg Pad 
 QuantizeLinear Relu Reshape Resize Sigmoid Sin Slice Softmax Sqrt Squeeze Sub Tanh Transpose Unsqueeze
 """
 NNAPI = frozenset(_NNAPI.split())
-COREML_MOST = 16384
+COREML_MOST = 16384  # the largest dimension that ONNX Runtime hands to Core ML
 _MAKERS = {"int8": dynamic, "int4-embedding": packed, "int8-static": static, "fp16": fp16, "int4": int4}
 
 
@@ -144,8 +144,9 @@ def accelerator_fallbacks(path: Path) -> dict[str, int]:
 
     By ONNX Runtime's own list of what NNAPI takes (tools/ci_build/github/android/nnapi_supported_ops.md), where every
     shape must be fixed; and microsoft/onnxruntime #25421 (2025-07): CoreML takes no dimension over 16,384, so the word table
-    of a BERT sends its lookup to the CPU, which a Core ML or Core AI file of the same model does not. Names with a domain, such as com.microsoft:MatMulNBits, are no operators of ONNX either: other
-    runtimes, and builds of ONNX Runtime that were reduced, lack them.
+    of a BERT sends its lookup to the CPU, which a Core ML file of the same model did not. Names with a domain, such as
+    com.microsoft:MatMulNBits, are no operators of ONNX either: other runtimes, and builds of ONNX Runtime that were reduced,
+    lack them.
     """
     import onnx
 

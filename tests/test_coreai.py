@@ -10,25 +10,28 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from edgebert.converters import usable_converter
 from edgebert.errors import EdgebertError, RequestError
-from edgebert.modeling.graph import TorchSession
 from edgebert.runtime.session import Source
 from edgebert.types import Artifact
 from edgebert.verify.contents import contents_failures
 from tests.families import HEADS
-from tests.test_onnx import LABELS, batch, visible
+from tests.test_onnx import LABELS, batch
 from tests.test_onnx import source as onnx_source
+from tests.test_onnx import worst as worst_of
 
 pytest.importorskip("coreai", reason='needs pip install "edgebert[coreai]"')
 
 from edgebert.converters import _coreai_contents as inside
-from edgebert.converters.coreai import CONVERTER, FACTS, CoreAISession
+from edgebert.converters._facts import FACTS
+from edgebert.converters.coreai import CONVERTER, CoreAISession
 
 WORDS = "model.bert.embeddings.word_embeddings.weight"
 LENGTHS = (16, 32)
@@ -39,12 +42,7 @@ def source(family: str = "bert", head: str = "token-classification", **changes: 
     return dataclasses.replace(onnx_source(family, head), **{"lengths": LENGTHS, **changes})
 
 
-def worst(ours: Source, path: Path, rows: dict[str, np.ndarray]) -> float:
-    """Largest difference from the model in torch at tokens, over the largest output."""
-    result, expected = CoreAISession(path).run(rows), TorchSession(ours.graph.model, 1).run(rows)
-    assert result.keys() == expected.keys()
-    pairs = zip(visible(result, rows).values(), visible(expected, rows).values(), strict=True)
-    return max(float(np.abs(a - b).max() / np.abs(b).max()) for a, b in pairs)
+worst = partial(worst_of, opened=CoreAISession)
 
 
 @pytest.fixture(scope="module")
@@ -215,6 +213,13 @@ def test_a_process_ends_with_a_session_that_nobody_closed(exported: Artifact, tm
 
 
 # ---------------------------------------------------------------- what is refused
+
+
+def test_a_python_that_is_too_old_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No pip command would help there."""
+    monkeypatch.setattr("sys.version_info", (3, 10, 13, "final", 0))
+    with pytest.raises(RequestError, match=r"--format coreai: Core AI needs Python 3\.11 or later, and this is 3\.10"):
+        usable_converter("coreai")
 
 
 def test_what_cannot_be_is_one_clear_error(bert: Source, exported: Artifact, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ Lowering takes some ten seconds a file, so files are shared."""
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,28 +13,24 @@ import numpy as np
 import pytest
 
 from edgebert.errors import EdgebertError, RequestError
-from edgebert.modeling.graph import TorchSession
 from edgebert.runtime.session import Source
 from edgebert.types import Artifact
 from edgebert.verify.contents import contents_failures
 from tests.families import HEADS
-from tests.test_onnx import LABELS, batch, source, visible
+from tests.test_onnx import LABELS, batch, source
+from tests.test_onnx import worst as worst_of
 
 pytest.importorskip("executorch", reason='needs pip install "edgebert[executorch]"')
 
 from edgebert.converters import _executorch_lower as lower
-from edgebert.converters.executorch import CONVERTER, FACTS, ExecutorchSession, Pool
+from edgebert.converters._facts import FACTS
+from edgebert.converters.executorch import CONVERTER, ExecutorchSession, Pool
 
 INT8 = CONVERTER.precisions["int8"].variants[0]
 WORDS = "model.bert.embeddings.word_embeddings.weight"
 
 
-def worst(ours: Source, path: Path, rows: dict[str, np.ndarray]) -> float:
-    """Largest difference from the model in torch at tokens, over the largest output."""
-    result, expected = ExecutorchSession(path, 1).run(rows), TorchSession(ours.graph.model, 1).run(rows)
-    assert result.keys() == expected.keys()
-    pairs = zip(visible(result, rows).values(), visible(expected, rows).values(), strict=True)
-    return max(float(np.abs(a - b).max() / np.abs(b).max()) for a, b in pairs)
+worst = partial(worst_of, opened=ExecutorchSession)
 
 
 @pytest.fixture(scope="module")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ from edgebert.measure.artifacts import Subject
 from edgebert.measure.inputs import limit_of
 from edgebert.measure.targets import File
 from edgebert.modeling.graph import TorchSession, make_source
-from edgebert.runtime.session import Source
+from edgebert.runtime.session import Runner, Source
 from edgebert.types import Artifact
 from tests.families import HEADS, tiny
 
@@ -54,9 +55,11 @@ def visible(outputs: dict[str, np.ndarray], rows: dict[str, np.ndarray]) -> dict
     return {name: array[mask] if array.shape[:2] == mask.shape else array for name, array in outputs.items()}
 
 
-def worst(ours: Source, path: Path, rows: dict[str, np.ndarray]) -> float:
-    """Largest difference from the model in torch, over the largest output."""
-    result = visible(OnnxSession(path, 1).run(rows), rows)
+def worst(
+    ours: Source, path: Path, rows: dict[str, np.ndarray], opened: Callable[[Path, int], Runner] = OnnxSession
+) -> float:
+    """Largest difference from the model in torch at tokens, over the largest output."""
+    result = visible(opened(path, 1).run(rows), rows)
     expected = visible(TorchSession(ours.graph.model, 1).run(rows), rows)
     assert result.keys() == expected.keys()
     return max(float(np.abs(result[key] - expected[key]).max() / np.abs(expected[key]).max()) for key in result)

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,13 @@ import pytest
 
 from edgebert.converters import describe
 from edgebert.errors import EdgebertError, RequestError
-from edgebert.modeling.graph import TorchSession, make_source
+from edgebert.modeling.graph import make_source
 from edgebert.runtime.session import Source
 from edgebert.types import Artifact
 from edgebert.verify.contents import contents_failures
 from tests.families import HEADS
-from tests.test_onnx import LABELS, batch, source, visible
+from tests.test_onnx import LABELS, batch, source
+from tests.test_onnx import worst as worst_of
 
 ov = pytest.importorskip("openvino", reason='needs pip install "edgebert[openvino]"')
 pytest.importorskip("nncf", reason='needs pip install "edgebert[openvino]"')
@@ -29,12 +31,7 @@ from edgebert.converters.openvino import CONVERTER, GRAPH, WEIGHTS, OpenVinoSess
 ROOT = Path(__file__).parents[1]
 
 
-def worst(ours: Source, path: Path, rows: dict[str, np.ndarray]) -> float:
-    """Largest difference from the model in torch at tokens, over the largest output."""
-    result, expected = OpenVinoSession(path, 1).run(rows), TorchSession(ours.graph.model, 1).run(rows)
-    assert result.keys() == expected.keys()
-    pairs = zip(visible(result, rows).values(), visible(expected, rows).values(), strict=True)
-    return max(float(np.abs(a - b).max() / np.abs(b).max()) for a, b in pairs)
+worst = partial(worst_of, opened=OpenVinoSession)
 
 
 @pytest.fixture(scope="module")

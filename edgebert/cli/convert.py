@@ -58,7 +58,7 @@ rejected one is put under rejected/. Files that edgebert convert did not write s
 @click.option(
     "--shape",
     type=click.Choice(["fixed", "enumerated", "ranged"]),
-    help="How a Core ML file takes its lengths.  [default: enumerated]",
+    help="How a Core ML or Core AI file takes its lengths.  [default: enumerated]",
 )
 @click.option("--texts", help="A file with one text a line, to calibrate and to compare on.")
 @click.option("--task", help="How --data is read: a name that `edgebert tasks` lists.")

@@ -209,10 +209,9 @@ def this_machine() -> DeviceProfile:
     soc = info.get("model name") or platform.processor() or platform.machine() or "unknown processor"
     fp32, int8, rule = lanes(flags)
     clock, clock_source = _clock_ghz(info)
-    more = {
-        "OpenVINO": "avx2" in flags and is_installed("openvino") and is_installed("nncf"),
-        "ExecuTorch": is_installed("executorch"),
-    }
+    openvino = "avx2" in flags and is_installed("openvino") and is_installed("nncf")
+    executorch = is_installed("executorch") and is_installed("torchao")
+    more = [*([("OpenVINO", "openvino")] if openvino else []), *([("ExecuTorch", "executorch")] if executorch else [])]
     return DeviceProfile(
         name=HERE,
         title="This machine",
@@ -221,8 +220,8 @@ def this_machine() -> DeviceProfile:
         instructions=instruction_sets(flags),
         ram_mb=psutil.virtual_memory().total // 10**6,
         memory_gb_per_s=20.0,
-        runtimes=("ONNX Runtime", *(name for name, there in more.items() if there)),
-        formats=("onnx", *(name.lower() for name, there in more.items() if there)),
+        runtimes=("ONNX Runtime", *(runtime for runtime, _ in more)),
+        formats=("onnx", *(format for _, format in more)),
         threads=1,
         dispatch_us=2.0,
         budget=Budget(latency_ms=20, size_mb=25, memory_mb=500, drop_points=2.0),

@@ -14,7 +14,8 @@ What is raw and what is not:
 - The files take turns in rounds, A B A B. A round is a process of its own: one file, one real input (random ids would
   be out of the vocabulary), runs of 0.2 s that are not counted, then three that are. `times_ms` are those single times:
   of each pass over the inputs the first of every round, then the second, then the third. They are of ONNX Runtime
-  and ExecuTorch as their tools tell them; of LiteRT as they follow from its summary of three runs (its first, last, least and greatest, and the median that newer versions print; else the third is told by the average).
+  and ExecuTorch as their tools tell them; of LiteRT as they follow from its summary of three runs (its first, last, least
+  and greatest, and the median that newer versions print; else the third is told by the average).
 - load_ms and first_run_ms are medians over the rounds. ONNX Runtime's tool gives its first run in whole milliseconds.
 - Peak memory: of LiteRT the growth over the start of the tool, of ONNX Runtime the whole process; both as they print it.
   ExecuTorch's prints none.
