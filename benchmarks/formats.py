@@ -147,8 +147,9 @@ def write(cells: dict[str, Any], path: Path) -> None:
         "padding but one), of a tiny model of that family with random weights: 2 layers, width 32, 5 labels, lengths 16 and",
         "32. ONNX is run by ONNX Runtime, TFLite by LiteRT, OpenVINO by OpenVINO, ExecuTorch by ExecuTorch, Core AI by Apple's",
         "runtime for Linux, Core ML by edgebert's interpreter of the saved ML program (no Mac was at hand). **rejected** means that",
-        "a file was written and the parity gate refused it; no means that the converter refused the model; an empty cell was not tried, because float32 failed or the cell was not run. A figure of a reduced",
-        "precision says little about a trained model, whose weights and margins are others: `edgebert convert` measures yours.",
+        "a file was written and the parity gate refused it; no means that the converter refused the model; an empty cell was",
+        "not tried, because float32 failed or the cell was not run. A figure of a reduced precision says little about a trained",
+        "model, whose weights and margins are others: `edgebert convert` measures yours.",
     ]
     formats = list(CONVERTERS.all())
     for format, converter in CONVERTERS.all().items():
