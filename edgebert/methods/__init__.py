@@ -169,6 +169,13 @@ class HidesTokens(Protocol):
         """Args: params: as `Apply` takes them. Returns: whether tokens are hidden. Raises: nothing."""
 
 
+class ReadsCost(Protocol):
+    """Tells whether a method asks what a shape costs on the device, of which its student then depends."""
+
+    def __call__(self, *args: Any, **params: Any) -> bool:
+        """Args: params: as `Apply` takes them. Returns: whether it reads `MethodContext.cost`. Raises: nothing."""
+
+
 class Answers(Protocol):
     """Tells which of the teacher's answers a method learns, so that they are stored once for all trainings."""
 
@@ -201,6 +208,7 @@ class Method:
         hides_tokens: see `HidesTokens`.
         reads_text: it learns from --unlabelled, and from the texts of the training rows where there is none.
         answers: see `Answers`.
+        reads_cost: see `ReadsCost`.
         formats: that can express what it makes; () is all.
         trials: settings with which it competes for its place in the default recipe (`edgebert.workflows.recipe_trials`).
         toy: parameters with which the contract tests run it on a model of 4 layers, width 32 and 92 tokens.
@@ -222,6 +230,7 @@ class Method:
     hides_tokens: HidesTokens = field(default=lambda **params: False)
     reads_text: bool = False
     answers: Answers = field(default=lambda **params: None)
+    reads_cost: ReadsCost = field(default=lambda **params: False)
     trials: tuple[Mapping[str, ParamValue], ...] = ()
     toy: Mapping[str, ParamValue] = field(default_factory=dict)
 
@@ -249,6 +258,7 @@ def _check(method: Method) -> None:
     check_call("check", method.check, "config", "teacher", **given)
     check_call("hides_tokens", method.hides_tokens, **given)
     check_call("answers", method.answers, **given)
+    check_call("reads_cost", method.reads_cost, **given)
     for settings in (*method.trials, method.toy):
         method.read_params(settings)
 

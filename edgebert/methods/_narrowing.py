@@ -19,9 +19,10 @@ from edgebert.methods._projection import (
     norm_fit,
     strongest,
 )
-from edgebert.methods._teacher_weights import embedding_norm, layer_modules, layers_of, tables_of
+from edgebert.methods._teacher_weights import embedding_norm, tables_of
 from edgebert.modeling.checkpoint import accepted
 from edgebert.modeling.headed import HeadedEncoder
+from edgebert.modeling.roles import layer_modules, layers_of
 from edgebert.runtime.specs import ATTENTION_MASK
 
 if TYPE_CHECKING:

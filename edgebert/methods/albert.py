@@ -28,7 +28,8 @@ from edgebert.errors import RequestError
 from edgebert.methods import Method, Paper, Param
 from edgebert.methods._narrow_embedding import check_width, normed_embedding
 from edgebert.methods._stack import n_layers_param
-from edgebert.methods._teacher_weights import layer_weights, layers_of, sentence_head, sizes_of
+from edgebert.methods._teacher_weights import sentence_head
+from edgebert.modeling.roles import layer_weights, layers_of, sizes_of
 from edgebert.training.context import MethodContext
 from edgebert.types import Student
 

@@ -32,6 +32,7 @@ from edgebert.methods._phases import INNER
 from edgebert.methods._prediction import EPOCHS, HARD, REPLACE, TEMPERATURE, learn_predictions
 from edgebert.methods._stack import check_stack
 from edgebert.methods.drop_layers import kept_layers
+from edgebert.modeling.ragged import why_heads_differ
 from edgebert.runtime.specs import ATTENTION_MASK
 from edgebert.training.context import MethodContext
 from edgebert.types import Student
@@ -125,10 +126,8 @@ def apply(
 
 
 def check(config: ModelConfig, teacher: ModelConfig, *, layer: int, assistant: int, **_: object) -> None:
-    n_ours, n_heads = (getattr(item, "num_attention_heads", 0) for item in (config, teacher))
-    if n_ours != n_heads:
-        what = f"attention of {n_ours} heads cannot learn from {n_heads}"
-        raise RequestError(what, where="minilm", hint="Give the student as many heads as its teacher has.")
+    if why := why_heads_differ(config, teacher):
+        raise RequestError(why, where="minilm", hint="Give the student as many heads as its teacher has.")
     depth, n_layers = config.num_hidden_layers, teacher.num_hidden_layers
     if layer > n_layers:
         raise RequestError(f"the teacher has {n_layers} layers, none is number {layer}", where="minilm.layer")

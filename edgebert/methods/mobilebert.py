@@ -32,7 +32,8 @@ from edgebert.methods._narrow_embedding import check_width, scaled_embedding
 from edgebert.methods._phases import INNER
 from edgebert.methods._prediction import EPOCHS, HARD, REPLACE, TEMPERATURE, learn_predictions
 from edgebert.methods._stack import n_layers_param
-from edgebert.methods._teacher_weights import sentence_head, sizes_of
+from edgebert.methods._teacher_weights import sentence_head
+from edgebert.modeling.roles import sizes_of
 from edgebert.runtime.specs import ATTENTION_MASK
 from edgebert.training.align import layer_map
 from edgebert.training.context import MethodContext

@@ -37,8 +37,8 @@ from typing import TYPE_CHECKING
 from edgebert.errors import RequestError
 from edgebert.methods import Method, Paper, Param
 from edgebert.methods._stack import n_layers_param
-from edgebert.methods._teacher_weights import layer_weights, layers_of, sizes_of
 from edgebert.methods.drop_layers import kept_layers
+from edgebert.modeling.roles import layer_weights, layers_of, sizes_of
 from edgebert.runtime.specs import ATTENTION_MASK, INPUT_IDS, TOKEN_TYPE_IDS
 from edgebert.training.context import MethodContext
 from edgebert.types import Student

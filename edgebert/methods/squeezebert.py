@@ -23,7 +23,8 @@ from typing import TYPE_CHECKING
 from edgebert.errors import RequestError
 from edgebert.methods import Method, Paper, Param
 from edgebert.methods._stack import n_layers_param
-from edgebert.methods._teacher_weights import layer_weights, layers_of, sentence_head, sizes_of, tables_of
+from edgebert.methods._teacher_weights import sentence_head, tables_of
+from edgebert.modeling.roles import layer_weights, layers_of, sizes_of
 from edgebert.training.align import layer_map
 from edgebert.training.context import MethodContext
 from edgebert.types import Student

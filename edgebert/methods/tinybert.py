@@ -37,6 +37,7 @@ from edgebert.methods import Method, Paper, Param
 from edgebert.methods._phases import INNER
 from edgebert.methods._prediction import EPOCHS, HARD, REPLACE, TEMPERATURE, learn_predictions
 from edgebert.modeling.heads import HEADS
+from edgebert.modeling.ragged import why_heads_differ
 from edgebert.runtime.specs import ATTENTION_MASK
 from edgebert.training.align import STRATEGIES, layer_map
 from edgebert.training.context import MethodContext, TracedPart
@@ -141,10 +142,9 @@ def check(
     if not general + inner:
         return
     layer_map(mapping, config.num_hidden_layers, teacher.num_hidden_layers, layers, "tinybert.layers")
-    if attention and config.num_attention_heads != teacher.num_attention_heads:
-        what = f"attention of {config.num_attention_heads} heads cannot learn from {teacher.num_attention_heads}"
+    if attention and (why := why_heads_differ(config, teacher)):
         hint = "Leave its loss out with tinybert.attention=false."
-        raise RequestError(what, where="tinybert.attention", hint=hint)
+        raise RequestError(why, where="tinybert.attention", hint=hint)
 
 
 METHOD = Method(

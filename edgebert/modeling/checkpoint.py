@@ -13,6 +13,7 @@ from edgebert.distributed import is_main
 from edgebert.errors import TeacherError
 from edgebert.modeling.config import labels_of, load_config, whole_text
 from edgebert.modeling.heads import HEADS, MULTI_TASK, head_of
+from edgebert.modeling.ragged import from_config, ragged_class
 from edgebert.modeling.sentence import SentenceModules, check_alone, read_modules, step_weights
 from edgebert.modeling.tokenizer import TOKENIZER, load_tokenizer, save_tokenizer
 from edgebert.modeling.weights import (
@@ -198,7 +199,7 @@ def _class_of(name: str, config: ModelConfig, folder: Path) -> type[PreTrainedMo
     if created is None or (known is not None and type(config) not in known):
         what = f"transformers has no {name.removeprefix('Auto')} of the family {config.model_type}"
         raise TeacherError(what, where=str(folder))
-    return created if known is None else _get_model_class(config, known)
+    return ragged_class(created if known is None else _get_model_class(config, known), config)
 
 
 def _check_found(
@@ -258,14 +259,11 @@ def _is_bare(class_name: str) -> bool:
 
 def build_model(config: ModelConfig, auto_model: str) -> PreTrainedModel:
     """The model of a config, with random weights in float32."""
-    import torch
-    import transformers
-
     from edgebert.modeling.headed import build_headed
 
     if auto_model == HEADS.get(MULTI_TASK).auto_model:
         return build_headed(copy.deepcopy(config))
-    return getattr(transformers, auto_model).from_config(config, attn_implementation="eager", dtype=torch.float32)
+    return from_config(auto_model, config)
 
 
 def set_labels(config: ModelConfig, labels: Sequence[str]) -> None:

@@ -19,11 +19,11 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-import torch
 from torch import Tensor, nn
 
 from edgebert.modeling.heads import Part, head_of, parts_of
 from edgebert.modeling.heads._module import HeadModule
+from edgebert.modeling.ragged import from_config
 from edgebert.runtime.specs import TOKEN_TYPE_IDS
 
 if TYPE_CHECKING:
@@ -133,12 +133,7 @@ def _head(part: Part, config: ModelConfig) -> nn.Module:
 
 def build_headed(config: ModelConfig) -> HeadedEncoder:
     """The model of a config, with random weights."""
-    from transformers import AutoModel
-
-    encoder = AutoModel.from_config(
-        config, attn_implementation="eager", dtype=torch.float32
-    )  # whatever the config says
-    return HeadedEncoder(encoder, config)
+    return HeadedEncoder(from_config("AutoModel", config), config)
 
 
 def load_headed(folder: Path, config: ModelConfig) -> HeadedEncoder:

@@ -76,8 +76,8 @@ def layer_settings(config: ModelConfig) -> dict[str, list[object]]:
 
 
 def kinds_of(config: ModelConfig) -> list[tuple[object, ...]]:
-    """For each layer what the config says of it alone: () where all are alike."""
-    settings = layer_settings(config)
+    """For each layer what its family gives to it alone, as its config says: () where all are alike."""
+    settings = {name: each for name, each in layer_settings(config).items() if not name.startswith("edgebert_")}
     return list(zip(*settings.values(), strict=True)) if settings else [()] * config.num_hidden_layers
 
 

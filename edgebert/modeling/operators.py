@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from edgebert.errors import RequestError
+from edgebert.modeling.ragged import is_ragged, layer_configs
 
 if TYPE_CHECKING:
     from edgebert.modeling.config import ModelConfig
@@ -58,6 +59,8 @@ def operators(config: ModelConfig, seq_len: int) -> list[Operator]:
     layer = LAYERS.get(config.model_type, _bert_layer)
     n_layers = _size(config, "num_hidden_layers")
     once = [*_embedding(config, seq_len), _product("head", 1, seq_len, _size(config, "hidden_size"), config.num_labels)]
+    if is_ragged(config):
+        return [*once, *(operator for own in layer_configs(config) for operator in layer(own, seq_len))]
     return [*once, *(_times(operator, n_layers) for operator in layer(config, seq_len))]
 
 
@@ -75,6 +78,11 @@ def _size(config: ModelConfig, *names: str) -> int:
         where="--teacher",
         hint="Read are BERT's layer (bert, roberta, distilbert, electra, albert, mpnet …), squeezebert and mobilebert.",
     )
+
+
+def _head_width(config: ModelConfig) -> int:
+    """Of one head: `attention_head_size` where a config says it, as those of layers with fewer heads do."""
+    return getattr(config, "attention_head_size", 0) or config.hidden_size // _size(config, "num_attention_heads")
 
 
 def _times(operator: Operator, n: int) -> Operator:
@@ -121,12 +129,10 @@ def _gated_layer(config: ModelConfig, s: int) -> list[Operator]:
         _product(name, 1, s, hidden, width)
         for name, width in (("query", shared[0]), ("key", shared[1]), ("value", shared[1]))
     ]
-    rest = _attention(s, heads * head, heads, {})
-    rest[-1] = _product("attention output", 1, s, heads * head, hidden)
     return [
         *attention,
         _each("rotate positions", 2, s * heads * head, 3 * ADD),
-        *rest,
+        *_attention(s, heads * head, heads, {}, hidden),
         _product("feed-forward in", 1, s, hidden, 2 * inner),
         _each("gelu", 1, s * inner, GELU),
         _each("gate", 1, s * inner, ADD),
@@ -149,14 +155,14 @@ def _deberta_layer(config: ModelConfig, s: int) -> list[Operator]:
     span = 2 * (buckets if buckets > 0 else farthest)
     return [
         *_bert_layer(config, s),
-        _product("relative scores", len(kinds), s, config.hidden_size // heads, span, heads=heads, constant=False),
+        _product("relative scores", len(kinds), s, _head_width(config), span, heads=heads, constant=False),
         _each("pick distances", len(kinds), heads * s * s, MOVE),
         _each("scale and mask", len(kinds), heads * s * s, ADD),
     ]
 
 
-def _attention(s: int, inner: int, heads: int, sources: dict[str, int]) -> list[Operator]:
-    """Self-attention of width `inner`; `sources` is the width from which query, key and value are each computed."""
+def _attention(s: int, inner: int, heads: int, sources: dict[str, int], hidden: int) -> list[Operator]:
+    """Self-attention of width `inner`, written back to `hidden`; query, key and value are each computed from `sources`."""
     return [
         *(_product(name, 1, s, width, inner) for name, width in sources.items()),
         _each("split and join heads", 4, s * inner, MOVE),
@@ -164,14 +170,16 @@ def _attention(s: int, inner: int, heads: int, sources: dict[str, int]) -> list[
         _each("scale and mask", 1, heads * s * s, ADD),
         _each("softmax", 1, heads * s * s, SOFTMAX),
         _product("attention values", 1, s, s, inner // heads, heads=heads, constant=False),
-        _product("attention output", 1, s, inner, inner),
+        _product("attention output", 1, s, inner, hidden),
     ]
 
 
 def _bert_layer(config: ModelConfig, s: int) -> list[Operator]:
     hidden, inner = _size(config, "hidden_size"), _size(config, "intermediate_size", "hidden_dim")
+    heads = _size(config, "num_attention_heads")
+    width = heads * _head_width(config)
     return [
-        *_attention(s, hidden, _size(config, "num_attention_heads"), dict.fromkeys(("query", "key", "value"), hidden)),
+        *_attention(s, width, heads, dict.fromkeys(("query", "key", "value"), hidden), hidden),
         _product("feed-forward in", 1, s, hidden, inner),
         _each("gelu", 1, s * inner, GELU),
         _product("feed-forward out", 1, s, inner, hidden),
@@ -216,7 +224,7 @@ def _mobilebert_layer(config: ModelConfig, s: int) -> list[Operator]:
     ]
     return [
         *(operator for operator in bottleneck if operator.count),
-        *_attention(s, width, config.num_attention_heads, sources),
+        *_attention(s, width, config.num_attention_heads, sources, width),
         _product("feed-forward in", n_ffn, s, width, inner),
         _each("relu", n_ffn, s * inner, ADD),
         _product("feed-forward out", n_ffn, s, inner, width),

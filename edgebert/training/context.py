@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
     from transformers import PreTrainedModel
 
+    from edgebert.modeling.config import ModelConfig
     from edgebert.tasks import Task
     from edgebert.training.answers import StoredAnswers
 
@@ -63,6 +64,7 @@ class MethodContext:
     answers: StoredAnswers | None = None  # of the kind that the method asked for; None asks the teacher when it trains
     scores_epochs: bool = True  # tell development scores on the way
     epochs_of_text: float = 0.0  # passes over `transfer` that --effort gives; 0 is the settings' epochs
+    cost: Callable[[ModelConfig], float] | None = None  # predicted ms of a pass on the device, where a method reads it
 
     def text_epochs(self, epochs: float) -> float:
         """Passes over `transfer`: as many as given, or as --effort gives. The settings' epochs are over `train` alone."""

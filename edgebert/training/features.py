@@ -75,11 +75,14 @@ def trace_hidden_states(
     if attentive and (not attentions or any(attention is None for attention in attentions)):
         raise LookupError(f"{_family(model)} gives no attention probabilities")
     attentions = tuple(_probabilities(attention) for attention in attentions)
-    n_heads = attentions[0].shape[1] if attentions else 1
-    shared = n_heads // (getattr(model.config, "num_key_value_heads", None) or n_heads)
-    values = tuple(_split(name, value, later, n_heads, shared) for name, value, later in caught)
-    if "values" in wanted and len(values) != len(attentions):
+    if "values" in wanted and len(caught) != len(attentions):
         raise LookupError(f"{_family(model)} has no value projection that can be told from its other layers")
+    values = tuple(
+        _split(name, value, later, len(heads), len(heads) // (_n_value_heads(model) or len(heads)))
+        for (name, value, later), heads in zip(
+            caught, (attention[0] for attention in attentions), strict=False
+        )  # nothing is caught unasked
+    )
     return Trace(answers(model, result, batch[ATTENTION_MASK]), hidden, attentions, values)
 
 
@@ -169,6 +172,11 @@ def _split(name: str, projected: Tensor, later: Tensor | None, n_heads: int, sha
     if later is not None:
         heads = heads + later.view(n_heads, -1)
     return heads.transpose(1, 2).repeat_interleave(shared, 1)
+
+
+def _n_value_heads(model: PreTrainedModel) -> int:
+    """Heads with values of their own, where several share them; 0 where none do."""
+    return getattr(model.config, "num_key_value_heads", None) or 0
 
 
 def _family(model: PreTrainedModel) -> str:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from edgebert.converters import CALIBRATION_ROWS, CONVERTERS
-from edgebert.cost.analytic import count_parameters
+from edgebert.converters import CALIBRATION_ROWS, CONVERTERS, find_precision
+from edgebert.cost.analytic import count_parameters, predict_latency
 from edgebert.files import plain
 from edgebert.methods import METHODS, ParamValue
 from edgebert.modeling.checkpoint import (
@@ -42,6 +42,7 @@ from edgebert.verify.parity import TOLERANCES, for_task, share_decided, unbatche
 from edgebert.verify.reference import make_reference, row_batches
 from edgebert.verify.rows import write_answers, write_rows
 from edgebert.workflows.answers import answers_stage
+from edgebert.workflows.names import planned
 from edgebert.workflows.recipe import answer_kinds
 from edgebert.workflows.records import FileRecord, StudentRecord, artifacts_of, model_record
 from edgebert.workflows.request import Fit, data_key, teacher_train_settings, train_settings
@@ -90,6 +91,7 @@ class RecipeRun:
     settings: TrainSettings
     text_epochs: float  # passes over labelled and unlabelled rows together
     stored: Mapping[str, Stage]  # method -> the teacher's answers that it learns
+    cost: Callable[[ModelConfig], float] | None  # where a method reads it: see `MethodContext.cost`
 
     @classmethod
     def of(cls, job: Fit, candidate: Candidate, teacher: Stage, *, visits: int = 0) -> RecipeRun:
@@ -106,7 +108,9 @@ class RecipeRun:
         settings = train_settings(job, epochs=times * epochs, width=int(trained.hidden_size))
         calls = tuple((call.method, METHODS.get(call.method).read_params(call.params)) for call in recipe.calls)
         stored = {name: answers_stage(job, kind, teacher) for name, kind in answer_kinds(recipe).items()}
-        return cls(job, teacher, start, calls, settings, times * text_epochs, stored)
+        reads = any(METHODS.get(name).reads_cost(**params) for name, params in calls)
+        cost = device_cost(job, candidate.latency.seq_len) if reads else None
+        return cls(job, teacher, start, calls, settings, times * text_epochs, stored, cost)
 
     @property
     def inputs(self) -> dict[str, object]:
@@ -116,6 +120,8 @@ class RecipeRun:
         results |= {"task": job.task.options(), "answers": {name: stage.key for name, stage in self.stored.items()}}
         if self.start.source:
             results["student"] = self.start.source.key
+        if self.cost:
+            results["cost"] = (job.device.name, self.cost(self.start.config))
         if job.unlabelled.rows:
             results["unlabelled"] = (job.unlabelled.sha256, self.text_epochs)
         return results
@@ -136,11 +142,23 @@ class RecipeRun:
                 source.model, job.task, job.dataset.labels, splits["train"], splits["dev"], self.settings,
                 work, job.unlabelled.rows, source.tokenizer, log,
                 StoredAnswers(self.stored[name].path) if name in self.stored else None, scores_epochs, self.text_epochs,
+                self.cost,
             )  # fmt: skip
             student = METHODS.get(name).apply(student, context, **params)
         for stage in {stage.key: stage for stage in self.stored.values()}.values():
             student.notes += tuple(stage.result["notes"])
         return student
+
+
+def device_cost(job: Fit, seq_len: int) -> Callable[[ModelConfig], float]:
+    """Predicts the time of a pass over `seq_len` tokens on the device, in ms, of what is shipped first."""
+    format, precision = planned(job.formats, job.precisions)
+    compute = find_precision(format, precision).compute
+
+    def cost(config: ModelConfig) -> float:
+        return predict_latency(config, job.device, precision=compute, seq_len=seq_len, format=format).p50_ms
+
+    return cost
 
 
 def compress_stage(job: Fit, candidate: Candidate, teacher: Stage) -> Stage:
