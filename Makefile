@@ -47,6 +47,7 @@ bench-methods: .venv/.test
 	$(BIN)/python -m benchmarks.answers
 	$(BIN)/python -m benchmarks.default_recipe
 	$(BIN)/python -m benchmarks.headline
+	$(BIN)/python -m benchmarks.pruning
 
 bench-bundles: .venv/.test
 	$(BIN)/python -m benchmarks.bundles
