@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -64,15 +64,52 @@ def _check_half(kind: str, name: str, array: np.ndarray) -> None:
         )
 
 
+def stored_bits(source: Source, model: ModelProto) -> dict[str, tuple[int, int]]:
+    """Name of a product -> bits and group of its weight, where the source's QuantSpec says them.
+
+    Raises:
+        EdgebertError: a weight of the spec is not in the graph: they are of two models.
+    """
+    from onnx import numpy_helper
+
+    assert source.quantization is not None
+    specs = {name: spec for name, spec in source.quantization.weights.items() if spec.granularity == "group"}
+    graph: Any = source.graph
+    parameters = dict(graph.model.named_parameters())
+    constants = {item.name: item for item in model.graph.initializer}
+    nodes = [(node.name, numpy_helper.to_array(constants[node.input[1]])) for node in products(model)]
+    results: dict[str, tuple[int, int]] = {}
+    for name, spec in specs.items():
+        weight = parameters[name].detach().numpy().T if name in parameters else np.empty(0)
+        found = [node for node, array in nodes if array.shape == weight.shape and _parallel(array, weight)]
+        if not found:
+            raise EdgebertError(f"{name} of quantization.json is no weight of a product of this model")
+        results |= dict.fromkeys(found, (spec.bits, spec.group))
+    return results
+
+
+def _parallel(ours: np.ndarray, theirs: np.ndarray) -> bool:
+    """Whether one is the other, perhaps times a number that the exporter folded into it."""
+    return bool((ours * theirs).sum() >= 0.99999 * np.linalg.norm(ours) * np.linalg.norm(theirs))
+
+
 def int4(source: Source, model: ModelProto, variant: QuantizationVariant) -> ModelProto:
-    """Products with weights of 4 bits in blocks, each with a scale; embedding tables in 8 bits, a scale a row.
+    """Products with weights of 4 bits in blocks, each with a scale; embedding tables in 8 bits, a scale a row. Of a model with
+    a QuantSpec of groups each product has the bits and the groups that it says, and others stay in float.
 
     Raises:
         EdgebertError: the quantizer found no product that it can take.
     """
     per_row(model)
     head = [node.name for node in products(model)[-1:]]  # small, and the most sensitive
-    created = in_blocks(model, bits=4, leave=head, **variant.options)
+    stored = stored_bits(source, model) if source.quantization else {}
+    if stored:
+        created, level = model, variant.options["accuracy_level"]
+        for bits, group in sorted(set(stored.values())):
+            leave = [node.name for node in products(created) if stored.get(node.name) != (bits, group)]
+            created = in_blocks(created, bits=bits, block_size=group, leave=leave, accuracy_level=level)
+    else:
+        created = in_blocks(model, bits=4, leave=head, **variant.options)
     if not Counter(node.op_type for node in created.graph.node)["MatMulNBits"]:
         raise EdgebertError(
             f"{source.family} has no matrix product that ONNX Runtime takes in 4 bits", hint="Use precision int8."

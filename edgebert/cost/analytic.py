@@ -166,12 +166,14 @@ def count_parameters(config: ModelConfig, auto_model: str) -> int:
 def predict_bytes(config: ModelConfig, auto_model: str, precision: Precision) -> int:
     """Size of a file: the stored bits of each weight of a matrix and of the word table, four bytes for the rest, the graph.
 
+    A student whose layers have bits of their own (`edgebert.methods.q_bert`) says their mean for precisions of few bits.
     Beside them, 4 bytes each: a scale a row of the word table, below 8 bits a least value too; below 8 bits a scale for
     each block of 32 weights.
     """
     matrices, vectors = _counts(config, auto_model)
     table = config.vocab_size * embedding_width(config)
-    stored = (matrices - table) * (precision.bits / 8 + (4 / 32 if precision.bits < 8 else 0))
+    bits = precision.bits if precision.bits >= 8 else getattr(config, "edgebert_weight_bits", precision.bits)
+    stored = (matrices - table) * (bits / 8 + (4 / 32 if precision.bits < 8 else 0))
     a_row = {32: 0, 16: 0, 8: 4}.get(precision.embedding_bits, 8)
     stored += table * precision.embedding_bits / 8 + a_row * config.vocab_size
     a_layer = LAYER_BYTES + (CHANNELS_BYTES if precision.bits == 8 else 0)

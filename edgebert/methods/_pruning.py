@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from edgebert.methods._gradients import batches_of, loss_of
 from edgebert.modeling.ragged import LayerWidth, cut_layer, describe_widths, head_width_of, widths_of
 from edgebert.modeling.roles import layer_modules
 from edgebert.training.context import MethodContext
@@ -108,52 +109,26 @@ def importances(student: Student, context: MethodContext) -> list[Importance]:
     """Of each layer of the student, over training rows."""
     from edgebert.modeling.layers import encoder_layers
     from edgebert.runtime.specs import ATTENTION_MASK
-    from edgebert.training.loop import collate
-    from edgebert.training.run import pad_id
 
     model = student.model.eval()
-    rows = context.train[:: 1 + (len(context.train) - 1) // ROWS]
-    features = context.task.encode(rows, student.tokenizer, context.labels, context.settings.max_length)
+    batches = batches_of(student, context, ROWS, BATCH)
     head = head_width_of(model.config)
     parts = [layer_modules(layer) for layer in encoder_layers(model)]
     gates = [(_Gate(part["attended"], head), _Gate(part["outer"], 1)) for part in parts]
     every = [gate for pair in gates for gate in pair]
     loss = loss_of(student, context)
     with _hooked(every), _frozen(model):
-        for start in range(0, len(features), BATCH):
-            batch = collate(features[start : start + BATCH], pad_id(student))
-            batch = {name: value.to(next(model.parameters()).device) for name, value in batch.items()}
+        for batch in batches:
             for gate in every:
                 gate.mask = batch[ATTENTION_MASK].bool()
             loss(batch).backward()
             for gate in every:
                 gate.read()
-    n = max(1, len(features))
+    n = max(1, sum(len(batch[ATTENTION_MASK]) for batch in batches))
     return [
         Importance(a.importance / n, b.importance / n, a.total / max(1, a.n_tokens), b.total / max(1, b.n_tokens))
         for a, b in gates
     ]
-
-
-def loss_of(student: Student, context: MethodContext) -> Callable[[dict[str, Tensor]], Tensor]:
-    """The sum over rows of the loss on true labels; where rows have none, of a random projection of the answers."""
-    import torch
-
-    from edgebert.training.heads import rows_with_labels
-    from edgebert.training.loop import Objective
-
-    objective = Objective(student.model, context.task.class_weights(context.train, context.labels))
-    generator = torch.Generator().manual_seed(context.settings.seed)
-
-    def loss(batch: dict[str, Tensor]) -> Tensor:
-        labelled = rows_with_labels(batch)
-        if labelled.any():
-            return objective.loss(batch) * labelled.sum()
-        answers = objective.answer(batch).values()
-        signs = [torch.randint(2, answer.shape, generator=generator).to(answer) * 2 - 1 for answer in answers]
-        return torch.stack([(answer * sign).sum() for answer, sign in zip(answers, signs, strict=True)]).sum()
-
-    return loss
 
 
 @contextmanager
