@@ -38,22 +38,20 @@ PAGE, KEPT = Path("benchmarks/pruning.md"), RESULTS / "pruning.json"
 ROWS, RUNS, LENGTH = "1600", 200, 128
 LAYERS = {"banking77": "uniform", "snips": "top", "btc": "top"}  # which layers stay, by `benchmarks/methods.md`
 LEARN = {"hard_label_weight": 0.9, "replace": 0.0}
-DEPTHS = (4, 3, 2, 1)
+DEPTHS, SHARES = (4, 3, 2), (0.25, 0.5)
 
 
 def lines_of(corpus: str) -> list[Line]:
-    """The students: fewer layers, fewer heads and neurons, and both."""
+    """The students: fewer layers, fewer heads and neurons."""
     kd = {f"kd.{name}": value for name, value in LEARN.items()}
     prune = {f"prune.{name}": value for name, value in LEARN.items()}
     results = [
         Line(f"{n} layers", "drop-layers+kd", {"drop-layers.n_layers": n, "drop-layers.strategy": LAYERS[corpus], **kd})
         for n in DEPTHS
     ]
-    for share in (0.25, 0.5, 0.75):
+    for share in SHARES:
         results.append(Line(f"{share:.0%} pruned", "prune", {"prune.share": share, **prune}))
     results.append(Line("50% pruned, by latency", "prune", {"prune.share": 0.5, "prune.by": "latency", **prune}))
-    both = {"drop-layers.n_layers": 4, "drop-layers.strategy": LAYERS[corpus]}
-    results.append(Line("4 layers, 50% pruned", "drop-layers+prune", {**both, "prune.share": 0.5, **prune}))
     return results
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from edgebert.converters import QuantizationVariant
 from edgebert.converters._onnx_blocks import in_blocks
 from edgebert.converters._onnx_embedding import per_row
+from edgebert.converters._onnx_embedding4 import pack_word_table
 from edgebert.converters._onnx_export import sample, values
 from edgebert.converters._onnx_int8 import products
 from edgebert.errors import EdgebertError
@@ -115,3 +116,9 @@ def int4(source: Source, model: ModelProto, variant: QuantizationVariant) -> Mod
             f"{source.family} has no matrix product that ONNX Runtime takes in 4 bits", hint="Use precision int8."
         )
     return created
+
+
+def int4_all(source: Source, model: ModelProto, variant: QuantizationVariant) -> ModelProto:
+    """`int4` with the word table in 4 bits too."""
+    pack_word_table(model)
+    return int4(source, model, variant)

@@ -336,6 +336,17 @@ def test_half_precision_refuses_what_it_cannot_hold(tmp_path: Path) -> None:
         assert not list((tmp_path / "16").iterdir())
 
 
+def test_the_word_table_may_have_four_bits_beside_four_bit_weights(tmp_path: Path) -> None:
+    """Of 5 x 4 bits less: half a byte for each of the table's numbers; a row's least value and step instead of one scale."""
+    ours = source()
+    created = CONVERTER.export(ours, tmp_path)
+    plain, packed = (reduced(ours, created, name, tmp_path / name) for name in ("int4", "int4-all"))
+    table = ours.graph.model.get_input_embeddings().weight  # type: ignore[operator, union-attr]
+    saved = plain.size_bytes - packed.size_bytes
+    assert saved == pytest.approx(table.numel() / 2 - 8 * len(table), abs=1500)  # and nodes that unpack
+    assert worst(ours, packed.path, batch(1, 13)) < 0.3
+
+
 @pytest.mark.parametrize("family", ["bert", "albert", "squeezebert"])
 def test_four_bit_weights_stay_near_torch(family: str, tmp_path: Path) -> None:
     ours, handlers = source(family), list(logging.getLogger().handlers)

@@ -12,7 +12,8 @@ A group is `group` neighbours of a row (section 3.2). With m its number of large
     s = m / -2^(b-1),   Q_b(w) = s · clip(round(w / s), -2^(b-1), 2^(b-1) - 1)
 
 Then the student learns the teacher's answers as in kd, with Q_b(W) in place of W and gradients passed straight through.
-Bits are kept beside the checkpoint (quantization.json), and `--precision int4` writes each layer's products in its own.
+Bits are kept beside the checkpoint (quantization.json), and `--precision int4` writes each layer's products in its own;
+`int4-all` the word table in 4 bits too, for which round-embedding may stand before.
 
 Differences: Q-BERT sets bits by hand from Ω and quantizes groups of heads; it also rounds activations to 8 bits in training,
 which ONNX Runtime here does at run time, by the block. The word table and the head have bits of their own: those of the
