@@ -41,13 +41,30 @@ def contents(path: Path) -> Contents:
 
 
 def _contents(package: Package) -> Contents:
-    from edgebert.runtime.mil.program import constants_of
+    """Of all functions; where there are several, each name begins with that of its function."""
     from edgebert.runtime.mil.session import PRECISION
 
-    function = package.spec.mlProgram.functions["main"]
-    block = function.block_specializations[function.opset]
-    constants = constants_of(package)
-    own = package.metadata.get(PRECISION, "")
+    own, names = package.metadata.get(PRECISION, ""), list(package.functions)
+    weights: dict[str, np.ndarray] = {}
+    operators: list[Operator] = []
+    outputs: list[str] = []
+    for name in names:
+        prefix = f"{name}: " if len(names) > 1 else ""
+        found = _of_function(package, name, own)
+        weights |= {prefix + key: value for key, value in found.weights.items()}
+        operators += [
+            Operator(item.kind, *(tuple(prefix + entry for entry in side) for side in (item.inputs, item.outputs)))
+            for item in found.operators
+        ]
+        outputs += [prefix + entry for entry in found.outputs]
+    return Contents(weights, operators, tuple(outputs))
+
+
+def _of_function(package: Package, function: str, own: str) -> Contents:
+    """`own` stands behind the names of what differs from precision to precision."""
+    from edgebert.runtime.mil.program import constants_of
+
+    block, constants = package.block(function), constants_of(package, function)
     read, operators = set(), []
     shifted = {item.outputs[0].name for item in block.operations if _is_shifted(package, item, constants)}
     for item in block.operations:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, get_args
 
 from edgebert.converters._coreml_ops import register
 from edgebert.converters._fourier import real_fourier
@@ -29,6 +29,7 @@ class Plan:
     """How the lengths of rows go into a file.
 
     Attributes:
+        shape: `functions` is a fixed program for each length.
         lengths: ascending; for `ranged` only the greatest matters.
         ios: the oldest iOS that runs the program.
     """
@@ -41,6 +42,13 @@ class Plan:
     def longest(self) -> int:
         return self.lengths[-1]
 
+    @property
+    def parts(self) -> tuple[Plan, ...]:
+        """The programs that are converted: of `functions` one of fixed length for each."""
+        if self.shape != "functions":
+            return (self,)
+        return tuple(replace(self, shape="fixed", lengths=(length,)) for length in self.lengths)
+
 
 def plan(source: Source, shape: Shape, ios: int = 15) -> Plan:
     """The plan for a shape; one length is always fixed.
@@ -51,8 +59,8 @@ def plan(source: Source, shape: Shape, ios: int = 15) -> Plan:
     Raises:
         RequestError: an unknown shape, or a length that the model's positions do not allow.
     """
-    if shape not in ("fixed", "enumerated", "ranged"):
-        raise RequestError(f"unknown shape '{shape}'", hint="Known: fixed, enumerated, ranged.")
+    if shape not in get_args(Shape):
+        raise RequestError(f"unknown shape '{shape}'", hint=f"Known: {', '.join(get_args(Shape))}.")
     lengths = tuple(sorted(set(source.lengths)))
     if shape == "ranged":
         return Plan(shape, (source.max_length,), ios)
@@ -64,7 +72,8 @@ def plan(source: Source, shape: Shape, ios: int = 15) -> Plan:
         )
     if shape == "fixed" or len(lengths) == 1:
         return Plan("fixed", lengths[-1:], ios)
-    return Plan(shape, lengths, max(ios, 18 if len(source.inputs) > 1 else 15))  # two flexible inputs need iOS 18
+    needs_18 = shape == "functions" or len(source.inputs) > 1  # functions, or two flexible inputs
+    return Plan(shape, lengths, max(ios, 18 if needs_18 else 15))
 
 
 def convert(source: Source, wanted: Plan, *, half: bool) -> MLModel:

@@ -1,7 +1,8 @@
 """Core AI: Apple's successor of Core ML (.aimodel), for iOS and macOS 27 and later, by Apple's own converter and quantizer.
 
 Apple's runtime runs it on Linux too, which proves what a file computes and says nothing of a device's time. A file takes one
-row of int32 tokens. Its lengths are fixed or enumerated (a function each, which share the weights), or ranged.
+row of int32 tokens. Its lengths are fixed, enumerated (a function each, which share the weights; `functions` says the same),
+or ranged.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
@@ -359,7 +360,7 @@ CONVERTER = Converter(
     open=CoreAISession,
     contents=read_contents,
     accelerator_fallbacks=accelerator_fallbacks,
-    shapes=("fixed", "enumerated", "ranged"),
+    shapes=get_args(Shape),
     untimed=untimed,
     oldest_python=(3, 11),
 )

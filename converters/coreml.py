@@ -1,8 +1,9 @@
 """Core ML: ML programs by coremltools, in float32, float16, 8, 6 and 4 bits; run by Core ML on a Mac, elsewhere by
 our interpreter (`edgebert.runtime.mil`), whose times say nothing of a device.
 
-A file takes one row of int32 tokens and gives float32. Its lengths are fixed, enumerated (the default for several) or
-ranged. Enumerated lengths of more than one input need iOS 18.
+A file takes one row of int32 tokens and gives float32. Its lengths are fixed, enumerated (the default for several), ranged,
+or functions: a fixed program for each, which share the weights. Functions, and enumerated lengths of more than one input,
+need iOS 18.
 """
 
 from __future__ import annotations
@@ -12,17 +13,20 @@ import shutil
 import sys
 import tempfile
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 from edgebert.converters import Converter, Precision, QuantizationVariant, describe
 from edgebert.converters._coreml_contents import contents
 from edgebert.converters._coreml_convert import HINT, Plan, convert, padding_moves, plan, sample
+from edgebert.converters._coreml_functions import merged
 from edgebert.errors import EdgebertError
 from edgebert.faults import raise_if_fault
 from edgebert.runtime.quiet import quiet
-from edgebert.runtime.session import Session, Source
+from edgebert.runtime.session import Session, Shape, Source
 from edgebert.runtime.specs import ATTENTION_MASK, INPUT_IDS, TOKEN_TYPE_IDS
 from edgebert.types import Artifact
 
@@ -55,7 +59,8 @@ def export(source: Source, folder: Path) -> Artifact:
             hint="Take ranged lengths.",
         )
     wanted = plan(source, source.shape or ("ranged" if moved > STRUCTURE else "enumerated"))
-    path = _save(convert(source, wanted, half=False), source, "fp32", wanted, folder)
+    models = [convert(source, part, half=False) for part in wanted.parts]
+    path = _save(models, source, "fp32", wanted, folder)
     try:
         _prove(source, path, wanted)
     except EdgebertError:
@@ -69,20 +74,26 @@ def reduce(source: Source, artifact: Artifact, precision: str, variant: Quantiza
 
     It is converted anew: where float16 begins is decided while converting, and what the Neural Engine runs is float16.
     """
+    from edgebert.converters import _coreml_static as static
     from edgebert.converters import _coreml_weights as weights
 
     options = {**artifact.options, **variant.options}
     half = options.get("compute", "float16") == "float16"
     wanted = plan(source, options.get("shape", "enumerated"), ios=OLDEST[precision])
-    if precision == "int8-static":
-        model = weights.to_int8(_convert_static(source, wanted, options, half))
-    elif precision in BITS:
-        with weights.padded_vocabulary(source, options["group"]):
-            model = weights.to_palette(convert(source, wanted, half=half), BITS[precision], options["group"])
-    else:
-        model = convert(source, wanted, half=half)
-        model = weights.to_int8(model) if precision == "int8" else model
-    return _artifact(_save(model, source, precision, wanted, folder), precision, wanted, variant.options)
+    finish: Callable[[MLModel], MLModel] | None = None
+    with ExitStack() as around:
+        if precision == "int8-static":
+            steps = static.calibrate(source, clip=options["range"] == "error")
+            around.enter_context(static.quantized_inputs(source, steps))
+            finish = weights.to_int8
+        elif precision in BITS:
+            around.enter_context(weights.padded_vocabulary(source, options["group"]))
+            finish = partial(weights.to_palette, bits=BITS[precision], group=options["group"])
+        elif precision == "int8":
+            finish = weights.to_int8
+        models = [convert(source, part, half=half) for part in wanted.parts]
+        models = [finish(model) for model in models] if finish else models
+    return _artifact(_save(models, source, precision, wanted, folder), precision, wanted, variant.options)
 
 
 def open_session(path: Path, threads: int) -> Session:
@@ -112,19 +123,18 @@ def accelerator_fallbacks(path: Path) -> Mapping[str, int]:
 
 
 def _fallbacks(package: Package) -> Mapping[str, int]:
-    function = package.spec.mlProgram.functions["main"]
-    operations = function.block_specializations[function.opset].operations
+    name, description = next(iter(package.functions.items()))
+    operations = package.block(name).operations
     computing = [item for item in operations if item.type not in ("const", "cast") and "constexpr" not in item.type]
     kinds = {output.name: _dtype(output) for item in operations for output in item.outputs}
-    kinds |= {item.name: _dtype(item) for item in function.inputs}
+    kinds |= {item.name: _dtype(item) for item in package.spec.mlProgram.functions[name].inputs}
     results = {
         "float32 ops": sum(any(_dtype(output) == "FLOAT32" for output in item.outputs) for item in computing),
         "inputs of ranged length": sum(
-            item.type.multiArrayType.WhichOneof("ShapeFlexibility") == "shapeRange"
-            for item in package.spec.description.input
+            item.type.multiArrayType.WhichOneof("ShapeFlexibility") == "shapeRange" for item in description.input
         ),
         "layer norms beside enumerated lengths": sum(item.type == "layer_norm" for item in computing)
-        * any(len(item.type.multiArrayType.enumeratedShapes.shapes) > 1 for item in package.spec.description.input),
+        * any(len(item.type.multiArrayType.enumeratedShapes.shapes) > 1 for item in description.input),
         "lookups with 32-bit indices": sum(
             kinds.get(item.inputs["indices"].arguments[0].name) == "INT32"
             for item in computing
@@ -139,14 +149,6 @@ def _dtype(value: NamedValueType) -> str:
     return str(type(tensor).DESCRIPTOR.fields_by_name["dataType"].enum_type.values_by_number[tensor.dataType].name)
 
 
-def _convert_static(source: Source, wanted: Plan, options: Mapping[str, object], half: bool) -> MLModel:
-    from edgebert.converters._coreml_static import calibrate, quantized_inputs
-
-    steps = calibrate(source, clip=options["range"] == "error")
-    with quantized_inputs(source, steps):
-        return convert(source, wanted, half=half)
-
-
 def _prove(source: Source, path: Path, wanted: Plan) -> None:
     """Runs the file at its lengths against the graph: a trace may have kept the length that it was made with."""
     import torch
@@ -158,7 +160,7 @@ def _prove(source: Source, path: Path, wanted: Plan) -> None:
     for length in lengths:
         inputs = sample(source, length, length * 2 // 3)
         try:
-            result = session.program.run(dict(zip(source.inputs, inputs, strict=True)))
+            result = session.programs[session.function_of(length)].run(dict(zip(source.inputs, inputs, strict=True)))
         except EdgebertError as error:
             raise EdgebertError(
                 f"{source.family} cannot be written as Core ML with {wanted.shape} length: at {length}, {error.what}",
@@ -179,12 +181,17 @@ def _prove(source: Source, path: Path, wanted: Plan) -> None:
             )
 
 
-def _save(model: MLModel, source: Source, precision: str, wanted: Plan, folder: Path) -> Path:
-    """Writes beside and moves into place, so that no half file is left under the name."""
-    _describe(model, source, precision, wanted)
+def _save(models: Sequence[MLModel], source: Source, precision: str, wanted: Plan, folder: Path) -> Path:
+    """Writes beside and moves into place, so that no half file is left under the name. `models` are those of `Plan.parts`."""
+    for part, model in zip(wanted.parts, models, strict=True):
+        _describe_ports(model, source, part)
     path = folder / NAME
     try:
         with tempfile.TemporaryDirectory(dir=folder, prefix=".coreml-") as beside, quiet(capture=True):
+            model = models[0]
+            if len(models) > 1:
+                model = merged(dict(zip(wanted.lengths, models, strict=True)), Path(beside))
+            _describe(model, source, precision, wanted)
             model.save(str(Path(beside) / NAME))
             _make_reproducible(Path(beside) / NAME)
             if path.exists():
@@ -236,6 +243,9 @@ def _describe(model: MLModel, source: Source, precision: str, wanted: Plan) -> N
     }
     for name, value in values.items():
         model.user_defined_metadata[MAIN + name] = value if isinstance(value, str) else json.dumps(value)
+
+
+def _describe_ports(model: MLModel, source: Source, wanted: Plan) -> None:
     lengths = f"1 to {wanted.longest}" if wanted.shape == "ranged" else " or ".join(map(str, wanted.lengths))
     for name in source.inputs:
         model.input_description[name] = INPUTS[name].format(pad=source.pad_id) + f" One row of {lengths} tokens."
@@ -307,6 +317,6 @@ CONVERTER = Converter(
     open=open_session,
     accelerator_fallbacks=accelerator_fallbacks,
     contents=contents,
-    shapes=("fixed", "enumerated", "ranged"),
+    shapes=get_args(Shape),
     untimed=lambda: "" if sys.platform == "darwin" else "Core ML runs on a Mac; edgebert's interpreter is not timed",
 )

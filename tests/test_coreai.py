@@ -155,6 +155,7 @@ def test_lengths_are_fixed_enumerated_or_ranged(bert: Source, exported: Artifact
     names = ["input_ids", "attention_mask", "token_type_ids"]
     for shape, lengths, size, fallbacks in (
         ("enumerated", LENGTHS, "16|32", {}), ("fixed", (16,), 16, {}), ("ranged", LENGTHS, "seq", {"inputs of ranged length": 3}),
+        ("functions", LENGTHS, "16|32", {}),
     ):  # fmt: skip
         folder = tmp_path / shape
         folder.mkdir()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import datetime
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -32,6 +33,7 @@ from edgebert.runtime.mil.package import open_package
 from edgebert.runtime.mil.program import load
 from edgebert.runtime.mil.session import MilSession
 from edgebert.types import Artifact
+from edgebert.verify.contents import contents_failures
 
 IDS, LOGITS = input_specs([INPUT_IDS]), (OutputSpec("logits", axes=("batch", "sequence", "labels")),)
 LABELS = ("O", "B-CITY", "I-CITY", "B-DAY", "I-DAY")
@@ -300,6 +302,110 @@ def test_fixed_and_ranged(tmp_path: Path) -> None:
     assert max(difference(session, source, batch(n, n)) for n in (1, 5, 80)) < 1e-5
     result = CONVERTER.accelerator_fallbacks(ranged.path)
     assert result["inputs of ranged length"] == 2 and result["float32 ops"] > 20
+
+
+@pytest.fixture(scope="module")
+def functions(source: Source, tmp_path_factory: pytest.TempPathFactory) -> Artifact:
+    return export(replace(source, shape="functions"), tmp_path_factory.mktemp("functions"))
+
+
+def test_a_function_for_each_length(source: Source, functions: Artifact) -> None:
+    session = MilSession(functions.path, 1)
+    for rows in (batch(12, 7, rows=2), batch(9, 4), batch(24, 24), batch(13, 13), batch(1, 1)):
+        assert difference(session, source, rows) < 1e-5
+    assert functions.options == {"shape": "functions", "lengths": [12, 24], "minimum_ios": 18}
+    assert session.functions == {12: "main_len_12", 24: "main_len_24"} and session.lengths == (12, 24)
+    assert {name: program.inputs["input_ids"].shape for name, program in session.programs.items()} == {
+        "main_len_12": (1, 12), "main_len_24": (1, 24),
+    }  # fmt: skip
+    with pytest.raises(EdgebertError, match="a row of 25 tokens; the file takes 24"):
+        session.run(batch(25, 25))
+
+
+def test_functions_say_what_the_file_is(functions: Artifact) -> None:
+    """coremltools writes a file of functions without any metadata of those that it is made of."""
+    session, package = MilSession(functions.path), open_package(functions.path)
+    assert session.labels == LABELS and session.metadata == {"pad_id": 0, "max_length": 24, "precision": "fp32"}
+    assert [port["shape"] for side in session.signature() for port in side] == [[1, "seq"]] * 3 + [[1, "seq", 5]]
+    description = package.spec.description
+    assert (description.metadata.author, description.metadata.shortDescription) == ("edgebert", "Tags")
+    assert description.defaultFunctionName == "main_len_24" and package.spec.specificationVersion == 9
+    shown = {item.name: item.input[0].shortDescription for item in description.functions}
+    assert "12 tokens" in shown["main_len_12"] and "24 tokens" in shown["main_len_24"]
+
+
+def test_functions_share_their_weights(source: Source, functions: Artifact, exported: Artifact, tmp_path: Path) -> None:
+    size = lambda path: next(path.rglob("weight.bin")).stat().st_size  # noqa: E731
+    weights = sum(p.numel() for p in source.graph.parameters()) * 4
+    assert size(functions.path) < size(exported.path) and abs(size(functions.path) / weights - 1) < 0.1
+    assert export(replace(source, shape="functions"), tmp_path).sha256 == functions.sha256
+
+
+@pytest.mark.parametrize("precision", ["fp16", "int8", "int4", "int8-static"])
+def test_reduced_functions(source: Source, functions: Artifact, tmp_path: Path, precision: str) -> None:
+    variant = CONVERTER.precisions[precision].variants[0]
+    artifact = CONVERTER.reduce(source, functions, precision, variant, tmp_path)
+    assert artifact.options["shape"] == "functions" and artifact.size_bytes < 0.65 * functions.size_bytes
+    session, limit = (
+        MilSession(artifact.path),
+        {"fp16": 5e-3, "int8": 0.02, "int4": 0.2, "int8-static": 0.03}[precision],
+    )
+    for rows in (batch(12, 7, rows=2), batch(24, 20)):
+        assert 1e-5 < difference(session, source, rows) < limit
+    found = CONVERTER.accelerator_fallbacks(artifact.path)
+    assert "layer norms beside enumerated lengths" not in found and found.get("lookups with 32-bit indices", 0) < 3
+
+
+def test_the_gate_looks_into_every_function(source: Source, functions: Artifact, tmp_path: Path) -> None:
+    """Two layers' weights swapped in the function that is not the default one."""
+    names = [f"model_bert_encoder_layer_{i}_attention_self_query_weight" for i in (0, 1)]
+    path = tmp_path / "altered.mlpackage"
+    shutil.copytree(functions.path, path)
+    package = open_package(path)
+    consts = {item.outputs[0].name: item for item in package.block("main_len_12").operations}
+    first, second = (consts[name].attributes["val"].blobFileValue for name in names)
+    first.offset, second.offset = second.offset, first.offset
+    package.model.write_bytes(package.spec.SerializeToString())
+    assert CONVERTER.contents is not None
+    honest, origin = CONVERTER.contents(functions.path), CONVERTER.contents(functions.path)
+    fp16 = CONVERTER.precisions["fp16"]
+    assert contents_failures(honest, fp16, origin=origin, tables={}) == []
+    wrong = contents_failures(CONVERTER.contents(path), fp16, origin=origin, tables={})
+    assert len(wrong) == 2 and all("main_len_12: model_bert_encoder_layer" in line for line in wrong)
+
+
+def test_functions_that_cannot_be(functions: Artifact, source: Source, tmp_path: Path) -> None:
+    def changed(change: Callable[[Any], None]) -> Path:
+        path = tmp_path / "changed.mlpackage"
+        shutil.rmtree(path, ignore_errors=True)
+        shutil.copytree(functions.path, path)
+        package = open_package(path)
+        change(package.spec)
+        package.model.write_bytes(package.spec.SerializeToString())
+        return path
+
+    def same_length(spec: Any) -> None:
+        for port in spec.description.functions[0].input:
+            port.type.multiArrayType.shape[1] = 24
+
+    for change, what in (
+        (lambda spec: spec.mlProgram.functions.pop("main_len_12"), "describes functions main_len_24, main_len_12, and has main_len_24"),
+        (same_length, "each of its functions takes one length of its own"),
+        (lambda spec: spec.description.functions[0].output.pop(), "its functions differ in inputs or outputs"),
+        (lambda spec: setattr(spec.description, "defaultFunctionName", "other"), "the package is damaged"),
+    ):  # fmt: skip
+        with pytest.raises(EdgebertError, match=what):
+            MilSession(changed(change))
+    fnet = source_of("fnet")
+    with pytest.raises(EdgebertError, match="fnet reads padding"):
+        export(replace(fnet, shape="functions"), tmp_path)
+
+
+def test_one_length_needs_no_functions(tmp_path: Path) -> None:
+    source = source_of("distilbert", n_layers=1)
+    single = export(replace(source, shape="functions", lengths=(12,)), tmp_path)
+    assert single.options == {"shape": "fixed", "lengths": [12], "minimum_ios": 15}
+    assert MilSession(single.path).functions == {}
 
 
 def test_family_that_reads_padding_is_ranged(tmp_path: Path) -> None:

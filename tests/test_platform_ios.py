@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from edgebert.bundle.check import check_bundle
 from edgebert.bundle.edge_texts import TEXTS
 from edgebert.bundle.manifest import describe_files
 from edgebert.bundle.platforms import ios
@@ -103,6 +104,39 @@ def test_settings_say_lengths_and_what_files_are(package: PackageResult) -> None
     model = package.folder / "Sources" / NAME / "Model"
     files = {name: facts for name, facts in describe_files(model).items() if name != "edgebert.json"}
     assert settings["files"] == files and "model.fp32.mlpackage/Manifest.json" in files
+
+
+def test_the_model_is_asked_for_by_length_where_it_has_functions(
+    coreml_bundle: Path, package: PackageResult, tmp_path: Path
+) -> None:
+    """`MLModelConfiguration.functionName` is of iOS 18, which no version before can be asked for."""
+    from edgebert.converters.coreml import export
+
+    assert settings_of(package)["model"]["functions"] == {}
+    labels = ("O", *AWKWARD)
+    size = len(json.loads((coreml_bundle / "tokenizer.json").read_text(encoding="utf-8"))["model"]["vocab"])
+    model = tiny("bert", "token-classification", vocab_size=size, n_labels=len(labels))
+    source = make_source(model, lengths=LENGTHS, labels=labels, calibration=[], title="Slots", shape="functions")
+    made = tmp_path / "made" / NAME
+    bundle = write_bundle(
+        tmp_path / "bundle",
+        artifact=export(source, tmp_path),
+        student=coreml_bundle.parent / "student",
+        task=find_task("ner"),
+        labels=labels,
+        golden=[Row(text=text) for text in CORPUS],
+        max_length=LENGTHS[-1],
+        facts={"data": {"name": "toy", "licence": "CC0-1.0"}, "teacher": {"name": "none", "licence": "CC0-1.0"}},
+    )
+    assert check_bundle(bundle).n_texts > 10
+    write(bundle, made, NAME)
+    settings = json.loads((made / "Sources" / NAME / "Model" / "edgebert.json").read_text(encoding="utf-8"))
+    assert settings["model"]["functions"] == {"main_len_12": 12, "main_len_24": 24}
+    assert settings["model"]["lengths"] == list(LENGTHS)
+    assert 'platforms: [.iOS("18.0"), .macOS("15.0")]' in (made / "Package.swift").read_text(encoding="utf-8")
+    text = (made / "Sources" / NAME / "CoreMLModel.swift").read_text(encoding="utf-8")
+    before, _, after = text.partition("result.functionName = name")
+    assert after and "#if compiler(>=6.0)" in before and before.rindex("#available(iOS 18.0, macOS 15.0, *)")
 
 
 def test_labels_stand_in_no_source(package: PackageResult) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
 from edgebert.cli._show import column_options, json_option, print_json, print_table, read_columns, split_names
+from edgebert.runtime.session import Shape
 
 if TYPE_CHECKING:
     from edgebert.results import Conversion, ConvertResult
@@ -57,8 +58,9 @@ rejected one is put under rejected/. Files that edgebert convert did not write s
 )
 @click.option(
     "--shape",
-    type=click.Choice(["fixed", "enumerated", "ranged"]),
-    help="How a Core ML or Core AI file takes its lengths.  [default: enumerated]",
+    type=click.Choice(get_args(Shape)),
+    help="How a Core ML or Core AI file takes its lengths; functions is a fixed program for each, which share the weights.  "
+    "[default: enumerated]",
 )
 @click.option("--texts", help="A file with one text a line, to calibrate and to compare on.")
 @click.option("--task", help="How --data is read: a name that `edgebert tasks` lists.")

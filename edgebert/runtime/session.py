@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from edgebert.quantization import QuantSpec
 
-Shape = Literal["fixed", "enumerated", "ranged"]
+Shape = Literal["fixed", "enumerated", "functions", "ranged"]
 Batch = Mapping[str, "np.ndarray"]  # int64, each (batch, seq), by the names of `edgebert.runtime.specs.INPUTS`
 
 

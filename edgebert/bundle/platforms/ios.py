@@ -71,9 +71,13 @@ def write(bundle: Path, folder: Path, name: str) -> None:
     sources, tests = folder / "Sources" / name, folder / "Tests" / f"{name}Tests"
     assets = sources / "Model"
     settings = write_assets(bundle, assets, name, golden=tests)
-    lengths = getattr(open_engine(bundle, manifest).session, "lengths", ())
+    session = open_engine(bundle, manifest).session
     # Its shapes do not tell them.
-    write_json(assets / SETTINGS, settings | {"model": {**settings["model"], "lengths": list(lengths)}})
+    lengths = {
+        "lengths": list(getattr(session, "lengths", ())),
+        "functions": {name: length for length, name in getattr(session, "functions", {}).items()},
+    }
+    write_json(assets / SETTINGS, settings | {"model": {**settings["model"], **lengths}})
     shutil.move(assets / CARD, folder / CARD)
     shutil.move(assets / LICENCES, folder / LICENCES)
     ios, macos = oldest_systems(assets / manifest["model"])

@@ -18,8 +18,11 @@ from edgebert.runtime.mil.registry import refuse
 from edgebert.runtime.quiet import quiet
 
 if TYPE_CHECKING:
-    from coremltools.proto.Model_pb2 import Model
+    from coremltools.proto.MIL_pb2 import Block
+    from coremltools.proto.Model_pb2 import FunctionDescription, Model, ModelDescription
+    from torch import Tensor
 
+MAIN = "main"  # the name of an only function
 MAGIC = 0xDEADBEEF
 ENTRY = np.dtype([("magic", "<u4"), ("dtype", "<u4"), ("size", "<u8"), ("start", "<u8"), ("padding_bits", "<u8")])
 # Types by the program's name: (code in the weights file, numpy type, bits of each value)
@@ -53,12 +56,27 @@ class Package:
     path: Path
     spec: Model
     model: Path
+    read: dict[tuple[object, ...], Tensor] = field(default_factory=dict)  # stored values, which functions share
     _blobs: dict[str, np.ndarray] = field(default_factory=dict)
 
     @property
     def metadata(self) -> dict[str, str]:
         """What the writer of the file put into it, by name."""
         return dict(self.spec.description.metadata.userDefined)
+
+    @property
+    def functions(self) -> dict[str, ModelDescription | FunctionDescription]:
+        """What the file says of each of its functions, by name; first the one that runs where none is asked for."""
+        description = self.spec.description
+        named = {item.name: item for item in description.functions}
+        if not named:
+            return {MAIN: description}
+        return {(first := description.defaultFunctionName): named[first], **named}
+
+    def block(self, function: str) -> Block:
+        """The operations of a function, and the names of its outputs."""
+        program = self.spec.mlProgram.functions[function]
+        return program.block_specializations[program.opset]
 
     def stored(self, name: str, offset: int, dtype: str, count: int) -> np.ndarray:
         """`count` values of a type, from the entry of a weights file at `offset`."""

@@ -99,33 +99,35 @@ class Program:
         return {name: values[name] for name in self.outputs}  # type: ignore[misc]
 
 
-def load(path: Path) -> tuple[Program, Package]:
-    """The program of a package.
+def load(path: Path) -> tuple[dict[str, Program], Package]:
+    """The program of each function of a package, in the order of `Package.functions`.
 
     Raises:
         EdgebertError: no readable package; or ops or arguments that are not known here, all of them named.
     """
     package = open_package(path)
-    functions = package.spec.mlProgram.functions
-    if list(functions) != ["main"]:
-        raise refuse(f"it has functions {name_list(functions)}; only one, main, is read", where=str(path))
-    function = functions["main"]
+    described, own = list(package.functions), sorted(package.spec.mlProgram.functions)
+    if sorted(described) != own:
+        raise refuse(f"it describes functions {name_list(described)}, and has {name_list(own)}", where=str(path))
+    return {name: _program(package, name) for name in described}, package
+
+
+def _program(package: Package, name: str) -> Program:
+    function, block = package.spec.mlProgram.functions[name], package.block(name)
     if function.opset not in ("CoreML5", "CoreML6", "CoreML7", "CoreML8"):
-        raise refuse(f"it is of opset {function.opset}; CoreML5 to CoreML8 are known", where=str(path))
+        raise refuse(f"it is of opset {function.opset}; CoreML5 to CoreML8 are known", where=str(package.path))
     opset = int(function.opset[-1])
-    block = function.block_specializations[function.opset]
-    _check_ops(path, block.operations, opset)
+    _check_ops(package.path, block.operations, opset)
     inputs = {item.name: read_type(item.type) for item in function.inputs}
     constants, steps, counts = _read(package, block.operations, opset)
     outputs = tuple(block.outputs)
-    return Program(inputs, outputs, opset, counts, *_trim(constants, steps, set(inputs), outputs)), package
+    return Program(inputs, outputs, opset, counts, *_trim(constants, steps, set(inputs), outputs))
 
 
-def constants_of(package: Package) -> dict[str, Value]:
-    """Every constant of a package's function by name; those written in place as `result.argument.number`."""
-    function = package.spec.mlProgram.functions["main"]
-    block = function.block_specializations[function.opset]
-    return _read(package, block.operations, int(function.opset[-1]))[0]
+def constants_of(package: Package, function: str) -> dict[str, Value]:
+    """Every constant of a function by name; those written in place as `result.argument.number`."""
+    opset = package.spec.mlProgram.functions[function].opset
+    return _read(package, package.block(function).operations, int(opset[-1]))[0]
 
 
 def _check_ops(path: Path, operations: Iterable[Operation], opset: int) -> None:
@@ -230,17 +232,23 @@ def read_value(package: Package, proto: ValueProto) -> Value:
     count = int(np.prod(shape, dtype=np.int64))
     if proto.WhichOneof("value") == "blobFileValue":
         file = proto.blobFileValue
-        array = package.stored(file.fileName, file.offset, kind.dtype, count)
-    else:
-        tensor = proto.immediateValue.tensor
-        field = tensor.WhichOneof("value")
-        values = getattr(tensor, str(field)).values
-        if field == "strings":
-            return str(values[0])
-        if field == "bytes" and kind.dtype in STORED:
-            array = decode(np.frombuffer(values, np.uint8), kind.dtype, count)
-        else:
-            array = np.array(values)
-    if array.size != count:
+        key = (file.fileName, file.offset, kind)
+        if key not in package.read:
+            package.read[key] = _tensor(
+                package, kind, shape, package.stored(file.fileName, file.offset, kind.dtype, count)
+            )
+        return package.read[key]
+    tensor = proto.immediateValue.tensor
+    field = tensor.WhichOneof("value")
+    values = getattr(tensor, str(field)).values
+    if field == "strings":
+        return str(values[0])
+    if field == "bytes" and kind.dtype in STORED:
+        return _tensor(package, kind, shape, decode(np.frombuffer(values, np.uint8), kind.dtype, count))
+    return _tensor(package, kind, shape, np.array(values))
+
+
+def _tensor(package: Package, kind: Type, shape: tuple[int, ...], array: np.ndarray) -> Tensor:
+    if array.size != np.prod(shape, dtype=np.int64):
         raise EdgebertError(f"{array.size} values where the program declares {shape}", where=str(package.path))
     return torch.from_numpy(np.array(array)).to(HELD[kind.dtype]).reshape(shape)

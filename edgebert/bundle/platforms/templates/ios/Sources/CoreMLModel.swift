@@ -19,10 +19,33 @@ extension EdgeModel {
         }
         let pipeline: Pipeline = try Pipeline(settings, try PackageFiles.readJson(folder, "tokenizer.json"))
         let compiled: URL = try await compiledModel(folder.appendingPathComponent(pipeline.file), settings)
-        let configuration: MLModelConfiguration = MLModelConfiguration()
-        configuration.computeUnits = computeUnits
-        let model: MLModel = try MLModel(contentsOf: compiled, configuration: configuration)
-        return EdgeModel(pipeline, CoreMLEngine(model, pipeline))
+        var models: [Int: MLModel] = [:]
+        let functions: Json = settings["model"]["functions"]
+        for entry in try settings["model"].entries("functions") {
+            let setting: MLModelConfiguration = try configuration(computeUnits, entry.key)
+            models[try functions.int(entry.key)] = try MLModel(contentsOf: compiled, configuration: setting)
+        }
+        if models.isEmpty {
+            let setting: MLModelConfiguration = try configuration(computeUnits, nil)
+            models[CoreMLEngine.anyLength] = try MLModel(contentsOf: compiled, configuration: setting)
+        }
+        return EdgeModel(pipeline, CoreMLEngine(models, pipeline))
+    }
+
+    /// For a function of the model, which Core ML takes from iOS 18 and macOS 15 on and Xcode knows from 16 on; nil is its only one.
+    private static func configuration(_ computeUnits: MLComputeUnits, _ function: String?) throws -> MLModelConfiguration {
+        let result: MLModelConfiguration = MLModelConfiguration()
+        result.computeUnits = computeUnits
+        guard let name: String = function else {
+            return result
+        }
+        #if compiler(>=6.0)
+        if #available(iOS 18.0, macOS 15.0, *) {
+            result.functionName = name
+            return result
+        }
+        #endif
+        throw EdgeModelError("\(name) of the model needs iOS 18 or macOS 15, and a package that Xcode 16 or later built")
     }
 
     /// The compiled model in the caches, named after the files that it was made of.
@@ -52,12 +75,14 @@ extension EdgeModel {
 }
 
 final class CoreMLEngine: Engine {
-    private let model: MLModel
+    static let anyLength: Int = 0 // of a model that has one function for all
+
+    private let models: [Int: MLModel] // by the length of the rows that they take
     private let inputNames: [String]
     private let outputNames: [String]
 
-    init(_ model: MLModel, _ pipeline: Pipeline) {
-        self.model = model
+    init(_ models: [Int: MLModel], _ pipeline: Pipeline) {
+        self.models = models
         self.inputNames = pipeline.inputNames
         self.outputNames = pipeline.outputNames
     }
@@ -70,6 +95,10 @@ final class CoreMLEngine: Engine {
                 throw EdgeModelError("the model has an unknown input '\(name)'")
             }
             given[name] = MLFeatureValue(multiArray: try CoreMLEngine.array(row))
+        }
+        guard let model: MLModel = models[ids.count] ?? models[CoreMLEngine.anyLength] else {
+            let lengths: String = models.keys.sorted().map { String($0) }.joined(separator: ", ")
+            throw EdgeModelError("the model has no function for rows of \(ids.count) tokens; it has those for \(lengths)")
         }
         let result: MLFeatureProvider = try model.prediction(from: try MLDictionaryFeatureProvider(dictionary: given))
         var outputs: [String: [Float]] = [:]
