@@ -24,6 +24,7 @@ from edgebert.converters._coreml_convert import Plan, padding_moves, plan
 from edgebert.converters._facts import FACTS, facts_of, read_facts
 from edgebert.converters._onnx_export import random_rows, reference
 from edgebert.converters._onnx_file import first_line
+from edgebert.devices.accelerators import RANGED
 from edgebert.errors import EdgebertError, unknown
 from edgebert.faults import raise_if_fault
 from edgebert.files import sha256_file
@@ -285,7 +286,7 @@ def accelerator_fallbacks(path: Path) -> dict[str, int]:
         raise EdgebertError(f"Core AI refuses the file: {first_line(error)}", where=str(path)) from None
     return {
         **({"float32 arithmetic": 1} if float32 else {}),
-        **({"inputs of ranged length": dynamic} if dynamic else {}),
+        **({RANGED.finding: dynamic} if dynamic else {}),
     }
 
 

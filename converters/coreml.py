@@ -23,6 +23,7 @@ from edgebert.converters import Converter, Precision, QuantizationVariant, descr
 from edgebert.converters._coreml_contents import contents
 from edgebert.converters._coreml_convert import HINT, Plan, convert, padding_moves, plan, sample
 from edgebert.converters._coreml_functions import merged
+from edgebert.devices.accelerators import ENUMERATED, FLOAT32, RANGED
 from edgebert.errors import EdgebertError
 from edgebert.faults import raise_if_fault
 from edgebert.runtime.quiet import quiet
@@ -104,17 +105,13 @@ def open_session(path: Path, threads: int) -> Session:
 
 
 def accelerator_fallbacks(path: Path) -> Mapping[str, int]:
-    """What keeps a program off the Neural Engine, as far as Apple has said it in public.
+    """What keeps a program off the Neural Engine, as far as `edgebert.devices.accelerators` knows; of several functions, in the
+    one that runs where none is named.
 
-    - float32: the Neural Engine computes in float16 only (coremltools guide, "Typed execution"). Counted in ops.
-    - ranged inputs: only the default length runs there (Apple engineer, developer forums, thread 724930). Counted in inputs.
-    - enumerated inputs beside layer norms: every enumerated length can run there by the same answer, but with a layer norm
-      none was seen to (apple/coremltools #1909, 2023-07, where a fixed length stayed), and lengths in turns were at 2 % of
-      its use (#2370, 2024-10). Counted in layer norms; `--shape fixed` has none of it.
-    - lookups with 32-bit indices: coremltools hands 16-bit ones to tables of up to 32767 rows, as vocabularies may
-      exceed. Counted in gathers; whether a lookup can then run there is not documented.
-
-    Apple publishes no list of supported ops: on a Mac, Xcode's performance report is the last word.
+    Float32 is counted in ops, ranged and enumerated lengths in inputs and layer norms. Of enumerated lengths Apple says that
+    each can run there (forums, thread 724930). Lookups with 32-bit indices are counted, too: coremltools hands 16-bit ones to
+    tables of up to 32767 rows, as vocabularies may exceed; whether a lookup can then run there is not documented. Apple
+    publishes no list of supported ops: on a Mac, Xcode's performance report is the last word.
     """
     from edgebert.runtime.mil.package import open_package, reading
 
@@ -129,11 +126,11 @@ def _fallbacks(package: Package) -> Mapping[str, int]:
     kinds = {output.name: _dtype(output) for item in operations for output in item.outputs}
     kinds |= {item.name: _dtype(item) for item in package.spec.mlProgram.functions[name].inputs}
     results = {
-        "float32 ops": sum(any(_dtype(output) == "FLOAT32" for output in item.outputs) for item in computing),
-        "inputs of ranged length": sum(
+        FLOAT32.finding: sum(any(_dtype(output) == "FLOAT32" for output in item.outputs) for item in computing),
+        RANGED.finding: sum(
             item.type.multiArrayType.WhichOneof("ShapeFlexibility") == "shapeRange" for item in description.input
         ),
-        "layer norms beside enumerated lengths": sum(item.type == "layer_norm" for item in computing)
+        ENUMERATED.finding: sum(item.type == "layer_norm" for item in computing)
         * any(len(item.type.multiArrayType.enumeratedShapes.shapes) > 1 for item in description.input),
         "lookups with 32-bit indices": sum(
             kinds.get(item.inputs["indices"].arguments[0].name) == "INT32"

@@ -17,6 +17,7 @@ from edgebert.converters._onnx_file import first_line, graph_file, load, write
 from edgebert.converters._onnx_half import INT4, fp16, int4, int4_all
 from edgebert.converters._onnx_int8 import GRID, dynamic, packed
 from edgebert.converters._onnx_static import STATIC, static
+from edgebert.devices.accelerators import DYNAMIC_SHAPE, LARGE_TABLE, LARGEST_DIMENSION
 from edgebert.errors import EdgebertError, unknown
 from edgebert.faults import raise_if_fault
 from edgebert.runtime.session import Batch, Source, stated_count, stated_labels
@@ -43,7 +44,6 @@ GlobalAveragePool GlobalMaxPool Identity Log MatMul MaxPool Max Min Mul Neg Pad 
 QuantizeLinear Relu Reshape Resize Sigmoid Sin Slice Softmax Sqrt Squeeze Sub Tanh Transpose Unsqueeze
 """
 NNAPI = frozenset(_NNAPI.split())
-COREML_MOST = 16384  # the largest dimension that ONNX Runtime hands to Core ML
 _MAKERS = {
     "int8": dynamic,
     "int4-embedding": packed,
@@ -151,8 +151,7 @@ def accelerator_fallbacks(path: Path) -> dict[str, int]:
     length, and weights that the CoreML provider refuses.
 
     By ONNX Runtime's own list of what NNAPI takes (tools/ci_build/github/android/nnapi_supported_ops.md), where every
-    shape must be fixed; and microsoft/onnxruntime #25421 (2025-07): CoreML takes no dimension over 16,384, so the word table
-    of a BERT sends its lookup to the CPU, which a Core ML file of the same model did not. Names with a domain, such as
+    shape must be fixed, and by rules of `edgebert.devices.accelerators`. Names with a domain, such as
     com.microsoft:MatMulNBits, are no operators of ONNX either: other runtimes, and builds of ONNX Runtime that were reduced,
     lack them.
     """
@@ -162,8 +161,8 @@ def accelerator_fallbacks(path: Path) -> dict[str, int]:
     kinds = Counter(f"{node.domain}:{node.op_type}".lstrip(":") for node in graph.node if node.op_type != "Constant")
     results = {f"operator {kind}": count for kind, count in sorted(kinds.items()) if kind not in NNAPI}
     dynamic = sum(any(size.dim_param for size in item.type.tensor_type.shape.dim) for item in graph.input)
-    large = sum(max(item.dims, default=0) > COREML_MOST for item in graph.initializer)
-    found = {"input of dynamic shape": dynamic, "weight too large for the CoreML provider": large}
+    large = sum(max(item.dims, default=0) > LARGEST_DIMENSION for item in graph.initializer)
+    found = {DYNAMIC_SHAPE.finding: dynamic, LARGE_TABLE.finding: large}
     return results | {name: count for name, count in found.items() if count}
 
 

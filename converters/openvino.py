@@ -24,6 +24,7 @@ from edgebert.converters._onnx_export import export as export_onnx
 from edgebert.converters._onnx_file import first_line, graph_file
 from edgebert.converters._openvino_contents import contents
 from edgebert.converters._openvino_nncf import VARIANTS, compress, quantize
+from edgebert.devices.accelerators import DYNAMIC_SHAPE
 from edgebert.errors import EdgebertError, unknown
 from edgebert.faults import raise_if_fault
 from edgebert.runtime.quiet import quiet
@@ -240,7 +241,7 @@ def _port(item: Any) -> dict[str, object]:
 def accelerator_fallbacks(path: Path) -> dict[str, int]:
     """What keeps a file off Intel's NPU, which takes no dynamic shapes (OpenVINO 2026, NPU device: limitations)."""
     dynamic = sum(item.get_partial_shape().is_dynamic for item in _read(path).inputs)
-    return {"input of dynamic shape": dynamic} if dynamic else {}
+    return {DYNAMIC_SHAPE.finding: dynamic} if dynamic else {}
 
 
 def read_contents(path: Path) -> Contents:

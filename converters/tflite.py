@@ -19,6 +19,7 @@ from edgebert.converters import _tflite_file as file
 from edgebert.converters import _tflite_names as names
 from edgebert.converters import _tflite_positions as positions
 from edgebert.converters._tflite_contents import contents
+from edgebert.converters._tflite_delegates import findings
 from edgebert.converters._tflite_recipes import PRECISIONS, quantize
 from edgebert.converters._tflite_session import TfliteSession, delegated
 from edgebert.errors import EdgebertError
@@ -225,9 +226,9 @@ def open_without_xnnpack(path: Path, threads: int) -> TfliteSession:
 
 def accelerator_fallbacks(path: Path) -> Mapping[str, int]:
     """Operators outside XNNPACK by name, counted in one signature, as LiteRT's delegate itself decides on this machine;
-    and operators outside TFLite's own set, which a file of ours never has."""
+    and what keeps it off an NPU or a GPU, see `edgebert.converters._tflite_delegates`."""
     left: Counter[str] = delegated(path)[1]
-    return dict(sorted(left.items()))
+    return dict(sorted(left.items())) | findings(path)
 
 
 _ONE_SCALE = "it knows one scale a weight tensor, and silently gives nonsense for one a channel; take int8-tensor"

@@ -18,6 +18,7 @@ from tests.families import FAMILIES, tiny
 pytest.importorskip("litert_torch", reason="pip install edgebert[tflite]")
 
 from edgebert.converters import tflite
+from edgebert.converters._tflite_delegates import findings
 from edgebert.errors import EdgebertError
 from edgebert.modeling.graph import TorchSession, make_source
 
@@ -186,6 +187,53 @@ def test_operators_outside_the_delegate_are_only_the_lookups(bert, reduced):
         assert left["EMBEDDING_LOOKUP"] == 3
         assert not {"FULLY_CONNECTED", "BATCH_MATMUL", "SOFTMAX", "GELU", "MEAN"} & left.keys()
         assert tflite.file.custom_operators(tflite.file.read_model(file.path)) == []
+
+
+def test_what_keeps_a_file_off_an_npu_or_a_gpu(bert, reduced):
+    """13 matrix products: six in each of two layers and the head. LiteRT's delegates for GPU and NPU are rules here."""
+    expected = {
+        "int8": 13, "int8-tensor": 13, "int4-embedding": 13, ("int8-static", "but-down"): 3, ("int8-static", "all"): 1,
+        "int8-weights": 0, "fp16": 0,
+    }  # fmt: skip
+    for name, count in expected.items():
+        path = (reduced[name] if isinstance(name, tuple) else reduced[name, "default"]).path
+        assert findings(path) == ({"products scaled at run time": count} if count else {}), name
+        assert findings(path).items() <= tflite.accelerator_fallbacks(path).items()
+    assert findings(bert[2].path) == {}, (
+        "no 64-bit ids, no dynamic length, and no operator that the GPU delegate refuses"
+    )
+
+
+@pytest.mark.parametrize(
+    ("family", "expected"),
+    [
+        ("modernbert", {"CAST refused by the GPU delegate": 1, "GATHER_ND refused by the GPU delegate": 1}),
+        ("roberta", {"CAST refused by the GPU delegate": 1}),
+    ],
+)
+def test_operators_that_the_gpu_delegate_refuses(family, expected, tmp_path):
+    source = make_source(tiny(family), lengths=(8,), labels=LABELS)
+    assert findings(tflite.export(source, tmp_path).path) == expected
+
+
+def test_ids_of_64_bits_and_dynamic_lengths_are_found(bert, tmp_path):
+    """What a BERT with an output a token met on a GPU (tensorflow/tensorflow #59232), and any length at all on an NPU."""
+    from ai_edge_litert.schema_py_generated import BuiltinOperator, TensorType
+
+    model = tflite.file.read_model(bert[2].path)
+    graph = model.subgraphs[0]
+    names = tflite.file.operator_names(model, graph)
+    graph.tensors[graph.operators[names.index("CAST")].outputs[0]].type = TensorType.INT64
+    graph.tensors[graph.inputs[0]].shapeSignature = np.array([1, -1], np.int32)
+    for code in model.operatorCodes:
+        if code.builtinCode == BuiltinOperator.EMBEDDING_LOOKUP:
+            code.builtinCode = code.deprecatedBuiltinCode = BuiltinOperator.GATHER
+    tflite.file.write(tmp_path / "changed.tflite", model, {})
+    assert findings(tmp_path / "changed.tflite") == {
+        "CAST refused by the GPU delegate": 1,
+        "GATHER refused by the GPU delegate": 3,  # its operands are the other way round: indices from a float table
+        "input of dynamic shape": 1,
+    }
 
 
 def test_no_chatter(bert, tmp_path, capfd):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, get_args
 import click
 
 from edgebert.cli._show import column_options, json_option, print_json, print_table, read_columns, split_names
+from edgebert.devices.accelerators import rule_of
 from edgebert.runtime.session import Shape
 
 if TYPE_CHECKING:
@@ -117,6 +118,9 @@ def _print(result: ConvertResult) -> None:
         if item.with_tokenizer is not None:
             path, size = item.with_tokenizer.path, item.with_tokenizer.size_bytes / 1e6
             click.echo(f"{item.format} {item.precision}: {path} reads text itself, {size:.2f} MB")
+    found = dict.fromkeys(rule_of(name) for item in created for name in item.accelerator_fallbacks)
+    for rule in (rule for rule in found if rule is not None):
+        click.echo(f"of accelerators: {rule.finding.format('an operator')}: {rule.why} ({rule.cited})")
     for conversion in result.conversions:
         if conversion.note:
             click.echo(f"{conversion.format} {conversion.precision}: not written. {conversion.note}")

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from edgebert.budget.limits import PLANNED
+from edgebert.devices.accelerators import rule_of
 from edgebert.report import format as fmt
 from edgebert.report import view
 from edgebert.report.view import Entry
@@ -239,7 +240,7 @@ _PARITY_CELLS: list[tuple[str, Cell]] = [
 
 
 def _accelerator_cells(report: Report) -> list[tuple[str, Cell]]:
-    """A line a finding of any file."""
+    """A line a finding of any file, with who said that it matters."""
     results = [entry.result for entry in view.entries(report) if entry.result]
     names = dict.fromkeys(name for result in results for name in result.accelerator_fallbacks)
 
@@ -248,7 +249,7 @@ def _accelerator_cells(report: Report) -> list[tuple[str, Cell]]:
             lambda r: fmt.count(r.accelerator_fallbacks[name]) if name in r.accelerator_fallbacks else fmt.NONE
         )
 
-    return [(name, cell(name)) for name in names]
+    return [(f"{name} ({rule.cited})" if (rule := rule_of(name)) else name, cell(name)) for name in names]
 
 
 def type_table(report: Report, best: Entry | None) -> list[TypeLine]:

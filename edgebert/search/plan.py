@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from edgebert.budget.limits import Excess, broken, of_candidate, worst
 from edgebert.converters import Precision
 from edgebert.cost.analytic import basis, count_parameters, predict_bytes, predict_latency
+from edgebert.devices.accelerators import LARGE_TABLE, LARGEST_DIMENSION
 from edgebert.errors import BudgetError, RequestError, unknown
 from edgebert.methods import METHODS, unchanged
 from edgebert.modeling.operators import embedding_width
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from edgebert.modeling.config import ModelConfig
 
 INT8 = Precision("int8")
+CORE_ML = "Core ML"  # among a profile's runtimes
 
 
 def make_plan(
@@ -87,7 +89,7 @@ def make_plan(
             raise _nothing_fits(candidates, budget, device)
         notes += (f"None of the {usual} usual shapes fits: students this small know few words besides those of the "
                   "training rows, and lose on other text.",)  # fmt: skip
-    return Plan(candidates, budget, middle, long, notes)
+    return Plan(candidates, budget, middle, long, notes + _table_notes(candidates, device))
 
 
 def percentile(lengths: Sequence[int], share: int) -> int:
@@ -230,7 +232,26 @@ def _shape(
         start=start.name,
     )
     n_encoder = candidate.n_parameters - config.vocab_size * embedding_width(config)
-    return Shape(candidate, group, n_encoder, start.config.num_hidden_layers - config.num_hidden_layers)
+    n_dropped = start.config.num_hidden_layers - config.num_hidden_layers
+    return Shape(candidate, group, n_encoder, n_dropped, _reservation(config.vocab_size, device))
+
+
+def _reservation(vocab_size: int, device: DeviceProfile) -> str:
+    """Of a phone whose accelerator Core ML reaches, and on which a file of ONNX Runtime may run as well."""
+    if CORE_ML not in device.runtimes or vocab_size <= LARGEST_DIMENSION:
+        return ""
+    return f"a word table of more than {LARGEST_DIMENSION:,} rows may leave the accelerator ({LARGE_TABLE.cited})"
+
+
+def _table_notes(candidates: Sequence[Candidate], device: DeviceProfile) -> tuple[str, ...]:
+    """Told wherever the preference for a smaller table may have decided something."""
+    if not any(candidate.fits and _reservation(candidate.vocab_size, device) for candidate in candidates):
+        return ()
+    return (
+        f"On this device word tables of at most {LARGEST_DIMENSION:,} rows are preferred. {LARGE_TABLE.why} "
+        f"({LARGE_TABLE.cited}.) A Core ML file with a larger one was reported to stay on the accelerator (#25421): "
+        "--set trim-vocab.size=N keeps as many tokens as you ask for.",
+    )
 
 
 def _thousands(n: int) -> str:

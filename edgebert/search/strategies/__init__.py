@@ -32,12 +32,14 @@ class Shape:
         group: shapes of one start and one group differ in the vocabulary alone.
         encoder_parameters: all but the word table.
         n_dropped: layers that its start has and it has not.
+        reservation: why another shape of its group that fits is preferred; "" where nothing speaks against it.
     """
 
     candidate: Candidate
     group: Group
     encoder_parameters: int
     n_dropped: int
+    reservation: str = ""
 
 
 class Choose(Protocol):

@@ -1,7 +1,8 @@
 """largest-fitting: the largest encoders, each with the largest vocabulary that fits.
 
 Shapes that differ in the vocabulary alone form a group, and each group offers its largest vocabulary that fits: within a
-budget of bytes, tokens that are kept cost next to no time. Of the groups' offers, the largest encoders are taken. Where
+budget of bytes, tokens that are kept cost next to no time. One with a reservation is offered where no other fits. Of the
+groups' offers, the largest encoders are taken. Where
 students may start from smaller checkpoints too, starts take turns, a checkpoint before the teacher's own layers: a few layers
 cut from a wide teacher keep less of it. Of equal encoders, the one that loses fewer layers is preferred.
 """
@@ -30,14 +31,16 @@ def choose(shapes: Sequence[Shape], n: int) -> tuple[Candidate, ...]:
     offers = {
         _key(members[0]): best
         for members in ranked
-        if (best := next((member.candidate for member in members if member.candidate.fits), None))
+        if (best := next((m.candidate for m in sorted(members, key=_has_reservation) if m.candidate.fits), None))
     }
     wanted = _in_turns(offers)[:n]
     return tuple(
-        _verdict(shape.candidate, offers.get(_key(shape)), _key(shape) in wanted, n)
-        for members in ranked
-        for shape in members
+        _verdict(shape, offers.get(_key(shape)), _key(shape) in wanted, n) for members in ranked for shape in members
     )
+
+
+def _has_reservation(shape: Shape) -> bool:
+    return bool(shape.reservation)
 
 
 def _key(shape: Shape) -> Key:
@@ -59,17 +62,24 @@ def _in_turns(offers: Iterable[Key]) -> list[Key]:
     return [key for turn in zip_longest(first, own, *others) for key in turn if key is not None]
 
 
-def _verdict(candidate: Candidate, best: Candidate | None, wanted: bool, n: int) -> Candidate:
+def _verdict(shape: Shape, best: Candidate | None, wanted: bool, n: int) -> Candidate:
     """`best` is the one that its group offers; `wanted` where its group is among the `n` that are taken."""
+    candidate = shape.candidate
     if not candidate.fits:
         return candidate
     if candidate is not best and best is not None:
-        return replace(candidate, reason=f"fits, but a vocabulary of {best.vocab_size:,} also fits")
+        why = (
+            shape.reservation
+            if candidate.vocab_size > best.vocab_size
+            else f"a vocabulary of {best.vocab_size:,} also fits"
+        )
+        return replace(candidate, reason=f"fits, but {why}")
     if not wanted:
         return replace(candidate, reason=f"fits; not trained, because --candidates is {n}")
     predicted_ms = f"predicted {candidate.latency.p50_ms:.1f} ms{interval(candidate.latency)}"
     figures = f"{candidate.size_bytes / 1e6:.1f} MB, {predicted_ms}"
-    return replace(candidate, taken=True, reason=f"taken: {figures}; its largest vocabulary that fits")
+    more = f", though {shape.reservation}" if shape.reservation else ""
+    return replace(candidate, taken=True, reason=f"taken: {figures}; its largest vocabulary that fits{more}")
 
 
 STRATEGY = Strategy(
