@@ -7,22 +7,23 @@ from __future__ import annotations
 
 import hashlib
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from edgebert.errors import RequestError, unknown
+from edgebert.errors import RequestError, name_list, unknown
 from edgebert.faults import install_command, is_installed
 from edgebert.files import sha256_file
 from edgebert.registry import Registry, check_call
-from edgebert.runtime.session import Session, Shape, Source
-from edgebert.types import Artifact
+from edgebert.runtime.session import Session, Source
+from edgebert.types import Artifact, Shape
 
 if TYPE_CHECKING:
     import numpy as np
 
 CALIBRATION_ROWS = 64  # real rows that static precisions are calibrated on
+READ_PADDING = ("convbert", "fnet")  # families whose answers change with padding, as docs/formats.md found
 
 
 @dataclass(frozen=True)
@@ -273,6 +274,19 @@ def find_precision(format: str, name: str) -> Precision:
     if name not in known:
         raise unknown("precision", name, ["fp32", *known], where=f"--precision, for {format}")
     return known[name]
+
+
+def check_shape(shape: Shape | None, formats: Iterable[str], families: Collection[str] = ()) -> None:
+    """Raises RequestError where no format has the choice, or a family's rows must not be padded to a length."""
+    if shape is None:
+        return
+    if not any(shape in CONVERTERS.get(name).shapes for name in formats):
+        having = name_list(name for name, item in CONVERTERS.all().items() if shape in item.shapes)
+        what = f"none of the formats that were asked for can take {shape} lengths"
+        raise RequestError(what, where="--shape", hint=f"Add --format with {having or 'another one'}, or leave it out.")
+    if shape != "ranged" and (read := [family for family in READ_PADDING if family in families]):
+        what = f"{read[0]} reads padding, so rows cannot be padded to a length"
+        raise RequestError(what, where="--shape", hint="Take ranged, or leave it out.")
 
 
 def usable_converter(name: str) -> Converter:

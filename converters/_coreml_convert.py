@@ -10,8 +10,9 @@ from edgebert.converters._fourier import real_fourier
 from edgebert.errors import EdgebertError, RequestError
 from edgebert.faults import raise_if_fault
 from edgebert.runtime.quiet import quiet
-from edgebert.runtime.session import Shape, Source
+from edgebert.runtime.session import Source
 from edgebert.runtime.specs import ATTENTION_MASK, INPUT_IDS, TOKEN_TYPE_IDS
+from edgebert.types import Shape
 
 if TYPE_CHECKING:
     from types import ModuleType

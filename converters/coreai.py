@@ -30,9 +30,9 @@ from edgebert.faults import raise_if_fault
 from edgebert.files import sha256_file
 from edgebert.runtime.quiet import quiet
 from edgebert.runtime.scratch import scratch_folder
-from edgebert.runtime.session import AGAIN, Batch, Shape, Source, stated_count
+from edgebert.runtime.session import AGAIN, Batch, Source, stated_count
 from edgebert.runtime.specs import INPUT_IDS, OutputSpec, file_outputs, padding_of
-from edgebert.types import Artifact
+from edgebert.types import Artifact, Shape
 
 NAME = "model.aimodel"
 SAME = 1e-4

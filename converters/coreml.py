@@ -27,9 +27,9 @@ from edgebert.devices.accelerators import ENUMERATED, FLOAT32, RANGED
 from edgebert.errors import EdgebertError
 from edgebert.faults import raise_if_fault
 from edgebert.runtime.quiet import quiet
-from edgebert.runtime.session import Session, Shape, Source
+from edgebert.runtime.session import Session, Source
 from edgebert.runtime.specs import ATTENTION_MASK, INPUT_IDS, TOKEN_TYPE_IDS
-from edgebert.types import Artifact
+from edgebert.types import Artifact, Shape
 
 if TYPE_CHECKING:
     from coremltools.models import MLModel

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edgebert.converters import Converter, QuantizationVariant, describe
+from edgebert.converters import READ_PADDING, Converter, QuantizationVariant, describe
 from edgebert.converters import _tflite_file as file
 from edgebert.converters import _tflite_names as names
 from edgebert.converters import _tflite_positions as positions
@@ -247,7 +247,7 @@ CONVERTER = Converter(
     families_without={
         "funnel": "it cannot read a row of one token",
         "xlnet": "LiteRT has no form of an operator of it",
-        **dict.fromkeys(("convbert", "fnet"), "padding changes its answers, and a file of fixed lengths pads its rows"),
+        **dict.fromkeys(READ_PADDING, "padding changes its answers, and a file of fixed lengths pads its rows"),
     },
     title="TFLite, run by LiteRT",
     suffix=".tflite",

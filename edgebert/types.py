@@ -25,6 +25,9 @@ OnEvent: TypeAlias = Callable[[Event], None]
 How = Literal["measured", "emulated", "predicted", "published"]
 Effort = Literal["quick", "standard", "thorough"]
 Split = Literal["train", "dev", "test"]
+Shape = Literal[
+    "fixed", "enumerated", "functions", "ranged"
+]  # how a file takes lengths, where its format has the choice
 SPLITS: tuple[Split, ...] = ("train", "dev", "test")
 TEACHER = "teacher"  # as --student: the teacher's own layers
 
@@ -352,6 +355,7 @@ class FitRequest:
     allow_pickle: bool = False
     formats: tuple[str, ...] = ()  # () is the device's own
     precisions: tuple[str, ...] = ("int8",)  # beside fp32, which is always written; the first is planned for
+    shape: Shape | None = None  # None leaves it to the format
     baselines: bool = False  # of several heads, each also fitted alone, to be compared
     on: str | None = None  # a target that the files are measured on; None is the device's own, where one answers
 

@@ -327,6 +327,8 @@ def test_one_mistake(text: str, told: str, tmp_path: Path, capsys: pytest.Captur
         ('device = "pixel6"\n[student.params.kd]\ntemprature = 1\n', r"student.params: .*temprature.*\n  Did you mean temperature"),
         ('device = "pixel6"\n[output]\nformats = "onxx"\n', r":3, output.formats: unknown format 'onxx'\n  Did you mean onnx"),
         ('device = "pixel6"\n[output]\nprecisions = "int9"\n', r":3, output.precisions: unknown precision 'int9'"),
+        ('device = "pixel6"\n[output]\nformats = "tflite"\nshape = "functions"\n', r":4, output.shape: none of the formats that were "
+         "asked for can take functions lengths\n  Add --format with coreai, coreml, or leave it out"),
         ('device = "pixel6"\n[bundle]\nplatforms = "androit"\n', r":3, bundle.platforms: unknown platform 'androit'\n  Did you "
          "mean android"),
     ],

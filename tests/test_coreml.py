@@ -15,7 +15,7 @@ import pytest
 import torch
 from torch import nn
 
-from edgebert.converters import QuantizationVariant
+from edgebert.converters import QuantizationVariant, check_shape
 from edgebert.errors import EdgebertError, RequestError
 from edgebert.runtime.session import Source
 from edgebert.runtime.specs import INPUT_IDS, OutputSpec, input_specs
@@ -399,6 +399,16 @@ def test_functions_that_cannot_be(functions: Artifact, source: Source, tmp_path:
     fnet = source_of("fnet")
     with pytest.raises(EdgebertError, match="fnet reads padding"):
         export(replace(fnet, shape="functions"), tmp_path)
+
+
+def test_a_shape_is_refused_before_anything_is_made() -> None:
+    for formats in (["coreml"], ["tflite", "coreai"]):
+        check_shape("functions", formats, {"bert"})
+    check_shape("ranged", ["coreml"], {"fnet"})
+    with pytest.raises(RequestError, match="none of the formats that were asked for can take functions lengths"):
+        check_shape("functions", ["tflite", "onnx"])
+    with pytest.raises(RequestError, match="fnet reads padding, so rows cannot be padded to a length"):
+        check_shape("functions", ["coreml"], {"fnet"})
 
 
 def test_one_length_needs_no_functions(tmp_path: Path) -> None:

@@ -64,23 +64,24 @@ def test_a_fit_ends_with_a_bundle_that_proves_itself(fitted: FitResult) -> None:
     assert manifest["facts"]["student"] == "L2-v82"
 
 
-@pytest.mark.parametrize(("device", "format", "name"), [
-    ("pixel6", "tflite", "model.int8.tflite"), ("iphone13", "coreml", "model.int8.mlpackage"),
+@pytest.mark.parametrize(("device", "format", "name", "shape"), [
+    ("pixel6", "tflite", "model.int8.tflite", None), ("iphone13", "coreml", "model.int8.mlpackage", "functions"),
 ])  # fmt: skip
 def test_every_format_ends_in_a_bundle(
-    device: str, format: str, name: str, fitted: FitResult, toy_checkpoint: Path, toy_data: Path
+    device: str, format: str, name: str, shape: str | None, fitted: FitResult, toy_checkpoint: Path, toy_data: Path
 ) -> None:
     """Beside the first run, whose teacher and student are taken over."""
     events: list[dict[str, Any]] = []
     result = edgebert.fit(
         device, "ner", teacher=str(toy_checkpoint), data=str(toy_data), run=str(fitted.run.parent / format),
-        on_event=events.append, **QUICK | {"formats": (format,)},
+        on_event=events.append, **QUICK | {"formats": (format,), "shape": shape},
     )  # fmt: skip
     assert [event["stage"] for event in events if event["event"] == "linked"][:1] == ["teacher"]
     assert result.exit_code == 0 and result.bundle is not None
     (student,) = result.report.students
     assert [item.artifact.name for item in student.artifacts] == [f"{format}-fp32", f"{format}-int8"]
     for artifact in student.artifacts:
+        assert artifact.artifact.options.get("shape") == shape
         assert artifact.parity.failures == ()
         assert artifact.parity.edges["full length"] < (1e-4 if artifact.artifact.precision == "fp32" else 1)
         measured = [latency for latency in artifact.latencies if latency.how == "measured"]

@@ -8,7 +8,7 @@ import click
 
 from edgebert.cli._show import column_options, json_option, print_json, print_table, read_columns, split_names
 from edgebert.devices.accelerators import rule_of
-from edgebert.runtime.session import Shape
+from edgebert.types import Shape
 
 if TYPE_CHECKING:
     from edgebert.results import Conversion, ConvertResult

@@ -17,8 +17,9 @@ from edgebert.modeling.headed import HeadedEncoder, answers
 from edgebert.modeling.heads import parts_of
 from edgebert.modeling.rebuild import SHIFTED
 from edgebert.quantization import QuantSpec
-from edgebert.runtime.session import Batch, Shape, Source
+from edgebert.runtime.session import Batch, Source
 from edgebert.runtime.specs import ATTENTION_MASK, INPUT_IDS, INPUT_NAMES, TOKEN_TYPE_IDS, OutputSpec, input_specs
+from edgebert.types import Shape
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

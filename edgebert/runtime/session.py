@@ -6,10 +6,11 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from edgebert.errors import EdgebertError, control_in, shown
 from edgebert.runtime.specs import INPUT_NAMES, InputSpec, OutputSpec
+from edgebert.types import Shape
 
 if TYPE_CHECKING:
     import numpy as np
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
 
     from edgebert.quantization import QuantSpec
 
-Shape = Literal["fixed", "enumerated", "functions", "ranged"]
 Batch = Mapping[str, "np.ndarray"]  # int64, each (batch, seq), by the names of `edgebert.runtime.specs.INPUTS`
 
 

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from edgebert.bundle.platforms import PLATFORMS
-from edgebert.converters import CONVERTERS
+from edgebert.converters import CONVERTERS, check_shape
 from edgebert.errors import EdgebertError, RequestError, unknown
 from edgebert.files import exists
 from edgebert.tasks import find_task
@@ -50,6 +50,7 @@ def _wrong_for_formats(config: Config, formats: tuple[str, ...]) -> Iterator[Req
     offered = {name for item in formats for name in CONVERTERS.get(item).precisions} | {"fp32"}
     wrong = [*_unknown(config, "precisions", precisions, offered)]
     yield from wrong
+    yield from _raised(config, "shape", lambda: check_shape(values.get("shape"), formats))
     try:
         task, params = configured(find_task(values.get("task", BY_FIELD["task"].default)), values.get("params", {}))
     except EdgebertError as error:

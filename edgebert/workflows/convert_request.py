@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgebert.converters import CONVERTERS, find_precision, usable_converter
+from edgebert.converters import CONVERTERS, check_shape, find_precision, usable_converter
 from edgebert.errors import RequestError
 from edgebert.faults import check_writable, free_bytes
 from edgebert.modeling.folder import encoder_folder, named_folder
 from edgebert.modeling.tokenizer import TOKENIZER
-from edgebert.runtime.session import Shape
+from edgebert.types import Shape
 from edgebert.workflows.convert_output import exists
 
 if TYPE_CHECKING:
@@ -68,8 +68,7 @@ def check_names(request: ConvertRequest) -> None:
                 where="--precision",
                 hint="Give --texts FILE (a text a line), or --task and --data.",
             )
-    if request.shape and not any(request.shape in CONVERTERS.get(name).shapes for name in request.formats):
-        raise RequestError(f"none of the formats that were asked for can take {request.shape} lengths", where="--shape")
+    check_shape(request.shape, request.formats)
     if request.tokenizer_inside and not any(CONVERTERS.get(name).with_tokenizer for name in request.formats):
         raise RequestError(
             "none of the formats that were asked for can contain a tokenizer",

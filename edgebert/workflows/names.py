@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edgebert.converters import CONVERTERS, find_precision, usable_converter
+from edgebert.converters import CONVERTERS, check_shape, find_precision, usable_converter
 from edgebert.devices.profiles import HERE
 from edgebert.errors import RequestError, unknown
 from edgebert.faults import faults_as_errors
@@ -50,6 +50,7 @@ def resolve_names(request: FitRequest) -> Names:
     precisions = _precisions(request.precisions, offered)
     recipe, recipe_notes = read_recipe(request.recipe or default_recipe(offered, precisions), params)
     formats, format_notes = formats_of(recipe, offered, request.formats)
+    check_shape(request.shape, formats)
     check_data(request.data, task)
     _check_folders(request)
     return Names(device, task, precisions, recipe, formats, (*recipe_notes, *format_notes))

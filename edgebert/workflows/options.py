@@ -233,6 +233,10 @@ OPTIONS = (
         "first.", ["int8"], flag="precision",
     ),
     FitOption(
+        "shape", "output", "How Core ML and Core AI files take their lengths; functions is a fixed program for each, which "
+        "share the weights.", "functions", otherwise="enumerated",
+    ),
+    FitOption(
         "platforms", "bundle", "Platforms for which each winner is packaged in its run, under packages/: android, ios, "
         "web, python and others that `edgebert bundle` takes.", ["android"], kind="strings", flag=None,
     ),

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgebert.budget.limits import budget_of
+from edgebert.converters import check_shape
 from edgebert.data.nearest_texts import most_alike
 from edgebert.data.unlabelled import Unlabelled, read_unlabelled
 from edgebert.devices.machine import training_precision
@@ -189,6 +190,7 @@ def _students(wanted: StartRequirements, formats: Sequence[str]) -> _Students:
     notes += check_answers(first, recipe)
     families = check_shapes(first.config, recipe, wanted.config, max_length)
     kept, format_notes = formats_of_families(families, wanted.config.model_type, formats, request.formats)
+    check_shape(request.shape, kept, families)
     tokenizer = task_tokenizer((first.source or source).folder, task)
     check_mask(recipe, tokenizer)
     others, start_notes = find_starts(wanted, max_length, kept)

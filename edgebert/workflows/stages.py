@@ -261,6 +261,7 @@ def convert_stage(job: Fit, name: str, model: Stage) -> Stage:
         "variants": {name: {p: c.variants for p, c in CONVERTERS.get(name).precisions.items()} for name in formats},
         "rows": (VARIANT_ROWS, CALIBRATION_ROWS),
         "lengths": job.lengths,
+        **({"shape": job.request.shape} if job.request.shape and name != "teacher" else {}),
     }
     return job.run.stage(f"convert-{name}", inputs, make, version=7)
 
@@ -276,6 +277,7 @@ def _source(job: Fit, student: Student, folder: Path) -> Source:
         calibration=row_batches(features, pad_id(student)),
         tokenizer=folder / TOKENIZER,
         title=f"edgebert {job.task.name}, {job.dataset.source.name}",
+        shape=job.request.shape,
         quantization=student.quantization,
     )
 
