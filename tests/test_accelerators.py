@@ -5,14 +5,17 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from edgebert.devices.accelerators import DYNAMIC_SHAPE, GPU_REFUSES, LARGE_TABLE, RULES, rule_of
 from edgebert.devices.profiles import load_device
+from edgebert.report.tables import file_table
 from edgebert.search.plan import make_plan
 from edgebert.search.starts import Start
 from edgebert.types import Budget, MethodCall, Plan, Recipe
+from tests.report_factory import make_report
 from tests.test_plan import METHODS, by_name, config_of, taken
 
 
@@ -30,13 +33,24 @@ def test_a_count_finds_its_rule() -> None:
 
 
 def test_the_guide_tells_every_rule() -> None:
-    from pathlib import Path
-
     guide = " ".join((Path(__file__).parents[1] / "docs/guides/conversion.md").read_text(encoding="utf-8").split())
     for rule in RULES:
         assert rule.finding.replace("{}", "OPERATOR") in guide and rule.source in guide and rule.date in guide, (
             rule.finding
         )
+
+
+def test_the_report_cites_who_said_it() -> None:
+    report = make_report()
+    found = {"weight too large for the CoreML provider": 1, "GATHER_ND": 2}
+    students = [
+        replace(item, artifacts=tuple(replace(file, accelerator_fallbacks=found) for file in item.artifacts))
+        for item in report.students
+    ]
+    lines = {
+        line.name: line.cells for group in file_table(replace(report, students=tuple(students))) for line in group.lines
+    }
+    assert "1" in lines[f"weight too large for the CoreML provider ({LARGE_TABLE.cited})"] and "2" in lines["GATHER_ND"]
 
 
 def plan_for(device: str, budget: Budget, **fixed: object) -> Plan:

@@ -17,6 +17,7 @@ from tokenizers import Tokenizer
 import edgebert
 from edgebert.cli import main
 from edgebert.converters import CONVERTERS
+from edgebert.devices.accelerators import DYNAMIC_SHAPE
 from edgebert.errors import EdgebertError, RequestError
 from edgebert.measure.artifacts import find_subjects
 from edgebert.measure.inputs import tokenizer_of
@@ -185,7 +186,9 @@ def test_the_command_prints_a_table_and_json(tagger: Path, tmp_path: Path, capsy
     with pytest.raises(SystemExit) as ended:
         main(arguments)
     assert ended.value.code == 0
-    assert "onnx fp32" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "onnx fp32: 3 x input of dynamic shape\n" in shown
+    assert f"accelerators: input of dynamic shape: {DYNAMIC_SHAPE.why} ({DYNAMIC_SHAPE.cited})\n" in shown
     with pytest.raises(SystemExit) as ended:
         main([*arguments, "--json", "--force"])
     assert ended.value.code == 0

@@ -120,7 +120,7 @@ def _print(result: ConvertResult) -> None:
             click.echo(f"{item.format} {item.precision}: {path} reads text itself, {size:.2f} MB")
     found = dict.fromkeys(rule_of(name) for item in created for name in item.accelerator_fallbacks)
     for rule in (rule for rule in found if rule is not None):
-        click.echo(f"of accelerators: {rule.finding.format('an operator')}: {rule.why} ({rule.cited})")
+        click.echo(f"accelerators: {rule.finding.format('an operator')}: {rule.why} ({rule.cited})")
     for conversion in result.conversions:
         if conversion.note:
             click.echo(f"{conversion.format} {conversion.precision}: not written. {conversion.note}")
