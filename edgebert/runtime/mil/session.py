@@ -136,10 +136,10 @@ class CoreMLSession(PackageSession):
 
             self.runtime_version = coremltools.__version__
             try:
-                self._models = {
-                    name: coremltools.models.MLModel(str(path), function_name=name)
-                    for name in self.functions.values() or [self._default]
-                }
+                opened = coremltools.models.MLModel
+                self._models = {name: opened(str(path), function_name=name) for name in self.functions.values()} or {
+                    self._default: opened(str(path))
+                }  # systems before macOS 15 know no functions
             except Exception as error:
                 raise EdgebertError(f"Core ML refuses the file: {first_line(error)}", where=str(path)) from None
 

@@ -2,9 +2,9 @@
 
 Shapes that differ in the vocabulary alone form a group, and each group offers its largest vocabulary that fits: within a
 budget of bytes, tokens that are kept cost next to no time. One with a reservation is offered where no other fits. Of the
-groups' offers, the largest encoders are taken. Where
-students may start from smaller checkpoints too, starts take turns, a checkpoint before the teacher's own layers: a few layers
-cut from a wide teacher keep less of it. Of equal encoders, the one that loses fewer layers is preferred.
+groups' offers, the largest encoders are taken. Where students may start from smaller checkpoints too, starts take turns, a
+checkpoint before the teacher's own layers: a few layers cut from a wide teacher keep less of it. Of equal encoders, the one
+that loses fewer layers is preferred.
 """
 
 from __future__ import annotations
