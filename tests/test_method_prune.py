@@ -118,6 +118,8 @@ def test_importance_is_what_the_loss_changes_by_when_a_gate_closes_a_little(
 
     heads = torch.tensor([change(parts["attended"], slice(8 * h, 8 * h + 8)) for h in range(4)])
     assert torch.allclose(result[1].heads, heads, rtol=0.01, atol=1e-5)
+    each = torch.tensor([change(parts["attended"], slice(i, i + 1)) for i in range(8)])
+    assert torch.allclose(result[1].head_parts[0], each.sum(), rtol=0.01, atol=1e-5)
     neurons = torch.tensor([change(parts["outer"], slice(n, n + 1)) for n in range(3)])
     assert torch.allclose(result[1].neurons[:3], neurons, rtol=0.01, atol=1e-5)
 
@@ -142,13 +144,19 @@ def test_means_are_over_real_tokens(
 
 
 def importance(heads: list[float], neurons: list[float]) -> Importance:
-    return Importance(torch.tensor(heads), torch.tensor(neurons), torch.zeros(1), torch.zeros(1))
+    parts = 2 * torch.tensor(heads).flip(0)
+    return Importance(torch.tensor(heads), torch.tensor(neurons), parts, torch.zeros(1), torch.zeros(1))
 
 
 def test_groups_are_neighbours_in_rank_and_the_best_one_stays() -> None:
     heads, neurons = units_of([importance([0.3, 0.1, 0.2], [5.0, 1.0, 4.0, 2.0, 3.0])], 2)
     assert [unit.members for unit in heads] == [(1,), (2,)]
     assert [(unit.members, unit.importance) for unit in neurons] == [((1,), -1.0), ((3, 4), 5.0)]
+    heads, _ = units_of([importance([0.3, 0.1, 0.2], [1.0])], 1, together=True)
+    assert [(unit.members, unit.importance) for unit in heads] == [
+        ((1,), pytest.approx(0.2)),
+        ((0,), pytest.approx(0.4)),
+    ]
 
 
 def test_the_least_important_go_whichever_layer_they_are_in() -> None:

@@ -68,25 +68,27 @@ class Importance:
 
     Attributes:
         heads: (n_heads,), neurons: (n_neurons,): the mean over rows of |∂L/∂ξ|.
+        head_parts: (n_heads,) sums over the numbers of a head, each with a gate of its own: as those of neurons add up.
         mean_heads: (n_heads * head_width,), mean_neurons: (n_neurons,): what they give on average over tokens.
     """
 
     heads: Tensor
     neurons: Tensor
+    head_parts: Tensor
     mean_heads: Tensor
     mean_neurons: Tensor
 
 
 class _Gate:
-    """Gates of one linear layer's inputs, a row of the batch each, and what is summed over rows."""
+    """Gates of each of one linear layer's inputs, a row of the batch each, and what is summed over rows."""
 
     def __init__(self, linear: Any, width: int) -> None:
         import torch
 
-        self.linear, self.width = linear, width  # numbers of the input that share a gate
+        self.linear, self.width = linear, width  # numbers of the input that make a unit
         self.gate: Tensor | None = None
         self.mask = torch.ones(0)
-        self.importance = torch.zeros(linear.in_features // width)
+        self.units, self.parts = torch.zeros(linear.in_features // width), torch.zeros(linear.in_features // width)
         self.total, self.n_tokens = torch.zeros(linear.in_features), 0
 
     def before(self, _: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
@@ -96,12 +98,14 @@ class _Gate:
         seen = given.detach()[self.mask]
         self.total += seen.sum(0).cpu()
         self.n_tokens += len(seen)
-        self.gate = torch.ones(len(given), 1, len(self.importance), requires_grad=True, device=given.device)
-        return (given * self.gate.repeat_interleave(self.width, -1),)
+        self.gate = torch.ones(len(given), 1, given.shape[-1], requires_grad=True, device=given.device)
+        return (given * self.gate,)
 
     def read(self) -> None:
         assert self.gate is not None and self.gate.grad is not None
-        self.importance += self.gate.grad[:, 0].abs().sum(0).cpu()
+        gradients = self.gate.grad[:, 0].unflatten(-1, (-1, self.width)).cpu()
+        self.units += gradients.sum(-1).abs().sum(0)
+        self.parts += gradients.abs().sum((0, 2))
         self.gate = None
 
 
@@ -126,7 +130,7 @@ def importances(student: Student, context: MethodContext) -> list[Importance]:
                 gate.read()
     n = max(1, sum(len(batch[ATTENTION_MASK]) for batch in batches))
     return [
-        Importance(a.importance / n, b.importance / n, a.total / max(1, a.n_tokens), b.total / max(1, b.n_tokens))
+        Importance(a.units / n, b.units / n, a.parts / n, a.total / max(1, a.n_tokens), b.total / max(1, b.n_tokens))
         for a, b in gates
     ]
 
@@ -167,12 +171,17 @@ class Unit:
     importance: float
 
 
-def units_of(importance: Sequence[Importance], group: int) -> list[list[Unit]]:
-    """For each layer and kind the units that may go, least important first: all but the most important one."""
+def units_of(importance: Sequence[Importance], group: int, *, together: bool = False) -> list[list[Unit]]:
+    """For each layer and kind the units that may go, least important first: all but the most important one.
+
+    Args:
+        together: heads are compared with groups of neurons, so both are sums over their numbers.
+    """
     results = []
     for layer, own in enumerate(importance):
-        order = own.heads.argsort(stable=True).tolist()
-        results.append([Unit(layer, "heads", (i,), float(own.heads[i])) for i in order[:-1]])
+        heads = own.head_parts if together else own.heads
+        order = heads.argsort(stable=True).tolist()
+        results.append([Unit(layer, "heads", (i,), float(heads[i])) for i in order[:-1]])
         order = own.neurons.argsort(stable=True).tolist()
         rest, order = order[: len(order) % group], order[len(order) % group :]
         groups = [tuple(order[i : i + group]) for i in range(0, len(order) - group, group)]
@@ -198,7 +207,7 @@ class Pruning:
         from edgebert.methods.prune import reshape
 
         importance = importances(self.student, self.context)
-        queues = units_of(importance, self.group)
+        queues = units_of(importance, self.group, together=self.by == "latency")
         due = reshape(copy.deepcopy(self.first), share=self.share * progress, group=self.group)
         if self.by == "count":
             gone = least(queues, self._due(due))

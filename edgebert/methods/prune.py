@@ -16,6 +16,9 @@ With `by=latency` heads, neurons and layers compete: what goes next is what chan
 
     argmin I_u / (t(shape) - t(shape without u)),  until t is that of the same shares of each layer removed
 
+where I of a head is a sum over gates on each of its numbers, as that of a group of neurons is: a gate on all of a head at once
+sees changes that cancel each other, and would make heads look cheap (on SNIPS one a layer was left, and 3.9 points of F1 lost).
+
 t(shape) is the predicted time of a pass on the device of `fit`; without a device it is the number of multiply-adds, and a
 note says so.
 
