@@ -308,11 +308,12 @@ def profile(
     Raises:
         EdgebertError: the request cannot be, or the only target gave nothing.
     """
-    from edgebert.measure.measure import Request, measure_into
+    from edgebert.measure.measure import Request
+    from edgebert.workflows.engines import profile as run_profile
 
     names = (artifacts,) if isinstance(artifacts, (str, Path)) else tuple(artifacts)
     targets = (on,) if isinstance(on, str) else tuple(on)
-    return measure_into(Request(tuple(map(str, names)), targets, **options), output, on_event)
+    return run_profile(Request(tuple(map(str, names)), targets, **options), output, on_event)
 
 
 @needs_extra("fit")

@@ -13,6 +13,7 @@ from edgebert.types import (
     DataSource,
     DeviceProfile,
     Footprint,
+    How,
     Latency,
     OutputComparison,
     Padding,
@@ -64,6 +65,36 @@ class ArtifactResult:
     accelerator_fallbacks: Mapping[str, int] = field(default_factory=dict)  # what keeps it off an accelerator -> count
     outcomes: RowOutcomes | None = None  # on the test rows; of the packaged file
     device_footprint: Footprint | None = None  # on the device, where its target was measured and tells its memory
+
+
+@dataclass(frozen=True)
+class EngineProof:
+    """Whether an engine, such as onnxruntime-web by WebGPU, computes a file's answers, by real rows.
+
+    Attributes:
+        sha256: of the file.
+        target: as `--on` took it.
+        engine: "wasm" or "webgpu".
+        device: what the browser calls itself, with its version.
+        adapter: of WebGPU; "" elsewhere.
+        how: measured; or emulated, where the adapter is software: its kernels were proven, not a graphics card.
+        parity: the engine's outputs against this machine's of the same file, with the metric of both; None where the
+            engine did not answer.
+        failures: why the file must not be used with the engine; empty where it may.
+    """
+
+    file: str
+    sha256: str
+    target: str
+    engine: str
+    device: str
+    adapter: str
+    how: How
+    runtime: str
+    runtime_version: str
+    parity: Parity | None
+    failures: tuple[str, ...]
+    created: str
 
 
 @dataclass(frozen=True)
@@ -200,6 +231,7 @@ class Report:
     padding: tuple[Padding, ...] = ()  # of every file that was timed, on one thread here and on the target
     notes: tuple[str, ...] = ()  # on what was measured here: what is missing, and whether others used the machine
     recipe_trials: tuple[TrialLine, ...] = ()  # recipes that competed
+    engines: tuple[EngineProof, ...] = ()  # which engines were tried on the files, and whether they may be used
     changes: tuple[str, ...] = ()  # where nothing was packaged: single changes of the budget that would have helped
 
 

@@ -15,8 +15,11 @@ from rich.console import Console
 import edgebert
 from edgebert.budget.choice import choose
 from edgebert.cli import main
+from edgebert.converters.onnx import CONVERTER
 from edgebert.devices.profiles import load_device
 from edgebert.errors import EdgebertError, RequestError
+from edgebert.files import plain as plain_of
+from edgebert.measure.runner import make_batches
 from edgebert.measure.targets import TARGETS, DeviceInfo, Job, MeasurementRecord, Outcome, Target, here
 from edgebert.report import read_report, view
 from edgebert.report.html import render
@@ -26,6 +29,7 @@ from edgebert.runs.store import Stage
 from edgebert.types import Artifact, Latency
 from edgebert.workflows.profiling import by_tokenizer
 from edgebert.workflows.target import find_target
+from edgebert.workflows.unchanged import results_of
 from tests.report_factory import CANDIDATES, make_report, student, teacher
 
 QUICK: dict[str, Any] = {
@@ -142,6 +146,41 @@ def test_a_measured_time_is_shown_with_its_label_everywhere(
     facts = json.loads((runs / "met" / "bundle" / "manifest.json").read_text())["facts"]
     assert {"Board X"} == {fact["called"] for fact in facts["latencies"] if fact["called"]}
     assert facts["measured_on"]["on"] == "far:x" and {fact["called"] for fact in facts["padding"]} == {"", "Board X"}
+
+
+def test_the_engine_of_a_target_is_judged_and_its_proofs_are_read_back(
+    plain: FitResult, fit: Fit, runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A browser whose WebAssembly is right and whose WebGPU is not, and what fit, profile and the report make of it."""
+
+    def act(address: str, job: Job, log: Any) -> Outcome:
+        if job.min_runs:
+            return took(3.0)(address, job, log)
+        session = CONVERTER.open(job.files[0].path, 1)
+        sign = -1 if address == "webgpu" else 1
+        outputs = tuple(
+            {name: (sign * array).tolist() for name, array in session.run(batch).items()}
+            for batch in make_batches({"inputs": job.inputs})
+        )
+        return Outcome("Board X", "measured", (MeasurementRecord(job.files[0].name, "rt", "7", outputs=outputs),))
+
+    know(monkeypatch, scripted(act, engine=lambda address: address))
+    right = fit("judged", on="far:wasm")
+    assert right.exit_code == 0 and {proof.engine for proof in right.report.engines} == {"wasm"}
+    files = {f"{model.name}/{file.artifact.name}" for model in right.report.students for file in model.artifacts}
+    assert {proof.file for proof in right.report.engines} == files and not any(p.failures for p in right.report.engines)
+    assert all(proof.parity and proof.parity.score.n == 40 for proof in right.report.engines)
+    assert "may be used with wasm" in printed(right.report).replace("\n", " ")
+    assert "Engines in a browser" in render(right.report)
+
+    assert edgebert.profile(runs / "judged", "far:webgpu", length=8).exit_code == 1
+    written = read_report(runs / "judged" / "report" / "report.json")
+    assert {(proof.engine, bool(proof.failures)) for proof in written.engines} == {("wasm", False), ("webgpu", True)}
+    manifest = json.loads((runs / "judged" / "manifest.json").read_text())
+    assert manifest["results"] == plain_of(results_of(runs / "judged")), "so that the fit still counts as unchanged"
+    again = fit("judged", on="far:wasm")
+    assert again.exit_code == 0 and again.report.engines == written.engines
+    assert fit("judged", on="far:webgpu").exit_code == 1, "it asked for the engine that is wrong"
 
 
 def test_a_measured_time_over_the_budget_ends_with_1(

@@ -25,9 +25,12 @@ from edgebert.bundle.platforms.web import (
     default_name,
 )
 from edgebert.bundle.predictor import Predictor
-from edgebert.errors import RequestError
+from edgebert.errors import RequestError, RunError
 from edgebert.measure.targets import _browser_assets as assets
 from edgebert.measure.targets import _browser_process as process
+from edgebert.results import EngineProof
+from edgebert.runs.engines import write_proof
+from edgebert.types import Parity, Score
 from edgebert.workflows.bundle import bundle as write_package
 from tests.packages import AWKWARD, COMBINATIONS, TOKENIZERS, make_bundle
 from tests.unicode_texts import CLASSES, random_texts, utf16_places, write_expected
@@ -185,6 +188,125 @@ def test_a_changed_file_is_refused_by_its_name(file: str, installed: Make, tmp_p
     path.write_bytes(content)
     done = node(HERE / "ask.mjs", package)
     assert done.returncode and f"{file} is not the file that this package was made with" in done.stderr
+
+
+# ---------------------------------------------------------------- which engine runs it
+
+
+def proof(sha256: str, engine: str = "webgpu", **changes: Any) -> EngineProof:
+    score = Score("strict entity F1", 0.9, "test", 200)
+    parity = Parity(n_rows=200, max_logit_difference=1e-5, nrmse=1e-5, equal_predictions=1.0, edges={}, score=score,
+                    reference_score=score)  # fmt: skip
+    facts = {"file": "L2/onnx-fp32", "sha256": sha256, "target": f"browser:{engine}", "engine": engine,
+             "device": "Chromium 1 on Linux", "adapter": "", "how": "measured", "runtime": f"{RUNTIME} {engine}",
+             "runtime_version": RUNTIME_VERSION, "parity": parity, "failures": (), "created": "now"}  # fmt: skip
+    return EngineProof(**(facts | changes))
+
+
+@pytest.fixture(scope="module")
+def package_with(make: Make, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """A package of a bundle that lies beside these proofs, as it does in a run."""
+    bundle = make().parent / "bundle"
+    sha256 = json.loads((bundle / "manifest.json").read_text())["files"]["model.fp32.onnx"]["sha256"]
+
+    def write(*changes: dict[str, Any]) -> Path:
+        run = tmp_path_factory.mktemp("run")
+        shutil.copytree(bundle, run / "bundle")
+        for change in changes:
+            write_proof(run, proof(**{"sha256": sha256, **change}))
+        return write_package(run / "bundle", "web", output=run / "package", name="toy-model").folder
+
+    return write
+
+
+def engines_of(package: Path) -> tuple[list[str], list[str]]:
+    """What the scripts may run it by, and of which engines the manifest has proofs."""
+    files = json.loads((package / "src" / "files.js").read_text().split("export default ")[1].rstrip(";\n"))
+    assert (
+        ("probe.json" in files["assets"]) == ("webgpu" in files["engines"]) == (package / "assets/probe.json").exists()
+    )
+    listed = json.loads((package / "manifest.json").read_text())["engines"]
+    return files["engines"], [item["engine"] for item in listed]
+
+
+def test_a_package_lists_the_engines_that_were_proven_for_its_very_file(package_with: Callable[..., Path]) -> None:
+    wrong = {"failures": ("the metric falls by 30.00 points",)}
+    assert engines_of(package_with()) == (["wasm"], [])
+    assert engines_of(package_with({})) == (["wasm", "webgpu"], ["webgpu"])
+    assert engines_of(package_with({"engine": "wasm"}, {})) == (["wasm", "webgpu"], ["wasm", "webgpu"])
+    assert engines_of(package_with({"sha256": "0" * 64})) == (["wasm"], []), (
+        "another file, or this one before it changed"
+    )
+    assert engines_of(package_with(wrong)) == (["wasm"], ["webgpu"])
+    assert engines_of(package_with({}, {**wrong, "device": "Safari"})) == (["wasm"], ["webgpu"] * 2), (
+        "wrong on one device"
+    )
+    assert engines_of(package_with(wrong, {})) == (["wasm", "webgpu"], ["webgpu"]), (
+        "proven again under equal conditions"
+    )
+    assert engines_of(package_with({"runtime_version": "1.0.0"})) == (["wasm"], ["webgpu"]), "another onnxruntime-web"
+    with pytest.raises(RequestError, match=r"was wrong by WebAssembly .*falls by 30") as error:
+        package_with({"engine": "wasm", **wrong})
+    assert "another precision" in str(error.value)
+
+
+def test_a_proof_that_cannot_be_read_is_told(package_with: Callable[..., Path], tmp_path: Path) -> None:
+    package = package_with({})
+    (path,) = (package.parent / "engines").iterdir()
+    path.write_text(path.read_text()[:-9])
+    with pytest.raises(RunError, match="no proof of an engine that can be read") as error:
+        write_package(package.parent / "bundle", "web", output=tmp_path / "out", name="toy-model")
+    assert error.value.where == str(path)
+
+
+def test_auto_takes_webgpu_only_where_it_is_proven_right_and_faster(package_with: Callable[..., Path]) -> None:
+    if not shutil.which("node"):
+        pytest.skip("there is no Node.js here")
+    slow, fast = {"ms": 4}, {"ms": 0.2}
+    good, real = {"wasm": slow, "webgpu": fast}, {"adapter": "a card"}
+
+    def told(package: Path, *cases: dict[str, Any]) -> list[dict[str, Any]]:
+        done = subprocess.run(
+            ["node", str(HERE / "choose.mjs"), str(package)], input=json.dumps(cases), capture_output=True, text=True,
+            timeout=60, check=False,
+        )  # fmt: skip
+        assert not done.returncode, done.stderr
+        return json.loads(done.stdout)
+
+    cases = [
+        {"engine": good, **real},
+        {"engine": {"wasm": slow, "webgpu": {**fast, "scale": 1.5}}, **real},
+        {"engine": {"wasm": slow, "webgpu": {**fast, "nan": True}}, **real},
+        {"engine": {"wasm": slow, "webgpu": {"breaks": True}}, **real},
+        {"engine": {"wasm": fast, "webgpu": slow}, **real},
+        {"engine": good, "adapter": "software"},
+        {"engine": good},
+        {"engine": {"wasm": slow, "webgpu": {**fast, "scale": 1.5}}, **real,
+         "kept": {"choice": {"backend": "webgpu", "wasm_ms": 9, "webgpu_ms": 1}}},
+        {"engine": good, **real, "kept": {"choice": {"backend": "webgpu", "wasm_ms": 9, "webgpu_ms": 1}}},
+        {"engine": good, "backend": "webgpu", "adapter": "software"},
+        {"engine": good, "backend": "webgpu"},
+        {"engine": {"wasm": slow, "webgpu": {"scale": 1.5}}, "backend": "webgpu", **real},
+    ]  # fmt: skip
+    results = told(package_with({}), *cases)
+    taken = [item.get("taken") for item in results]
+    assert taken == ["webgpu", *["wasm"] * 7, *["webgpu"] * 2, None, None]
+    assert results[0]["kept"]["backend"] == "webgpu" and results[0]["kept"]["webgpu_ms"] < results[0]["kept"]["wasm_ms"]
+    assert "golden ones by" in results[1]["note"] and "by Infinity" in results[2]["note"]
+    assert results[3]["note"] == "WebGPU cannot run the model on this device: device lost"
+    assert results[4]["note"] == "WebGPU is not faster on this device"
+    assert results[5]["begun"] == results[6]["begun"] == ["wasm"], "nothing is tried where there is no card"
+    assert results[7]["kept"]["backend"] == "wasm" and results[8]["begun"] == ["webgpu"]
+    assert results[10]["error"] == "this browser offers no WebGPU adapter"
+    assert results[11]["error"].startswith("WebGPU is wrong on this device: its outputs differ from the golden ones by")
+
+    unproven, forced, wasm = told(
+        package_with(), {"engine": good, **real}, {"engine": good, "backend": "webgpu", **real},
+        {"engine": good, "backend": "wasm"},
+    )  # fmt: skip
+    assert unproven["taken"] == "wasm" and unproven["begun"] == ["wasm"]
+    assert unproven["note"] == forced["error"] and "edgebert profile RUN --on browser:webgpu" in forced["error"]
+    assert wasm["taken"] == "wasm" and wasm["note"] == ""
 
 
 # ---------------------------------------------------------------- what the package is

@@ -22,8 +22,9 @@ Examples:
   edgebert profile ./my-model-edge --on here --on browser --texts lines.txt
   edgebert profile model.onnx --on adb --length 128
 
-Texts are run at their own lengths and padded to 128 tokens. Every figure says whether it was measured or emulated. The
-exit code is 2 when something that was asked for could not be measured.""",
+Texts are run at their own lengths and padded to 128 tokens. Every figure says whether it was measured or emulated. A
+browser's answers on test rows of the run are judged too. The exit code is 1 when they are wrong, 2 when something that was
+asked for could not be measured.""",
 )
 @click.argument("artifacts", metavar="ARTIFACT...", nargs=-1, required=True)
 @click.option(
@@ -47,6 +48,10 @@ exit code is 2 when something that was asked for could not be measured.""",
 @click.option(
     "--timeout", "timeout_s", type=click.FloatRange(min=1), default=600, show_default=True,
     help="Seconds after which measuring at one kind of lengths is stopped; what was measured by then is kept.",
+)  # fmt: skip
+@click.option(
+    "--rows", type=int, default=200, show_default=True,
+    help="Test rows of the run by which a browser's answers are judged, in at most --max-seconds a file; 0: none.",
 )  # fmt: skip
 @click.option("--output", "-o", metavar="FILE", help="A JSON file to write everything to, raw times included.")
 @click.option("--quiet", is_flag=True, help="Print no progress.")
@@ -115,6 +120,8 @@ def _print(result: Measurement) -> None:
                 if item.max_difference is not None and item.equal_predictions is not None
                 else f"{item.file} on {item.target}: its outputs are not numbers"
             )
+    for proof in result.engines:
+        click.echo(f"{'error: ' if proof.failures else ''}{fmt.engine(proof)}", err=bool(proof.failures))
     for note in result.notes:
         click.echo(f"note: {note}")
     for item in result.results:

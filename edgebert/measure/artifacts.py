@@ -3,17 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from edgebert.bundle.manifest import GOLDEN, MANIFEST, TOKENIZER, read_manifest
 from edgebert.converters import CONVERTERS
 from edgebert.errors import RequestError
+from edgebert.files import sha256_file
 from edgebert.measure.targets import File
+from edgebert.runs.folder import REQUEST
 from edgebert.runs.listing import stage_records
 from edgebert.runs.order import read_order
 
 WHAT = "Give a file of a model such as an .onnx, a bundle, a run folder, what edgebert convert wrote, or a checkpoint."
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What a run knows of a file that it wrote."""
+
+    run: Path
+    verified: Path  # folder of the stage that proved it
+    precision: str
+    sha256: str  # as it was written
 
 
 @dataclass(frozen=True)
@@ -24,6 +36,7 @@ class Subject:
     tokenizer: Path | None  # a tokenizer.json
     golden: Path | None = None  # texts that belong to it
     limit: int | None = None  # tokens, where a manifest tells
+    origin: Origin | None = None
 
 
 def find_subjects(names: Sequence[str]) -> list[Subject]:
@@ -34,7 +47,7 @@ def find_subjects(names: Sequence[str]) -> list[Subject]:
     """
     results: dict[Path, Subject] = {}
     for name in names:
-        for subject in _record(Path(name)):
+        for subject in map(_with_origin, _record(Path(name))):
             results.setdefault(subject.file.path.resolve(), subject)
     return _renamed(list(results.values()))
 
@@ -88,7 +101,8 @@ def _run(folder: Path) -> Iterator[Subject]:
             if item["name"] in verdicts and not verdicts[item["name"]]["parity"]["failures"]:
                 n_found += 1
                 file = File(f"{model} {item['name']}", item["format"], path / item["path"])
-                yield Subject(file, _if_there(student / TOKENIZER), _if_there(golden))
+                origin = Origin(folder, stages[f"verify-{model}"][0], item["precision"], item["sha256"])
+                yield Subject(file, _if_there(student / TOKENIZER), _if_there(golden), origin=origin)
     if not n_found and (folder / "bundle").is_dir():
         yield from _bundle(folder / "bundle")
 
@@ -113,6 +127,17 @@ def _external(folder: Path) -> Iterator[Subject]:
         yield Subject(File(folder.name, "onnx", folder), _tokenizer(folder))
 
 
+def _with_origin(subject: Subject) -> Subject:
+    """A file of a run that is named by itself or as the run's bundle, with what the run knows of it by its sum."""
+    path = subject.file.path.resolve()
+    run = next((folder for folder in path.parents[:6] if (folder / REQUEST).is_file()), None)
+    if subject.origin or run is None or not path.is_file():
+        return subject
+    sha256 = sha256_file(path)
+    known = next((item for item in _run(run) if item.origin and item.origin.sha256 == sha256), None)
+    return replace(subject, origin=known.origin, tokenizer=subject.tokenizer or known.tokenizer) if known else subject
+
+
 def _format_of(path: Path) -> str:
     """By the suffix; "" of no format."""
     return next((name for name, converter in CONVERTERS.all().items() if converter.suffix == path.suffix), "")
@@ -132,7 +157,6 @@ def _renamed(subjects: list[Subject]) -> list[Subject]:
     names = [subject.file.name for subject in subjects]
     return [
         subject if names.count(subject.file.name) == 1
-        else Subject(File(str(subject.file.path), subject.file.format, subject.file.path),
-                     subject.tokenizer, subject.golden, subject.limit)
+        else replace(subject, file=replace(subject.file, name=str(subject.file.path)))
         for subject in subjects
     ]  # fmt: skip

@@ -13,6 +13,7 @@ from edgebert.devices.machine import SHARED_FROM
 from edgebert.measure.inputs import Inputs
 from edgebert.measure.runner import is_stable, quiet_p50, spread
 from edgebert.measure.targets import File, Job, MeasurementRecord, Outcome
+from edgebert.results import EngineProof
 from edgebert.types import QUIETEST, CpuTime, Footprint, How, Latency, Padding
 
 STATISTIC = (
@@ -79,11 +80,14 @@ class Measurement:
     notes: tuple[str, ...]
     created: str
     statistic: str = STATISTIC
+    engines: tuple[EngineProof, ...] = ()  # whether the targets' engines may be used with the files
 
     @property
     def exit_code(self) -> int:
-        """2 where something that was asked for was not measured."""
-        return 2 if self.failures or any(result.failure for result in self.results) else 0
+        """2 where something that was asked for was not measured; 1 where an engine's answers of a file are wrong."""
+        if self.failures or any(result.failure for result in self.results):
+            return 2
+        return 1 if any(proof.failures for proof in self.engines) else 0
 
 
 def measured(file: File, result: MeasurementRecord, outcome: Outcome, on: str, job: Job, inputs: Inputs) -> Measured:

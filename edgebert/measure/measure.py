@@ -28,9 +28,12 @@ from edgebert.measure.inputs import (
     tokenizer_key,
     tokenizer_of,
 )
+from edgebert.measure.judge import judge_engine
 from edgebert.measure.targets import TARGETS, File, Job, Log, MeasurementRecord, Target, parse_address
+from edgebert.verify.engine import LEAST_ROWS, N_ROWS
 
 if TYPE_CHECKING:
+    from edgebert.results import EngineProof
     from edgebert.types import OnEvent
 
 LONGEST = 512  # tokens, of a text whose file says no limit
@@ -50,6 +53,7 @@ class Request:
     min_runs: int = 50
     max_seconds: float = Job.max_seconds
     timeout_s: float = 600.0
+    rows: int = N_ROWS
 
 
 @dataclass
@@ -60,6 +64,7 @@ class Gathered:
     facts: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     failures: dict[str, EdgebertError] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    engines: list[EngineProof] = field(default_factory=list)
 
 
 def measure(request: Request, on_event: OnEvent | None = None) -> Measurement:
@@ -87,6 +92,7 @@ def measure(request: Request, on_event: OnEvent | None = None) -> Measurement:
         try:
             for group, inputs in groups:
                 on_target(request, on, target, group, inputs, gathered, log)
+                judge_group(request, on, target, group, gathered, log)
         except EdgebertError as error:
             if len(targets) == 1:
                 raise
@@ -102,6 +108,7 @@ def measure(request: Request, on_event: OnEvent | None = None) -> Measurement:
         facts=gathered.facts,
         failures={on: str(error) for on, error in gathered.failures.items()},
         notes=tuple(dict.fromkeys(gathered.notes)),
+        engines=tuple(gathered.engines),
         created=now(),
     )
 
@@ -121,6 +128,9 @@ def check(request: Request) -> None:
         raise RequestError(
             "give at least one file and one --on TARGET", hint="Example: edgebert profile m.onnx --on here"
         )
+    if request.rows < 0 or 0 < request.rows < LEAST_ROWS:
+        hint = f"0 judges no engine; else take {LEAST_ROWS} or more, of which a run keeps up to {N_ROWS}."
+        raise RequestError("so few rows prove nothing of an engine", where=f"--rows {request.rows}", hint=hint)
     if request.threads < 1:
         raise RequestError("the number of threads must be at least 1", where=f"--threads {request.threads}")
 
@@ -228,6 +238,19 @@ def on_target(
         for file, result in zip(files, outcome.records, strict=True):
             item = measured(file, result, outcome, on, job, chosen)
             into.results.append(_compared(item, file, result, job, into))
+
+
+def judge_group(request: Request, on: str, target: Target, group: Sequence[Subject], into: Gathered, log: Log) -> None:
+    """Where the target names an engine, whether that may be used with each file; the proofs join `into`."""
+    if target.engine is None or not request.rows:
+        return
+    subjects = [subject for subject in group if subject.file.format in target.formats]
+    settings = Job(
+        (), (), request.threads, max_seconds=request.max_seconds, timeout_s=request.timeout_s, cores=request.cores
+    )
+    proofs, notes = judge_engine(on, target, subjects, settings, log, request.rows)
+    into.engines += proofs
+    into.notes += notes
 
 
 def _inputs_text(inputs: Inputs) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from edgebert.results import EngineProof
 from edgebert.types import Latency, Padding, Score
 
 NONE = "—"
@@ -70,6 +71,22 @@ def padding(pad: Padding) -> str:
     own = f"at own lengths, median {pad.own_tokens} tokens"
     how = f"{pad.how} on {where}, {_runtime(pad.runtime, pad.runtime_version)}, {threads(pad.threads)}"
     return f"padded to {pad.fixed_tokens} tokens a text takes {pad.factor:.1f} times as long ({times_ms} {own}; {how})"
+
+
+def engine(proof: EngineProof) -> str:
+    """Whether an engine may be used with a file, and on what that stands, in a sentence."""
+    where = ", ".join(filter(None, (proof.device, proof.adapter, _runtime(proof.runtime, proof.runtime_version))))
+    place = f" ({proof.how}: {where})" if proof.device else ""
+    if proof.failures:
+        ran = "must not be used with" if proof.device else "was not judged by"
+        return f"{proof.file} {ran} {proof.engine}{place}: {'; '.join(proof.failures)}"
+    assert proof.parity is not None, "what passed was compared"
+    own, here = proof.parity.score, proof.parity.reference_score
+    return (
+        f"{proof.file} may be used with {proof.engine}{place}: {percent(own.value, 2)} % ({score_basis(own)}; "
+        f"{percent(here.value, 2)} % here), {percent(proof.parity.equal_predictions, 2)} % of its answers are this machine's, "
+        f"largest difference {proof.parity.max_logit_difference:.2g}"
+    )
 
 
 def threads(n: int) -> str:

@@ -38,6 +38,9 @@ def print_report(report: Report, console: Console, folder: Path | None = None) -
         console.print(Padding.indent(Text(fmt.padding(pad)), 2))
     for note in (*report.notes, *(report.measured_on.notes if report.measured_on else ())):
         console.print(Text("note: ", style="yellow") + Text(note, style="default"))
+    for proof in report.engines:
+        mark = Text("failed: ", style="red") if proof.failures else Text("engine: ", style="green")
+        console.print(mark + Text(fmt.engine(proof), style="default"))
     for failure in report.failures:
         console.print(Text("failed: ", style="red") + Text(failure, style="default"))
     for change in report.changes:

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 RECORD, REQUEST, EVENTS, LOCK = "record.json", "request.toml", "events.jsonl", ".lock"
 PARTIAL, MAKING = ".partial", ".making"  # a stage under way that can go on, and one that begins anew
-FOLDERS, FILES = ("stages", "report", "bundle", "rejected"), (REQUEST, EVENTS, "plan.json", "manifest.json")
+ENGINES = "engines"  # what engines answered of the files, see `edgebert.runs.engines`
+FOLDERS, FILES = ("stages", "report", "bundle", "rejected", ENGINES), (REQUEST, EVENTS, "plan.json", "manifest.json")
 # What a run that never got as far as its request may have left; and the manifest, which --locked reads where nothing else
 # of the run was kept.
 BEGUN = frozenset({"stages", LOCK, EVENTS, f".{REQUEST}.new", "manifest.json"})

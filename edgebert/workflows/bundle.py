@@ -18,9 +18,9 @@ from edgebert.bundle.sbom import PackageFacts, write_sbom
 from edgebert.bundle.write import write_bundle
 from edgebert.errors import RequestError, RunError
 from edgebert.faults import fault_of
-from edgebert.files import from_plain, recover_folder, remove, replace_folder
+from edgebert.files import copy_tree, from_plain, recover_folder, remove, replace_folder
 from edgebert.results import PackageResult
-from edgebert.runs.folder import REQUEST
+from edgebert.runs.folder import ENGINES, REQUEST
 from edgebert.runs.listing import stage_records
 from edgebert.runs.order import by_use
 from edgebert.runs.store import is_whole
@@ -101,7 +101,7 @@ def _write(platform: Platform, source: Path, folder: Path, name: str) -> Path:
         with replace_folder(folder) as beside:
             platform.write(source, beside, name)
             _write_bill(platform, source, beside, name)
-            seal(beside, source, platform.name, name)
+            seal(beside, source, platform, name)
         return _archive(platform, folder, name)
     except OSError as error:
         fault = fault_of(error, folder)
@@ -180,6 +180,8 @@ def _other_file(source: Path, manifest: Manifest, platform: Platform, target: Pa
     lines = [line for line in read_golden(source / GOLDEN) if line.get("class", DATA) == DATA]
     facts = dict(manifest["facts"]) | {"score": proof["score"], "parity": proof, "padding": [], "footprint": None}
     facts["latencies"] = _latencies(records, f"{student}/{artifact.name}")
+    if (run / ENGINES).is_dir():  # proofs of engines are looked for beside a bundle
+        copy_tree(run / ENGINES, target.parent / ENGINES)
     return write_bundle(
         target,
         artifact=artifact,

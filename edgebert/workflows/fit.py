@@ -28,6 +28,7 @@ from edgebert.teachers.fitting import with_teacher_labels
 from edgebert.types import FitRequest, Plan
 from edgebert.workflows.attempts import next_attempt
 from edgebert.workflows.data import specs_by_head
+from edgebert.workflows.engines import engines_of
 from edgebert.workflows.names import RUNS, planned
 from edgebert.workflows.profiling import profile_on_stage, profile_stage
 from edgebert.workflows.recipe import recipe_text
@@ -209,6 +210,7 @@ def _report(
         measured_on=_measured_on(job.target, there) if job.target and there else None,
         padding=padding,
         notes=profiled.notes,
+        engines=engines_of(job.run.folder, students),
         recipe_trials=trials,
         changes=() if winner else single_changes(teacher, students, plan, job.budget, job.device),
     )
@@ -228,7 +230,8 @@ def _finish(job: Fit, report: Report, models: dict[str, Stage], *, complete: boo
     write_report(report, job.run.folder / "report")  # after the bundle, which it calls packaged
     job.run.log(event="write", stage="manifest")
     rejected = any(result.parity.failures for student in report.students for result in student.artifacts)
-    exit_code = 1 if rejected or report.winner is None else 0
+    wrong = any(proof.failures for proof in report.engines if job.target and proof.target == job.target.on)
+    exit_code = 1 if rejected or wrong or report.winner is None else 0
     job.run.write_manifest(
         run=job.run.folder.name,
         created=report.created,

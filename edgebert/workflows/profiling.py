@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
@@ -12,14 +12,15 @@ from edgebert.devices.machine import MachineUse, UseMeter, describe_hardware, us
 from edgebert.devices.profiles import HERE
 from edgebert.errors import EdgebertError
 from edgebert.files import from_plain, plain, sha256_file
-from edgebert.measure.artifacts import Subject
+from edgebert.measure.artifacts import Origin, Subject
 from edgebert.measure.figures import Measured, as_footprint, as_latency, measured
 from edgebert.measure.inputs import Inputs, at_length, own_lengths_of
-from edgebert.measure.measure import Gathered, Request, on_target
+from edgebert.measure.measure import Gathered, Request, judge_group, on_target
 from edgebert.measure.protocol import FIXED_LENGTH, MIN_RUNS
 from edgebert.measure.targets import TARGETS, File
 from edgebert.measure.targets import Job as MeasuringJob
 from edgebert.modeling.checkpoint import TOKENIZER, load_tokenizer
+from edgebert.report import format as fmt
 from edgebert.runs.store import Stage
 from edgebert.types import Artifact, Feature, Footprint, Latency
 from edgebert.workflows.records import LatencyRecord, TargetRecord, artifacts_of, file_records
@@ -153,6 +154,7 @@ def _local_result(job: Fit, results: list[Measured], use: MachineUse) -> Latency
 
 # ---------------------------------------------------------------- on a target
 
+JUDGE_SECONDS = 60.0  # of a file's test rows by an engine
 MAX_SECONDS = 10.0  # of a file's timed runs on a target, after the first that the protocol asks for
 
 
@@ -173,6 +175,7 @@ def profile_on_stage(
         if artifact.format in place.formats
     }
     settings = Request((), (place.on,), threads=job.device.threads, max_seconds=MAX_SECONDS)
+    judging = replace(settings, max_seconds=JUDGE_SECONDS)
 
     def make() -> TargetRecord:
         gathered, failure = Gathered(), ""
@@ -181,6 +184,9 @@ def profile_on_stage(
                 group = [Subject(File(key, valid[key][1].format, valid[key][1].path), None) for key in names]
                 inputs = _target_inputs(job, models[valid[names[0]][0]], n_budget)
                 on_target(settings, place.on, place.target, group, inputs, gathered, job.run.log)
+                judge_group(
+                    judging, place.on, place.target, _proven(job, group, models, verified, valid), gathered, job.run.log
+                )
         except EdgebertError as error:
             failure = f"{place.on}: {error.what}"
         return _target_result(job, place, gathered, failure)
@@ -192,8 +198,26 @@ def profile_on_stage(
         "lengths": (n_budget, FIXED_LENGTH, job.max_length),
         "place": (place.on, place.called, place.is_device, job.device.name),
         "settings": settings,
+        **({"judged": (judging.rows, JUDGE_SECONDS)} if place.target.engine else {}),
     }
     return _kept(job, "profile-on", keys, TargetRecord, make)
+
+
+def _proven(
+    job: Fit,
+    group: Sequence[Subject],
+    models: dict[str, Stage],
+    verified: dict[str, Stage],
+    valid: Mapping[str, tuple[str, Artifact]],
+) -> list[Subject]:
+    """The students' files of a group, with what the engine of a target is judged by. The teacher never ships."""
+    results = []
+    for subject in group:
+        name, artifact = valid[subject.file.name]
+        if name != "teacher":
+            origin = Origin(job.run.folder, verified[name].path, artifact.precision, artifact.sha256)
+            results.append(replace(subject, tokenizer=models[name].path / TOKENIZER, origin=origin))
+    return results
 
 
 def by_tokenizer(models: dict[str, Stage], valid: Mapping[str, tuple[str, Artifact]]) -> list[list[str]]:
@@ -241,9 +265,11 @@ def _target_result(job: Fit, place: MeasurementTarget, gathered: Gathered, failu
                 f"{result.file} on {place.on}: {100 * result.equal_predictions:.2f} % of predictions are as here"
             )
     missing = bool(failure) or any(item.failure for item in gathered.results)
+    missing = missing or not all(proof.device for proof in gathered.engines)
     called = next((item.device for item in gathered.results), place.called)
     if any(item.how == "emulated" for item in gathered.results):
         notes.append(f"{place.on} is emulated: its times say nothing of a device, and the predictions judge")
+    notes += [fmt.engine(proof) for proof in gathered.engines if not proof.device]
     if missing:
         notes.append("what was not measured there is predicted; the same command measures again")
     notes = list(dict.fromkeys(notes))

@@ -37,6 +37,7 @@ from edgebert.training.probe import fit_head
 from edgebert.training.run import evaluate_splits, pad_id
 from edgebert.types import Artifact, Candidate, Outputs, Parity, Recipe, Student, TrainSettings
 from edgebert.verify.edges import edge_batches
+from edgebert.verify.engine import write_sample
 from edgebert.verify.file import check_file
 from edgebert.verify.parity import TOLERANCES, for_task, share_decided, unbatched
 from edgebert.verify.reference import make_reference, row_batches
@@ -302,6 +303,7 @@ def verify_stage(job: Fit, name: str, model: Stage, converted: Stage) -> Stage:
         dev = job.dataset.splits["dev"]
         dev_features = job.task.encode(dev, student.tokenizer, job.dataset.labels, job.max_length)
         write_rows(folder, task, rows)
+        write_sample(folder, task, rows, job.dataset.labels, job.max_length, pad)
         without: list[str] = []
         results: dict[str, FileRecord] = {}
         origins: dict[str, Artifact] = {}
@@ -333,4 +335,4 @@ def verify_stage(job: Fit, name: str, model: Stage, converted: Stage) -> Stage:
         return results
 
     inputs = {"model": model.key, "converted": converted.key, "data": data_key(job), "tolerances": plain(TOLERANCES)}
-    return job.run.stage(f"verify-{name}", inputs, make, version=7)
+    return job.run.stage(f"verify-{name}", inputs, make, version=8)

@@ -72,6 +72,8 @@ class Platform:
     Attributes:
         formats: of files that the platform runs, the preferred one first.
         prove: the command that replays the golden vectors, to be given in the package's folder.
+        engines: by which a package may run its model where an engine of its own must be proven; a package's manifest lists
+            the proofs of them that the run keeps. () where there is no such choice.
         check_name, default_name, write, requires, archive: see their classes.
     """
 
@@ -84,6 +86,7 @@ class Platform:
     write: Writer
     requires: Requires = lambda manifest: ()
     archive: Archiver = zip_folder
+    engines: tuple[str, ...] = ()
 
 
 def _check(platform: Platform) -> None:

@@ -14,15 +14,19 @@ import shutil
 import tarfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgebert.bundle.golden import DATA, read_golden
 from edgebert.bundle.manifest import CARD, GOLDEN, TOKENIZER, describe_files, read_manifest
 from edgebert.bundle.platforms import Platform
-from edgebert.bundle.ports.assets import LICENCES, SETTINGS, write_assets, write_template
+from edgebert.bundle.ports.assets import LICENCES, SETTINGS, proofs_of, write_assets, write_template
 from edgebert.bundle.sbom import Library
 from edgebert.bundle.strict_json import write_json
+from edgebert.errors import RequestError
 from edgebert.tasks import find_task
+
+if TYPE_CHECKING:
+    from edgebert.bundle.manifest import Manifest
 
 TEMPLATES = Path(__file__).parent / "templates" / "web"
 VERSION = "1.0.0"
@@ -58,6 +62,7 @@ CALLS = {  # of each kind of task the method that answers
     "ner": "entities", "tag": "tag", "classify": "classify", "pair": "classify", "embed": "embed",
     "similarity": "similarity", "qa": "answer", "multi": "answers",
 }  # fmt: skip
+PROBE, PROBED = "probe.json", 4  # golden windows that a page holds WebGPU against on the user's device
 EXAMPLES = 6  # texts of the demo page
 WHEN = 499162500  # 1985-10-26, the time that npm gives every file of an archive
 
@@ -84,15 +89,39 @@ def write(bundle: Path, folder: Path, name: str) -> None:
     shutil.move(assets / CARD, folder / CARD)
     shutil.move(assets / LICENCES, folder / LICENCES)
     title = find_task(manifest["task"]).title
-    texts = [line["texts"] for line in read_golden(folder / "golden" / GOLDEN) if line["class"] == DATA]
+    golden = [line for line in read_golden(folder / "golden" / GOLDEN) if line["class"] == DATA]
+    texts = [line["texts"] for line in golden]
+    engines = proven_engines(bundle, manifest)
+    if "webgpu" in engines:
+        write_json(assets / PROBE, [line["windows"][0] for line in golden if line["windows"]][:PROBED])
     write_json(folder / "package.json", _package(name, title))
     write_json(
         folder / "demo" / "examples.json",
         {"name": name, "title": _title(title), "texts": texts[:: max(1, len(texts) // EXAMPLES)][:EXAMPLES]},
     )
-    _write_script(folder / "src" / "files.js", _files(name, assets, settings["model"]))
+    _write_script(folder / "src" / "files.js", _files(name, assets, settings["model"], engines))
     values = {"NAME": name, "TITLE": _title(title), "ARCHIVE": _archive_name(name), "CALL": _call(settings, texts)}
     write_template(TEMPLATES / "README.md", folder / "README.md", values)
+
+
+def proven_engines(bundle: Path, manifest: Manifest) -> list[str]:
+    """The engines by which a page may run the bundle's file: WebAssembly, and WebGPU where the run beside the bundle keeps
+    a proof of this very file with this version of onnxruntime-web, and none of it failed.
+
+    WebAssembly needs no proof of its own, because it runs the CPU kernels of ONNX Runtime that parity was proven with, and
+    `npm test` replays the golden vectors by it. One that failed is heeded.
+
+    Raises:
+        RequestError: the file was wrong by WebAssembly, which every page falls back to.
+        RunError: a proof cannot be read.
+    """
+    proofs = [item for item in proofs_of(bundle, manifest) if item.runtime_version == RUNTIME_VERSION]
+    failed = {item.engine: item for item in proofs if item.failures}
+    if "wasm" in failed:
+        what = f"this file was wrong by WebAssembly ({failed['wasm'].device}): {'; '.join(failed['wasm'].failures)}"
+        hint = "Take another precision, or prove it again: edgebert profile RUN --on browser"
+        raise RequestError(what, where=manifest["model"], hint=hint)
+    return ["wasm", *sorted({item.engine for item in proofs} - failed.keys() - {"wasm"})]
 
 
 def archive(folder: Path, parent: Path, name: str) -> Path:
@@ -136,7 +165,7 @@ def _package(name: str, title: str) -> dict[str, Any]:
     }
 
 
-def _files(name: str, assets: Path, model: Mapping[str, Any]) -> dict[str, object]:
+def _files(name: str, assets: Path, model: Mapping[str, Any], engines: Sequence[str]) -> dict[str, object]:
     """What the scripts open: the package's own files, and those of onnxruntime-web, with what tells a changed one."""
     known = describe_files(assets)
     up = "../" * (3 if name.startswith("@") else 2)  # from src/ of the package to node_modules/
@@ -145,8 +174,8 @@ def _files(name: str, assets: Path, model: Mapping[str, Any]) -> dict[str, objec
         for key, (module, stem) in BACKENDS.items()
     }
     runtime = {"version": RUNTIME_VERSION, "folder": f"{up}{RUNTIME}/dist/", **backends, "files": BINARIES}
-    own = {file: known[file] for file in (SETTINGS, TOKENIZER, model["file"])}
-    return {"name": name, "precision": model["precision"], "assets": own, "runtime": runtime}
+    own = {file: known[file] for file in (SETTINGS, TOKENIZER, model["file"], PROBE) if file in known}
+    return {"name": name, "precision": model["precision"], "engines": engines, "assets": own, "runtime": runtime}
 
 
 def _write_script(path: Path, value: object) -> None:
@@ -177,4 +206,5 @@ PLATFORM = Platform(
     write=write,
     requires=lambda manifest: [Library("npm", RUNTIME, RUNTIME_VERSION)],
     archive=archive,
+    engines=tuple(BACKENDS),
 )

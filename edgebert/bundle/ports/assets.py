@@ -32,19 +32,31 @@ from typing import TYPE_CHECKING, Any
 from edgebert.bundle.card import model_card, notice
 from edgebert.bundle.engine import open_engine
 from edgebert.bundle.golden import read_golden
-from edgebert.bundle.manifest import CARD, GOLDEN, MANIFEST, TOKENIZER, describe_files, read_digest, read_manifest
+from edgebert.bundle.manifest import (
+    CARD,
+    GOLDEN,
+    MANIFEST,
+    TOKENIZER,
+    describe_files,
+    model_files,
+    read_digest,
+    read_manifest,
+)
 from edgebert.bundle.ports.tokenizers import describe
 from edgebert.bundle.ports.unicode import where
 from edgebert.bundle.strict_json import write_json
 from edgebert.data.words import IDEOGRAPHS, is_mark
 from edgebert.errors import RequestError, name_list
-from edgebert.files import copy_tree
+from edgebert.files import copy_tree, plain
+from edgebert.runs.engines import read_proofs
 from edgebert.tasks._encode import valid_unicode
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
     from edgebert.bundle.manifest import Manifest
+    from edgebert.bundle.platforms import Platform
+    from edgebert.results import EngineProof
     from edgebert.tasks import Task
 
 SCHEMA = 1
@@ -157,23 +169,30 @@ def _tokens(tokenizer: Tokenizer, text: str) -> dict[str, object]:
     return {"ids": encoding.ids, "offsets": encoding.offsets}
 
 
-def seal(folder: Path, bundle: Path, platform: str, name: str) -> None:
-    """Writes manifest.json: which bundle this package was made of, and the sha256 and size of each of its other files."""
+def seal(folder: Path, bundle: Path, platform: Platform, name: str) -> None:
+    """Writes manifest.json: which bundle this package was made of, the proofs of engines that its run keeps of the model
+    file, and the sha256 and size of each of its other files."""
     _, digest = read_digest(bundle)
     manifest = read_manifest(bundle)
     write_json(
         folder / MANIFEST,
         {
             "schema": SCHEMA,
-            "platform": platform,
+            "platform": platform.name,
             "name": name,
             "edgebert": version("edgebert"),
             "bundle_digest": digest,
             "tolerance": manifest["tolerance"],
             "facts": manifest["facts"],
+            **({"engines": plain(proofs_of(bundle, manifest))} if platform.engines else {}),
             "files": describe_files(folder),
         },
     )
+
+
+def proofs_of(bundle: Path, manifest: Manifest) -> tuple[EngineProof, ...]:
+    """What the run that a bundle lies in keeps of engines, of the bundle's very file. Raises RunError as `read_proofs`."""
+    return read_proofs(bundle.parent, tuple(facts["sha256"] for facts in model_files(manifest).values()))
 
 
 def fill(text: str, values: Mapping[str, str]) -> str:

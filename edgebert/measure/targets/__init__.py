@@ -38,7 +38,9 @@ class Job:
 
     Attributes:
         inputs: batch 1 each, in the order in which they are run, round and round.
-        min_runs: timed runs of each file; more until p50 is stable, for at most `max_seconds` each.
+        min_runs: timed runs of each file; more until p50 is stable, for at most `max_seconds` each. With 0 nothing is
+            timed: outputs are all that is asked for, and each file gives those that it has after `max_seconds`. Only
+            targets with an `engine` are asked so.
         timeout_s: after which what runs is stopped and what was measured so far is kept.
         n_outputs: how many of the inputs' outputs come back, to be compared with a run here.
         cores: that the process is bound to, where the target can; () leaves it to the system.
@@ -151,6 +153,13 @@ class Look(Protocol):
         """
 
 
+class Engine(Protocol):
+    """Names the engine that a target runs files by, where several can run the same file and one may be wrong."""
+
+    def __call__(self, address: str, /) -> str:
+        """Args: address: as `Measure` takes it. Returns: its name, such as "webgpu". Raises: nothing."""
+
+
 @dataclass(frozen=True)
 class Target:
     """A kind of device; the declaration `TARGET` of each module of this package.
@@ -160,6 +169,8 @@ class Target:
         prepare: see `Prepare`; None where there is nothing to install.
         formats: that its runtimes can run.
         look: see `Look`; None: the device tells only when it measures.
+        engine: see `Engine`; its answers on a run's test rows are judged (`edgebert.verify.engine`). None: the target has
+            no choice of engines, and a few outputs are compared.
         example: an address for the documents: "ssh:pi@raspberrypi".
         profile: the device profile that it is without an address; "" where it can be any.
     """
@@ -172,6 +183,7 @@ class Target:
     answers: FindFault
     prepare: Prepare | None = None
     look: Look | None = None
+    engine: Engine | None = None
     profile: str = ""
 
 
@@ -200,6 +212,8 @@ def _check(target: Target) -> None:
         check_call("prepare", target.prepare, "address", "log")
     if target.look:
         check_call("look", target.look, "address", "formats")
+    if target.engine:
+        check_call("engine", target.engine, "address")
 
 
 TARGETS: Registry[Target] = Registry("target", __name__, "TARGET", Target, where="--on", check=_check)

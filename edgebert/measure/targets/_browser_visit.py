@@ -26,6 +26,8 @@ class _Entry:
 
     turn: Turn
     loaded: Message = field(default_factory=dict)
+    began: float = 0.0  # when it was loaded, on time.monotonic
+    outputs: list[dict[str, Any]] = field(default_factory=list)
     complete: bool = False
 
 
@@ -94,6 +96,8 @@ class Visit:
 
     def _hear_hello(self, message: Message) -> Reply:
         self._page, self.facts = str(message["page"]), dict(message["facts"])
+        if self.engine == "webgpu":
+            self.facts["adapter"] = _name(self.facts["webgpu"])
         self.arrived.set()
         self.news.put(("note", f"measuring in {_device(self.facts)}; {_about(self.facts['webgpu'])}"))
         if self.engine == "webgpu" and not self.facts["webgpu"]["available"]:
@@ -101,14 +105,31 @@ class Visit:
         return {"job": _job(self.job), "engine": self.engine}
 
     def _hear_loaded(self, message: Message) -> Reply:
-        outputs = tuple({name: _nested(**tensor) for name, tensor in item.items()} for item in message["outputs"])
-        self._entry(message["file"]).loaded = {**message, "outputs": outputs}
+        entry = self._entry(message["file"])
+        entry.loaded, entry.began = message, time.monotonic()
         self.facts["runtime_start_ms"] = round(message["start_ms"], 2)
         return {}
 
+    def _hear_output(self, message: Message) -> Reply:
+        entry, job = self._entry(message["file"]), self.job
+        entry.outputs.append({name: _nested(**tensor) for name, tensor in message["outputs"].items()})
+        more = len(entry.outputs) < self._n_outputs and not self.ended.is_set()
+        if not job.min_runs:  # there is nothing else to wait for
+            self.news.put(
+                ("measuring", f"{job.files[message['file']].name}: {len(entry.outputs)} of {self._n_outputs} inputs")
+            )
+            more = more and time.monotonic() - entry.began < job.max_seconds
+            entry.complete = not more
+        return {"more": more}
+
+    @property
+    def _n_outputs(self) -> int:
+        return min(self.job.n_outputs, len(self.job.inputs))
+
     def _hear_refused(self, message: Message) -> Reply:
         entry = self._entry(message["file"])
-        entry.turn.failure = f"{PACKAGE} ({self.engine}) refuses the file: {message['error'][:300]}"
+        at = f"fails on input {len(entry.outputs) + 1}" if entry.loaded else "refuses the file"
+        entry.turn.failure = f"{PACKAGE} ({self.engine}) {at}: {message['error'][:300]}"
         return {}
 
     def _hear_round(self, message: Message) -> Reply:
@@ -156,7 +177,7 @@ class Visit:
             first_run_ms=round(entry.loaded.get("first_run_ms", 0.0), 3),
             times_ms=tuple(round(item, 5) for item in entry.turn.times_ms),
             peak_memory_bytes=entry.loaded.get("memory_bytes") if self.engine == "wasm" else None,
-            outputs=entry.loaded.get("outputs", ()),
+            outputs=tuple(entry.outputs),
             failure=entry.turn.failure or stopped,
         )
 
@@ -186,6 +207,7 @@ def _job(job: Job) -> dict[str, object]:
         "warm_runs": WARM_RUNS,
         "warm_ms": 1e3 * WARM_S,
         "n_outputs": job.n_outputs,
+        "min_runs": job.min_runs,
     }
 
 
@@ -219,10 +241,15 @@ def _device(facts: Mapping[str, Any]) -> str:
 def _about(gpu: Mapping[str, Any]) -> str:
     if not gpu["available"]:
         return f"no WebGPU: {gpu['reason']}"
-    name = " ".join(filter(None, (gpu.get("vendor"), gpu.get("architecture"), gpu.get("description"))))
+    name = _name(gpu)
     if _is_software(gpu):
         return f"no WebGPU but by software ({name})"
-    return f"WebGPU by {name or 'an adapter without a name'}: --on browser:webgpu measures it"
+    return f"WebGPU by {name}: --on browser:webgpu measures it"
+
+
+def _name(gpu: Mapping[str, Any]) -> str:
+    known = (gpu.get("vendor"), gpu.get("architecture"), gpu.get("description"))
+    return " ".join(filter(None, known)) or "an adapter without a name"
 
 
 def _is_software(gpu: Mapping[str, Any]) -> bool:

@@ -76,8 +76,8 @@ async function measure(engine, job) {
       await say({ kind: "refused", engine, file, error: error.message });
     }
   }
-  show(`${engine}: running ${loaded.length} of ${job.files.length} files in turns …`);
-  if (loaded.length) await work({ task: "time", engine, files: loaded, job });
+  if (job.min_runs) show(`${engine}: running ${loaded.length} of ${job.files.length} files in turns …`);
+  if (loaded.length && job.min_runs) await work({ task: "time", engine, files: loaded, job });
 }
 
 async function main() {

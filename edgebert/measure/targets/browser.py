@@ -5,7 +5,8 @@
 that a phone on a cable (`adb reverse tcp:8123 tcp:8123`) or another machine (`ssh -L`) can open it as its own 127.0.0.1:
 elsewhere than there, plain http has neither threads nor WebGPU. All of these are by WebAssembly; `browser:webgpu`,
 `browser:webgpu:/path/to/chrome` and `browser:webgpu:link` are by WebGPU: two targets, so that both can be asked for, and
-their figures never mix. A WebGPU adapter that is only software is labelled emulated. Every run tells whether there is one.
+their figures never mix. A WebGPU adapter that is only software (SwiftShader, which Chromium brings) is labelled emulated:
+its times say nothing, its answers do. Every run tells whether there is one.
 
 What is timed, in a worker of the page: `session.run` and copying its outputs out. Load time is from the model's bytes in
 memory to a session; the download and the start of onnxruntime-web (`runtime_start_ms`) are not in it. Warm-up takes
@@ -43,11 +44,11 @@ def measure(address: str, job: Job, log: Log) -> Outcome:
         EdgebertError: a checksum differs, npm fails, or nothing could be measured.
     """
     models = [_model(file) for file in job.files]
-    engine, place = _parts(address)
+    name, place = _parts(address)
     link, port = _link(place)
     program = "" if link else process.find(place)
     served = _served(assets.fetch(log), models)
-    visit, before = Visit(job, engine), _state()
+    visit, before = Visit(job, name), _state()
     port, token = _links.get(address, (port, "")) if link else (0, "")
     with serving(served, visit.hear, visit.left, port, token) as url, _opened(program, url, job, log) as browser:
         if link:
@@ -83,6 +84,11 @@ def answers(address: str) -> str:
 def prepare(address: str, log: Log) -> str:
     """Fetches onnxruntime-web into the cache, so that later runs need no network."""
     return f"{assets.PACKAGE} {assets.VERSION} in {assets.fetch(log)}"
+
+
+def engine(address: str) -> str:
+    """ "wasm" or "webgpu"."""
+    return _parts(address)[0]
 
 
 def _parts(address: str) -> tuple[str, str]:
@@ -191,5 +197,6 @@ TARGET = Target(
     measure=measure,
     answers=answers,
     prepare=prepare,
+    engine=engine,
     profile="chrome-desktop",
 )

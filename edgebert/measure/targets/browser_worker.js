@@ -79,10 +79,12 @@ async function load(file) {
   await run(session, input);
   const firstRunMs = performance.now() - ready;
   const memory = heapBytes();
-  const outputs = [];
-  for (const one of job.inputs.slice(0, job.n_outputs)) outputs.push(listed(await run(session, feeds(ort, session, one))));
   const measured = { load_ms: loaded - started, first_run_ms: firstRunMs, memory_bytes: memory, start_ms: startMs };
-  await say({ kind: "loaded", file, ...measured, version: ort.env.versions.web, outputs });
+  await say({ kind: "loaded", file, ...measured, version: ort.env.versions.web });
+  for (const one of job.inputs.slice(0, job.n_outputs)) {
+    const outputs = listed(await run(session, feeds(ort, session, one)));
+    if (!(await say({ kind: "output", file, outputs })).more) return;
+  }
 }
 
 async function prepare(ort, file) {

@@ -56,7 +56,10 @@ export interface OpenOptions {
   assets?: string | URL;
   /** Where onnxruntime-web's folder `dist` is served; by default beside the package in node_modules. */
   runtime?: string | URL;
-  /** `auto` takes WebGPU where it is there and faster. */
+  /**
+   * `auto` takes WebGPU where the package holds a proof of its file by WebGPU, the golden outputs come out right on this
+   * device, and it is faster; else WebAssembly. `webgpu` fails without that proof, and where the outputs are wrong.
+   */
   backend?: "auto" | "wasm" | "webgpu";
   /** By default half of the cores, up to 4, where the page is cross-origin isolated; else 1. */
   threads?: number;
@@ -75,6 +78,8 @@ export interface Info {
   readonly size_bytes: number;
   readonly backend: "wasm" | "webgpu";
   readonly threads: number;
+  /** Why `auto` did not take WebGPU; "" where nothing is to be said. */
+  readonly note: string;
   /** Whether every file was there already. */
   readonly cached: boolean;
 }

@@ -1,27 +1,46 @@
-// onnxruntime-web in a worker: by WebAssembly, or by WebGPU where that is there and faster.
+// onnxruntime-web in a worker: by WebAssembly, or by WebGPU where it was proven for this file, is right here, and is faster.
 
 import FILES from "./files.js";
+import { wrongBy } from "./probe.js";
 import { makeRunner, measure } from "./runner.js";
 
 const MOST_THREADS = 4; // more cost a small model more than they bring; half of the cores are left to the page
 const FASTER = 0.8; // WebGPU is taken where it needs at most this part of WebAssembly's time
 
-/** @returns {Promise<{run: Function, backend: string, threads: number}>} */
-export async function openBackend(settings, bytes, store, options) {
+const PROVEN = FILES.engines.includes("webgpu");
+const UNPROVEN =
+  "this package holds no proof that WebGPU computes its file right: run edgebert profile RUN --on browser:webgpu, then " +
+  "edgebert bundle RUN --platform web again";
+
+/**
+ * @param {object[]} probe golden windows, of a package whose file was proven by WebGPU
+ * @returns {Promise<{run: Function, backend: string, threads: number, note: string}>}
+ */
+export async function openBackend(settings, bytes, store, options, probe) {
+  const begin = (backend) => start(backend, settings, bytes, store, options);
   const wanted = options.backend ?? "auto";
-  if (wanted === "webgpu" && !(await adapter())) throw new Error("this browser offers no WebGPU adapter");
-  if (wanted !== "auto") return start(wanted, settings, bytes, store, options);
-  if (await plainly(options)) return start("wasm", settings, bytes, store, options);
+  if (!["auto", "wasm", "webgpu"].includes(wanted)) throw new Error(`there is no backend '${wanted}': auto, wasm or webgpu`);
+  if (wanted === "webgpu") return force(begin, settings, probe);
+  if (await plainly(options)) return { ...(await begin("wasm")), note: wanted === "auto" && !PROVEN ? UNPROVEN : "" };
   const key = `choice/${settings.model.sha256}/${FILES.runtime.version}`;
   const known = await store.recall(key);
-  if (known) return start(known.backend, settings, bytes, store, options);
-  return choose(key, settings, bytes, store, options);
+  if (known?.backend === "wasm") return { ...(await begin("wasm")), note: known.note ?? "" };
+  return choose(begin, settings, probe, known, (choice) => store.remember(key, choice));
+}
+
+async function force(begin, settings, probe) {
+  if (!PROVEN) throw new Error(UNPROVEN);
+  if (!(await adapter({ software: true }))) throw new Error("this browser offers no WebGPU adapter");
+  const gpu = await begin("webgpu");
+  const wrong = await wrongBy(gpu.run, probe, settings.tolerance);
+  if (wrong) throw new Error(`WebGPU is wrong on this device: ${wrong}; open({ backend: "wasm" }) computes right`);
+  return { ...gpu, note: "" };
 }
 
 /** Whether WebAssembly will run the model without a comparison. Files of 8 bits hold operators that WebGPU does not have: they
  * would go back and forth. */
 const plainly = async ({ backend = "auto" }) =>
-  backend === "wasm" || (backend === "auto" && (FILES.precision === "int8" || !(await adapter())));
+  backend === "wasm" || (backend === "auto" && (!PROVEN || FILES.precision === "int8" || !(await adapter())));
 
 /** Begins to fetch what `openBackend` will need, where that is known: beside the model's files, so that progress has one end. */
 export async function prepare(store, options) {
@@ -35,28 +54,29 @@ function binary(backend, store, options) {
   return store.bytes(name, new URL(name, folderOf(options)).href, FILES.runtime.files[name]);
 }
 
-async function choose(key, settings, bytes, store, options) {
-  const plain = await start("wasm", settings, bytes, store, options);
-  const slow = await measure(plain.run);
-  let fast;
+/** WebGPU where it gives the golden outputs, which is looked at each time, for a driver may have changed, and where it was
+ * faster, which is measured once. */
+async function choose(begin, settings, probe, known, remember) {
+  const plain = known ? null : await begin("wasm");
+  const times = { wasm_ms: known?.wasm_ms ?? (await measure(plain.run)), webgpu_ms: null };
+  let note;
   try {
-    const gpu = await start("webgpu", settings, bytes, store, options);
-    fast = await measure(gpu.run);
-    if (fast.ms <= FASTER * slow.ms && alike(fast.outputs, slow.outputs, settings.tolerance)) {
-      await store.remember(key, { backend: "webgpu", wasm_ms: slow.ms, webgpu_ms: fast.ms });
-      return gpu;
+    const gpu = await begin("webgpu");
+    note = await wrongBy(gpu.run, probe, settings.tolerance);
+    if (note) note = `WebGPU is wrong on this device: ${note}`;
+    else {
+      times.webgpu_ms = known?.webgpu_ms ?? (await measure(gpu.run));
+      if (times.webgpu_ms <= FASTER * times.wasm_ms) {
+        await remember({ backend: "webgpu", ...times });
+        return { ...gpu, note };
+      }
+      note = "WebGPU is not faster on this device";
     }
-  } catch {
-    // An adapter that cannot run the model: it stays with WebAssembly.
+  } catch (error) {
+    note = `WebGPU cannot run the model on this device: ${error.message}`;
   }
-  await store.remember(key, { backend: "wasm", wasm_ms: slow.ms, webgpu_ms: fast?.ms ?? null });
-  return plain;
-}
-
-function alike(ours, theirs, { absolute, relative }) {
-  return Object.entries(theirs).every(([name, { data }]) =>
-    data.every((value, i) => Math.abs(ours[name].data[i] - value) <= 10 * (absolute + relative * Math.abs(value))),
-  );
+  await remember({ backend: "wasm", note, ...times });
+  return { ...(plain ?? (await begin("wasm"))), note };
 }
 
 async function start(backend, settings, bytes, store, options) {
@@ -80,7 +100,8 @@ async function start(backend, settings, bytes, store, options) {
   return { run: makeRunner(ort, session, settings), backend, threads: ort.env.wasm.numThreads };
 }
 
-async function adapter() {
+/** `software` is as right as a graphics card and never faster: only who asks for WebGPU by name gets it. */
+async function adapter({ software = false } = {}) {
   const found = await navigator.gpu?.requestAdapter().catch(() => null);
-  return found && !(found.isFallbackAdapter ?? found.info?.isFallbackAdapter) ? found : null;
+  return found && (software || !(found.isFallbackAdapter ?? found.info?.isFallbackAdapter)) ? found : null;
 }

@@ -18,7 +18,7 @@ export async function open(options = {}) {
   const session = await ort.InferenceSession.create(bytes, { executionProviders: ["wasm"] });
   const model = new Model(settings, tokenizer, makeRunner(ort, session, settings));
   options.onProgress?.({ loaded: total, total, file: settings.model.file });
-  const info = describe(settings, model, { backend: "wasm", threads: ort.env.wasm.numThreads, cached: true });
+  const info = describe(settings, model, { backend: "wasm", threads: ort.env.wasm.numThreads, note: "", cached: true });
   let open = true;
   const ask = (...call) => (open ? model.ask(...call) : Promise.reject(new RequestError("the model is closed")));
   return new EdgeModel(info, ask, async () => {

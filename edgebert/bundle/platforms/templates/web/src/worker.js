@@ -17,12 +17,13 @@ async function open(options) {
   const text = (name) => JSON.parse(new TextDecoder().decode(read[names.indexOf(name)]));
   const settings = text("edgebert.json");
   const bytes = read[names.indexOf(settings.model.file)];
-  const { run, backend, threads } = await openBackend(settings, bytes, store, options);
+  const probe = names.includes("probe.json") ? text("probe.json") : [];
+  const { run, ...chosen } = await openBackend(settings, bytes, store, options, probe);
   model = new Model(settings, text("tokenizer.json"), run);
   // A first run that nobody waits for: the browser compiles what it needs.
   await model.answer(model.offer[0], model.offer[1] === 2 ? ["a", "a"] : ["a"]);
   await store.keepOnly(`package/${FILES.name}`, Object.values(FILES.assets).map(({ sha256 }) => sha256));
-  return describe(settings, model, { backend, threads, cached: store.downloads === 0 });
+  return describe(settings, model, { ...chosen, cached: store.downloads === 0 });
 }
 
 self.onmessage = async ({ data: { id, open: options, method, texts } }) => {

@@ -5,6 +5,7 @@ import { readFileSync } from "node:fs";
 import { test } from "node:test";
 import { readAssets, open } from "../src/node.js";
 import { Model } from "../src/model.js";
+import { distance, flat, largestOf } from "../src/probe.js";
 import { makeRunner } from "../src/runner.js";
 
 const { settings, tokenizer, bytes } = await readAssets();
@@ -30,18 +31,6 @@ const moved = (text, spans) => {
   const at = units(text);
   return spans.map(([start, end]) => (start < 0 ? [start, end] : [at[start], at[end]]));
 };
-
-const flat = (value) => (Array.isArray(value) ? value.flat(Infinity) : [value]);
-
-/** The largest difference of two outputs, in parts of what they may differ by. */
-function distance(ours, theirs, largest, where) {
-  const { absolute, relative } = settings.tolerance;
-  const wanted = flat(theirs);
-  assert.equal(ours.length, wanted.length, where);
-  return wanted.reduce((most, value, i) => Math.max(most, Math.abs(ours[i] - value)), 0) / Math.max(absolute, relative * largest);
-}
-
-const largestOf = (values) => flat(values).reduce((most, value) => Math.max(most, Math.abs(value)), 0);
 
 /** Numbers of an answer are rounded: scores to 4 digits, vectors to 6. Places are moved to UTF-16. */
 function same(ours, theirs, at, where, slack = 2e-6) {
@@ -112,13 +101,13 @@ test("outputs of the model", async () => {
     for (const [k, { outputs, padded }] of windows.entries()) {
       const own = await run(ours[k]);
       for (const [name, value] of Object.entries(outputs)) {
-        farthest = Math.max(farthest, distance(own[name].data, value, largest[name], `${where}, ${name}`));
+        farthest = Math.max(farthest, distance(own[name].data, value, largest[name], settings.tolerance));
       }
       if (!padded) continue;
       const filled = await run(ours[k], padded.length);
       for (const [name, value] of Object.entries(padded.outputs)) {
         const cut = filled[name].data.slice(0, flat(value).length);
-        farthest = Math.max(farthest, distance(cut, value, largestOf(value), `${where}, ${name} of ${padded.length} tokens`));
+        farthest = Math.max(farthest, distance(cut, value, largestOf(value), settings.tolerance));
       }
     }
     assert.ok(farthest <= (STRAYS ? FARTHEST : 1), `${where}: ${farthest.toFixed(2)} times as far as it may be`);
