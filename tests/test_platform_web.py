@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from edgebert.bundle.manifest import describe_files
 from edgebert.bundle.platforms.web import (
     BACKENDS,
     BINARIES,
@@ -438,3 +439,32 @@ def test_the_page_shows_every_kind_of_answer_to_every_reader(visited: Callable[.
         assert min(seen["contrast"]) >= 4.5  # of both colour schemes
         assert bool(seen["marks"]) == (seen["task"] in ("ner", "qa", SEVERAL))
         assert not seen["violations"]
+
+
+@pytest.mark.slow
+def test_webgpu_in_a_browser_answers_as_python_does_and_wrong_golden_windows_lose(
+    package_with: Callable[..., Path], onnxruntime_web: Path, chromium: str, tmp_path: Path
+) -> None:
+    package = package_with({})
+    link_runtime(package, onnxruntime_web)
+    strange = shutil.copytree(package, tmp_path / "strange", symlinks=True)
+    probe, script = strange / "assets" / "probe.json", strange / "src" / "files.js"
+    before = describe_files(strange / "assets")["probe.json"]
+    windows = json.loads(probe.read_text())
+    windows[0]["outputs"]["logits"][0][0] += 0.5
+    probe.write_text(json.dumps(windows))
+    after = describe_files(strange / "assets")["probe.json"]
+    script.write_text(script.read_text().replace(before["sha256"], after["sha256"]).replace(
+        f'"size_bytes": {before["size_bytes"]}\n', f'"size_bytes": {after["size_bytes"]}\n'))  # fmt: skip
+    done = node(HERE / "visit.mjs", chromium, "webgpu", package, strange)
+    assert not done.returncode, done.stdout[-2000:] + done.stderr[-4000:]
+    good, bad = (json.loads(line) for line in done.stdout.strip().splitlines())
+    if not good["adapter"]:
+        pytest.skip("no WebGPU here")
+    text = "🙂 flights from boston to new york"
+    wanted = moved(Predictor(package.parent / "bundle").predict([text])[0], text)
+    assert good["forced"]["answer"] == wanted and good["forced"]["info"]["backend"] == "webgpu"
+    assert bad["forced"]["error"].startswith(
+        "WebGPU is wrong on this device: its outputs differ from the golden ones by"
+    )
+    assert bad["auto"]["answer"] == good["auto"]["answer"] == wanted

@@ -87,11 +87,20 @@ async function page(browser, { url }) {
   return seen;
 }
 
-const browser = await launch(program);
+// By WebGPU, in software where there is no card: what it answers, or why it does not.
+async function webgpu(browser, { url }) {
+  const shown = await browser.open(`${url}/empty`);
+  await shown.until("document.title === 'empty'");
+  const adapter = await shown.evaluate("(async () => Boolean(await navigator.gpu?.requestAdapter()))()");
+  const opens = (more) => `(async () => { try { return await ${opened(`cache: false, ${more}`)} } catch (error) { return { error: error.message } } })()`;
+  return { adapter, forced: await shown.evaluate(opens('backend: "webgpu"')), auto: await shown.evaluate(opens("")) };
+}
+
+const browser = await launch(program, story === "webgpu" ? ["--enable-unsafe-webgpu", "--enable-features=Vulkan"] : []);
 try {
   for (const folder of packages) {
     const server = await serve(folder);
-    console.log(JSON.stringify(await { offline, page }[story](browser, server)));
+    console.log(JSON.stringify(await { offline, page, webgpu }[story](browser, server)));
     server.close();
   }
 } finally {
