@@ -9,7 +9,7 @@ feed-forward (`GATED`). A window of attention saves nothing: files hold the whol
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from edgebert.errors import RequestError
@@ -186,6 +186,20 @@ def _bert_layer(config: ModelConfig, s: int) -> list[Operator]:
         _each("residual", 2, s * hidden, ADD),
         _each("layer norm", 2, s * hidden, LAYER_NORM),
     ]
+
+
+def shrinking_layer(config: ModelConfig, before: int, after: int) -> list[Operator]:
+    """PoWER-BERT (Goyal et al. 2020, arXiv 2001.08950): BERT's layer, whose attention reads `before` tokens and lets `after`
+    of them go on to the feed-forward network."""
+    rest, each = ("feed-forward in", "gelu", "feed-forward out"), ("residual", "layer norm")  # one after each half
+    results = [item for item in _bert_layer(config, before) if item.name not in (*rest, *each)]
+    results += [item for item in _bert_layer(config, after) if item.name in rest]
+    results += [replace(item, count=1) for s in (before, after) for item in _bert_layer(config, s) if item.name in each]
+    if after < before:
+        heads = _size(config, "num_attention_heads")
+        results.append(_each("significance", 1, heads * before * before, ADD))
+        results.append(_each("choose and gather", 1, after * _size(config, "hidden_size"), MOVE))
+    return results
 
 
 GROUPS = {"query": "q_groups", "key": "k_groups", "value": "v_groups", "attention output": "post_attention_groups",

@@ -29,6 +29,8 @@ LAYERS: Mapping[str, tuple[str, ...]] = {  # of each family the names in the ord
     "squeezebert": ("attention.query", "attention.key", "attention.value",
                     "post_attention.conv1d", "post_attention.layernorm",
                     "intermediate.conv1d", "output.conv1d", "output.layernorm"),
+    "power-bert": ("attention.query", "attention.key", "attention.value", "attention.dense", "attention.norm",
+                   "feed_forward.inner", "feed_forward.outer", "feed_forward.norm"),
 }  # fmt: skip
 SIZES = {  # what a config calls each size, BERT's name first
     "hidden_size": ("hidden_size",),

@@ -1,0 +1,267 @@
+"""Let fewer word vectors through each layer: those that receive least attention are eliminated.
+
+Goyal, Choudhury, Raje, Chakaravarthy, Sabharwal, Verma (2020), "PoWER-BERT: Accelerating BERT Inference via Progressive
+Word-vector Elimination", arXiv 2001.08950. Of word vector w in layer j, with attention A_h of head h over N word vectors:
+
+- significance: Sig(w) = Σ_h Σ_w' A_h[w', w], the attention that it receives
+- first phase: after the attention of layer j, the word vector of rank k by significance is multiplied by r_j[k], which starts
+  at 1 and is learnt within [0, 1] together with the weights; what is minimised is L + λ Σ_j j · mass_j, mass_j = Σ_k r_j[k]
+- then layer j keeps its l_j = ⌈mass_j⌉ most significant word vectors, the first token's among them, and training goes on
+
+Differences:
+
+- Ranks are shares. r_j is a function of the rank over the number of a text's tokens, in 128 steps, and a word vector's factor
+  is its mean over the stretch that the rank covers. So the student keeps the same share of each text, however long; padding
+  takes no part, and answers do not depend on it. mass_j is counted in shares too: our λ is the paper's times N.
+- `keep` says how much is kept, so that the planner knows a student's speed before it exists; in the paper it follows from λ.
+  The regulariser acts while the masses are over `keep` on average. In the end they are scaled to it, and no layer keeps more
+  than the one before: l_j = ⌈c · mass_j · n⌉ for a text of n tokens.
+- Adam's step for r is as large as takes it from 1 to 0 in a third of the phase; the paper sets its learning rate by hand.
+- L is the loss of kd in both phases: the teacher's predictions, and labels with `hard_label_weight`. The paper's is that of
+  the labels. It fine-tunes first, for which a recipe has a teacher that was fine-tuned.
+- With `inner` 0 nothing is learnt about the layers: their shares fall evenly to 0.
+
+The head reads the first token's state, so it serves labels of texts and pairs: a tag or a span has no state where its word was
+eliminated, and a sentence vector is a mean over all tokens. The student's head is BERT's; ELECTRA's and DistilBERT's have
+another activation, so there the student starts near its teacher and not as it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from edgebert.errors import RequestError
+from edgebert.methods import Method, Paper, Param
+from edgebert.methods._prediction import EPOCHS, HARD, TEMPERATURE, learn_predictions, prediction_objective
+from edgebert.methods._teacher_weights import (
+    embedding_norm,
+    layer_weights,
+    layers_of,
+    sizes_of,
+    tables_of,
+)
+from edgebert.methods.theseus import n_steps
+from edgebert.training.context import MethodContext
+from edgebert.types import Student
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from transformers import PreTrainedModel
+
+    from edgebert.modeling.config import ModelConfig
+    from edgebert.training.loop import Objective
+
+FAMILIES = ("bert", "roberta", "xlm-roberta", "camembert", "electra", "distilbert", "ernie")  # whose layers are BERT's
+LEAST = 0.05  # of `keep`
+SPEED = 4.0  # mean steps of Adam in which r could go from 1 to 0, over those of the phase: a third at its falling rate
+
+
+def kept_shares(masses: Sequence[float], keep: float) -> list[float]:
+    """Shares in proportion to the masses and `keep` on average, from 1 down, none greater than the one before.
+
+    In steps of 1 / GRID; one at the least.
+    """
+    from edgebert.modeling.families.power_bert import GRID
+
+    falling = [min(masses[: i + 1]) for i in range(len(masses))]
+
+    def scaled(by: float) -> list[float]:
+        return [min(1.0, by * mass) for mass in falling]
+
+    low, high = 0.0, 1.0 / max(min(falling), 1e-6)  # where all are kept
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (middle, high) if sum(scaled(middle)) < keep * len(masses) else (low, middle)
+    return [max(1, round(share * GRID)) / GRID for share in scaled(high)]
+
+
+def retained(retention: Tensor, scores: Tensor, mask: Tensor) -> Tensor:
+    """The factor of each word vector: the mean of its layer's retention over the stretch that its rank covers.
+
+    Args:
+        retention: (GRID,), each 0 to 1, from the most significant word vectors to the least.
+        scores: (batch, seq), significance.
+        mask: (batch, seq), 1 at real tokens.
+
+    Returns:
+        (batch, seq); at real tokens its sum over them is their number times the mean of `retention`. 0 at padding.
+    """
+    import torch
+
+    from edgebert.modeling.families.power_bert import ranked
+
+    ranks = ranked(scores, mask).argsort(1, descending=True).argsort(1)
+    steps, n_real = len(retention), mask.sum(1, keepdim=True)
+    below = torch.cat([retention.new_zeros(1), retention.cumsum(0)])  # up to each step
+
+    def up_to(rank: Tensor) -> Tensor:
+        place = (rank / n_real * steps).clamp(max=steps)
+        step = place.long().clamp(max=steps - 1)
+        return below[step] + (place - step) * retention[step]
+
+    return (up_to(ranks + 1) - up_to(ranks)) * n_real / steps
+
+
+def search_objective(
+    student: Student, context: MethodContext, keep: float, regulariser: float, epochs: float, **prediction: float
+) -> Objective:
+    """kd's loss with word vectors multiplied by what they retain, and the regulariser. Its `retention()` is (layers, GRID)."""
+    import torch
+    from torch import nn
+
+    from edgebert.modeling.families.power_bert import GRID
+    from edgebert.training.loop import DistillationObjective
+
+    encoder = student.model.encoder
+    n_layers = len(encoder.layers)
+
+    class Search(DistillationObjective):
+        asks_once = True
+
+        def __init__(self) -> None:
+            super().__init__(student.model, context.teacher, student.teacher_ids)
+            self._prediction = (
+                prediction_objective(student, context, **prediction),
+            )  # no submodule: it has the student too
+            self.moved = nn.Parameter(torch.zeros(n_layers, GRID))
+            self.scale = SPEED / (n_steps(student, context, epochs) * context.settings.learning_rate)
+            encoder.retention = lambda layer, scores, mask: retained(self.retention()[layer], scores, mask)
+
+        def retention(self) -> Tensor:
+            return 1.0 + self.scale * self.moved
+
+        def loss(self, batch: dict[str, Tensor]) -> Tensor:
+            with torch.no_grad():  # as the last step left it
+                self.moved.clamp_(-1.0 / self.scale, 0.0)
+            masses = self.retention().mean(1)
+            depth = torch.arange(1, n_layers + 1, device=masses.device)
+            over = (masses.detach().mean() > keep).float()
+            return self._prediction[0].loss(batch) + regulariser * over * (depth * masses).sum()
+
+    return Search()
+
+
+def learn_shares(
+    student: Student, context: MethodContext, keep: float, regulariser: float, epochs: float, **prediction: float
+) -> None:
+    """The first phase: trains the student and tells its config what its layers keep. In place."""
+    from edgebert.training.run import train_student
+
+    objective = search_objective(student, context, keep, regulariser, epochs, **prediction)
+    train_student(objective, student, context, "power-bert-search", epochs, scored=False)
+    encoder = student.model.encoder
+    encoder.retention = None
+    masses = objective.retention().detach().clamp(0, 1).mean(1).tolist()
+    encoder.config.kept_layers = kept_shares(masses, keep)
+    learnt = ", ".join(f"{mass:.2f}" for mass in masses)
+    student.notes += (f"retention masses of {learnt} learnt for a mean of {keep:g}",)
+
+
+def encoder_weights(model: PreTrainedModel, config: ModelConfig) -> dict[str, Tensor]:
+    """A BERT-like encoder's weights under the names of `edgebert.modeling.families.power_bert`."""
+    words, places, types = tables_of(model, config.type_vocab_size)
+    scale, shift = embedding_norm(model, config.embedding_size)
+    given = {
+        "words.weight": words,
+        "places.weight": places,
+        "types.weight": types,
+        "norm.weight": scale,
+        "norm.bias": shift,
+    }
+    base = getattr(model, model.base_model_prefix, model)
+    if (projection := getattr(base, "embeddings_project", None)) is not None:  # ELECTRA's
+        given |= {f"projection.{name}": value for name, value in projection.state_dict().items()}
+    results = {f"embeddings.{name}": value for name, value in given.items()}
+    for i, layer in enumerate(layers_of(model)):
+        results |= {f"layers.{i}.{name}": value for name, value in layer_weights(layer, "power-bert").items()}
+    return results
+
+
+def untrained(student: Student, keep: float) -> Student:
+    """The student with its teacher's weights, whose layers' shares fall evenly."""
+    from edgebert.methods._narrowing import head_layers
+    from edgebert.modeling.rebuild import rebuilt
+
+    model = student.model
+    config = reshape(model.config, keep=keep)
+    given = encoder_weights(model, config)
+    for layer, module in zip(("dense", "classifier"), head_layers(model).get("", ()), strict=False):  # of ours: by their names
+        if module is not None:
+            given |= {f"heads.head.{layer}.{name}": value for name, value in module.state_dict().items()}
+    return rebuilt(student, config, given)
+
+
+def apply(
+    student: Student, context: MethodContext, *, keep: float, inner: float, regulariser: float, epochs: float,
+    temperature: float, hard_label_weight: float,
+) -> Student:  # fmt: skip
+    """The student after both phases."""
+    whole = epochs or context.settings.epochs
+    created = untrained(student, keep)
+    prediction = {"temperature": temperature, "hard_label_weight": hard_label_weight}
+    if inner:
+        learn_shares(created, context, keep, regulariser, inner * whole, **prediction)
+    learn_predictions(created, context, "power-bert", (1 - inner) * whole, **prediction)
+    shares = ", ".join(f"{100 * share:.0f}" for share in created.model.config.kept_layers)
+    created.notes += (f"of a text's word vectors {shares} % leave the layers",)
+    return created
+
+
+def reshape(config: ModelConfig, *, keep: float, **_: object) -> ModelConfig:
+    from edgebert.modeling.operators import embedding_width
+    from edgebert.modeling.rebuild import config_like
+
+    depth = config.num_hidden_layers
+    falling = [(depth - i - 0.5) / depth for i in range(depth)]
+    return config_like(
+        config, "power-bert", embedding_size=embedding_width(config), kept_layers=kept_shares(falling, keep),
+        **sizes_of(config),
+    )  # fmt: skip
+
+
+def check(config: ModelConfig, teacher: ModelConfig, **_: object) -> None:
+    if config.model_type not in FAMILIES:
+        what = f"{config.model_type} has layers of another kind than BERT's, between whose halves word vectors could be eliminated"
+        raise RequestError(what, where="power-bert", hint=f"It serves {', '.join(FAMILIES)}.")
+
+
+METHOD = Method(
+    name="power-bert",
+    title="Eliminate the word vectors that receive least attention",
+    paper=Paper(
+        "PoWER-BERT: Accelerating BERT Inference via Progressive Word-vector Elimination",
+        "Goyal, Choudhury, Raje, Chakaravarthy, Sabharwal, Verma",
+        2020,
+        "2001.08950",
+    ),
+    stage="train",
+    heads=("sequence-classification",),
+    apply=apply,
+    reshape=reshape,
+    check=check,
+    params=(
+        Param(
+            "keep",
+            float,
+            0.5,
+            "share of the word vectors that leave the layers, on average over them",
+            minimum=LEAST,
+            maximum=1,
+        ),
+        EPOCHS,
+        Param(
+            "inner",
+            float,
+            0.4,
+            "share of the passes that learn how much each layer keeps; 0 lets it fall evenly",
+            minimum=0,
+            maximum=0.9,
+        ),
+        Param("regulariser", float, 0.1, "weight λ of what is kept, while it is more than `keep`", minimum=0),
+        TEMPERATURE,
+        HARD,
+    ),
+    any_tokenizer=True,
+    toy={"epochs": 1, "inner": 0.4},
+)

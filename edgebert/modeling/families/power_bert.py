@@ -1,0 +1,261 @@
+"""BERT whose layers pass on fewer word vectors each: those that received most attention.
+
+Goyal, Choudhury, Raje, Chakaravarthy, Sabharwal, Verma (2020), "PoWER-BERT: Accelerating BERT Inference via Progressive
+Word-vector Elimination", arXiv 2001.08950. Between a layer's attention and its feed-forward network stand the word vectors'
+significance scores, and those with the highest go on: the first one of a text always, padding never before a real token.
+
+`kept_layers` says for each layer what share of a text's tokens leaves it, in steps of 1 / `GRID`, none more than the layer
+before. Of a text of n tokens that is padded to N, the tensors hold ⌈share · N⌉ vectors and ⌈share · n⌉ of them take part: so
+shapes depend on N alone, and answers on the text alone.
+
+Only the first token's state is of use above it: the others are in the order of their scores, and fewer than the tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+from transformers import PretrainedConfig, PreTrainedModel
+from transformers.activations import ACT2FN
+from transformers.modeling_outputs import BaseModelOutput
+
+from edgebert.modeling.families import Family
+
+if TYPE_CHECKING:
+    from edgebert.modeling.config import ModelConfig
+    from edgebert.modeling.operators import Operator
+
+# (layer, significance scores (batch, seq), mask (batch, seq)) -> a factor for each word vector, (batch, seq)
+Retention = Callable[[int, Tensor, Tensor], Tensor]
+GRID = 128  # steps of a share: exact in every float type, and single tokens of a text of 128
+MASKED = -1e4  # added to hidden scores: exp underflows to 0 in float32 and float16 alike
+
+
+class PowerBertConfig(PretrainedConfig):
+    """Sizes of a BERT. `kept_layers` is the share of the tokens that leaves each layer; None keeps all."""
+
+    model_type = "power-bert"
+
+    def __init__(
+        self,
+        vocab_size: int = 30522,
+        embedding_size: int = 768,
+        hidden_size: int = 768,
+        num_hidden_layers: int = 12,
+        num_attention_heads: int = 12,
+        intermediate_size: int = 3072,
+        hidden_act: str = "gelu",
+        max_position_embeddings: int = 512,
+        type_vocab_size: int = 2,
+        hidden_dropout_prob: float = 0.1,
+        attention_probs_dropout_prob: float = 0.1,
+        layer_norm_eps: float = 1e-12,
+        kept_layers: Sequence[float] | None = None,
+        pad_token_id: int = 0,
+        **rest: object,
+    ) -> None:
+        super().__init__(pad_token_id=pad_token_id, **rest)
+        self.vocab_size, self.embedding_size, self.hidden_size = vocab_size, embedding_size, hidden_size
+        self.num_hidden_layers, self.num_attention_heads = num_hidden_layers, num_attention_heads
+        self.intermediate_size, self.hidden_act, self.layer_norm_eps = intermediate_size, hidden_act, layer_norm_eps
+        self.max_position_embeddings, self.type_vocab_size = max_position_embeddings, type_vocab_size
+        self.hidden_dropout_prob = hidden_dropout_prob
+        self.attention_probs_dropout_prob = attention_probs_dropout_prob
+        self.kept_layers = [1.0] * num_hidden_layers if kept_layers is None else list(kept_layers)
+        grid_steps(self.kept_layers)
+
+
+def grid_steps(shares: Sequence[float]) -> list[int]:
+    """The shares in steps of 1 / GRID. Raises ValueError where one is no such step, or greater than the one before."""
+    steps = [round(share * GRID) for share in shares]
+    if any(n / GRID != share for n, share in zip(steps, shares, strict=True)):
+        raise ValueError(f"kept_layers {list(shares)} are not multiples of 1/{GRID}")
+    if steps != sorted(steps, reverse=True) or not all(0 < n <= GRID for n in steps):
+        raise ValueError(f"kept_layers {list(shares)} are not shares from 1 to over 0, of which none grows")
+    return steps
+
+
+def kept_of(n_tokens: int, step: int) -> int:
+    """⌈step / GRID · n_tokens⌉"""
+    return (n_tokens * step + GRID - 1) // GRID
+
+
+def significance(attention: Tensor, mask: Tensor) -> Tensor:
+    """The attention that each word vector receives, summed over heads and over the real tokens that give it.
+
+    Args:
+        attention: (batch, heads, seq, seq), a row for each token that gives it.
+        mask: (batch, seq), 1 at real tokens.
+
+    Returns:
+        (batch, seq).
+    """
+    return (attention * mask[:, None, :, None].to(attention.dtype)).sum((1, 2))
+
+
+def ranked(scores: Tensor, mask: Tensor) -> Tensor:
+    """Scores by which the first token comes first and padding last, (batch, seq)."""
+    real = mask.to(scores.dtype)
+    first = (torch.arange(scores.shape[1], device=scores.device) == 0).to(scores.dtype)
+    return scores * real + (real - 1.0) + first * -MASKED
+
+
+def extracted(
+    states: Tensor, scores: Tensor, mask: Tensor, n_real: Tensor, kept: int, step: int
+) -> tuple[Tensor, Tensor]:
+    """The word vectors with the highest scores, and which of them take part.
+
+    Args:
+        states: (batch, seq, width).
+        scores: (batch, seq), their significance.
+        mask: (batch, seq), 1 at those that take part.
+        n_real: (batch, 1), tokens of each text before any were eliminated.
+        kept: vectors to keep.
+        step: the share of `n_real` that takes part, in steps of 1 / GRID.
+
+    Returns:
+        states (batch, kept, width) from the highest score down, and their mask (batch, kept).
+    """
+    batch, seq, width = states.shape
+    chosen = ranked(scores, mask).topk(kept, dim=1).indices
+    rows = torch.arange(batch, device=states.device)[:, None] * seq  # of the texts, one after the other
+    states = states.reshape(-1, width).index_select(0, (chosen + rows).reshape(-1)).view(batch, kept, width)
+    places = torch.arange(kept, device=states.device)[None, :]
+    return states, (places * GRID < n_real * step).to(mask.dtype)
+
+
+class _Attention(nn.Module):
+    """LN(x + dropout(W softmax(Q Kᵀ / √d) V)), and the probabilities."""
+
+    def __init__(self, config: PowerBertConfig) -> None:
+        super().__init__()
+        width, self.n_heads = config.hidden_size, config.num_attention_heads
+        self.query, self.key, self.value = (nn.Linear(width, width) for _ in range(3))
+        self.dense, self.norm = nn.Linear(width, width), nn.LayerNorm(width, eps=config.layer_norm_eps)
+        self.dropout = nn.Dropout(config.hidden_dropout_prob)
+        self.dropout_of_probabilities = nn.Dropout(config.attention_probs_dropout_prob)
+
+    def forward(self, states: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        batch, seq, width = states.shape
+        query, key, value = (
+            product(states).view(batch, seq, self.n_heads, width // self.n_heads).transpose(1, 2)
+            for product in (self.query, self.key, self.value)
+        )
+        bias = (1.0 - mask[:, None, None, :].to(states.dtype)) * MASKED
+        scores = query @ key.transpose(2, 3) * (width // self.n_heads) ** -0.5 + bias
+        probabilities = scores.softmax(-1)
+        read = (self.dropout_of_probabilities(probabilities) @ value).transpose(1, 2).reshape(batch, seq, width)
+        return self.norm(states + self.dropout(self.dense(read))), probabilities
+
+
+class _FeedForward(nn.Module):
+    """LN(x + dropout(W₂ f(W₁ x)))."""
+
+    def __init__(self, config: PowerBertConfig) -> None:
+        super().__init__()
+        self.inner = nn.Linear(config.hidden_size, config.intermediate_size)
+        self.outer = nn.Linear(config.intermediate_size, config.hidden_size)
+        self.norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+        self.activation, self.dropout = ACT2FN[config.hidden_act], nn.Dropout(config.hidden_dropout_prob)
+
+    def forward(self, states: Tensor) -> Tensor:
+        return torch.as_tensor(self.norm(states + self.dropout(self.outer(self.activation(self.inner(states))))))
+
+
+class _Layer(nn.Module):
+    def __init__(self, config: PowerBertConfig) -> None:
+        super().__init__()
+        self.attention, self.feed_forward = _Attention(config), _FeedForward(config)
+
+
+class _Embeddings(nn.Module):
+    """The sum of a word's, its place's and its type's vector, normed; and a map to the width of the layers where needed."""
+
+    def __init__(self, config: PowerBertConfig) -> None:
+        super().__init__()
+        width = config.embedding_size
+        self.words: nn.Module = nn.Embedding(config.vocab_size, width, padding_idx=config.pad_token_id)
+        self.places = nn.Embedding(config.max_position_embeddings, width)
+        self.types = nn.Embedding(config.type_vocab_size, width)
+        self.norm, self.dropout = nn.LayerNorm(width, eps=config.layer_norm_eps), nn.Dropout(config.hidden_dropout_prob)
+        self.projection = None if width == config.hidden_size else nn.Linear(width, config.hidden_size)
+
+    def forward(self, ids: Tensor, types: Tensor) -> Tensor:
+        places = self.places(torch.arange(ids.shape[1], device=ids.device))
+        states = self.dropout(self.norm(self.words(ids) + self.types(types) + places))
+        return torch.as_tensor(states if self.projection is None else self.projection(states))
+
+
+class PowerBertModel(PreTrainedModel):
+    """(batch, seq) ids, mask and types to states (batch, kept, hidden_size), the first token's first.
+
+    Attributes:
+        retention: in place of extraction, factors of the word vectors that pass each layer: what learns `kept_layers`.
+    """
+
+    config_class = PowerBertConfig
+    base_model_prefix = "power_bert"
+    retention: Retention | None = None
+
+    def __init__(self, config: PowerBertConfig) -> None:
+        super().__init__(config)
+        self.embeddings = _Embeddings(config)
+        self.layers = nn.ModuleList(_Layer(config) for _ in range(config.num_hidden_layers))
+        self.post_init()
+
+    def _init_weights(self, module: nn.Module) -> None:
+        if isinstance(module, nn.Linear | nn.Embedding):
+            nn.init.normal_(module.weight, std=0.02)
+        if isinstance(module, nn.Linear):
+            nn.init.zeros_(module.bias)
+
+    def get_input_embeddings(self) -> nn.Module:
+        return self.embeddings.words
+
+    def set_input_embeddings(self, value: nn.Module) -> None:
+        self.embeddings.words = value
+
+    def forward(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        **_: object,
+    ) -> BaseModelOutput:
+        mask = torch.ones_like(input_ids) if attention_mask is None else attention_mask
+        types = torch.zeros_like(input_ids) if token_type_ids is None else token_type_ids
+        states = self.embeddings(input_ids, types)
+        n_real, n_tokens, before = mask.sum(1, keepdim=True), input_ids.shape[1], GRID
+        for i, (layer, step) in enumerate(zip(self.layers, grid_steps(self.config.kept_layers), strict=True)):
+            states, attention = layer.attention(states, mask)
+            if self.retention is not None:
+                states = states * self.retention(i, significance(attention, mask), mask)[:, :, None]
+            elif step < before:
+                scores, kept = significance(attention, mask), kept_of(n_tokens, step)
+                states, mask = extracted(states, scores, mask, n_real, kept, step)
+            states, before = layer.feed_forward(states), step
+        return BaseModelOutput(last_hidden_state=states)
+
+
+def layer_operators(config: ModelConfig, seq_len: int) -> list[Operator]:
+    """Of each layer: attention over the word vectors that reach it, their scores, and the rest over those that leave it."""
+    from edgebert.modeling.operators import ADD, LAYER_NORM, MOVE, Operator, shrinking_layer
+
+    lengths = [seq_len, *(kept_of(seq_len, step) for step in grid_steps(config.kept_layers))]
+    rows = seq_len * config.embedding_size
+    embedding = [
+        Operator("embedding gather", 2, MOVE * rows, 2 * rows),
+        Operator("embedding sum", 2, ADD * rows, 2 * rows),
+        Operator("layer norm", 1, LAYER_NORM * rows, 2 * rows),
+    ]
+    return [
+        *embedding,
+        *(item for before, after in pairwise(lengths) for item in shrinking_layer(config, before, after)),
+    ]
+
+
+FAMILY = Family("power-bert", PowerBertConfig, PowerBertModel, layer_operators=layer_operators)
