@@ -58,31 +58,35 @@ SPEED = 4.0  # mean steps of Adam in which r could go from 1 to 0, over those of
 
 
 def kept_shares(masses: Sequence[float], keep: float) -> list[float]:
-    """Shares in proportion to the masses and `keep` on average, from 1 down, none greater than the one before.
+    """What leaves each layer: shares in proportion to the masses, `keep` on average, none greater than the one before.
 
-    In steps of 1 / GRID; one at the least.
+    Args:
+        masses: of all layers but the last, each 0 to 1.
+
+    Returns:
+        For each layer a share of 1 at the most, in steps of 1 / GRID; one step for the last, which lets one vector through.
     """
     from edgebert.modeling.families.power_bert import GRID
 
-    falling = [min(masses[: i + 1]) for i in range(len(masses))]
+    falling = [max(min(masses[: i + 1]), 1e-6) for i in range(len(masses))]
 
     def scaled(by: float) -> list[float]:
         return [min(1.0, by * mass) for mass in falling]
 
-    low, high = 0.0, 1.0 / max(min(falling), 1e-6)  # where all are kept
+    low, high = 0.0, 1.0 / min(falling, default=1.0)  # where all are kept
     for _ in range(60):
         middle = (low + high) / 2
         low, high = (middle, high) if sum(scaled(middle)) < keep * len(masses) else (low, middle)
-    return [max(1, round(share * GRID)) / GRID for share in scaled(high)]
+    return [max(1, round(share * GRID)) / GRID for share in scaled(high)] + [1 / GRID]
 
 
-def retained(retention: Tensor, scores: Tensor, mask: Tensor) -> Tensor:
+def retained(retention: Tensor, scores: Tensor, real: Tensor) -> Tensor:
     """The factor of each word vector: the mean of its layer's retention over the stretch that its rank covers.
 
     Args:
         retention: (GRID,), each 0 to 1, from the most significant word vectors to the least.
         scores: (batch, seq), significance.
-        mask: (batch, seq), 1 at real tokens.
+        real: (batch, seq), 1.0 at real tokens.
 
     Returns:
         (batch, seq); at real tokens its sum over them is their number times the mean of `retention`. 0 at padding.
@@ -91,8 +95,8 @@ def retained(retention: Tensor, scores: Tensor, mask: Tensor) -> Tensor:
 
     from edgebert.modeling.families.power_bert import ranked
 
-    ranks = ranked(scores, mask).argsort(1, descending=True).argsort(1)
-    steps, n_real = len(retention), mask.sum(1, keepdim=True)
+    ranks = ranked(scores, real).argsort(1, descending=True).argsort(1)
+    steps, n_real = len(retention), real.sum(1, keepdim=True)
     below = torch.cat([retention.new_zeros(1), retention.cumsum(0)])  # up to each step
 
     def up_to(rank: Tensor) -> Tensor:
@@ -114,7 +118,7 @@ def search_objective(
     from edgebert.training.loop import DistillationObjective
 
     encoder = student.model.encoder
-    n_layers = len(encoder.layers)
+    n_layers = len(encoder.layers) - 1  # the last lets the first token's state alone through
 
     class Search(DistillationObjective):
         asks_once = True
@@ -126,7 +130,7 @@ def search_objective(
             )  # no submodule: it has the student too
             self.moved = nn.Parameter(torch.zeros(n_layers, GRID))
             self.scale = SPEED / (n_steps(student, context, epochs) * context.settings.learning_rate)
-            encoder.retention = lambda layer, scores, mask: retained(self.retention()[layer], scores, mask)
+            encoder.retention = lambda layer, scores, real: retained(self.retention()[layer], scores, real)
 
         def retention(self) -> Tensor:
             return 1.0 + self.scale * self.moved
@@ -186,7 +190,9 @@ def untrained(student: Student, keep: float) -> Student:
     model = student.model
     config = reshape(model.config, keep=keep)
     given = encoder_weights(model, config)
-    for layer, module in zip(("dense", "classifier"), head_layers(model).get("", ()), strict=False):  # of ours: by their names
+    for layer, module in zip(
+        ("dense", "classifier"), head_layers(model).get("", ()), strict=False
+    ):  # of ours: by their names
         if module is not None:
             given |= {f"heads.head.{layer}.{name}": value for name, value in module.state_dict().items()}
     return rebuilt(student, config, given)
@@ -213,7 +219,7 @@ def reshape(config: ModelConfig, *, keep: float, **_: object) -> ModelConfig:
     from edgebert.modeling.rebuild import config_like
 
     depth = config.num_hidden_layers
-    falling = [(depth - i - 0.5) / depth for i in range(depth)]
+    falling = [1 - (i + 0.5) / (depth - 1) for i in range(depth - 1)]
     return config_like(
         config, "power-bert", embedding_size=embedding_width(config), kept_layers=kept_shares(falling, keep),
         **sizes_of(config),

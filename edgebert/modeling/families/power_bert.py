@@ -8,7 +8,7 @@ significance scores, and those with the highest go on: the first one of a text a
 before. Of a text of n tokens that is padded to N, the tensors hold ⌈share · N⌉ vectors and ⌈share · n⌉ of them take part: so
 shapes depend on N alone, and answers on the text alone.
 
-Only the first token's state is of use above it: the others are in the order of their scores, and fewer than the tokens.
+Heads read the first token's state, so the last layer computes that one alone, which changes no answer.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ if TYPE_CHECKING:
     from edgebert.modeling.config import ModelConfig
     from edgebert.modeling.operators import Operator
 
-# (layer, significance scores (batch, seq), mask (batch, seq)) -> a factor for each word vector, (batch, seq)
+# (layer, significance scores (batch, seq), 1.0 at real tokens (batch, seq)) -> a factor for each word vector, (batch, seq)
 Retention = Callable[[int, Tensor, Tensor], Tensor]
 GRID = 128  # steps of a share: exact in every float type, and single tokens of a text of 128
 MASKED = -1e4  # added to hidden scores: exp underflows to 0 in float32 and float16 alike
 
 
 class PowerBertConfig(PretrainedConfig):
-    """Sizes of a BERT. `kept_layers` is the share of the tokens that leaves each layer; None keeps all."""
+    """Sizes of a BERT. `kept_layers` is the share of the tokens that leaves each layer, but for the last; None keeps all."""
 
     model_type = "power-bert"
 
@@ -84,72 +84,58 @@ def kept_of(n_tokens: int, step: int) -> int:
     return (n_tokens * step + GRID - 1) // GRID
 
 
-def significance(attention: Tensor, mask: Tensor) -> Tensor:
+def significance(attention: Tensor, real: Tensor) -> Tensor:
     """The attention that each word vector receives, summed over heads and over the real tokens that give it.
 
     Args:
         attention: (batch, heads, seq, seq), a row for each token that gives it.
-        mask: (batch, seq), 1 at real tokens.
+        real: (batch, seq), 1.0 at real tokens.
 
     Returns:
         (batch, seq).
     """
-    return (attention * mask[:, None, :, None].to(attention.dtype)).sum((1, 2))
+    return (real[:, None, None, :] @ attention).sum((1, 2))
 
 
-def ranked(scores: Tensor, mask: Tensor) -> Tensor:
+def ranked(scores: Tensor, real: Tensor) -> Tensor:
     """Scores by which the first token comes first and padding last, (batch, seq)."""
-    real = mask.to(scores.dtype)
-    first = (torch.arange(scores.shape[1], device=scores.device) == 0).to(scores.dtype)
-    return scores * real + (real - 1.0) + first * -MASKED
+    first = torch.arange(scores.shape[1], device=scores.device) == 0
+    return torch.where(first, -MASKED, scores * real + (real - 1.0))
 
 
-def extracted(
-    states: Tensor, scores: Tensor, mask: Tensor, n_real: Tensor, kept: int, step: int
-) -> tuple[Tensor, Tensor]:
-    """The word vectors with the highest scores, and which of them take part.
+def gathered(states: Tensor, chosen: Tensor, n_texts: int) -> Tensor:
+    """The states (n_texts, kept, width) of those (n_texts, seq, width) at `chosen` (n_texts, kept).
 
-    Args:
-        states: (batch, seq, width).
-        scores: (batch, seq), their significance.
-        mask: (batch, seq), 1 at those that take part.
-        n_real: (batch, 1), tokens of each text before any were eliminated.
-        kept: vectors to keep.
-        step: the share of `n_real` that takes part, in steps of 1 / GRID.
-
-    Returns:
-        states (batch, kept, width) from the highest score down, and their mask (batch, kept).
+    Whole rows are read from all texts one after the other: a gather along the axis moves each number by itself.
     """
-    batch, seq, width = states.shape
-    chosen = ranked(scores, mask).topk(kept, dim=1).indices
-    rows = torch.arange(batch, device=states.device)[:, None] * seq  # of the texts, one after the other
-    states = states.reshape(-1, width).index_select(0, (chosen + rows).reshape(-1)).view(batch, kept, width)
-    places = torch.arange(kept, device=states.device)[None, :]
-    return states, (places * GRID < n_real * step).to(mask.dtype)
+    width = states.shape[2]
+    starts = torch.arange(n_texts, device=states.device)[:, None] * states.shape[1]
+    return states.reshape(-1, width).index_select(0, (chosen + starts).view(-1)).view(n_texts, -1, width)
 
 
 class _Attention(nn.Module):
-    """LN(x + dropout(W softmax(Q Kᵀ / √d) V)), and the probabilities."""
+    """LN(x + dropout(W softmax(Q Kᵀ / √d) V)), of the first state alone where asked; and the probabilities."""
 
     def __init__(self, config: PowerBertConfig) -> None:
         super().__init__()
         width, self.n_heads = config.hidden_size, config.num_attention_heads
+        self.head_width = width // self.n_heads
         self.query, self.key, self.value = (nn.Linear(width, width) for _ in range(3))
         self.dense, self.norm = nn.Linear(width, width), nn.LayerNorm(width, eps=config.layer_norm_eps)
         self.dropout = nn.Dropout(config.hidden_dropout_prob)
         self.dropout_of_probabilities = nn.Dropout(config.attention_probs_dropout_prob)
 
-    def forward(self, states: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        batch, seq, width = states.shape
+    def forward(self, states: Tensor, real: Tensor, n_texts: int, *, first_alone: bool) -> tuple[Tensor, Tensor]:
+        read = states[:, :1] if first_alone else states
         query, key, value = (
-            product(states).view(batch, seq, self.n_heads, width // self.n_heads).transpose(1, 2)
-            for product in (self.query, self.key, self.value)
+            product(given).view(n_texts, -1, self.n_heads, self.head_width).transpose(1, 2)
+            for product, given in ((self.query, read), (self.key, states), (self.value, states))
         )
-        bias = (1.0 - mask[:, None, None, :].to(states.dtype)) * MASKED
-        scores = query @ key.transpose(2, 3) * (width // self.n_heads) ** -0.5 + bias
-        probabilities = scores.softmax(-1)
-        read = (self.dropout_of_probabilities(probabilities) @ value).transpose(1, 2).reshape(batch, seq, width)
-        return self.norm(states + self.dropout(self.dense(read))), probabilities
+        bias = (1.0 - real)[:, None, None, :] * MASKED
+        probabilities = (query @ key.transpose(2, 3) * self.head_width**-0.5 + bias).softmax(-1)
+        attended = (self.dropout_of_probabilities(probabilities) @ value).transpose(1, 2)
+        attended = attended.reshape(n_texts, -1, self.n_heads * self.head_width)
+        return self.norm(read + self.dropout(self.dense(attended))), probabilities
 
 
 class _FeedForward(nn.Module):
@@ -191,7 +177,7 @@ class _Embeddings(nn.Module):
 
 
 class PowerBertModel(PreTrainedModel):
-    """(batch, seq) ids, mask and types to states (batch, kept, hidden_size), the first token's first.
+    """(batch, seq) ids, mask and types to the first token's state, (batch, 1, hidden_size).
 
     Attributes:
         retention: in place of extraction, factors of the word vectors that pass each layer: what learns `kept_layers`.
@@ -229,14 +215,19 @@ class PowerBertModel(PreTrainedModel):
         mask = torch.ones_like(input_ids) if attention_mask is None else attention_mask
         types = torch.zeros_like(input_ids) if token_type_ids is None else token_type_ids
         states = self.embeddings(input_ids, types)
-        n_real, n_tokens, before = mask.sum(1, keepdim=True), input_ids.shape[1], GRID
+        real, n_real = mask.to(states.dtype), mask.sum(1, keepdim=True)
+        n_texts, n_tokens = input_ids.shape
+        before, last = GRID, len(self.layers) - 1
         for i, (layer, step) in enumerate(zip(self.layers, grid_steps(self.config.kept_layers), strict=True)):
-            states, attention = layer.attention(states, mask)
-            if self.retention is not None:
-                states = states * self.retention(i, significance(attention, mask), mask)[:, :, None]
-            elif step < before:
-                scores, kept = significance(attention, mask), kept_of(n_tokens, step)
-                states, mask = extracted(states, scores, mask, n_real, kept, step)
+            states, attention = layer.attention(states, real, n_texts, first_alone=i == last)
+            if i < last and self.retention is not None:
+                states = states * self.retention(i, significance(attention, real), real)[:, :, None]
+            elif i < last and step < before:
+                kept = kept_of(n_tokens, step)
+                chosen = ranked(significance(attention, real), real).topk(kept, dim=1).indices
+                states = gathered(states, chosen, n_texts)
+                places = torch.arange(kept, device=states.device)[None, :]  # by score, so that padding is behind
+                real = (places * GRID < n_real * step).to(states.dtype)
             states, before = layer.feed_forward(states), step
         return BaseModelOutput(last_hidden_state=states)
 
@@ -245,7 +236,7 @@ def layer_operators(config: ModelConfig, seq_len: int) -> list[Operator]:
     """Of each layer: attention over the word vectors that reach it, their scores, and the rest over those that leave it."""
     from edgebert.modeling.operators import ADD, LAYER_NORM, MOVE, Operator, shrinking_layer
 
-    lengths = [seq_len, *(kept_of(seq_len, step) for step in grid_steps(config.kept_layers))]
+    lengths = [seq_len, *(kept_of(seq_len, step) for step in grid_steps(config.kept_layers)[:-1]), 1]
     rows = seq_len * config.embedding_size
     embedding = [
         Operator("embedding gather", 2, MOVE * rows, 2 * rows),
