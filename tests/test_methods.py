@@ -26,16 +26,14 @@ from edgebert.modeling.checkpoint import (
     n_parameters,
     save_checkpoint,
 )
-from edgebert.modeling.graph import TorchSession
-from edgebert.modeling.heads import HEADS
+from edgebert.modeling.heads import HEADS, head_of
 from edgebert.modeling.layers import encoder_layers
 from edgebert.modeling.rebuild import auto_model_of
-from edgebert.runtime.batching import run_features
 from edgebert.tasks import find_task
 from edgebert.training.align import layer_map
 from edgebert.training.loop import Objective, collate
 from edgebert.types import Row, Student
-from tests.toy_methods import applied, logits, method_context
+from tests.toy_methods import applied, encoded, logits, method_context, served, wrong
 
 NAMES = sorted(METHODS.all())
 
@@ -55,7 +53,7 @@ def test_declaration(name: str) -> None:
 def test_real_parameters_equal_the_predicted_ones(
     name: str, teacher: Student, toy_rows: list[Row], toy_labels: tuple[str, ...], tmp_path: Path
 ) -> None:
-    method = METHODS.get(name)
+    method, teacher = METHODS.get(name), served(name, teacher)
     params = method.read_params(method.toy)
     predicted = method.reshape(copy.deepcopy(teacher.model.config), **params)
     student = applied(name, teacher, toy_rows, toy_labels, tmp_path)
@@ -66,6 +64,7 @@ def test_real_parameters_equal_the_predicted_ones(
 def test_the_teacher_is_not_touched(
     name: str, teacher: Student, toy_rows: list[Row], toy_labels: tuple[str, ...], tmp_path: Path
 ) -> None:
+    teacher = served(name, teacher)
     before = {key: value.clone() for key, value in teacher.model.state_dict().items()}
     applied(name, teacher, toy_rows, toy_labels, tmp_path)
     after = teacher.model.state_dict()
@@ -105,8 +104,7 @@ def test_every_trainable_parameter_gets_a_gradient(
     name: str, teacher: Student, toy_rows: list[Row], toy_labels: tuple[str, ...], tmp_path: Path
 ) -> None:
     student = applied(name, teacher, toy_rows, toy_labels, tmp_path)
-    features = find_task("ner").encode(toy_rows[:8], student.tokenizer, toy_labels, 32)
-    batch = collate(features)
+    batch = collate(encoded(student, toy_rows[:8], toy_labels))
     Objective(student.model.train()).loss(batch).backward()
     without = [key for key, value in student.model.named_parameters() if value.requires_grad and value.grad is None]
     assert without == []
@@ -116,25 +114,17 @@ def test_every_trainable_parameter_gets_a_gradient(
 def test_training_lowers_the_error(
     name: str, teacher: Student, toy_rows: list[Row], toy_labels: tuple[str, ...], tmp_path: Path
 ) -> None:
-    task = find_task("ner")
+    teacher = served(name, teacher)
+    epochs = 12 if head_of(type(teacher.model).__name__).per_token else 30
     trained = copy_student(teacher.model, teacher.tokenizer)
     context = method_context(trained, toy_rows, toy_labels, tmp_path / "t")
-    finetune = METHODS.get("finetune").apply(trained, context, epochs=12)
+    finetune = METHODS.get("finetune").apply(trained, context, epochs=epochs)
     student = copy_student(teacher.model, teacher.tokenizer)  # untrained, learns from the trained one
     context = method_context(finetune, toy_rows, toy_labels, tmp_path / "s")
     method = METHODS.get(name)
-    params = method.read_params({**method.toy, "epochs": 12})
-
-    def wrong(model: Student) -> float:
-        features = task.encode(toy_rows[64:], model.tokenizer, toy_labels, 32)
-        predicted = task.decode(toy_rows[64:], features, run_features(TorchSession(model.model), features), toy_labels)
-        pairs = [
-            p for row, tags in zip(toy_rows[64:], predicted, strict=True) for p in zip(row.tags, tags, strict=True)
-        ]
-        return sum(a != b for a, b in pairs) / len(pairs)
-
-    before = wrong(student)
-    assert wrong(method.apply(student, context, **params)) < before / 4
+    params = method.read_params({**method.toy, "epochs": epochs})
+    before = wrong(student, toy_rows[64:], toy_labels)
+    assert wrong(method.apply(student, context, **params), toy_rows[64:], toy_labels) < before / 4
 
 
 # ---------------------------------------------------------------- drop-layers

@@ -14,8 +14,8 @@ Differences:
   is its mean over the stretch that the rank covers. So the student keeps the same share of each text, however long; padding
   takes no part, and answers do not depend on it. mass_j is counted in shares too: our λ is the paper's times N.
 - `keep` says how much is kept, so that the planner knows a student's speed before it exists; in the paper it follows from λ.
-  The regulariser acts while the masses are over `keep` on average. In the end they are scaled to it, and no layer keeps more
-  than the one before: l_j = ⌈c · mass_j · n⌉ for a text of n tokens.
+  Each step, r is brought back to a mean of `keep` where it fell below. In the end the masses are scaled to it, and no layer
+  keeps more than the one before: l_j = ⌈c · mass_j · n⌉ for a text of n tokens.
 - Adam's step for r is as large as takes it from 1 to 0 in a third of the phase; the paper sets its learning rate by hand.
 - L is the loss of kd in both phases: the teacher's predictions, and labels with `hard_label_weight`. The paper's is that of
   the labels. It fine-tunes first, for which a recipe has a teacher that was fine-tuned.
@@ -107,6 +107,18 @@ def retained(retention: Tensor, scores: Tensor, real: Tensor) -> Tensor:
     return (up_to(ranks + 1) - up_to(ranks)) * n_real / steps
 
 
+def lifted(retention: Tensor, keep: float) -> Tensor:
+    """The nearest retention, each 0 to 1, whose mean is `keep` or more: clamp(r + c), c the least that is needed."""
+    retention = retention.clamp(0, 1)
+    if float(retention.mean()) >= keep:
+        return retention
+    low, high = 0.0, 1.0
+    for _ in range(30):
+        middle = (low + high) / 2
+        low, high = (middle, high) if float((retention + middle).clamp(max=1).mean()) < keep else (low, middle)
+    return (retention + high).clamp(max=1)
+
+
 def search_objective(
     student: Student, context: MethodContext, keep: float, regulariser: float, epochs: float, **prediction: float
 ) -> Objective:
@@ -125,9 +137,8 @@ def search_objective(
 
         def __init__(self) -> None:
             super().__init__(student.model, context.teacher, student.teacher_ids)
-            self._prediction = (
-                prediction_objective(student, context, **prediction),
-            )  # no submodule: it has the student too
+            # In a tuple, so that it is no submodule: it holds the student too.
+            self._prediction = (prediction_objective(student, context, **prediction),)
             self.moved = nn.Parameter(torch.zeros(n_layers, GRID))
             self.scale = SPEED / (n_steps(student, context, epochs) * context.settings.learning_rate)
             encoder.retention = lambda layer, scores, real: retained(self.retention()[layer], scores, real)
@@ -136,12 +147,11 @@ def search_objective(
             return 1.0 + self.scale * self.moved
 
         def loss(self, batch: dict[str, Tensor]) -> Tensor:
-            with torch.no_grad():  # as the last step left it
-                self.moved.clamp_(-1.0 / self.scale, 0.0)
+            with torch.no_grad():  # what the last step left
+                self.moved.copy_((lifted(self.retention(), keep) - 1.0) / self.scale)
             masses = self.retention().mean(1)
             depth = torch.arange(1, n_layers + 1, device=masses.device)
-            over = (masses.detach().mean() > keep).float()
-            return self._prediction[0].loss(batch) + regulariser * over * (depth * masses).sum()
+            return self._prediction[0].loss(batch) + regulariser * (depth * masses).sum()
 
     return Search()
 
@@ -156,7 +166,7 @@ def learn_shares(
     train_student(objective, student, context, "power-bert-search", epochs, scored=False)
     encoder = student.model.encoder
     encoder.retention = None
-    masses = objective.retention().detach().clamp(0, 1).mean(1).tolist()
+    masses = lifted(objective.retention().detach(), keep).mean(1).tolist()
     encoder.config.kept_layers = kept_shares(masses, keep)
     learnt = ", ".join(f"{mass:.2f}" for mass in masses)
     student.notes += (f"retention masses of {learnt} learnt for a mean of {keep:g}",)
@@ -264,7 +274,7 @@ METHOD = Method(
             minimum=0,
             maximum=0.9,
         ),
-        Param("regulariser", float, 0.1, "weight λ of what is kept, while it is more than `keep`", minimum=0),
+        Param("regulariser", float, 0.1, "weight λ of what is kept", minimum=0),
         TEMPERATURE,
         HARD,
     ),

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from edgebert.runtime.mil.registry import Ints, op
+from edgebert.runtime.mil.registry import Ints, Tensors, op
 
 
 def _axes(x: Tensor, axes: Ints | None) -> Ints:
@@ -48,6 +48,22 @@ def reduce_l2_norm(x: Tensor, axes: Ints | None = None, keep_dims: bool = False)
 @op("reduce_sum_square")
 def reduce_sum_square(x: Tensor, axes: Ints | None = None, keep_dims: bool = False) -> Tensor:
     return torch.sum(x * x, _axes(x, axes), keep_dims)
+
+
+@op("argsort")
+def argsort(x: Tensor, axis: int = -1, ascending: bool = False) -> Tensor:
+    """Which of two equal values comes first is not specified: here the earlier."""
+    return torch.argsort(x, dim=axis, descending=not ascending, stable=True).to(torch.int32)
+
+
+@op("topk")
+def topk(
+    x: Tensor, k: int = 1, axis: int = -1, ascending: bool = False, sort: bool = True, return_indices: bool = True
+) -> Tensor | Tensors:
+    """The k greatest values along an axis, or the least, in order; and where they are."""
+    order = argsort(x, axis, ascending).narrow(axis, 0, k)
+    values = x.gather(axis, order.long())
+    return (values, order) if return_indices else values
 
 
 @op("cumsum")
