@@ -13,12 +13,11 @@ from edgebert.errors import RequestError
 from edgebert.methods import METHODS, Method
 from edgebert.modeling.graph import TorchSession, make_source
 from edgebert.runtime.session import Session
-from edgebert.tasks import find_task
 from edgebert.types import Row, Student
 from edgebert.verify.edges import edge_batches
 from edgebert.verify.parity import compare
 from edgebert.verify.reference import make_reference, row_batches
-from tests.toy_methods import applied
+from tests.toy_methods import applied, encoded
 
 LENGTH = 32
 QUICK = {
@@ -63,7 +62,7 @@ def test_students_convert_to_each_declared_format(
         pytest.skip(str(error))
     student = enlarged(applied(name, teacher, toy_rows, toy_labels, tmp_path / "work"))
     pad = student.model.config.pad_token_id
-    rows = row_batches(find_task("ner").encode(toy_rows[:16], student.tokenizer, toy_labels, LENGTH), pad)
+    rows = row_batches(encoded(student, toy_rows[:16], toy_labels), pad)
     edges = edge_batches(student.model.config.vocab_size, LENGTH, pad, student.tokenizer)
     reference = make_reference(TorchSession(student.model), rows, edges, toy_labels)
     source = make_source(student.model, lengths=(LENGTH,), labels=toy_labels, calibration=rows)

@@ -21,10 +21,10 @@ from edgebert.modeling.headed import HeadedEncoder
 from edgebert.modeling.layers import encoder_layers, keep_layers, keep_settings, layer_settings
 from edgebert.modeling.rebuild import auto_model_of
 from edgebert.search.plan import possible_shapes
-from edgebert.tasks import find_task
 from edgebert.training.context import MethodContext
 from edgebert.types import MethodCall, Recipe, Row, Student, TrainSettings
 from tests.conftest import make_tokenizer
+from tests.toy_methods import served, toy_task
 
 NAMES = sorted(METHODS.all())
 KINDS = ["full_attention", "sliding_attention", "sliding_attention", "full_attention"]
@@ -50,8 +50,9 @@ FAMILIES: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 REFUSED = {  # (method, family) -> what is said
     **{
-        ("narrow", family): f"{family} has layers of another kind than BERT's"
+        (name, family): f"{family} has layers of another kind than BERT's"
         for family in ("modernbert", "eurobert", "nomic_bert", "deberta-v2")
+        for name in ("narrow", "power-bert")
     },
     (
         "stacking",
@@ -81,7 +82,8 @@ def teacher_of(family: str, labels: tuple[str, ...], head: str = "TokenClassific
 def method_context(teacher: Student, rows: list[Row], labels: tuple[str, ...], work: Path) -> MethodContext:
     """Eight rows in one batch: a step of each phase."""
     settings = TrainSettings(epochs=1, batch_size=8, learning_rate=1e-3, max_length=32)
-    return MethodContext(teacher.model, find_task("ner"), labels, rows[:8], rows[8:12], settings, work)
+    task, rows, labels = toy_task(teacher, rows, labels)
+    return MethodContext(teacher.model, task, labels, rows[:8], rows[8:12], settings, work)
 
 
 def batch() -> dict[str, torch.Tensor]:
@@ -118,7 +120,8 @@ def read_again(student: Student, folder: Path) -> Any:
 def test_each_method_serves_each_family_or_says_before_training_why_not(
     name: str, family: str, toy_rows: list[Row], toy_labels: tuple[str, ...], tmp_path: Path
 ) -> None:
-    teacher, method = teacher_of(family, toy_labels), METHODS.get(name)
+    method = METHODS.get(name)
+    teacher = served(name, teacher_of(family, toy_labels))
     config, before = teacher.model.config, {key: value.clone() for key, value in teacher.model.state_dict().items()}
     params = method.read_params(
         method.toy | ({"n_layers": 1} if name == "mobilebert" else {})

@@ -24,6 +24,9 @@ Differences:
 The head reads the first token's state, so it serves labels of texts and pairs: a tag or a span has no state where its word was
 eliminated, and a sentence vector is a mean over all tokens. The student's head is BERT's; ELECTRA's and DistilBERT's have
 another activation, so there the student starts near its teacher and not as it.
+
+Formats: those above; files of fixed lengths have constant shapes. ExecuTorch and Core AI begin with a graph for rows of any
+length (torch.export), which tells one word vector from several: for the shortest texts a layer keeps one.
 """
 
 from __future__ import annotations
@@ -205,7 +208,9 @@ def untrained(student: Student, keep: float) -> Student:
     ):  # of ours: by their names
         if module is not None:
             given |= {f"heads.head.{layer}.{name}": value for name, value in module.state_dict().items()}
-    return rebuilt(student, config, given)
+    created = rebuilt(student, config, given)
+    created.model.get_input_embeddings().weight.requires_grad_(model.get_input_embeddings().weight.requires_grad)
+    return created
 
 
 def apply(
@@ -237,9 +242,18 @@ def reshape(config: ModelConfig, *, keep: float, **_: object) -> ModelConfig:
 
 
 def check(config: ModelConfig, teacher: ModelConfig, **_: object) -> None:
+    """Raises RequestError for layers that are not BERT's, and where there are none whose word vectors could be fewer."""
+    from edgebert.modeling.layers import layer_settings
+
     if config.model_type not in FAMILIES:
-        what = f"{config.model_type} has layers of another kind than BERT's, between whose halves word vectors could be eliminated"
+        what = f"{config.model_type} has layers of another kind than BERT's, between whose halves word vectors could go"
         raise RequestError(what, where="power-bert", hint=f"It serves {', '.join(FAMILIES)}.")
+    if sizes := layer_settings(config):
+        what = f"the layers have sizes of their own ({', '.join(sizes)}), and the student's are all alike"
+        raise RequestError(what, where="power-bert", hint="Leave out the method before it that gave them these.")
+    if config.num_hidden_layers < 2:
+        what = "of one layer only the first token's state is read, so that no word vector is left to eliminate"
+        raise RequestError(what, where="power-bert", hint="Keep two layers or more.")
 
 
 METHOD = Method(
@@ -252,6 +266,7 @@ METHOD = Method(
         "2001.08950",
     ),
     stage="train",
+    formats=("onnx", "tflite", "coreml", "openvino"),
     heads=("sequence-classification",),
     apply=apply,
     reshape=reshape,
