@@ -32,7 +32,7 @@ length (torch.export), which tells one word vector from several: for the shortes
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from edgebert.errors import RequestError
 from edgebert.methods import Method, Paper, Param
@@ -165,7 +165,7 @@ def learn_shares(
     """The first phase: trains the student and tells its config what its layers keep. In place."""
     from edgebert.training.run import train_student
 
-    objective = search_objective(student, context, keep, regulariser, epochs, **prediction)
+    objective: Any = search_objective(student, context, keep, regulariser, epochs, **prediction)
     train_student(objective, student, context, "power-bert-search", epochs, scored=False)
     encoder = student.model.encoder
     encoder.retention = None
@@ -189,7 +189,7 @@ def encoder_weights(model: PreTrainedModel, config: ModelConfig) -> dict[str, Te
     base = getattr(model, model.base_model_prefix, model)
     if (projection := getattr(base, "embeddings_project", None)) is not None:  # ELECTRA's
         given |= {f"projection.{name}": value for name, value in projection.state_dict().items()}
-    results = {f"embeddings.{name}": value for name, value in given.items()}
+    results = {f"embeddings.{name}": value for name, value in given.items() if value is not None}
     for i, layer in enumerate(layers_of(model)):
         results |= {f"layers.{i}.{name}": value for name, value in layer_weights(layer, "power-bert").items()}
     return results
@@ -220,7 +220,7 @@ def apply(
     """The student after both phases."""
     whole = epochs or context.settings.epochs
     created = untrained(student, keep)
-    prediction = {"temperature": temperature, "hard_label_weight": hard_label_weight}
+    prediction: dict[str, Any] = {"temperature": temperature, "hard_label_weight": hard_label_weight}
     if inner:
         learn_shares(created, context, keep, regulariser, inner * whole, **prediction)
     learn_predictions(created, context, "power-bert", (1 - inner) * whole, **prediction)

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -218,7 +218,8 @@ class PowerBertModel(PreTrainedModel):
         real, n_real = mask.to(states.dtype), mask.sum(1, keepdim=True)
         n_texts, n_tokens = input_ids.shape
         before, last = GRID, len(self.layers) - 1
-        for i, (layer, step) in enumerate(zip(self.layers, grid_steps(self.config.kept_layers), strict=True)):
+        layers: list[Any] = list(self.layers)
+        for i, (layer, step) in enumerate(zip(layers, grid_steps(self.config.kept_layers), strict=True)):
             states, attention = layer.attention(states, real, n_texts, first_alone=i == last)
             if i < last and self.retention is not None:
                 states = states * self.retention(i, significance(attention, real), real)[:, :, None]
