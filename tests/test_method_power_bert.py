@@ -64,6 +64,8 @@ def test_a_share_of_a_text_by_hand() -> None:
 def test_shares_that_are_none_are_refused(shares: list[float]) -> None:
     with pytest.raises(ValueError, match="kept_layers"):
         PowerBertConfig(num_hidden_layers=len(shares), kept_layers=shares)
+    with pytest.raises(ValueError, match="2 shares for 3 layers"):
+        PowerBertConfig(num_hidden_layers=3, kept_layers=[1.0, 0.5])
 
 
 def test_retention_of_ranks_by_hand() -> None:

@@ -19,6 +19,7 @@ Differences:
 - Adam's step for r is as large as takes it from 1 to 0 in a third of the phase; the paper sets its learning rate by hand.
 - L is the loss of kd in both phases: the teacher's predictions, and labels with `hard_label_weight`. The paper's is that of
   the labels. It fine-tunes first, for which a recipe has a teacher that was fine-tuned.
+- The last layer lets one word vector through, and computes that one alone: the head reads no other, so this changes no answer.
 - With `inner` 0 nothing is learnt about the layers: their shares fall evenly to 0.
 
 The head reads the first token's state, so it serves labels of texts and pairs: a tag or a span has no state where its word was
@@ -26,7 +27,8 @@ eliminated, and a sentence vector is a mean over all tokens. The student's head 
 another activation, so there the student starts near its teacher and not as it.
 
 Formats: those above; files of fixed lengths have constant shapes. ExecuTorch and Core AI begin with a graph for rows of any
-length (torch.export), which tells one word vector from several: for the shortest texts a layer keeps one.
+length (torch.export), which tells one word vector from several: for the shortest texts a layer keeps one. Of two word vectors
+whose scores are nearly equal, files of other runtimes and of 8 bits may keep the other one.
 """
 
 from __future__ import annotations
@@ -37,13 +39,7 @@ from typing import TYPE_CHECKING, Any
 from edgebert.errors import RequestError
 from edgebert.methods import Method, Paper, Param
 from edgebert.methods._prediction import EPOCHS, HARD, TEMPERATURE, learn_predictions, prediction_objective
-from edgebert.methods._teacher_weights import (
-    embedding_norm,
-    layer_weights,
-    layers_of,
-    sizes_of,
-    tables_of,
-)
+from edgebert.methods._teacher_weights import embedding_norm, layer_weights, layers_of, sizes_of, tables_of
 from edgebert.methods.theseus import n_steps
 from edgebert.training.context import MethodContext
 from edgebert.types import Student

@@ -66,7 +66,8 @@ class PowerBertConfig(PretrainedConfig):
         self.hidden_dropout_prob = hidden_dropout_prob
         self.attention_probs_dropout_prob = attention_probs_dropout_prob
         self.kept_layers = [1.0] * num_hidden_layers if kept_layers is None else list(kept_layers)
-        grid_steps(self.kept_layers)
+        if len(grid_steps(self.kept_layers)) != num_hidden_layers:
+            raise ValueError(f"kept_layers has {len(self.kept_layers)} shares for {num_hidden_layers} layers")
 
 
 def grid_steps(shares: Sequence[float]) -> list[int]:
@@ -106,11 +107,10 @@ def ranked(scores: Tensor, real: Tensor) -> Tensor:
 def gathered(states: Tensor, chosen: Tensor, n_texts: int) -> Tensor:
     """The states (n_texts, kept, width) of those (n_texts, seq, width) at `chosen` (n_texts, kept).
 
-    Whole rows are read from all texts one after the other: a gather along the axis moves each number by itself.
+    They are looked up as rows of a table: every runtime has a fast kernel for that.
     """
-    width = states.shape[2]
     starts = torch.arange(n_texts, device=states.device)[:, None] * states.shape[1]
-    return states.reshape(-1, width).index_select(0, (chosen + starts).view(-1)).view(n_texts, -1, width)
+    return nn.functional.embedding(chosen + starts, states.reshape(-1, states.shape[2]))
 
 
 class _Attention(nn.Module):
