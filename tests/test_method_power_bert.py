@@ -15,6 +15,7 @@ from edgebert.methods import METHODS
 from edgebert.methods.power_bert import FAMILIES, kept_shares, lifted, retained, search_objective, untrained
 from edgebert.modeling.checkpoint import copy_student, load_student, save_checkpoint
 from edgebert.modeling.families.power_bert import GRID, PowerBertConfig, grid_steps, kept_of, ranked, significance
+from edgebert.modeling.headed import HeadedEncoder
 from edgebert.modeling.layers import keep_settings
 from edgebert.modeling.operators import operators
 from edgebert.training.loop import collate
@@ -82,13 +83,13 @@ def test_lifted_is_the_nearest_with_that_mean() -> None:
 
 
 def test_shares_by_hand() -> None:
-    assert kept_shares([0.8, 0.4], 0.3) == pytest.approx([0.4, 0.2, 1 / GRID], abs=0.5 / GRID)
-    assert kept_shares([0.4, 0.8], 0.3) == pytest.approx([0.3, 0.3, 1 / GRID], abs=0.5 / GRID)  # none grows
-    assert kept_shares([0.9, 0.3], 0.8) == pytest.approx([1.0, 0.6, 1 / GRID], abs=0.5 / GRID)  # none is over 1
-    assert kept_shares([0.5, 0.0], 1.0) == [1.0, 1.0, 1 / GRID]
+    assert kept_shares([0.8, 0.4], 0.3) == pytest.approx([0.4, 0.2], abs=0.5 / GRID)
+    assert kept_shares([0.4, 0.8], 0.3) == pytest.approx([0.3, 0.3], abs=0.5 / GRID)  # none grows
+    assert kept_shares([0.9, 0.3], 0.8) == pytest.approx([1.0, 0.6], abs=0.5 / GRID)  # none is over 1
+    assert kept_shares([0.5, 0.0], 1.0) == [1.0, 1.0]
     for keep in (0.05, 0.37, 1.0):
         shares = kept_shares([0.9, 0.7, 0.5, 0.3, 0.1], keep)
-        assert sum(shares[:-1]) / 5 == pytest.approx(keep, abs=0.5 / GRID) and grid_steps(shares)
+        assert sum(shares) / 5 == pytest.approx(keep, abs=0.5 / GRID) and grid_steps(shares)
 
 
 # ---------------------------------------------------------------- the student
@@ -107,7 +108,7 @@ def test_with_everything_kept_it_is_its_teacher(family: str) -> None:
 
 
 def in_numpy(model: Any, ids: np.ndarray) -> np.ndarray:
-    """The first token's state of one text without padding, (width,), as the paper has it."""
+    """The states of one text without padding that are left, (kept, width), the first token's first: as the paper has it."""
     encoder, weights = model.encoder, {name: value.numpy() for name, value in model.encoder.state_dict().items()}
 
     def norm(x: np.ndarray, name: str) -> np.ndarray:
@@ -134,35 +135,59 @@ def in_numpy(model: Any, ids: np.ndarray) -> np.ndarray:
         inner = product(x, f"layers.{i}.feed_forward.inner")
         inner = torch.nn.functional.gelu(torch.from_numpy(inner)).numpy()
         x = norm(x + product(inner, f"layers.{i}.feed_forward.outer"), f"layers.{i}.feed_forward.norm")
-    return x[0]
+    return x
 
 
-def test_states_equal_a_plain_reference_and_padding_changes_nothing() -> None:
-    student = untrained(teacher_of(num_hidden_layers=4), 0.4).model.eval()
-    assert student.encoder.config.kept_layers == [85 / GRID, 51 / GRID, 17 / GRID, 1 / GRID]
-    ids, rows = torch.arange(5, 28), batch(n=23)
+def falling(reads: str) -> Any:
+    """A student of four layers and a head over the first state or the mean, each of which lets fewer vectors through."""
+    teacher = teacher_of(num_hidden_layers=4)
+    if reads != "cls":
+        config = teacher.model.config
+        config.edgebert_heads = [{"name": "", "kind": "sequence-classification", "n_labels": 5, "reads": reads}]
+        teacher = replace(teacher, model=HeadedEncoder(teacher.model.bert, config).eval())
+    model = untrained(teacher, 0.5).model.eval()
+    assert model.config.kept_layers == [0.5, 0.5, 0.5, 0.5 if reads == "mean" else 1 / GRID]
+    model.encoder.config.kept_layers = [85 / GRID, 51 / GRID, 51 / GRID, 17 / GRID]
+    return model
+
+
+@pytest.mark.parametrize("reads", ["cls", "mean"])
+def test_states_equal_a_plain_reference_and_padding_changes_nothing(reads: str) -> None:
+    student, ids, rows = falling(reads), torch.arange(5, 28), batch(n=23)
     expected = in_numpy(student, ids.numpy())
-    kept_all = in_numpy(untrained(teacher_of(num_hidden_layers=4), 1.0).model, ids.numpy())
-    assert np.abs(expected - kept_all).max() > 0.01  # what is eliminated shows
+    assert expected.shape == (4, 32)  # of 23 tokens 16, 10, 10 and 4 are left
     with torch.inference_mode():
-        assert np.abs(student.encoder(ids[None]).last_hidden_state[0, 0].numpy() - expected).max() < 1e-5
+        result = student.encoder(ids[None])
+        states = result.last_hidden_state[0].numpy()
+        assert np.abs(states - (expected if reads == "mean" else expected[:1])).max() < 1e-5
+        head = student.heads["head"]
+        read = torch.from_numpy(expected.mean(0) if reads == "mean" else expected[0]).float()
+        logits = head.classifier(torch.tanh(head.dense(read)))
+        assert torch.allclose(student(ids[None]).logits[0], logits, atol=1e-5)
         together = student(**rows).logits
         for i, n in enumerate((23, 7)):
             alone = student(rows["input_ids"][i : i + 1, :n], rows["attention_mask"][i : i + 1, :n]).logits
             assert torch.allclose(together[i : i + 1], alone, atol=1e-6)
         rows["input_ids"][1, 7:] = 50  # what the mask hides is not read
         assert torch.allclose(student(**rows).logits, together, atol=1e-6)
+        student.encoder.config.kept_layers = [1.0] * 4
+        assert (student(ids[None]).logits[0] - logits).abs().max() > 0.001  # what is eliminated shows
 
 
 def test_operators_by_hand() -> None:
     """Of 100 tokens 75 and 25 go on, then one: feed-forward networks over 75, 25 and 1 of them."""
     config = untrained(teacher_of(num_hidden_layers=3), 0.5).model.config
+    config.kept_layers = [0.75, 0.25, 1 / GRID]
     assert [kept_of(100, step) for step in grid_steps(config.kept_layers)] == [75, 25, 1]
     found = operators(config, 100)
     assert [item.shape for item in found if item.name == "feed-forward in"] == [(n, 32, 64) for n in (75, 25, 1)]
     assert [item.shape for item in found if item.name == "query"] == [(n, 32, 32) for n in (100, 75, 25)]
     assert [item.shape for item in found if item.name == "attention scores"] == [(n, 8, n) for n in (100, 75, 25)]
     assert sum(item.count for item in found if item.name in ("residual", "layer norm")) == 2 * 2 * 3 + 1
+    config.edgebert_heads = [{**config.edgebert_heads[0], "reads": "mean"}]
+    config.kept_layers = [0.75, 0.25, 0.125]
+    shapes = [item.shape for item in operators(config, 100) if item.name == "feed-forward in"]
+    assert shapes == [(n, 32, 64) for n in (75, 25, 13)]
     plain = operators(teacher_of(num_hidden_layers=3).model.config, 100)
     assert sum(item.count * item.flops for item in found) < 0.6 * sum(item.count * item.flops for item in plain)
 
@@ -238,6 +263,10 @@ def test_models_that_cannot_are_refused() -> None:
         METHOD.check(config, config, **params)
     del config.sizes_of_layers
     METHOD.check(config, config, **params)
+    config.edgebert_heads = [{"name": "", "kind": "sequence-classification", "n_labels": 5, "reads": "lasttoken"}]
+    with pytest.raises(RequestError, match="its head reads the lasttoken of a text's states"):
+        METHOD.check(config, config, **params)
+    del config.edgebert_heads
     keep_settings(config, (0,))
     with pytest.raises(RequestError, match="no word vector is left to eliminate"):
         METHOD.check(config, config, **params)

@@ -19,11 +19,12 @@ Differences:
 - Adam's step for r is as large as takes it from 1 to 0 in a third of the phase; the paper sets its learning rate by hand.
 - L is the loss of kd in both phases: the teacher's predictions, and labels with `hard_label_weight`. The paper's is that of
   the labels. It fine-tunes first, for which a recipe has a teacher that was fine-tuned.
-- The last layer lets one word vector through, and computes that one alone: the head reads no other, so this changes no answer.
-- With `inner` 0 nothing is learnt about the layers: their shares fall evenly to 0.
+- The last layer lets one word vector through, and computes that one alone, where the head reads the first token's state: this
+  changes no answer. Where the head reads the mean, as over a sentence encoder, it is that of the word vectors that are left;
+  in the first phase each counts by its factor.
+- With `inner` 0 nothing is learnt about the layers: all keep the same share, so that the first one eliminates.
 
-The head reads the first token's state, so it serves labels of texts and pairs: a tag or a span has no state where its word was
-eliminated, and a sentence vector is a mean over all tokens. The student's head is BERT's; ELECTRA's and DistilBERT's have
+It serves labels of texts and pairs: a tag or a span has no state where its word was eliminated. The student's head is BERT's; ELECTRA's and DistilBERT's have
 another activation, so there the student starts near its teacher and not as it.
 
 Formats: those above; files of fixed lengths have constant shapes. ExecuTorch and Core AI begin with a graph for rows of any
@@ -60,10 +61,10 @@ def kept_shares(masses: Sequence[float], keep: float) -> list[float]:
     """What leaves each layer: shares in proportion to the masses, `keep` on average, none greater than the one before.
 
     Args:
-        masses: of all layers but the last, each 0 to 1.
+        masses: of each layer, 0 to 1.
 
     Returns:
-        For each layer a share of 1 at the most, in steps of 1 / GRID; one step for the last, which lets one vector through.
+        For each layer a share of 1 at the most, in steps of 1 / GRID.
     """
     from edgebert.modeling.families.power_bert import GRID
 
@@ -76,7 +77,14 @@ def kept_shares(masses: Sequence[float], keep: float) -> list[float]:
     for _ in range(60):
         middle = (low + high) / 2
         low, high = (middle, high) if sum(scaled(middle)) < keep * len(masses) else (low, middle)
-    return [max(1, round(share * GRID)) / GRID for share in scaled(high)] + [1 / GRID]
+    return [max(1, round(share * GRID)) / GRID for share in scaled(high)]
+
+
+def whole(shares: Sequence[float], config: ModelConfig) -> list[float]:
+    """`kept_layers` of shares of the layers that are free: one step for the last where it computes one state alone."""
+    from edgebert.modeling.families.power_bert import GRID
+
+    return [*shares, *[1 / GRID] * (config.num_hidden_layers - len(shares))]
 
 
 def retained(retention: Tensor, scores: Tensor, real: Tensor) -> Tensor:
@@ -125,11 +133,11 @@ def search_objective(
     import torch
     from torch import nn
 
-    from edgebert.modeling.families.power_bert import GRID
+    from edgebert.modeling.families.power_bert import GRID, n_free
     from edgebert.training.loop import DistillationObjective
 
     encoder = student.model.encoder
-    n_layers = len(encoder.layers) - 1  # the last lets the first token's state alone through
+    n_layers = n_free(encoder.config)
 
     class Search(DistillationObjective):
         asks_once = True
@@ -166,7 +174,7 @@ def learn_shares(
     encoder = student.model.encoder
     encoder.retention = None
     masses = lifted(objective.retention().detach(), keep).mean(1).tolist()
-    encoder.config.kept_layers = kept_shares(masses, keep)
+    encoder.config.kept_layers = whole(kept_shares(masses, keep), encoder.config)
     learnt = ", ".join(f"{mass:.2f}" for mass in masses)
     student.notes += (f"retention masses of {learnt} learnt for a mean of {keep:g}",)
 
@@ -192,7 +200,7 @@ def encoder_weights(model: PreTrainedModel, config: ModelConfig) -> dict[str, Te
 
 
 def untrained(student: Student, keep: float) -> Student:
-    """The student with its teacher's weights, whose layers' shares fall evenly."""
+    """The student with its teacher's weights, each layer of which lets the same share through."""
     from edgebert.methods._narrowing import head_layers
     from edgebert.modeling.rebuild import rebuilt
 
@@ -226,15 +234,13 @@ def apply(
 
 
 def reshape(config: ModelConfig, *, keep: float, **_: object) -> ModelConfig:
+    from edgebert.modeling.families.power_bert import n_free
     from edgebert.modeling.operators import embedding_width
     from edgebert.modeling.rebuild import config_like
 
-    depth = config.num_hidden_layers
-    falling = [1 - (i + 0.5) / (depth - 1) for i in range(depth - 1)]
-    return config_like(
-        config, "power-bert", embedding_size=embedding_width(config), kept_layers=kept_shares(falling, keep),
-        **sizes_of(config),
-    )  # fmt: skip
+    created = config_like(config, "power-bert", embedding_size=embedding_width(config), **sizes_of(config))
+    created.kept_layers = whole(kept_shares([1.0] * n_free(created), keep), created)
+    return created
 
 
 def check(config: ModelConfig, teacher: ModelConfig, **_: object) -> None:
@@ -247,6 +253,10 @@ def check(config: ModelConfig, teacher: ModelConfig, **_: object) -> None:
     if sizes := layer_settings(config):
         what = f"the layers have sizes of their own ({', '.join(sizes)}), and the student's are all alike"
         raise RequestError(what, where="power-bert", hint="Leave out the method before it that gave them these.")
+    reads = {head.get("reads", "cls") for head in getattr(config, "edgebert_heads", ())}
+    if other := reads.difference(("cls", "mean")):
+        what = f"its head reads the {', '.join(sorted(other))} of a text's states, and some of them are eliminated"
+        raise RequestError(what, where="power-bert", hint="It serves heads of the first state and of the mean.")
     if config.num_hidden_layers < 2:
         what = "of one layer only the first token's state is read, so that no word vector is left to eliminate"
         raise RequestError(what, where="power-bert", hint="Keep two layers or more.")
@@ -281,7 +291,7 @@ METHOD = Method(
             "inner",
             float,
             0.4,
-            "share of the passes that learn how much each layer keeps; 0 lets it fall evenly",
+            "share of the passes that learn how much each layer keeps; 0 is the same of each",
             minimum=0,
             maximum=0.9,
         ),

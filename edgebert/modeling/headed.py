@@ -71,6 +71,7 @@ class HeadedEncoder(nn.Module):
         types = {} if token_type_ids is None else {TOKEN_TYPE_IDS: token_type_ids}
         result = self.encoder(input_ids=input_ids, attention_mask=attention_mask, **types, **options)
         mask = attention_mask if token_mask is None else token_mask
+        mask = getattr(result, "token_mask", mask)  # of an encoder that passes on fewer states than it was given
         given: dict[str, Tensor] = {}
         for part in self.parts:
             values = self.heads[_key(part)](result.last_hidden_state, mask)

@@ -8,20 +8,22 @@ significance scores, and those with the highest go on: the first one of a text a
 before. Of a text of n tokens that is padded to N, the tensors hold ⌈share · N⌉ vectors and ⌈share · n⌉ of them take part: so
 shapes depend on N alone, and answers on the text alone.
 
-Heads read the first token's state, so the last layer computes that one alone, which changes no answer.
+Heads read the first token's state or the mean of those that are left. Where all read the first one, the last layer computes
+that one alone, which changes no answer.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor, nn
 from transformers import PretrainedConfig, PreTrainedModel
 from transformers.activations import ACT2FN
-from transformers.modeling_outputs import BaseModelOutput
+from transformers.modeling_outputs import ModelOutput
 
 from edgebert.modeling.families import Family
 
@@ -36,7 +38,7 @@ MASKED = -1e4  # added to hidden scores: exp underflows to 0 in float32 and floa
 
 
 class PowerBertConfig(PretrainedConfig):
-    """Sizes of a BERT. `kept_layers` is the share of the tokens that leaves each layer, but for the last; None keeps all."""
+    """Sizes of a BERT. `kept_layers` is the share of the tokens that leaves each layer; None keeps all."""
 
     model_type = "power-bert"
 
@@ -78,6 +80,12 @@ def grid_steps(shares: Sequence[float]) -> list[int]:
     if steps != sorted(steps, reverse=True) or not all(0 < n <= GRID for n in steps):
         raise ValueError(f"kept_layers {list(shares)} are not shares from 1 to over 0, of which none grows")
     return steps
+
+
+def n_free(config: Any) -> int:
+    """Layers of which `kept_layers` counts: not the last one where heads read the first token's state alone."""
+    heads = getattr(config, "edgebert_heads", ())
+    return int(config.num_hidden_layers) - all(head.get("reads", "cls") == "cls" for head in heads)
 
 
 def kept_of(n_tokens: int, step: int) -> int:
@@ -176,8 +184,16 @@ class _Embeddings(nn.Module):
         return torch.as_tensor(states if self.projection is None else self.projection(states))
 
 
+@dataclass
+class PowerBertOutput(ModelOutput):
+    """States (batch, kept, hidden_size), the first token's first, and what each counts in their mean, (batch, kept)."""
+
+    last_hidden_state: Tensor | None = None
+    token_mask: Tensor | None = None
+
+
 class PowerBertModel(PreTrainedModel):
-    """(batch, seq) ids, mask and types to the first token's state, (batch, 1, hidden_size).
+    """(batch, seq) ids, mask and types to the states of the word vectors that are left.
 
     Attributes:
         retention: in place of extraction, factors of the word vectors that pass each layer: what learns `kept_layers`.
@@ -211,33 +227,37 @@ class PowerBertModel(PreTrainedModel):
         attention_mask: Tensor | None = None,
         token_type_ids: Tensor | None = None,
         **_: object,
-    ) -> BaseModelOutput:
+    ) -> PowerBertOutput:
         mask = torch.ones_like(input_ids) if attention_mask is None else attention_mask
         types = torch.zeros_like(input_ids) if token_type_ids is None else token_type_ids
         states = self.embeddings(input_ids, types)
         real, n_real = mask.to(states.dtype), mask.sum(1, keepdim=True)
         n_texts, n_tokens = input_ids.shape
-        before, last = GRID, len(self.layers) - 1
-        layers: list[Any] = list(self.layers)
+        before, free = GRID, n_free(self.config)
+        counts, layers = real, cast("Sequence[Any]", self.layers)
         for i, (layer, step) in enumerate(zip(layers, grid_steps(self.config.kept_layers), strict=True)):
-            states, attention = layer.attention(states, real, n_texts, first_alone=i == last)
-            if i < last and self.retention is not None:
-                states = states * self.retention(i, significance(attention, real), real)[:, :, None]
-            elif i < last and step < before:
+            states, attention = layer.attention(states, real, n_texts, first_alone=i == free)
+            if i == free:
+                counts = counts[:, :1]
+            elif self.retention is not None:
+                counts = self.retention(i, significance(attention, real), real)
+                states = states * counts[:, :, None]
+            elif step < before:
                 kept = kept_of(n_tokens, step)
                 chosen = ranked(significance(attention, real), real).topk(kept, dim=1).indices
                 states = gathered(states, chosen, n_texts)
                 places = torch.arange(kept, device=states.device)[None, :]  # by score, so that padding is behind
-                real = (places * GRID < n_real * step).to(states.dtype)
+                counts = real = (places * GRID < n_real * step).to(states.dtype)
             states, before = layer.feed_forward(states), step
-        return BaseModelOutput(last_hidden_state=states)
+        return PowerBertOutput(last_hidden_state=states, token_mask=counts)
 
 
 def layer_operators(config: ModelConfig, seq_len: int) -> list[Operator]:
     """Of each layer: attention over the word vectors that reach it, their scores, and the rest over those that leave it."""
     from edgebert.modeling.operators import ADD, LAYER_NORM, MOVE, Operator, shrinking_layer
 
-    lengths = [seq_len, *(kept_of(seq_len, step) for step in grid_steps(config.kept_layers)[:-1]), 1]
+    lengths = [seq_len, *(kept_of(seq_len, step) for step in grid_steps(config.kept_layers)[: n_free(config)]), 1]
+    lengths = lengths[: config.num_hidden_layers + 1]
     rows = seq_len * config.embedding_size
     embedding = [
         Operator("embedding gather", 2, MOVE * rows, 2 * rows),
