@@ -59,6 +59,7 @@ def test_significance_and_ranks_by_hand() -> None:
 def test_a_share_of_a_text_by_hand() -> None:
     assert [kept_of(n, 64) for n in (1, 2, 3, 128, 129)] == [1, 1, 2, 64, 65]
     assert [kept_of(100, step) for step in (1, 77, 128)] == [1, 61, 100]  # 0.8, 60.2 and 100 tokens
+    assert [kept_of(n, 32, 5) for n in (1, 4, 5, 6, 20, 21, 40)] == [1, 4, 5, 5, 5, 6, 10]  # a quarter, but 5 of them
 
 
 @pytest.mark.parametrize("shares", [[0.3], [0.5, 0.75], [1.5], [0.0]])
@@ -75,6 +76,8 @@ def test_retention_of_ranks_by_hand() -> None:
     factors = retained(retention, torch.tensor([[0.0, 0.1, 0.9, 0.0]]), real)
     assert torch.allclose(factors, torch.tensor([[1.0, 0.5 / 3 / (4 / 3), (2 / 3 + 1 / 3) / (4 / 3), 0.0]]))
     assert factors.sum().item() == pytest.approx(3 * retention.mean().item())
+    whole = retained(retention, torch.tensor([[0.0, 0.1, 0.9, 0.0]]), real, least=2)
+    assert torch.allclose(whole, torch.tensor([[1.0, 0.125, 1.0, 0.0]]))
 
 
 def test_lifted_is_the_nearest_with_that_mean() -> None:
@@ -168,6 +171,13 @@ def test_states_equal_a_plain_reference_and_padding_changes_nothing(reads: str) 
         for i, n in enumerate((23, 7)):
             alone = student(rows["input_ids"][i : i + 1, :n], rows["attention_mask"][i : i + 1, :n]).logits
             assert torch.allclose(together[i : i + 1], alone, atol=1e-6)
+        student.encoder.config.least_kept = 7  # of the shorter text everything, of the longer one a little more
+        alone = student(rows["input_ids"][1:, :7], rows["attention_mask"][1:, :7]).logits
+        whole = falling(reads)
+        whole.encoder.config.kept_layers = [1.0] * 4
+        assert torch.allclose(whole(rows["input_ids"][1:, :7]).logits, alone, atol=1e-6)
+        assert torch.allclose(student(**rows).logits[1:], alone, atol=1e-6)
+        student.encoder.config.least_kept = 1
         rows["input_ids"][1, 7:] = 50  # what the mask hides is not read
         assert torch.allclose(student(**rows).logits, together, atol=1e-6)
         student.encoder.config.kept_layers = [1.0] * 4
@@ -225,7 +235,7 @@ def test_it_composes_and_is_saved_whole(
     student = copy_student(teacher.model, teacher.tokenizer)
     context = method_context(teacher, toy_rows, toy_labels, tmp_path / "work")
     for name, given in (("trim-vocab", METHODS.get("trim-vocab").toy), ("drop-layers", {"n_layers": 3}),
-                        ("power-bert", {"keep": 0.25, "epochs": 1}), ("finetune", {"epochs": 1})):  # fmt: skip
+                        ("power-bert", {"keep": 0.25, "least": 2, "epochs": 1}), ("finetune", {"epochs": 1})):  # fmt: skip
         method = METHODS.get(name)
         student = method.apply(student, replace(context, work=tmp_path / name), **method.read_params(given))
     shares = student.model.config.kept_layers

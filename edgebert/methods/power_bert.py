@@ -15,7 +15,8 @@ Differences:
   takes no part, and answers do not depend on it. mass_j is counted in shares too: our λ is the paper's times N.
 - `keep` says how much is kept, so that the planner knows a student's speed before it exists; in the paper it follows from λ.
   Each step, r is brought back to a mean of `keep` where it fell below. In the end the masses are scaled to it, and no layer
-  keeps more than the one before: l_j = ⌈c · mass_j · n⌉ for a text of n tokens.
+  keeps more than the one before: l_j = ⌈c · mass_j · n⌉ for a text of n tokens, but `least` where it has as many. The paper's
+  l_j are numbers for one padded length, so that it too takes little but padding from short texts.
 - Adam's step for r is as large as takes it from 1 to 0 in a third of the phase; the paper sets its learning rate by hand.
 - L is the loss of kd in both phases: the teacher's predictions, and labels with `hard_label_weight`. The paper's is that of
   the labels. It fine-tunes first, for which a recipe has a teacher that was fine-tuned.
@@ -87,16 +88,17 @@ def whole(shares: Sequence[float], config: ModelConfig) -> list[float]:
     return [*shares, *[1 / GRID] * (config.num_hidden_layers - len(shares))]
 
 
-def retained(retention: Tensor, scores: Tensor, real: Tensor) -> Tensor:
+def retained(retention: Tensor, scores: Tensor, real: Tensor, least: int = 1) -> Tensor:
     """The factor of each word vector: the mean of its layer's retention over the stretch that its rank covers.
 
     Args:
         retention: (GRID,), each 0 to 1, from the most significant word vectors to the least.
         scores: (batch, seq), significance.
         real: (batch, seq), 1.0 at real tokens.
+        least: most significant word vectors of each text that are retained whole.
 
     Returns:
-        (batch, seq); at real tokens its sum over them is their number times the mean of `retention`. 0 at padding.
+        (batch, seq), 0 at padding. But for those retained whole, the sum is the number of tokens times the mean of `retention`.
     """
     import torch
 
@@ -111,7 +113,8 @@ def retained(retention: Tensor, scores: Tensor, real: Tensor) -> Tensor:
         step = place.long().clamp(max=steps - 1)
         return below[step] + (place - step) * retention[step]
 
-    return (up_to(ranks + 1) - up_to(ranks)) * n_real / steps
+    factors = (up_to(ranks + 1) - up_to(ranks)) * n_real / steps
+    return torch.where(ranks < least, 1.0, factors) * real
 
 
 def lifted(retention: Tensor, keep: float) -> Tensor:
@@ -148,7 +151,9 @@ def search_objective(
             self._prediction = (prediction_objective(student, context, **prediction),)
             self.moved = nn.Parameter(torch.zeros(n_layers, GRID))
             self.scale = SPEED / (n_steps(student, context, epochs) * context.settings.learning_rate)
-            encoder.retention = lambda layer, scores, real: retained(self.retention()[layer], scores, real)
+            encoder.retention = lambda layer, scores, real: retained(
+                self.retention()[layer], scores, real, encoder.config.least_kept
+            )
 
         def retention(self) -> Tensor:
             return 1.0 + self.scale * self.moved
@@ -199,13 +204,13 @@ def encoder_weights(model: PreTrainedModel, config: ModelConfig) -> dict[str, Te
     return results
 
 
-def untrained(student: Student, keep: float) -> Student:
+def untrained(student: Student, keep: float, least: int = 1) -> Student:
     """The student with its teacher's weights, each layer of which lets the same share through."""
     from edgebert.methods._narrowing import head_layers
     from edgebert.modeling.rebuild import rebuilt
 
     model = student.model
-    config = reshape(model.config, keep=keep)
+    config = reshape(model.config, keep=keep, least=least)
     given = encoder_weights(model, config)
     for layer, module in zip(
         ("dense", "classifier"), head_layers(model).get("", ()), strict=False
@@ -218,12 +223,12 @@ def untrained(student: Student, keep: float) -> Student:
 
 
 def apply(
-    student: Student, context: MethodContext, *, keep: float, inner: float, regulariser: float, epochs: float,
+    student: Student, context: MethodContext, *, keep: float, least: int, inner: float, regulariser: float, epochs: float,
     temperature: float, hard_label_weight: float,
 ) -> Student:  # fmt: skip
     """The student after both phases."""
     whole = epochs or context.settings.epochs
-    created = untrained(student, keep)
+    created = untrained(student, keep, least)
     prediction: dict[str, Any] = {"temperature": temperature, "hard_label_weight": hard_label_weight}
     if inner:
         learn_shares(created, context, keep, regulariser, inner * whole, **prediction)
@@ -233,12 +238,13 @@ def apply(
     return created
 
 
-def reshape(config: ModelConfig, *, keep: float, **_: object) -> ModelConfig:
+def reshape(config: ModelConfig, *, keep: float, least: int, **_: object) -> ModelConfig:
     from edgebert.modeling.families.power_bert import n_free
     from edgebert.modeling.operators import embedding_width
     from edgebert.modeling.rebuild import config_like
 
-    created = config_like(config, "power-bert", embedding_size=embedding_width(config), **sizes_of(config))
+    sizes = {**sizes_of(config), "embedding_size": embedding_width(config), "least_kept": least}
+    created = config_like(config, "power-bert", **sizes)
     created.kept_layers = whole(kept_shares([1.0] * n_free(created), keep), created)
     return created
 
@@ -286,6 +292,7 @@ METHOD = Method(
             minimum=LEAST,
             maximum=1,
         ),
+        Param("least", int, 16, "word vectors that a text keeps, where it has as many", minimum=1),
         EPOCHS,
         Param(
             "inner",
@@ -300,5 +307,5 @@ METHOD = Method(
         HARD,
     ),
     any_tokenizer=True,
-    toy={"epochs": 1, "inner": 0.4},
+    toy={"epochs": 1, "least": 2},
 )

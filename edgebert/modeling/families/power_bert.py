@@ -5,8 +5,8 @@ Word-vector Elimination", arXiv 2001.08950. Between a layer's attention and its 
 significance scores, and those with the highest go on: the first one of a text always, padding never before a real token.
 
 `kept_layers` says for each layer what share of a text's tokens leaves it, in steps of 1 / `GRID`, none more than the layer
-before. Of a text of n tokens that is padded to N, the tensors hold ⌈share · N⌉ vectors and ⌈share · n⌉ of them take part: so
-shapes depend on N alone, and answers on the text alone.
+before; `least_kept` says how many stay at the least, where there are as many. Of a text of n tokens that is padded to N, the
+tensors hold ⌈share · N⌉ vectors and ⌈share · n⌉ of them take part: so shapes depend on N alone, and answers on the text alone.
 
 Heads read the first token's state or the mean of those that are left. Where all read the first one, the last layer computes
 that one alone, which changes no answer.
@@ -57,6 +57,7 @@ class PowerBertConfig(PretrainedConfig):
         attention_probs_dropout_prob: float = 0.1,
         layer_norm_eps: float = 1e-12,
         kept_layers: Sequence[float] | None = None,
+        least_kept: int = 1,
         pad_token_id: int = 0,
         **rest: object,
     ) -> None:
@@ -67,6 +68,7 @@ class PowerBertConfig(PretrainedConfig):
         self.max_position_embeddings, self.type_vocab_size = max_position_embeddings, type_vocab_size
         self.hidden_dropout_prob = hidden_dropout_prob
         self.attention_probs_dropout_prob = attention_probs_dropout_prob
+        self.least_kept = least_kept
         self.kept_layers = [1.0] * num_hidden_layers if kept_layers is None else list(kept_layers)
         if len(grid_steps(self.kept_layers)) != num_hidden_layers:
             raise ValueError(f"kept_layers has {len(self.kept_layers)} shares for {num_hidden_layers} layers")
@@ -88,9 +90,13 @@ def n_free(config: Any) -> int:
     return int(config.num_hidden_layers) - all(head.get("reads", "cls") == "cls" for head in heads)
 
 
-def kept_of(n_tokens: int, step: int) -> int:
-    """⌈step / GRID · n_tokens⌉"""
-    return (n_tokens * step + GRID - 1) // GRID
+def kept_of(n_tokens: int, step: int, least: int = 1) -> int:
+    """Of n tokens ⌈step / GRID · n⌉, but `least` at the least where there are as many.
+
+    Written without a comparison, so that an exporter that follows the number of tokens writes it for any number.
+    """
+    share, floor = (n_tokens * step + GRID - 1) // GRID, (n_tokens + least - abs(n_tokens - least)) // 2
+    return (share + floor + abs(share - floor)) // 2
 
 
 def significance(attention: Tensor, real: Tensor) -> Tensor:
@@ -233,7 +239,7 @@ class PowerBertModel(PreTrainedModel):
         states = self.embeddings(input_ids, types)
         real, n_real = mask.to(states.dtype), mask.sum(1, keepdim=True)
         n_texts, n_tokens = input_ids.shape
-        before, free = GRID, n_free(self.config)
+        before, free, least = GRID, n_free(self.config), self.config.least_kept
         counts, layers = real, cast("Sequence[Any]", self.layers)
         for i, (layer, step) in enumerate(zip(layers, grid_steps(self.config.kept_layers), strict=True)):
             states, attention = layer.attention(states, real, n_texts, first_alone=i == free)
@@ -243,11 +249,12 @@ class PowerBertModel(PreTrainedModel):
                 counts = self.retention(i, significance(attention, real), real)
                 states = states * counts[:, :, None]
             elif step < before:
-                kept = kept_of(n_tokens, step)
+                kept = kept_of(n_tokens, step, least)
                 chosen = ranked(significance(attention, real), real).topk(kept, dim=1).indices
                 states = gathered(states, chosen, n_texts)
                 places = torch.arange(kept, device=states.device)[None, :]  # by score, so that padding is behind
-                counts = real = (places * GRID < n_real * step).to(states.dtype)
+                limit = torch.maximum(n_real * step, n_real.clamp(max=least) * GRID)
+                counts = real = (places * GRID < limit).to(states.dtype)
             states, before = layer.feed_forward(states), step
         return PowerBertOutput(last_hidden_state=states, token_mask=counts)
 
@@ -256,7 +263,8 @@ def layer_operators(config: ModelConfig, seq_len: int) -> list[Operator]:
     """Of each layer: attention over the word vectors that reach it, their scores, and the rest over those that leave it."""
     from edgebert.modeling.operators import ADD, LAYER_NORM, MOVE, Operator, shrinking_layer
 
-    lengths = [seq_len, *(kept_of(seq_len, step) for step in grid_steps(config.kept_layers)[: n_free(config)]), 1]
+    steps = grid_steps(config.kept_layers)[: n_free(config)]
+    lengths = [seq_len, *(kept_of(seq_len, step, config.least_kept) for step in steps), 1]
     lengths = lengths[: config.num_hidden_layers + 1]
     rows = seq_len * config.embedding_size
     embedding = [
