@@ -41,8 +41,9 @@ from typing import TYPE_CHECKING, Any
 from edgebert.errors import RequestError
 from edgebert.methods import Method, Paper, Param
 from edgebert.methods._prediction import EPOCHS, HARD, TEMPERATURE, learn_predictions, prediction_objective
-from edgebert.methods._teacher_weights import embedding_norm, layer_weights, layers_of, sizes_of, tables_of
+from edgebert.methods._teacher_weights import embedding_norm, tables_of
 from edgebert.methods.theseus import n_steps
+from edgebert.modeling.roles import layer_weights, layers_of, sizes_of
 from edgebert.training.context import MethodContext
 from edgebert.types import Student
 
