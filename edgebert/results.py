@@ -1,4 +1,4 @@
-"""What the workflows give back: students, their files, and the report of a fit. Frozen, without behaviour."""
+"""What the workflows give back: students, their files, and the report of a fit. Frozen, almost without behaviour."""
 
 from __future__ import annotations
 
@@ -95,6 +95,11 @@ class EngineProof:
     parity: Parity | None
     failures: tuple[str, ...]
     created: str
+
+    @property
+    def undecided(self) -> bool:
+        """Nothing was found out of the engine: no browser could be had, the file is another, the time was too short."""
+        return not self.device
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tokenizers import Tokenizer
 
 import edgebert
+from edgebert.bundle.manifest import read_manifest
 from edgebert.cli import main
 from edgebert.converters.onnx import CONVERTER
 from edgebert.errors import EdgebertError, RequestError
@@ -34,6 +36,7 @@ from edgebert.tasks import find_task
 from edgebert.types import Row, Student
 from edgebert.verify.engine import examine, read_sample, write_sample
 from edgebert.verify.reference import row_batches
+from tests.packages import CORPUS, make_bundle
 from tests.report_factory import make_report
 
 Change = Callable[[int, dict[str, np.ndarray]], Mapping[str, Any]]
@@ -106,8 +109,6 @@ def judged(run: Path, far: Target, **settings: Any) -> EngineProof:
 
 def n_edges(run: Path) -> int:
     """Inputs before the first real row."""
-    from tokenizers import Tokenizer
-
     (subject,) = find_subjects([str(run)])
     assert subject.origin and subject.tokenizer
     session = CONVERTER.open(subject.file.path, 1)
@@ -191,6 +192,8 @@ def test_rows_that_came_in_the_time_are_judged_and_counted(run: Path) -> None:
     assert proof.failures == () and proof.parity is not None and proof.parity.n_rows == proof.parity.score.n == 25
     few = judged(run, target(same, stop_at=first_row + 19))
     assert few.parity is None and few.failures[0].startswith("it answered 19 of 60 test rows in the time, too few")
+    assert fmt.engine(few).startswith("toy onnx-fp32 was not judged by gpu: it answered 19 of 60")
+    assert read_proofs(run, [proof.sha256]) == (proof,), "nothing was decided"
     assert judged(run, target(same), n_rows=30).parity.n_rows == 30  # type: ignore[union-attr]
 
 
@@ -231,6 +234,44 @@ def test_a_run_of_an_older_edgebert_has_no_rows(run: Path, tmp_path: Path) -> No
     assert subject.origin is not None
     (subject.origin.verified / "sample.json").unlink()
     assert "the run keeps no test rows" in judged(copy, target(same)).failures[0]
+
+
+@pytest.mark.parametrize(
+    "task",
+    ["tag", "classify", "classify-several", "pair", "similarity", "embed", "qa",
+     "slots=ner,intent=classify,same=pair,vector=embed"],
+)  # fmt: skip
+def test_every_task_is_judged_from_rows_that_were_kept(task: str, tmp_path: Path) -> None:
+    bundle = make_bundle(tmp_path, task)
+    manifest = read_manifest(bundle)
+    configured = find_task(manifest["task"]).configured(manifest["task_options"])
+    heads = [name for name, _ in getattr(configured, "heads", ())] or [""]
+    labels = [label.partition("/")[2] if len(heads) > 1 else label for label in manifest["labels"]]
+    rows = []
+    for i in range(48):
+        text = f"{CORPUS[i % len(CORPUS)]} {i}"
+        words = tuple(text.split())
+        tags = tuple(labels[j % len(labels)] if task == "tag" else "O" for j in range(len(words)))
+        head = heads[i % len(heads)]
+        mine = [label for label in manifest["labels"] if label.startswith(f"{head}/")] or list(manifest["labels"])
+        own = (mine[i // 4 % len(mine)].removeprefix(f"{head}/"),) if mine else ()
+        rows.append(Row(words=words, tags=tags, text=text, second=f"{CORPUS[(i + 5) % len(CORPUS)]} {i}", labels=own,
+                        score=i % 7 / 7, answers=((str(i), 0),), head=head))  # fmt: skip
+        if head == "slots" or task in ("ner", "tag"):
+            rows[-1] = replace(rows[-1], text=None, second=None)
+    write_sample(tmp_path, configured, rows, manifest["labels"], manifest["max_length"], manifest["pad_id"])
+    sample = read_sample(tmp_path)
+    assert sorted(sample.rows, key=rows.index) == rows and sample.task == configured
+    assert {row.head for row in sample.rows[: len(heads)]} == set(heads), "heads in turn"
+    session = CONVERTER.open(bundle / manifest["model"], 1)
+    exam = examine(session, sample, Tokenizer.from_file(str(bundle / "tokenizer.json")))
+    answers = [session.run(batch) for batch in exam.batches]
+    right = exam.judge(answers, "fp32")
+    assert right.failures == () and right.max_logit_difference == 0 and right.score == right.reference_score
+    assert right.n_rows == len(rows)
+    assert exam.judge(
+        [{name: 0.5 * array[..., ::-1] for name, array in item.items()} for item in answers], "fp32"
+    ).failures
 
 
 # ---------------------------------------------------------------- the command

@@ -227,6 +227,7 @@ def engines_of(package: Path) -> tuple[list[str], list[str]]:
         ("probe.json" in files["assets"]) == ("webgpu" in files["engines"]) == (package / "assets/probe.json").exists()
     )
     listed = json.loads((package / "manifest.json").read_text())["engines"]
+    assert {item["target"] for item in listed} <= {"browser"}, "without a path of the machine that measured"
     return files["engines"], [item["engine"] for item in listed]
 
 

@@ -84,8 +84,8 @@ class Measurement:
 
     @property
     def exit_code(self) -> int:
-        """2 where something that was asked for was not measured; 1 where an engine's answers of a file are wrong."""
-        if self.failures or any(result.failure for result in self.results):
+        """2 where something that was asked for was not measured or not judged; 1 where an engine's answers are wrong."""
+        if self.failures or any(result.failure for result in self.results) or any(p.undecided for p in self.engines):
             return 2
         return 1 if any(proof.failures for proof in self.engines) else 0
 

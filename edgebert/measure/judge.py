@@ -14,7 +14,7 @@ from edgebert.measure.inputs import tokenizer_of
 from edgebert.measure.targets import Input, Job, Log, MeasurementRecord, Outcome, Target, parse_address
 from edgebert.results import EngineProof
 from edgebert.runs.engines import write_proof
-from edgebert.verify.engine import N_ROWS, Examination, examine, read_sample
+from edgebert.verify.engine import N_ROWS, Examination, Undecided, examine, read_sample
 
 if TYPE_CHECKING:
     from edgebert.types import Parity
@@ -49,7 +49,7 @@ def judge_engine(
         log(event="begin", stage=stage)
         started = time.monotonic()
         proof = _proof(on, target, subject, subject.origin, settings, log, n_rows)
-        if proof.device:  # the engine ran; a browser that could not be had says nothing of it
+        if not proof.undecided:
             write_proof(subject.origin.run, proof)
         proofs.append(proof)
         log(event="done", stage=stage, seconds=time.monotonic() - started)
@@ -67,7 +67,7 @@ def _proof(
     assert target.engine is not None, "only targets with an engine are judged"
     sha256, parity = sha256_file(subject.file.path), None
     failures: tuple[str, ...] = ()
-    outcome = Outcome("", "measured", (MeasurementRecord(subject.file.name),))
+    outcome = nothing = Outcome("", "measured", (MeasurementRecord(subject.file.name),))
     try:
         if sha256 != origin.sha256:
             raise EdgebertError(CHANGED, hint=AGAIN)
@@ -76,6 +76,8 @@ def _proof(
         parity = _judged(subject, origin, examination, outcome.records[0])
         failures = parity.failures
     except EdgebertError as error:
+        if isinstance(error, Undecided):
+            outcome = nothing
         failures = (f"{error.what}. {error.hint}" if error.hint else error.what,)
     record = outcome.records[0]
     return EngineProof(
@@ -113,7 +115,7 @@ def _job(subject: Subject, examination: Examination, settings: Job) -> Job:
         cores=settings.cores,
         min_runs=0,
         max_seconds=settings.max_seconds,
-        timeout_s=settings.timeout_s,
+        timeout_s=settings.timeout_s + settings.max_seconds,  # what ends in its time is not cut off
         n_outputs=len(inputs),
         instructions=False,
     )

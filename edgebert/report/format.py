@@ -76,9 +76,9 @@ def padding(pad: Padding) -> str:
 def engine(proof: EngineProof) -> str:
     """Whether an engine may be used with a file, and on what that stands, in a sentence."""
     where = ", ".join(filter(None, (proof.device, proof.adapter, _runtime(proof.runtime, proof.runtime_version))))
-    place = f" ({proof.how}: {where})" if proof.device else ""
+    place = "" if proof.undecided else f" ({proof.how}: {where})"
     if proof.failures:
-        ran = "must not be used with" if proof.device else "was not judged by"
+        ran = "was not judged by" if proof.undecided else "must not be used with"
         return f"{proof.file} {ran} {proof.engine}{place}: {'; '.join(proof.failures)}"
     assert proof.parity is not None, "what passed was compared"
     own, here = proof.parity.score, proof.parity.reference_score

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from edgebert.errors import RunError
+from edgebert.faults import faults_as_errors
 from edgebert.files import digest, from_plain, plain, write_atomic
 from edgebert.results import EngineProof
 from edgebert.runs.folder import ENGINES
@@ -18,10 +19,15 @@ N_DIGITS = 16  # of the sum in a proof's name
 
 
 def write_proof(run: Path, proof: EngineProof) -> None:
-    """Keeps a proof in place of an earlier one of the same file, engine, browser, adapter and version."""
-    (run / ENGINES).mkdir(exist_ok=True)
+    """Keeps a proof in place of an earlier one of the same file, engine, browser, adapter and version.
+
+    Raises:
+        RunError: the system refuses it.
+    """
     conditions = digest((proof.sha256, proof.device, proof.adapter, proof.runtime_version), N_DIGITS)
-    write_atomic(run / ENGINES / f"{proof.engine}-{conditions}.json", json.dumps(plain(proof), indent=1) + "\n")
+    with faults_as_errors(run):
+        (run / ENGINES).mkdir(exist_ok=True)
+        write_atomic(run / ENGINES / f"{proof.engine}-{conditions}.json", json.dumps(plain(proof), indent=1) + "\n")
 
 
 def read_proofs(run: Path, sha256: Sequence[str]) -> tuple[EngineProof, ...]:

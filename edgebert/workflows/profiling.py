@@ -265,11 +265,11 @@ def _target_result(job: Fit, place: MeasurementTarget, gathered: Gathered, failu
                 f"{result.file} on {place.on}: {100 * result.equal_predictions:.2f} % of predictions are as here"
             )
     missing = bool(failure) or any(item.failure for item in gathered.results)
-    missing = missing or not all(proof.device for proof in gathered.engines)
+    missing = missing or any(proof.undecided for proof in gathered.engines)
     called = next((item.device for item in gathered.results), place.called)
     if any(item.how == "emulated" for item in gathered.results):
         notes.append(f"{place.on} is emulated: its times say nothing of a device, and the predictions judge")
-    notes += [fmt.engine(proof) for proof in gathered.engines if not proof.device]
+    notes += [fmt.engine(proof) for proof in gathered.engines if proof.undecided]
     if missing:
         notes.append("what was not measured there is predicted; the same command measures again")
     notes = list(dict.fromkeys(notes))

@@ -24,6 +24,7 @@ import re
 import shutil
 import unicodedata
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cache
 from importlib.metadata import distribution, version
 from pathlib import Path
@@ -191,8 +192,10 @@ def seal(folder: Path, bundle: Path, platform: Platform, name: str) -> None:
 
 
 def proofs_of(bundle: Path, manifest: Manifest) -> tuple[EngineProof, ...]:
-    """What the run that a bundle lies in keeps of engines, of the bundle's very file. Raises RunError as `read_proofs`."""
-    return read_proofs(bundle.parent, tuple(facts["sha256"] for facts in model_files(manifest).values()))
+    """What the run that a bundle lies in keeps of engines, of the bundle's very file, without an address of the maker's
+    machine. Raises RunError as `read_proofs`."""
+    proofs = read_proofs(bundle.parent, tuple(facts["sha256"] for facts in model_files(manifest).values()))
+    return tuple(replace(proof, target=proof.target.partition(":")[0]) for proof in proofs)
 
 
 def fill(text: str, values: Mapping[str, str]) -> str:
