@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from edgebert.converters import Contents, Operator
+from edgebert.converters._onnx_attention import merge_attention
 from edgebert.converters._onnx_file import load
 
 if TYPE_CHECKING:
@@ -20,22 +21,25 @@ CHANGED = frozenset({
     "DynamicQuantizeLinear", "Gather", "Gemm", "Identity", "LSTM", "MatMul", "MatMulInteger", "MatMulNBits", "Mul",
     "QuantizeLinear", "Reshape",
 })  # fmt: skip
+SCALED = ("scale",)  # Attention's is a product in the other files, and rounded in those of half precision
 
 
 def contents(path: Path) -> Contents:
     """Of an artifact's path. Raises EdgebertError where it cannot be read."""
     model = load(path)
+    weights = dict(_weights(model))
+    merge_attention(model)  # which int8 files have merged, and others not
     operators = [
         Operator("" if node.op_type in CHANGED else _kind(node), tuple(filter(None, node.input)), tuple(node.output))
         for node in model.graph.node
     ]
-    return Contents(dict(_weights(model)), operators, tuple(item.name for item in model.graph.output))
+    return Contents(weights, operators, tuple(item.name for item in model.graph.output))
 
 
 def _kind(node: NodeProto) -> str:
     import onnx
 
-    values = {item.name: onnx.helper.get_attribute_value(item) for item in node.attribute}
+    values = {item.name: onnx.helper.get_attribute_value(item) for item in node.attribute if item.name not in SCALED}
     return f"{node.domain}:{node.op_type} {sorted(values.items(), key=lambda pair: pair[0])}".lstrip(":")
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edgebert.converters import QuantizationVariant
+from edgebert.converters._onnx_attention import with_attention
 from edgebert.converters._onnx_blocks import in_blocks
 from edgebert.converters._onnx_embedding import per_row
 from edgebert.converters._onnx_embedding4 import pack_word_table
@@ -115,7 +116,7 @@ def int4(source: Source, model: ModelProto, variant: QuantizationVariant) -> Mod
         raise EdgebertError(
             f"{source.family} has no matrix product that ONNX Runtime takes in 4 bits", hint="Use precision int8."
         )
-    return created
+    return with_attention(created)
 
 
 def int4_all(source: Source, model: ModelProto, variant: QuantizationVariant) -> ModelProto:

@@ -15,6 +15,7 @@ from itertools import product
 from typing import TYPE_CHECKING
 
 from edgebert.converters import QuantizationVariant
+from edgebert.converters._onnx_attention import with_attention
 from edgebert.converters._onnx_blocks import in_blocks
 from edgebert.converters._onnx_embedding import per_row
 from edgebert.converters._onnx_embedding4 import pack_word_table
@@ -36,7 +37,7 @@ def dynamic(source: Source, model: ModelProto, variant: QuantizationVariant) -> 
     head = [node.name for node in products(model)[-1:]] if options.pop("float_head") else []
     if size := options.pop("block_size", 0):
         model = in_blocks(model, bits=8, block_size=size, leave=head)
-    return without_shapes(_quantize(model, nodes_to_exclude=head, **options))
+    return with_attention(without_shapes(_quantize(model, nodes_to_exclude=head, **options)))
 
 
 def packed(source: Source, model: ModelProto, variant: QuantizationVariant) -> ModelProto:
