@@ -224,7 +224,7 @@ def test_the_sound_files_pass(files: tuple[Reference, dict[str, Artifact]], prec
         "mask: ignored", "mask: inverted", "mask: left out in one layer", "positions: zero from 48 on",
         "positions: two change places", "segments: second one zero", "words: two rare rows change places",
         "words: NaN in rows that no text reads", "words: infinity in a rare row", "words: shifted by one",
-        "layer: feed-forward of the last zero", "layer: one is skipped", "attention: Softmax on another axis",
+        "layer: feed-forward of the last zero", "layer: one is skipped", "attention: twice as many heads", "attention: no scaling by the root of the width",
         "attention: two heads change places", "attention: value bias zero", "norm: epsilon 1e-2",
         "activation: GELU by sigmoid", "weights: all scales +5 %", "weights: scales of one +30 %",
         "weights: a bit of one byte in a thousand turned", "weights: products rounded to 3 bits",

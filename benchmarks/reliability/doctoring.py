@@ -202,8 +202,16 @@ def _(model: Any) -> None:
     raise LookupError("no bias of the mask")
 
 
+def merged(model: Any) -> Any:
+    """The Attention of the middle layer, where it is one operator; None where it is in parts."""
+    return next((item for item in model.graph.node if item.op_type == "Attention" and "layer.1" in item.name), None)
+
+
 @change("mask: left out in one layer")
 def _(model: Any) -> None:
+    if whole := merged(model):
+        del whole.input[3]
+        return
     item = node(model, "layer.1/attention/self/Add", kind="Add")
     rewire(model, item.output[0], item.input[0], but=item)
 
@@ -339,8 +347,21 @@ def _(model: Any) -> None:
     next(a for a in node(model, "layer.1", kind="Softmax").attribute if a.name == "axis").i = 2
 
 
+@change("attention: twice as many heads")
+def _(model: Any) -> None:
+    whole = merged(model)
+    if whole is None:
+        raise LookupError("attention is in parts")
+    for item in whole.attribute:
+        if item.name.endswith("num_heads"):
+            item.i *= 2
+
+
 @change("attention: no scaling by the root of the width")
 def _(model: Any) -> None:
+    if whole := merged(model):
+        next(item for item in whole.attribute if item.name == "scale").f = 1
+        return
     item = node(model, "layer.1/attention/self/Mul", kind="Mul")
     rewire(model, item.output[0], item.input[0], but=item)
 
