@@ -30,6 +30,7 @@ bench: .venv/.test
 	$(BIN)/python benchmarks/training_overhead.py
 	$(BIN)/python benchmarks/conversion.py
 	$(BIN)/python -m benchmarks.formats_speed
+	$(BIN)/python -m benchmarks.roofline
 	$(BIN)/python -m benchmarks.formats
 	$(BIN)/python -m benchmarks.tasks
 	$(BIN)/python -m benchmarks.reliability.tampered_bundles

@@ -19,8 +19,13 @@ Part = Callable[[], object]
 Node = tuple[str, Sequence[str], Sequence[str], Mapping[str, Any]]
 
 
-def part(nodes: Sequence[Node], inputs: Mapping[str, np.ndarray], constants: Mapping[str, np.ndarray]) -> Part:
-    """A run of a graph whose result is `y`, one thread. Operators that ONNX lacks are ONNX Runtime's own."""
+def part(
+    nodes: Sequence[Node],
+    inputs: Mapping[str, np.ndarray],
+    constants: Mapping[str, np.ndarray],
+    results: Sequence[str] = "y",
+) -> Part:
+    """A run of a graph, one thread. Operators that ONNX lacks are ONNX Runtime's own."""
     made = []
     for kind, reads, gives, options in nodes:
         domain = "" if onnx.defs.has(kind) else MICROSOFT
@@ -30,7 +35,7 @@ def part(nodes: Sequence[Node], inputs: Mapping[str, np.ndarray], constants: Map
         made,
         "part",
         [helper.make_tensor_value_info(name, types[name], list(value.shape)) for name, value in inputs.items()],
-        [onnx.ValueInfoProto(name="y")],
+        [onnx.ValueInfoProto(name=name) for name in results],
         [numpy_helper.from_array(value, name) for name, value in constants.items()],
     )
     sets = [helper.make_opsetid("", 23), helper.make_opsetid(MICROSOFT, 1)]
@@ -94,7 +99,10 @@ def attentions(tokens: int, width: int, heads: int) -> dict[str, Part]:
     }
     parts: list[Node] = []
     for name, perm in (("q", (0, 2, 1, 3)), ("k", (0, 2, 3, 1)), ("v", (0, 2, 1, 3))):
-        parts += [("Reshape", [name, "heads"], [f"{name}1"], {}), ("Transpose", [f"{name}1"], [f"{name}2"], {"perm": perm})]
+        parts += [
+            ("Reshape", [name, "heads"], [f"{name}1"], {}),
+            ("Transpose", [f"{name}1"], [f"{name}2"], {"perm": perm}),
+        ]
     parts += [("MatMul", ["q2", "k2"], ["s"], {}), ("Mul", ["s", "scale"], ["t"], {}), ("Add", ["t", "mask"], ["u"], {}),
               ("Softmax", ["u"], ["p"], {}), ("MatMul", ["p", "v2"], ["o"], {}),
               ("Transpose", ["o"], ["w"], {"perm": (0, 2, 1, 3)}), ("Reshape", ["w", "joined"], ["y"], {})]  # fmt: skip
@@ -102,7 +110,9 @@ def attentions(tokens: int, width: int, heads: int) -> dict[str, Part]:
     rows: Node = ("Expand", ["mask", "rows"], ["mask2"], {})
     return {
         "in parts": part(parts, masked, constants),
-        "Attention (ONNX, opset 23)": part([rows, ("Attention", ["q", "k", "v", "mask2"], ["y"], kept)], masked, constants),
+        "Attention (ONNX, opset 23)": part(
+            [rows, ("Attention", ["q", "k", "v", "mask2"], ["y"], kept)], masked, constants
+        ),
         "Attention (ONNX) without a mask": part([("Attention", ["q", "k", "v"], ["y"], kept)], inputs, {}),
         "MultiHeadAttention (com.microsoft)": part(
             [rows, ("MultiHeadAttention", ["q", "k", "v", "", "", "mask2"], ["y"], own)], masked, constants
@@ -110,6 +120,19 @@ def attentions(tokens: int, width: int, heads: int) -> dict[str, Part]:
         "MultiHeadAttention without a mask: flash attention": part(
             [("MultiHeadAttention", ["q", "k", "v"], ["y"], own)], inputs, {}
         ),
+    }
+
+
+def scores(tokens: int, width: int, heads: int) -> dict[str, Part]:
+    """Queries by keys, of heads that are cut already."""
+    size, rng = width // heads, np.random.default_rng(0)
+    shapes = {"q": (1, heads, tokens, size), "k": (1, heads, size, tokens)}
+    inputs = {name: rng.standard_normal(shape).astype(np.float32) for name, shape in shapes.items()}
+    nodes: list[Node] = [("DynamicQuantizeLinear", x, [f"{x}8", f"{x}s", f"{x}z"], {}) for x in "qk"]
+    nodes.append(("MatMulIntegerToFloat", ["q8", "k8", "qs", "ks", "qz", "kz"], ["y"], {}))
+    return {
+        "MatMul": part([("MatMul", "qk", "y", {})], inputs, {}),
+        "MatMulIntegerToFloat of both in 8 bits": part(nodes, inputs, {}),
     }
 
 
@@ -121,6 +144,28 @@ def activations(tokens: int, width: int) -> dict[str, Part]:
         "Gelu by tanh (another function)": part([("Gelu", "x", "y", {"approximate": "tanh"})], inputs, {}),
         "QuickGelu (another function)": part([("QuickGelu", "x", "y", {})], inputs, {}),
         "Relu (another function)": part([("Relu", "x", "y", {})], inputs, {}),
+    }
+
+
+def three_projections(tokens: int, width: int) -> dict[str, Part]:
+    """Queries, keys and values of one input."""
+    rng = np.random.default_rng(0)
+    inputs = {"x": rng.standard_normal((1, tokens, width)).astype(np.float32)}
+    whole = {"w": rng.integers(-127, 128, (width, 3 * width)).astype(np.int8), "s": rng.random(3 * width, np.float32),
+             "z": np.zeros(3 * width, np.int8), "b": rng.random(3 * width, np.float32)}  # fmt: skip
+    thirds = {f"{name}{i}": np.ascontiguousarray(third)
+              for name, array in whole.items() for i, third in enumerate(np.split(array, 3, -1))}  # fmt: skip
+    nodes: list[Node] = [("DynamicQuantizeLinear", "x", ["q", "qs", "qz"], {})]
+    for i in range(3):
+        reads = ["q", f"w{i}", "qs", f"s{i}", "qz", f"z{i}", f"b{i}"]
+        nodes.append(("MatMulIntegerToFloat", reads, [f"y{i}" if i else "y"], {}))
+    one: list[Node] = [
+        ("DynamicQuantizeMatMul", "xwszb", "a", {}),
+        ("Split", "a", ["y", "y1", "y2"], {"axis": 2, "num_outputs": 3}),
+    ]
+    return {
+        "three products of one quantized input": part(nodes, inputs, thirds, ("y", "y1", "y2")),
+        "one product, split": part(one, inputs, whole, ("y", "y1", "y2")),
     }
 
 

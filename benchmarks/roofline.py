@@ -164,6 +164,8 @@ def alternatives(config: ModelConfig) -> dict[str, dict[str, float]]:
     most, width, inner = LENGTHS[-1], config.hidden_size, config.intermediate_size
     made = {
         "attention": parts.attentions(most, width, config.num_attention_heads),
+        "attention's scores": parts.scores(most, width, config.num_attention_heads),
+        "query, key and value": parts.three_projections(most, width),
         "activation": parts.activations(most, inner),
         "norm": parts.norms(most, width),
         "product": parts.projections(most, width, inner),
@@ -246,17 +248,25 @@ def _peaks(entry: Mapping[str, Any]) -> Iterator[str]:
     for shape, told in entry["peaks"].items():
         yield f"| {shape} | {told['u8s8']:.0f} | {told['s8s8']:.0f} | {told['f32']:.0f} |"
     told = entry["bandwidth"]
-    yield from ("", f"Memory: {told['copy']:.0f} GB/s copied (read and written bytes together), {told['read']:.0f} GB/s read.", "")
+    yield from (
+        "",
+        f"Memory: {told['copy']:.0f} GB/s copied (read and written bytes together), {told['read']:.0f} GB/s read.",
+        "",
+    )
 
 
 def _whole(entry: Mapping[str, Any]) -> Iterator[str]:
-    yield "| tokens | 10⁶ multiply-adds, int8 | float32 | floor, ms | " + " | ".join(
-        f"{name}, ms | of the floor" for name in (NOW, BEFORE, OTHER)
-    ) + f" | {BEFORE} / {NOW} |"
+    yield (
+        "| tokens | 10⁶ multiply-adds, int8 | float32 | floor, ms | "
+        + " | ".join(f"{name}, ms | of the floor" for name in (NOW, BEFORE, OTHER))
+        + f" | {BEFORE} / {NOW} |"
+    )
     yield "|---" * 11 + "|"
     for tokens in LENGTHS:
         told, floor = entry["lengths"][str(tokens)], floor_ms(entry, tokens)
-        cells = " | ".join(f"{told['ms'][name]:.2f} | {100 * floor / told['ms'][name]:.0f} %" for name in (NOW, BEFORE, OTHER))
+        cells = " | ".join(
+            f"{told['ms'][name]:.2f} | {100 * floor / told['ms'][name]:.0f} %" for name in (NOW, BEFORE, OTHER)
+        )
         yield (f"| {tokens} | {told['counted']['int8'] / 1e6:.1f} | {told['counted']['f32'] / 1e6:.1f} | {floor:.2f} | {cells} "
                f"| {told['ms'][BEFORE] / told['ms'][NOW]:.2f} |")  # fmt: skip
     yield from ("", f"Largest difference of an output between the two ONNX files: {entry['largest difference']:.2g}.")
@@ -284,25 +294,45 @@ def _nodes(entry: Mapping[str, Any], tokens: int) -> Iterator[str]:
 
 
 def _alternatives(entry: Mapping[str, Any]) -> Iterator[str]:
-    yield from ("", f"Parts of a layer alone at {LENGTHS[-1]} tokens, in turns, µs:", "", "| part | written as | µs |", "|---|---|---|")
+    yield from (
+        "",
+        f"Parts of a layer alone at {LENGTHS[-1]} tokens, in turns, µs:",
+        "",
+        "| part | written as | µs |",
+        "|---|---|---|",
+    )
     for group, told in entry["alternatives"].items():
         yield from (f"| {group} | {name} | {number:.0f} |" for name, number in told.items())
 
 
 def _other(entry: Mapping[str, Any]) -> Iterator[str]:
-    """What stands between the fastest of our formats and 1.3 times its speed."""
+    """What limits the file, and what stands between the fastest of our formats and 1.3 times its speed."""
     most = LENGTHS[-1]
     told, floor = entry["lengths"][str(most)], floor_ms(entry, most)
-    nodes = told["nodes"][NOW]
-    rest = 1e3 * sum(item["s"] for name, item in nodes.items() if not item["products"])
-    lite, ours = told["ms"][OTHER], told["ms"][NOW]
+    nodes, ms = told["nodes"][NOW], told["ms"]
+    lite, ours, before = ms[OTHER], ms[NOW], ms[BEFORE]
+    products, attention = nodes["int8 products"], nodes.get("attention")
+    lost = 1e3 * products["s"] - told["counted"]["int8"] / _peak(entry, "u8s8") * 1e3
+    rest = 1e3 * sum(item["s"] for item in nodes.values() if not item["products"])
+    wanted = before / 1.25
     yield from (
         "",
-        f"The product's own floor at {most} tokens is {floor:.2f} ms. The ONNX file takes {ours:.2f} ms, of which {rest:.2f} are",
-        f"operators that multiply no matrices; a quarter less than with attention in parts would be {told['ms'][BEFORE] / 1.25:.2f} ms. The TFLite",
-        f"file, of the same operators by XNNPACK as an expert's, takes {lite:.2f} ms and so {100 * floor / lite:.0f} % of the peak over the whole pass.",
-        f"To be 1.3 times as fast as that a file would have {lite / 1.3:.2f} ms, {100 * floor / (lite / 1.3):.0f} % of the peak: {lite / 1.3 - floor:.2f} ms for softmax,",
-        f"GELU, layer norms, sums, quantizing and what products lose, on which ONNX Runtime spends {ours - floor:.2f} and LiteRT {lite - floor:.2f}.",
+        f"What limits it at {most} tokens. The multiply-adds alone take {floor:.2f} ms at the peak, the file {ours:.2f}, with attention in parts",
+        f"{before:.2f}. The int8 products lose {lost:.2f} ms beside their peak, to quantizing their input and scaling their sums inside ONNX",
+        "Runtime's own operator, which no writing of the file changes;"
+        + (
+            f" attention loses {1e3 * attention['s'] - told['counted']['f32'] / _peak(entry, 'f32') * 1e3:.2f}, most of it softmax;"
+            if attention
+            else ""
+        ),
+        f"what multiplies no matrices takes {rest:.2f}, at the speed of its kernels. 1.25 times as fast as in parts would be {wanted:.2f} ms, {100 * floor / wanted:.0f} %",
+        "of the peak over the whole pass. Memory is no limit: a pass reads "
+        f"{sum(item['bytes'] for item in nodes.values()) / 1e6:.0f} MB in all, most of them from caches.",
+        "",
+        "The same of all formats. The TFLite file's operators are those of an expert's file by XNNPACK, the fastest of the experts'",
+        f"([formats_speed.md](formats_speed.md)): {lite:.2f} ms, {100 * floor / lite:.0f} % of the peak over the whole pass. 1.3 times as fast would be {lite / 1.3:.2f} ms or",
+        f"{100 * floor / (lite / 1.3):.0f} % of the peak, and leave {max(0.0, lite / 1.3 - floor):.2f} ms for softmax, GELU, layer norms, sums, quantizing and what products lose, on which",
+        f"LiteRT spends {lite - floor:.2f} and ONNX Runtime {ours - floor:.2f}: faster kernels do not give that, fewer multiply-adds would.",
     )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -200,7 +200,7 @@ class _Finder:
         return nodes[0] if len(nodes) == 1 and nodes[0].op_type == kind else None
 
 
-def _option(node: NodeProto, name: str, default: object) -> object:
+def _option(node: NodeProto, name: str, default: Any) -> Any:
     import onnx
 
     return next((onnx.helper.get_attribute_value(item) for item in node.attribute if item.name == name), default)
