@@ -31,9 +31,9 @@ def test_products_and_bytes_of_a_node() -> None:
 
 
 def test_multiply_adds_that_a_model_asks_for() -> None:
-    config = tiny("bert", "token-classification").config  # 2 layers, 64 wide, 128 inside
-    layer = 10 * (4 * 64 * 64 + 2 * 64 * 128)
-    assert counted(config, 10) == {"int8": 2 * layer + 10 * 64 * config.num_labels, "f32": 2 * 2 * 10 * 10 * 64}
+    config = tiny("bert", "token-classification", hidden_size=32, intermediate_size=64, num_hidden_layers=2).config
+    layer = 10 * (4 * 32 * 32 + 2 * 32 * 64)
+    assert counted(config, 10) == {"int8": 2 * layer + 10 * 32 * config.num_labels, "f32": 2 * 2 * 10 * 10 * 32}
 
 
 def test_the_floor_is_the_time_at_the_larger_peak() -> None:
