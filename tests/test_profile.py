@@ -20,7 +20,7 @@ from edgebert.cli import main
 from edgebert.converters import CONVERTERS
 from edgebert.errors import DataError, EdgebertError, RequestError
 from edgebert.measure import measure as measuring
-from edgebert.measure.artifacts import find_subjects
+from edgebert.measure.artifacts import Origin, find_subjects
 from edgebert.measure.compare import compare
 from edgebert.measure.figures import Measured, as_latency, measured, padding_of
 from edgebert.measure.inputs import N_INPUTS, encode, fixed_tokens, golden_texts, of_length, own_lengths, read_texts
@@ -86,15 +86,21 @@ def test_a_run_gives_the_students_files_that_passed(bundle: Path, tmp_path: Path
         return folder
 
     (tmp_path / "request.toml").write_text("")
-    files = [{"name": f"onnx-{p}", "format": "onnx", "path": f"onnx/{p}/model.onnx"} for p in ("fp32", "int8")]
+    files = [
+        {"name": f"onnx-{p}", "format": "onnx", "precision": p, "path": f"onnx/{p}/model.onnx", "sha256": p * 16}
+        for p in ("fp32", "int8")
+    ]
     stage(2, "convert-teacher", files[:1])
     student = stage(3, "compress-L3", {})
     (student / "tokenizer.json").write_text("{}")
     converted = stage(4, "convert-L3", files)
-    stage(5, "verify-L3", {"onnx-fp32": {"parity": {"failures": []}}, "onnx-int8": {"parity": {"failures": ["far"]}}})
+    verified = stage(
+        5, "verify-L3", {"onnx-fp32": {"parity": {"failures": []}}, "onnx-int8": {"parity": {"failures": ["far"]}}}
+    )
     shutil.copytree(bundle, tmp_path / "bundle")
     (item,) = find_subjects([str(tmp_path)])
     assert item.file == File("L3 onnx-fp32", "onnx", converted / "onnx/fp32/model.onnx")
+    assert item.origin == Origin(tmp_path, verified, "fp32", "fp32" * 16)
     assert item.tokenizer == student / "tokenizer.json" and item.golden == tmp_path / "bundle/golden.jsonl"
     shutil.rmtree(tmp_path / "stages")
     (packaged,) = find_subjects([str(tmp_path)])
@@ -106,7 +112,7 @@ def test_of_stages_of_one_name_the_one_that_was_used_last_counts(tmp_path: Path)
     (tmp_path / "request.toml").write_text("")
     events = []
     for key, format in (("b", "onnx"), ("a", "openvino")):
-        files = [{"name": f"{format}-fp32", "format": format, "path": "m"}]
+        files = [{"name": f"{format}-fp32", "format": format, "precision": "fp32", "path": "m", "sha256": ""}]
         verdict = {f"{format}-fp32": {"parity": {"failures": []}}}
         for stage, result in (("convert-L3", files), ("verify-L3", verdict)):
             folder = tmp_path / "stages" / f"04-{stage}-{key}"
