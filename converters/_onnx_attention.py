@@ -1,7 +1,8 @@
 """Attention as the one operator that ONNX has for it since opset 23, in place of the ten that exporters write.
 
 ONNX Runtime's kernel (1.32) reads the heads where the projections left them, so nothing is transposed, and adds the mask in
-the product. benchmarks/roofline.md has what that saves. The results are the same to the last bit.
+the product. benchmarks/roofline.md has what that saves. The results are the same to the last bit, but for MPNet's, whose two
+biases are added in another order.
 """
 
 from __future__ import annotations
@@ -78,11 +79,11 @@ def merge_attention(model: ModelProto) -> int:
 def _same_meaning(model: ModelProto) -> bool:
     from onnx import defs
 
-    version = next(entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx"))
-    newest = min(OPSET, defs.onnx_opset_version())
+    version = next((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), OPSET)
     kinds = {node.op_type for node in model.graph.node if node.domain in ("", "ai.onnx")} - SAME_MEANING
-    return all(defs.get_schema(kind, version).since_version == defs.get_schema(kind, newest).since_version
-               for kind in kinds)  # fmt: skip
+    known = [kind for kind in kinds if defs.has(kind, version, "")]
+    return all(defs.get_schema(kind, version).since_version == defs.get_schema(kind, OPSET).since_version
+               for kind in known)  # fmt: skip
 
 
 def _attention(item: Found, biases: dict[tuple[str, ...], str]) -> list[NodeProto]:
@@ -146,12 +147,13 @@ class _Finder:
             return Found(query[0], keys[0], values[0], biases, query[1], scale, joined.output[0])
         return None
 
-    def _scores(self, name: str) -> tuple[NodeProto | None, float, tuple[str, ...]]:
-        """The product that a tensor is but for what is added to it, the number that it is multiplied by, and what is added."""
+    def _scores(self, name: str, most: int = 2) -> tuple[NodeProto | None, float, tuple[str, ...]]:
+        """The product that a tensor is but for what is added to it, at most so often; the number that it is multiplied by; and
+        what is added."""
         node = self.makers.get(name)
-        if node is not None and node.op_type == "Add":
+        if node is not None and node.op_type == "Add" and most:
             for inner, bias in (tuple(node.input), tuple(reversed(node.input))):
-                scores, scale, biases = self._scores(inner)
+                scores, scale, biases = self._scores(inner, most - 1)
                 if scores is not None:
                     return scores, scale, (*biases, bias)
             return None, 1.0, ()
