@@ -1,7 +1,7 @@
 """Attention as the one operator that ONNX has for it since opset 23, in place of the ten that exporters write.
 
 ONNX Runtime's kernel (1.32) reads the heads where the projections left them, so nothing is transposed, and adds the mask in
-the product. benchmarks/roofline.md has what that saves. The results are the same to the last bit, but for MPNet's, whose two
+the product. benchmarks/roofline.md has what that saves. The results are the same, to the last bit in most families; MPNet's two
 biases are added in another order.
 """
 

@@ -112,5 +112,8 @@ PLATFORM = Platform(
     check_name=check_name,
     default_name=default_name,
     write=write,
-    requires=lambda manifest: [Library("pypi", "optimum-onnx"), Library("npm", "@huggingface/transformers")],
+    requires=lambda manifest: [
+        Library("pypi", "optimum-onnx"),
+        Library("npm", "@huggingface/transformers", requirement=">=4"),
+    ],
 )
