@@ -24,6 +24,7 @@ SAME_MEANING = frozenset({
     "Cast", "Constant", "ConstantOfShape", "Cos", "DequantizeLinear", "Equal", "Flatten", "Identity", "Pad", "QuantizeLinear",
     "Reshape", "Shape", "Sin", "Squeeze", "Transpose", "Unsqueeze",
 })  # fmt: skip
+CHOOSING = frozenset({"Slice", "Gather", "GatherElements", "GatherND", "Split", "TopK"})
 SPLIT, SPLIT_KEYS = (0, 2, 1, 3), (0, 2, 3, 1)  # (batch, tokens, heads, size) turned to what is multiplied
 
 
@@ -143,7 +144,9 @@ class _Finder:
         scores, scale, biases = self._scores(softmax.input[0])
         query = self._heads(scores.input[0], SPLIT) if scores else None
         keys = self._heads(scores.input[1], SPLIT_KEYS) if scores else None
-        if query and keys and values and biases and query[1] == keys[1] == values[1]:
+        if not (query and keys and values and biases and query[1] == keys[1] == values[1]):
+            return None
+        if self._of_same_tokens(query[0], keys[0]):
             return Found(query[0], keys[0], values[0], biases, query[1], scale, joined.output[0])
         return None
 
@@ -172,6 +175,23 @@ class _Finder:
         cut = self._maker(turned.input[0], "Reshape") if turned and tuple(_option(turned, "perm", ())) == perm else None
         size, width = (self._last(cut.input[1]), self._width(cut.input[0])) if cut else (0, 0)
         return (cut.input[0], width // size) if cut and size > 0 and width and not width % size else None
+
+    def _of_same_tokens(self, query: str, keys: str) -> bool:
+        """Whether as many tokens ask as are asked: nothing is chosen on the way to the query from what the keys are made of."""
+        above, rest = set(), [keys]
+        while rest:
+            if (name := rest.pop()) not in above:
+                above.add(name)
+                rest += self.makers[name].input if name in self.makers else ()
+        rest = [query]
+        while rest:
+            name = rest.pop()
+            if name in above or name not in self.makers:
+                continue
+            if self.makers[name].op_type in CHOOSING:
+                return False
+            rest += self.makers[name].input
+        return True
 
     def _last(self, shape: str) -> int:
         """The last number of a shape, 0 where it is not constant."""

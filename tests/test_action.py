@@ -120,6 +120,7 @@ def begun(hub: GitHub) -> list[str]:
 
 
 @needs_jq
+@pytest.mark.slow
 def test_the_action_fits_judges_packages_and_tells(hub: GitHub, project: Path) -> None:
     """main, then a pull request that breaks a limit: one fit, since the second job finds every stage in the cache."""
     first = work(hub, PUSH)

@@ -231,6 +231,7 @@ def test_a_tflite_file_with_its_outputs(device: Device, binaries: dict[str, Path
     assert left_over(device) == []
 
 
+@pytest.mark.slow
 def test_an_executorch_file_with_its_outputs(device: Device, binaries: dict[str, Path], tmp_path: Path) -> None:
     """Inputs are as long as the longest row, of which the tool reads the row's own length."""
     pytest.importorskip("executorch", reason="pip install edgebert[executorch]")

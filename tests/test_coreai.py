@@ -87,7 +87,7 @@ def test_other_families_equal_torch(family: str, tmp_path: Path) -> None:
 
 
 VARIANTS = [
-    pytest.param(name, i, marks=() if name in ("int8", "int8-fp16") else pytest.mark.slow)
+    pytest.param(name, i, marks=() if name == "int8" else pytest.mark.slow)
     for name, item in CONVERTER.precisions.items()
     for i in range(len(item.variants))
 ]

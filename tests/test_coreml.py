@@ -341,7 +341,9 @@ def test_functions_share_their_weights(source: Source, functions: Artifact, expo
     assert export(replace(source, shape="functions"), tmp_path).sha256 == functions.sha256
 
 
-@pytest.mark.parametrize("precision", ["fp16", "int8", "int4", "int8-static"])
+@pytest.mark.parametrize(
+    "precision", ["int8", *(pytest.param(name, marks=pytest.mark.slow) for name in ("fp16", "int4", "int8-static"))]
+)
 def test_reduced_functions(source: Source, functions: Artifact, tmp_path: Path, precision: str) -> None:
     variant = CONVERTER.precisions[precision].variants[0]
     artifact = CONVERTER.reduce(source, functions, precision, variant, tmp_path)

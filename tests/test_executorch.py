@@ -220,6 +220,7 @@ def test_too_many_tokens_are_an_error(exported: Artifact) -> None:
     assert session.run(batch(1, 80))["logits"].shape == (1, 80, 5)
 
 
+@pytest.mark.slow
 def test_a_product_that_xnnpack_does_not_take_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The answers would be the same, and the time tens of times as long."""
     from executorch.backends.xnnpack.partition import xnnpack_partitioner

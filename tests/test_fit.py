@@ -65,7 +65,8 @@ def test_a_fit_ends_with_a_bundle_that_proves_itself(fitted: FitResult) -> None:
 
 
 @pytest.mark.parametrize(("device", "format", "name", "shape"), [
-    ("pixel6", "tflite", "model.int8.tflite", None), ("iphone13", "coreml", "model.int8.mlpackage", "functions"),
+    ("pixel6", "tflite", "model.int8.tflite", None),
+    pytest.param("iphone13", "coreml", "model.int8.mlpackage", "functions", marks=pytest.mark.slow),
 ])  # fmt: skip
 def test_every_format_ends_in_a_bundle(
     device: str, format: str, name: str, shape: str | None, fitted: FitResult, toy_checkpoint: Path, toy_data: Path
@@ -230,7 +231,8 @@ def _wait_for(events: Path, stage: str, process: subprocess.Popen[bytes]) -> Non
 
 
 @pytest.mark.parametrize(
-    ("name", "code"), [("SIGINT", 130), ("SIGTERM", 143), pytest.param("SIGHUP", 129, marks=pytest.mark.slow)]
+    ("name", "code"),
+    [("SIGTERM", 143), *(pytest.param(*item, marks=pytest.mark.slow) for item in (("SIGINT", 130), ("SIGHUP", 129)))],
 )
 def test_a_signal_is_one_sentence_and_its_exit_code(
     name: str, code: int, toy_checkpoint: Path, toy_data: Path, tmp_path: Path

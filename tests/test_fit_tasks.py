@@ -100,9 +100,9 @@ ASKED: dict[str, tuple[str, ...]] = {
 }
 
 
-# In `make test` a task of labels, one of vectors and one of spans.
+# In `make test` a task of vectors and one of spans; tests/test_fit.py has labels.
 @pytest.mark.parametrize("kind", [
-    kind if kind in ("classify", "embed", "qa") else pytest.param(kind, marks=pytest.mark.slow)
+    kind if kind in ("embed", "qa") else pytest.param(kind, marks=pytest.mark.slow)
     for kind in MAKERS
 ])  # fmt: skip
 def test_a_task_goes_all_the_way(kind: str, toy_checkpoint: Path, pooled_checkpoint: Path, tmp_path: Path) -> None:

@@ -22,7 +22,6 @@ from tests.toy_methods import applied, encoded
 LENGTH = 32
 QUICK = {
     ("tflite", "albert"),
-    ("coreml", "squeezebert"),
     ("openvino", "albert"),
 }  # of the formats that take long, one method each in make test
 UNCHANGED = next(field.default for field in dataclasses.fields(Method) if field.name == "reshape")

@@ -19,6 +19,7 @@ from edgebert.methods._stack import with_hidden
 from edgebert.modeling.checkpoint import accepted, copy_student, load_student, n_parameters, save_checkpoint, set_labels
 from edgebert.modeling.headed import HeadedEncoder
 from edgebert.modeling.layers import encoder_layers, keep_layers, keep_settings, layer_settings
+from edgebert.modeling.ragged import is_ragged
 from edgebert.modeling.rebuild import auto_model_of
 from edgebert.search.plan import possible_shapes
 from edgebert.training.context import MethodContext
@@ -53,6 +54,10 @@ REFUSED = {  # (method, family) -> what is said
         (name, family): f"{family} has layers of another kind than BERT's"
         for family in ("modernbert", "eurobert", "nomic_bert", "deberta-v2")
         for name in ("narrow", "power-bert")
+    },
+    **{
+        ("prune", family): f"{family} has layers of another kind than BERT's, of which no head"
+        for family in ("modernbert", "eurobert", "nomic_bert")
     },
     (
         "stacking",
@@ -103,13 +108,13 @@ def read(model: Any, given: dict[str, torch.Tensor] | None = None) -> torch.Tens
 
 
 def read_again(student: Student, folder: Path) -> Any:
-    """The saved student as transformers loads it by itself, or edgebert, where transformers has no such family."""
+    """The saved student as transformers loads it by itself, or edgebert, where transformers has no such family or shape."""
     origin = folder / "teacher"
     student.model.config.save_pretrained(origin)
     make_tokenizer().save(str(origin / "tokenizer.json"))
     (origin / "tokenizer_config.json").write_text('{"tokenizer_class": "PreTrainedTokenizerFast"}', encoding="utf-8")
     save_checkpoint(folder, student, origin)
-    if isinstance(student.model, HeadedEncoder):
+    if isinstance(student.model, HeadedEncoder) or is_ragged(student.model.config):
         return load_student(folder).model
     auto = getattr(transformers, auto_model_of(student.model.config))
     return auto.from_pretrained(folder, local_files_only=True, attn_implementation="eager").eval()

@@ -430,6 +430,7 @@ def test_chromium_opens_it_again_without_a_request_and_without_a_network(
     assert not seen["violations"]
 
 
+@pytest.mark.slow
 def test_the_page_shows_every_kind_of_answer_to_every_reader(visited: Callable[..., list[dict[str, Any]]]) -> None:
     for seen in visited("page", "ner", "tag", "classify", "pair", "similarity", "embed", "qa", SEVERAL):
         assert seen["result"].strip() and seen["status"] and not seen["error"], seen

@@ -131,6 +131,7 @@ STEPS = {
 }
 
 
+@pytest.mark.slow
 def test_precompiled_is_described_to_the_last_cluster() -> None:
     step = describe_precompiled(base64.b64encode(charsmap()).decode())
     reference = normalizers.Precompiled(charsmap())

@@ -96,11 +96,11 @@ def missing(format: str) -> list[str]:
     return [module for module in CONVERTERS.get(format).needs if find_spec(module) is None]
 
 
-SLOW = "executorch"  # takes as long as all others
-QUICK = tuple(name for name in CONVERTERS.all() if name != SLOW)
+SLOW = ("executorch", "coreai")  # each takes as long as all others
+QUICK = tuple(name for name in CONVERTERS.all() if name not in SLOW)
 
 
-@pytest.mark.parametrize("format", [*QUICK, pytest.param(SLOW, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("format", [*QUICK, *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW)])
 def test_two_processes_write_the_same_bytes(format: str, toy_checkpoint: Path) -> None:
     if lacks := missing(format):
         pytest.skip(f"{', '.join(lacks)} is not installed")

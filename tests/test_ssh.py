@@ -356,6 +356,7 @@ def test_a_runner_that_is_killed_leaves_what_it_measured(
     assert far.left_behind() == []
 
 
+@pytest.mark.slow
 def test_a_runtime_that_hangs_is_stopped_at_the_limit(
     model: Path, with_environment: Callable[..., Board], tmp_path: Path
 ) -> None:

@@ -207,7 +207,11 @@ def test_what_keeps_a_file_off_an_npu_or_a_gpu(bert, reduced):
 @pytest.mark.parametrize(
     ("family", "expected"),
     [
-        ("modernbert", {"CAST refused by the GPU delegate": 1, "GATHER_ND refused by the GPU delegate": 1}),
+        pytest.param(
+            "modernbert",
+            {"CAST refused by the GPU delegate": 1, "GATHER_ND refused by the GPU delegate": 1},
+            marks=pytest.mark.slow,
+        ),
         ("roberta", {"CAST refused by the GPU delegate": 1}),
     ],
 )
