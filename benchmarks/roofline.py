@@ -332,7 +332,7 @@ def _other(entry: Mapping[str, Any]) -> Iterator[str]:
         "The same of all formats. The TFLite file's operators are those of an expert's file by XNNPACK, the fastest of the experts'",
         f"([formats_speed.md](formats_speed.md)): {lite:.2f} ms, {100 * floor / lite:.0f} % of the peak over the whole pass. 1.3 times as fast would be {lite / 1.3:.2f} ms or",
         f"{100 * floor / (lite / 1.3):.0f} % of the peak, and leave {max(0.0, lite / 1.3 - floor):.2f} ms for softmax, GELU, layer norms, sums, quantizing and what products lose, on which",
-        f"LiteRT spends {lite - floor:.2f} and ONNX Runtime {ours - floor:.2f}: faster kernels do not give that, fewer multiply-adds would.",
+        f"LiteRT spends {lite - floor:.2f} and ONNX Runtime {ours - floor:.2f}: by the peak that ONNX Runtime's product reached, kernels alone do not give that, and fewer multiply-adds would.",
     )
 
 

@@ -51,6 +51,7 @@ class Precision:
         compute: what the matrix products run in: fp32, fp16 or int8.
         bits, embedding_bits: stored bits of a weight of a matrix, and of the word table.
         one_scale: whether a whole weight shares one scale, so that its largest number makes all others coarse.
+        stored: in place of `variants` for a model whose QuantSpec says how its weights are stored; () where that is not read.
     """
 
     title: str
@@ -61,6 +62,7 @@ class Precision:
     bits: int = 8
     embedding_bits: int = 8
     one_scale: bool = False
+    stored: Sequence[QuantizationVariant] = ()
 
 
 @dataclass(frozen=True)

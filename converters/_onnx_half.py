@@ -21,6 +21,10 @@ from edgebert.runtime.session import Source
 if TYPE_CHECKING:
     from onnx import ModelProto
 
+# Of a model that says bits and groups itself.
+INT4_STORED = tuple(
+    QuantizationVariant(name, {"accuracy_level": level}) for name, level in (("own-bits", 4), ("own-bits-float", 0))
+)
 LARGEST = float(np.finfo(np.float16).max)
 
 # Level 4 multiplies activations in 8 bits, level 0 in float: which is faster depends on the length and the processor.
@@ -106,10 +110,10 @@ def int4(source: Source, model: ModelProto, variant: QuantizationVariant) -> Mod
     head = [node.name for node in products(model)[-1:]]  # small, and the most sensitive
     stored = stored_bits(source, model) if source.quantization else {}
     if stored:
-        created, level = model, variant.options["accuracy_level"]
+        created = model
         for bits, group in sorted(set(stored.values())):
             leave = [node.name for node in products(created) if stored.get(node.name) != (bits, group)]
-            created = in_blocks(created, bits=bits, block_size=group, leave=leave, accuracy_level=level)
+            created = in_blocks(created, bits=bits, block_size=group, leave=leave, **variant.options)
     else:
         created = in_blocks(model, bits=4, leave=head, **variant.options)
     if not Counter(node.op_type for node in created.graph.node)["MatMulNBits"]:

@@ -17,9 +17,8 @@ MINIMUM MIRROR_PAD MUL NEG NOT_EQUAL ONE_HOT PACK PAD PADV2 POW PRELU QUANTIZE R
 RELU_N1_TO_1 RESHAPE RESIZE_BILINEAR RESIZE_NEAREST_NEIGHBOR RSQRT SELECT SELECT_V2 SIGN SIN SLICE SOFTMAX SPACE_TO_DEPTH SPLIT
 SPLIT_V SQRT SQUARE SQUARED_DIFFERENCE STABLEHLO_CLAMP STRIDED_SLICE SUB SUM TANH TILE TRANSPOSE TRANSPOSE_CONV
 """
-GPU = frozenset(
-    _GPU.split()
-)  # by GPU_REFUSES' source, which also looks at types and shapes: of these, casts and lookups here
+# By the source of GPU_REFUSES, which also looks at types and shapes: `_taken` does at those of casts and lookups.
+GPU = frozenset(_GPU.split())
 CASTS = frozenset({  # from, to
     ("BOOL", "FLOAT16"), ("BOOL", "FLOAT32"), ("FLOAT16", "BOOL"), ("FLOAT32", "BOOL"),
     *((a, b) for a in ("FLOAT32", "INT32") for b in ("FLOAT32", "INT32")),

@@ -14,7 +14,7 @@ from edgebert.converters import Converter, Precision, QuantizationVariant
 from edgebert.converters._onnx_contents import contents
 from edgebert.converters._onnx_export import check_finite, export
 from edgebert.converters._onnx_file import first_line, graph_file, load, write
-from edgebert.converters._onnx_half import INT4, fp16, int4, int4_all
+from edgebert.converters._onnx_half import INT4, INT4_STORED, fp16, int4, int4_all
 from edgebert.converters._onnx_int8 import GRID, dynamic, packed
 from edgebert.converters._onnx_static import STATIC, static
 from edgebert.devices.accelerators import DYNAMIC_SHAPE, LARGE_TABLE, LARGEST_DIMENSION
@@ -35,8 +35,15 @@ PRECISIONS = {
     "fp16": Precision(
         "weights and computation in half precision", kind="fp16", compute="fp16", bits=16, embedding_bits=16
     ),
-    "int4": Precision("4-bit weights in blocks, 8-bit embedding", INT4, kind="int4", bits=4),
-    "int4-all": Precision("4-bit weights in blocks, 4-bit word table", INT4, kind="int4", bits=4, embedding_bits=4),
+    "int4": Precision("4-bit weights in blocks, 8-bit embedding", INT4, kind="int4", bits=4, stored=INT4_STORED),
+    "int4-all": Precision(
+        "4-bit weights in blocks, 4-bit word table",
+        INT4,
+        kind="int4",
+        bits=4,
+        embedding_bits=4,
+        stored=INT4_STORED,
+    ),
 }
 _NNAPI = """
 Abs Add AveragePool Cast Clip Concat Conv DepthToSpace DequantizeLinear Div Elu Exp Flatten Floor Gather Gemm

@@ -25,9 +25,8 @@ OnEvent: TypeAlias = Callable[[Event], None]
 How = Literal["measured", "emulated", "predicted", "published"]
 Effort = Literal["quick", "standard", "thorough"]
 Split = Literal["train", "dev", "test"]
-Shape = Literal[
-    "fixed", "enumerated", "functions", "ranged"
-]  # how a file takes lengths, where its format has the choice
+# How a file takes lengths, where its format has the choice.
+Shape = Literal["fixed", "enumerated", "functions", "ranged"]
 SPLITS: tuple[Split, ...] = ("train", "dev", "test")
 TEACHER = "teacher"  # as --student: the teacher's own layers
 

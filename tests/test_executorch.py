@@ -200,14 +200,28 @@ def test_attention_is_torchs_own() -> None:
     ]  # fmt: skip
     for case in cases:
         expected = own(query, key, value, **case)
-        with lower.PlainAttention():
+        with lower.Formulas():
             assert torch.allclose(
                 torch.nn.functional.scaled_dot_product_attention(query, key, value, **case), expected, atol=1e-6
             )
     few = key[:, :2], value[:, :2]
     expected = own(query, *few, enable_gqa=True)
-    with lower.PlainAttention():
+    with lower.Formulas():
         assert torch.allclose(own(query, *few, enable_gqa=True), expected, atol=1e-6)
+
+
+def test_gelu_by_tanh_is_its_formula_and_gelu_by_the_error_function_stays() -> None:
+    """ExecuTorch 1.5.1 lets XNNPACK compute both by the error function; tests/test_parity.py converts a model with each."""
+    import torch
+
+    x, gelu = torch.linspace(-6, 6, 401), torch.nn.functional.gelu
+    expected = {how: gelu(x, approximate=how) for how in ("none", "tanh")}
+    with lower.Formulas():
+        for how, values in expected.items():
+            assert torch.allclose(gelu(x, approximate=how), values, atol=1e-6)
+        graph = str(torch.export.export(torch.nn.GELU("tanh"), (x,)).graph)
+    assert "aten.gelu" not in graph and "aten.tanh" in graph
+    assert (expected["none"] - expected["tanh"]).abs().max() > 4e-4
 
 
 # ---------------------------------------------------------------- what is refused

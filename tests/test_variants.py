@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from edgebert.converters import Converter, Precision, QuantizationVariant, describe
-from edgebert.runtime.session import Source
+from edgebert.quantization import QuantSpec, TensorSpec
 from edgebert.workflows.variants import VariantEvaluator, choose_variant
 
 FLOAT = "float"
@@ -22,7 +23,9 @@ class Played:
         self.name = path.stem
 
 
-def played(variants: Sequence[QuantizationVariant], kind: str = "int8") -> Converter:
+def played(
+    variants: Sequence[QuantizationVariant], kind: str = "int8", stored: Sequence[QuantizationVariant] = ()
+) -> Converter:
     def reduce(source: Any, exported: Any, precision: str, variant: QuantizationVariant, folder: Path) -> Any:
         path = folder / f"{variant.name}.bin"
         path.write_text(variant.name)
@@ -30,12 +33,17 @@ def played(variants: Sequence[QuantizationVariant], kind: str = "int8") -> Conve
 
     return Converter(
         name="made-up", title="", extra="", needs=(), runtime="", export=None, reduce=reduce, open=Played,  # type: ignore
-        precisions={"int8": Precision("", variants, kind=kind)}, accelerator_fallbacks=lambda path: {}, untimed=lambda: "a toy", suffix=".toy",
+        precisions={"int8": Precision("", variants, kind=kind, stored=stored)}, accelerator_fallbacks=lambda path: {}, untimed=lambda: "a toy", suffix=".toy",
     )  # fmt: skip
 
 
 def chosen(
-    folder: Path, variants: Sequence[QuantizationVariant], figures: dict[str, tuple[float, float]], kind: str = "int8"
+    folder: Path,
+    variants: Sequence[QuantizationVariant],
+    figures: dict[str, tuple[float, float]],
+    kind: str = "int8",
+    stored: Sequence[QuantizationVariant] = (),
+    quantization: QuantSpec | None = None,
 ) -> Any:
     """The table of variants whose score and share of equal predictions are given."""
     (folder / "float.bin").write_text("")
@@ -45,9 +53,9 @@ def chosen(
         score=lambda name: figures[name][0],
         same=lambda name, aim: figures[name][1] if aim == FLOAT else 0.0,
     )
-    source: Source = None  # type: ignore[assignment]
+    source: Any = SimpleNamespace(quantization=quantization)
     artifact, table = choose_variant(
-        played(variants, kind), source, exported, "int8", folder, evaluator=evaluator, log=lambda **event: None
+        played(variants, kind, stored), source, exported, "int8", folder, evaluator=evaluator, log=lambda **event: None
     )
     assert artifact.path == folder / "made-up" / "int8" / artifact.path.name
     assert artifact.path.exists()
@@ -87,3 +95,17 @@ def test_variants_that_keep_the_predictions_come_first(
 
 def test_a_single_variant_is_written_and_not_judged(tmp_path: Path) -> None:
     assert chosen(tmp_path, (A,), {}) == ("a", ["a"])
+
+
+def test_a_model_that_says_how_its_weights_are_stored_has_variants_of_its_own(tmp_path: Path) -> None:
+    figures = dict.fromkeys(("a", "b", "own", FLOAT), (0.9, 0.99))
+    own, spec = (
+        (QuantizationVariant("own"), QuantizationVariant("b")),
+        QuantSpec({"w": TensorSpec(4, "group", group=16)}),
+    )
+    for n, (quantization, stored, expected) in enumerate((
+        (spec, own, ("own", ["own", "b"])), (QuantSpec(), own, ("a", ["a", "b"])), (None, own, ("a", ["a", "b"])),
+        (spec, (), ("a", ["a", "b"])),
+    )):  # fmt: skip
+        (tmp_path / str(n)).mkdir()
+        assert chosen(tmp_path / str(n), (A, B), figures, stored=stored, quantization=quantization) == expected

@@ -24,39 +24,41 @@ Kind = Literal["heads", "neurons"]
 ROWS = 512  # training rows, spread evenly, whose gradients are read in each step
 BATCH = 16
 BEHIND: dict[Kind, str] = {"heads": "attended", "neurons": "outer"}  # the linear layer that reads what they give
-_REASONS: dict[str, str] = {}
+_REASONS: dict[str, str] = {}  # by the config of one layer
 
 
 def why_not(config: ModelConfig) -> str:
-    """Why layers of this family cannot be cut, "" where they can: told by a tiny run of one that is."""
-    if config.model_type not in _REASONS:
-        _REASONS[config.model_type] = _tried(config)
-    return _REASONS[config.model_type]
-
-
-def _tried(config: ModelConfig) -> str:
-    """A layer with one head runs, over a vocabulary of a few words."""
-    import torch
-
+    """Why layers of this kind cannot be cut, "" where they can: told by running one that is, over a few words."""
     from edgebert.errors import RequestError
     from edgebert.methods._stack import check_stack
     from edgebert.modeling.layers import keep_settings
-    from edgebert.modeling.ragged import from_config
 
-    other = f"{config.model_type} has layers of another kind than BERT's, of which no head or neuron can be removed"
-    small = copy.deepcopy(config)
     try:
         check_stack(config, "prune")
-        keep_settings(small, (0,))
-        small.vocab_size = max(16, (small.pad_token_id or 0) + 1)
+    except RequestError as error:
+        return error.what
+    small = copy.deepcopy(config)
+    keep_settings(small, (0,))
+    small.vocab_size = max(16, (small.pad_token_id or 0) + 1)
+    key = small.to_json_string()
+    if key not in _REASONS:
+        _REASONS[key] = _tried(small)
+    return _REASONS[key]
+
+
+def _tried(small: ModelConfig) -> str:
+    """`small` has one layer; it is changed."""
+    import torch
+
+    from edgebert.modeling.ragged import from_config
+
+    try:
         (width,) = widths_of(small)
         describe_widths(small, [LayerWidth(width.heads[:1], max(1, width.n_neurons // 2))])
         with torch.random.fork_rng(), torch.no_grad():
             from_config("AutoModel", small)(input_ids=torch.ones(1, 4, dtype=torch.int64))
-    except RequestError as error:
-        return error.what
     except (KeyError, StopIteration, AttributeError, RuntimeError, TypeError, ValueError, NotImplementedError):
-        return other
+        return f"{small.model_type} has layers of another kind than BERT's, of which no head or neuron can be removed"
     return ""
 
 
@@ -198,10 +200,8 @@ class Pruning:
 
     def __init__(self, student: Student, context: MethodContext, *, share: float, group: int, by: str) -> None:
         self.student, self.context, self.group, self.by = student, context, group, by
-        self.first = copy.deepcopy(student.model.config)
-        self.share = share
+        self.first, self.share = copy.deepcopy(student.model.config), share
         self.cost = context.cost or multiply_adds
-        self.start = widths_of(self.first)
 
     def remove(self, progress: float) -> None:
         """Removes what is due when this part (0 to 1) of the steps is done."""
@@ -225,10 +225,10 @@ class Pruning:
     def _cut(self, gone: Sequence[Unit], importance: Sequence[Importance]) -> None:
         import torch
 
-        from edgebert.modeling.layers import encoder_layers
+        from edgebert.modeling.layers import configs_of, encoder_layers
 
-        config, widths = self.student.model.config, widths_of(self.student.model.config)
-        head_width = head_width_of(config)
+        config = self.student.model.config
+        widths, head_width = widths_of(config), head_width_of(config)
         for i, layer in enumerate(encoder_layers(self.student.model)):
             lost = {kind: {m for u in gone if (u.layer, u.kind) == (i, kind) for m in u.members} for kind in BEHIND}
             if not (lost["heads"] or lost["neurons"]):
@@ -242,14 +242,14 @@ class Pruning:
             neurons = [n for n in range(widths[i].n_neurons) if n not in lost["neurons"]]
             cut_layer(layer, heads, neurons, head_width)
             widths[i] = LayerWidth(tuple(widths[i].heads[h] for h in heads), len(neurons))
-        for each in {id(m.config): m.config for m in self.student.model.modules() if hasattr(m, "config")}.values():
+        for each in configs_of(self.student.model):
             describe_widths(each, widths)
 
     def notes(self) -> tuple[str, ...]:
         """What is left of each layer."""
-        widths = widths_of(self.student.model.config)
-        heads = ", ".join(f"{len(b.heads)} of {len(a.heads)}" for a, b in zip(self.start, widths, strict=True))
-        neurons = ", ".join(f"{b.n_neurons} of {a.n_neurons}" for a, b in zip(self.start, widths, strict=True))
+        pairs = list(zip(widths_of(self.first), widths_of(self.student.model.config), strict=True))
+        heads = ", ".join(f"{len(now.heads)} of {len(then.heads)}" for then, now in pairs)
+        neurons = ", ".join(f"{now.n_neurons} of {then.n_neurons}" for then, now in pairs)
         results = [f"heads left a layer: {heads}; neurons: {neurons}"]
         if self.by == "latency" and self.context.cost is None:
             results.append("pruned by multiply-adds instead of latency: no device is known here")
@@ -280,14 +280,12 @@ def cheapest(
 ) -> list[Unit]:
     """Units of all layers, those first that are least important for the time that they take, until a pass takes `aim`."""
     left, gone = [list(queue) for queue in queues], []
-    now = copy.deepcopy(config)
-    while cost(now) > aim and any(left):
-        price = cost(now)
-        fronts = [(queue[0].importance / max(1e-12, price - cost(_without(now, queue[0]))), i)
+    while (price := cost(config)) > aim and any(left):
+        fronts = [(queue[0].importance / max(1e-12, price - cost(_without(config, queue[0]))), i)
                   for i, queue in enumerate(left) if queue]  # fmt: skip
         unit = left[min(fronts)[1]].pop(0)
         gone.append(unit)
-        now = _without(now, unit)
+        config = _without(config, unit)
     return gone
 
 

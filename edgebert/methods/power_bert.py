@@ -25,12 +25,12 @@ Differences:
   in the first phase each counts by its factor.
 - With `inner` 0 nothing is learnt about the layers: all keep the same share, so that the first one eliminates.
 
-It serves labels of texts and pairs: a tag or a span has no state where its word was eliminated. The student's head is BERT's; ELECTRA's and DistilBERT's have
-another activation, so there the student starts near its teacher and not as it.
+It serves labels of texts and pairs: a tag or a span has no state where its word was eliminated. The student's head is BERT's;
+ELECTRA's and DistilBERT's have another activation, so there the student starts near its teacher and not as it.
 
-Formats: those above; files of fixed lengths have constant shapes. ExecuTorch and Core AI begin with a graph for rows of any
-length (torch.export), which tells one word vector from several: for the shortest texts a layer keeps one. Of two word vectors
-whose scores are nearly equal, files of other runtimes and of 8 bits may keep the other one.
+Files of fixed lengths have constant shapes. ExecuTorch and Core AI files cannot be written: their graph for rows of any length
+(torch.export) must not tell one word vector from several, and of the shortest texts a layer keeps one. Of two word vectors whose
+scores are nearly equal, files of other runtimes and of 8 bits may keep the other one.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def kept_shares(masses: Sequence[float], keep: float) -> list[float]:
     return [max(1, round(share * GRID)) / GRID for share in scaled(high)]
 
 
-def whole(shares: Sequence[float], config: ModelConfig) -> list[float]:
+def with_last(shares: Sequence[float], config: ModelConfig) -> list[float]:
     """`kept_layers` of shares of the layers that are free: one step for the last where it computes one state alone."""
     from edgebert.modeling.families.power_bert import GRID
 
@@ -180,7 +180,7 @@ def learn_shares(
     encoder = student.model.encoder
     encoder.retention = None
     masses = lifted(objective.retention().detach(), keep).mean(1).tolist()
-    encoder.config.kept_layers = whole(kept_shares(masses, keep), encoder.config)
+    encoder.config.kept_layers = with_last(kept_shares(masses, keep), encoder.config)
     learnt = ", ".join(f"{mass:.2f}" for mass in masses)
     student.notes += (f"retention masses of {learnt} learnt for a mean of {keep:g}",)
 
@@ -246,7 +246,7 @@ def reshape(config: ModelConfig, *, keep: float, least: int, **_: object) -> Mod
 
     sizes = {**sizes_of(config), "embedding_size": embedding_width(config), "least_kept": least}
     created = config_like(config, "power-bert", **sizes)
-    created.kept_layers = whole(kept_shares([1.0] * n_free(created), keep), created)
+    created.kept_layers = with_last(kept_shares([1.0] * n_free(created), keep), created)
     return created
 
 

@@ -17,7 +17,8 @@ With `by=latency` heads, neurons and layers compete: what goes next is what chan
     argmin I_u / (t(shape) - t(shape without u)),  until t is that of the same shares of each layer removed
 
 where I of a head is a sum over gates on each of its numbers, as that of a group of neurons is: a gate on all of a head at once
-sees changes that cancel each other, and would make heads look cheap (on SNIPS one a layer was left, and 3.9 points of F1 lost).
+sees changes that cancel each other, and would make heads look cheap (half removed on SNIPS, one seed: one or two heads a layer
+were left, and strict F1 of the int8 file over 700 test rows was 83.6; with sums it is 87.6).
 
 t(shape) is the predicted time of a pass on the device of `fit`; without a device it is the number of multiply-adds, and a
 note says so.

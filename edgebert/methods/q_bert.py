@@ -2,12 +2,12 @@
 
 Shen, Dong, Ye, Ma, Yao, Gholami, Mahoney, Keutzer (2019), "Q-BERT: Hessian Based Ultra Low Precision Quantization of BERT",
 arXiv 1909.05840. Ω_i of layer i is the mean over batches of rows of the largest eigenvalue of the Hessian of the loss by its
-weights, by power iteration, and its standard deviation added (section 3.1, `edgebert.quantization.sensitivity`). Bits b_i are
-those of `choices` that minimise what rounding is expected to add, within `mean_bits` a weight on average:
+weights, by power iteration, and its standard deviation added (`edgebert.quantization.sensitivity`). Bits b_i are those of `choices`
+that minimise what rounding is expected to add, within `mean_bits` a weight on average:
 
-    Σ_i Ω_i |Q_b(W_i) - W_i|²        (Dong et al. 2019, HAWQ-V2, arXiv 1911.03852, equation 5, has the trace in place of Ω)
+    Σ_i Ω_i |Q_b(W_i) - W_i|²        (Dong et al. 2019, HAWQ-V2, arXiv 1911.03852, have the mean trace in place of Ω)
 
-A group is `group` neighbours of a row (section 3.2). With m its number of largest magnitude, ONNX Runtime's own rule:
+A group is `group` neighbours of a row. With m its number of largest magnitude, ONNX Runtime's own rule:
 
     s = m / -2^(b-1),   Q_b(w) = s · clip(round(w / s), -2^(b-1), 2^(b-1) - 1)
 
@@ -159,7 +159,7 @@ METHOD = Method(
     formats=("onnx",),
     params=(
         Param("mean_bits", float, 4.0, "bits of a weight of the layers on average, at most", minimum=2, maximum=8),
-        Param("choices", tuple, (2, 4, 8), "the bits that a layer may have"),
+        Param("choices", tuple, BITS, "the bits that a layer may have"),
         Param("group", int, 32, "neighbouring weights of a row that share a scale", choices=GROUPS),
         Param("rows", int, 64, "training rows over which the Hessian is looked at", minimum=1),
         Param("iterations", int, 50, "steps of the power iteration, at most", minimum=2),

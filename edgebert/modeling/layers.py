@@ -31,6 +31,11 @@ def encoder_layers(model: PreTrainedModel) -> nn.ModuleList:
     return stacks[0]
 
 
+def configs_of(model: PreTrainedModel) -> list[ModelConfig]:
+    """Each config that a part of the model holds: an encoder under our heads has its own."""
+    return list({id(module.config): module.config for module in model.modules() if hasattr(module, "config")}.values())
+
+
 def replace_layers(model: PreTrainedModel, layers: nn.ModuleList, origins: Sequence[int], like: Any = None) -> None:
     """Puts other layers where `encoder_layers` stand, and tells the config. In place.
 
@@ -44,8 +49,7 @@ def replace_layers(model: PreTrainedModel, layers: nn.ModuleList, origins: Seque
         for name, child in module.named_children():
             if child is stack:
                 setattr(module, name, layers)
-    configs = {id(m.config): m.config for m in model.modules() if hasattr(m, "config")}  # our heads have their own
-    for config in configs.values():
+    for config in configs_of(model):
         if config.num_hidden_layers == depth:
             _describe(config, settings, origins)
 

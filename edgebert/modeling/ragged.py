@@ -24,10 +24,8 @@ if TYPE_CHECKING:
 
     from edgebert.modeling.config import ModelConfig
 
-HEADS, NEURONS = (
-    "edgebert_head_layers",
-    "edgebert_inner_layers",
-)  # the lists; keep_layers knows them by their names' end
+# The lists in a config, which keep_layers knows by the end of their names.
+HEADS, NEURONS = "edgebert_head_layers", "edgebert_inner_layers"
 
 
 @dataclass(frozen=True)

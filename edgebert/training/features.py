@@ -77,12 +77,9 @@ def trace_hidden_states(
     attentions = tuple(_probabilities(attention) for attention in attentions)
     if "values" in wanted and len(caught) != len(attentions):
         raise LookupError(f"{_family(model)} has no value projection that can be told from its other layers")
-    values = tuple(
-        _split(name, value, later, len(heads), len(heads) // (_n_value_heads(model) or len(heads)))
-        for (name, value, later), heads in zip(
-            caught, (attention[0] for attention in attentions), strict=False
-        )  # nothing is caught unasked
-    )
+    n_heads = [attention.shape[1] for attention in attentions]
+    own = getattr(model.config, "num_key_value_heads", None)  # heads with values of their own, where several share them
+    values = tuple(_split(*item, n, n // (own or n)) for item, n in zip(caught, n_heads, strict=False))
     return Trace(answers(model, result, batch[ATTENTION_MASK]), hidden, attentions, values)
 
 
@@ -172,11 +169,6 @@ def _split(name: str, projected: Tensor, later: Tensor | None, n_heads: int, sha
     if later is not None:
         heads = heads + later.view(n_heads, -1)
     return heads.transpose(1, 2).repeat_interleave(shared, 1)
-
-
-def _n_value_heads(model: PreTrainedModel) -> int:
-    """Heads with values of their own, where several share them; 0 where none do."""
-    return getattr(model.config, "num_key_value_heads", None) or 0
 
 
 def _family(model: PreTrainedModel) -> str:

@@ -259,7 +259,9 @@ def convert_stage(job: Fit, name: str, model: Stage) -> Stage:
         "model": model.key,
         "formats": formats,
         "precisions": precisions,
-        "variants": {name: {p: c.variants for p, c in CONVERTERS.get(name).precisions.items()} for name in formats},
+        "variants": {
+            name: {p: (*c.variants, *c.stored) for p, c in CONVERTERS.get(name).precisions.items()} for name in formats
+        },
         "rows": (VARIANT_ROWS, CALIBRATION_ROWS),
         "lengths": job.lengths,
         **({"shape": job.request.shape} if job.request.shape and name != "teacher" else {}),

@@ -91,13 +91,15 @@ def choose_variant(
         The file, and a table of what was tried.
     """
     declared = converter.precisions[precision]
+    own_bits = source.quantization is not None and bool(source.quantization.weights)
+    variants = declared.stored if own_bits and declared.stored else declared.variants
     work = folder / "work" / f"{converter.name}-{precision}"
     enough = min(1.0, TOLERANCES[declared.kind].equal_predictions + ROOM)
-    aim = evaluator.predict(converter.open(exported.path, 1)) if len(declared.variants) > 1 else None
+    aim = evaluator.predict(converter.open(exported.path, 1)) if len(variants) > 1 else None
 
     def attempt(spare: bool) -> list[_Tried]:
         created = []
-        for variant in (entry for entry in declared.variants if entry.spare == spare):
+        for variant in (entry for entry in variants if entry.spare == spare):
             log(event="variant", name=f"{converter.name} {precision} {variant.name}")
             place = work / variant.name
             place.mkdir(parents=True)
