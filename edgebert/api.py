@@ -7,11 +7,15 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edgebert.devices.profiles import device_profiles as list_devices
 from edgebert.faults import needs_extra
 from edgebert.methods import METHODS
-from edgebert.results import CompressResult, ConvertResult, FitResult, PackageResult
-from edgebert.types import DeviceProfile, FitRequest
+from edgebert.results import CompressResult, ConvertResult, CutResult, FitResult, PackageResult
+from edgebert.runs.listing import list_runs
+from edgebert.types import FitRequest
 from edgebert.workflows.carry_out import before_torch, carry_out
+from edgebert.workflows.device import find_device as get_device
+from edgebert.workflows.runs import show_run
 
 if TYPE_CHECKING:
     from edgebert.budget.findings import GateResult
@@ -31,6 +35,7 @@ __all__ = [
     "compare",
     "compress",
     "convert",
+    "cut",
     "fit",
     "fit_config",
     "gate",
@@ -212,6 +217,29 @@ def compress(
     return run_compression(request, folder, force=force, max_size_mb=max_size_mb, on_event=on_event)
 
 
+@needs_extra("fit")
+def cut(model: str, *, output: str | None = None, force: bool = False, **options: Any) -> CutResult:
+    """Cuts a smaller network out of one that `dynabert` trained, without training; the command `edgebert cut`.
+
+    Args:
+        model: the folder of the checkpoint.
+        output: the smaller one's folder; by default the model's name with -cut.
+        force: replace a folder that exists.
+        **options: the other fields of `edgebert.workflows.cut_request.CutRequest`, such as `device`, `width`, `max_size_mb`.
+
+    Raises:
+        EdgebertError: the checkpoint is none of that kind, or the shape cannot be.
+        BudgetError: no network that was scored fits the limits.
+    """
+    from edgebert.workflows.cut_request import cut_request
+
+    folder, request = cut_request(model, output, **options)
+    before_torch(None)
+    from edgebert.workflows.cut import cut as cut_out
+
+    return cut_out(request, folder, force=force)
+
+
 @needs_extra()
 def load(path: str | Path) -> Predictor:
     """The packaged model of a run or bundle folder, ready to predict. Loads neither torch nor transformers."""
@@ -352,20 +380,6 @@ def prepare_device(on: str, *, on_event: OnEvent | None = None) -> str:
     return prepare(on, on_event)
 
 
-def list_devices() -> Mapping[str, DeviceProfile]:
-    """The built-in device profiles by name."""
-    from edgebert.devices.profiles import device_profiles
-
-    return device_profiles()
-
-
-def get_device(name: str) -> DeviceProfile:
-    """One profile, by name or by the path of a TOML file."""
-    from edgebert.workflows.device import find_device
-
-    return find_device(name)
-
-
 def list_methods() -> Mapping[str, Method]:
     """The registered compression methods by name."""
     return METHODS.all()
@@ -374,25 +388,3 @@ def list_methods() -> Mapping[str, Method]:
 def get_method(name: str) -> Method:
     """One compression method by name."""
     return METHODS.get(name)
-
-
-def list_runs(root: str | Path = "runs") -> list[dict[str, Any]]:
-    """Every run under a folder: its name, stages done and open, and whether it has a bundle."""
-    from edgebert.runs import listing
-
-    return listing.list_runs(Path(root))
-
-
-def show_run(name: str, root: str | Path = "runs") -> dict[str, Any]:
-    """One run: its stages with their seconds, those interrupted, and its report when it has one.
-
-    Args:
-        name: a run's name under `root`, or its path.
-        root: the folder that holds the runs.
-
-    Raises:
-        RequestError: no such run.
-    """
-    from edgebert.workflows.runs import show_run as show
-
-    return show(name, Path(root))

@@ -166,6 +166,30 @@ class CompressResult:
 
 
 @dataclass(frozen=True)
+class CutCandidate:
+    """A network that can be cut out of a larger one. `dev` is its score, None where it was not scored."""
+
+    name: str
+    layers: tuple[int, ...]  # numbers of those that stay, from 0
+    widths: tuple[float, ...]  # share of heads and neurons that each of them keeps
+    n_parameters: int
+    size_bytes: int  # predicted
+    latency: Latency  # predicted, on the device
+    dev: float | None
+    misses: tuple[str, ...]  # limits that it is over
+
+
+@dataclass(frozen=True)
+class CutResult:
+    folder: Path
+    chosen: CutCandidate
+    candidates: tuple[CutCandidate, ...]
+    precision: str
+    metric: str  # of `dev`
+    n: int  # development rows
+
+
+@dataclass(frozen=True)
 class ModelResult:
     """The teacher, or one student, with its files. `candidate` is None for the teacher."""
 

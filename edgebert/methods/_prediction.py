@@ -6,6 +6,7 @@ L_pred = CE(softmax(z_T / t), log softmax(z_S / t)) (Hinton, Vinyals, Dean 2015,
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 from edgebert.errors import RequestError
@@ -116,17 +117,19 @@ def prediction_objective(
     from edgebert.training.loop import DistillationObjective
     from edgebert.training.mlm import special_ids
 
-    special = special_ids(student.tokenizer)
-    n_vocab = student.tokenizer.get_vocab_size()
+    special, n_vocab = special_ids(student.tokenizer), student.tokenizer.get_vocab_size()
     replace = 0.0 if student.own_tokenizer else replace
 
     class Prediction(DistillationObjective):
         asks_once = True
+        changed = staticmethod(partial(changed_rows, special=special, share=replace, n_vocab=n_vocab))
 
         def loss(self, batch: Tensors) -> Tensor:
             labelled = rows_with_labels(batch)
-            batch, changed = changed_rows(batch, special, replace, n_vocab)
-            theirs, ours = self.answers_to(batch, changed), self.answer(batch)
+            batch, changed = self.changed(batch)
+            return self.of_answers(self.answer(batch), self.answers_to(batch, changed), batch, labelled)
+
+        def of_answers(self, ours: Tensors, theirs: Tensors, batch: Tensors, labelled: Tensor) -> Tensor:
             answered = rows_with_answers(theirs)
             terms = ((labelled & answered, hard_label_weight), (~labelled & answered, 0.0), (labelled & ~answered, 1.0))
             n_rows = (labelled | answered).sum().clamp(min=1)
@@ -137,9 +140,7 @@ def prediction_objective(
             ]
             return torch.stack(parts or [soft_loss(self.student, ours, theirs, batch, temperature)]).sum()
 
-        def of_rows(
-            self, rows: Tensor, weight: float, ours: Tensors, theirs: Tensors, batch: Tensors
-        ) -> Tensor:  # `weight` is that of the true labels
+        def of_rows(self, rows: Tensor, weight: float, ours: Tensors, theirs: Tensors, batch: Tensors) -> Tensor:
             true = hard_loss(self.student, ours, forget(batch, ~rows[:, None]), self.weights) if weight else 0.0
             soft = soft_loss(self.student, ours, theirs, batch, temperature, rows=rows) if weight < 1 else 0.0
             return torch.as_tensor((1 - weight) * soft + weight * true)

@@ -12,7 +12,7 @@ from edgebert.runs.folder import EVENTS, MAKING, PARTIAL, RECORD, REQUEST
 from edgebert.runs.store import read_record
 
 
-def list_runs(root: Path) -> list[dict[str, Any]]:
+def list_runs(root: str | Path = "runs") -> list[dict[str, Any]]:
     """Every run under `root`: name, when it last changed, the stages that are done, and the names of those that were
     interrupted, and whether it has a bundle.
 
@@ -20,7 +20,7 @@ def list_runs(root: Path) -> list[dict[str, Any]]:
     """
     runs = []
     try:
-        folders = sorted(path.parent for path in root.glob(f"*/{REQUEST}"))
+        folders = sorted(path.parent for path in Path(root).glob(f"*/{REQUEST}"))
         for folder in folders:
             begun = [path for ending in (PARTIAL, MAKING) for path in folder.glob(f"stages/.*{ending}")]
             runs.append(
@@ -33,7 +33,7 @@ def list_runs(root: Path) -> list[dict[str, Any]]:
                 }
             )
     except OSError as error:
-        raise fault_of(error, root) or RunError(f"cannot be read: {error.strerror}", where=str(root)) from None
+        raise fault_of(error, Path(root)) or RunError(f"cannot be read: {error.strerror}", where=str(root)) from None
     return runs
 
 

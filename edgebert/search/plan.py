@@ -86,7 +86,7 @@ def make_plan(
     if not any(candidate.fits for candidate in candidates):
         usual, candidates = len(candidates), judged(last=True)
         if not any(candidate.fits for candidate in candidates):
-            raise _nothing_fits(candidates, budget, device)
+            raise nothing_fits(candidates, budget, device)
         notes += (f"None of the {usual} usual shapes fits: students this small know few words besides those of the "
                   "training rows, and lose on other text.",)  # fmt: skip
     return Plan(candidates, budget, middle, long, notes + _table_notes(candidates, device))
@@ -289,7 +289,8 @@ def _excess(budget: Budget, candidate: Candidate) -> list[Excess]:
     return broken(budget, of_candidate(candidate))
 
 
-def _nothing_fits(candidates: Sequence[Candidate], budget: Budget, device: DeviceProfile) -> BudgetError:
+def nothing_fits(candidates: Sequence[Candidate], budget: Budget, device: DeviceProfile) -> BudgetError:
+    """The error that names the nearest of students that are all over the budget, and what would admit it."""
     nearest = min(candidates, key=lambda candidate: (worst(_excess(budget, candidate)), candidate.size_bytes))
     excess = _excess(budget, nearest)
     misses = "; ".join(item.miss for item in excess)

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from edgebert.types import OnEvent
 
 OTHER = "Choose another --output."
-WRITTEN = (  # by this command, into a student's folder
+WRITTEN = (  # into a student's folder
     "config.json", "generation_config.json", "*.safetensors", "*.safetensors.index.json", "tokenizer.json",
     "tokenizer_config.json", "special_tokens_map.json", "teacher_ids.json", "quantization.json",
 )  # fmt: skip
@@ -54,7 +54,7 @@ def compress(
         BudgetError: no student fits `max_size_mb`.
     """
     read = (request.teacher, request.student, *request.data, *request.unlabelled)
-    _check_output(folder, force, [name for name in read if name])
+    check_student_folder(folder, force, [name for name in read if name])
     with faults_as_errors(Path(request.run or RUNS)):
         job = resolve(request, "edgebert compress", on_event)
     try:
@@ -66,7 +66,7 @@ def compress(
         job.run.close()
 
 
-def _check_output(folder: Path, force: bool, read: Sequence[str]) -> None:
+def check_student_folder(folder: Path, force: bool, read: Sequence[str]) -> None:
     """Raises RequestError or RunError where the student's folder cannot be written, or something else would be lost."""
     if folder.exists() and not folder.is_dir():
         raise RequestError("this is a file, and a folder is needed", where=str(folder), hint=OTHER)
@@ -86,7 +86,7 @@ def _check_output(folder: Path, force: bool, read: Sequence[str]) -> None:
             hint="Pass --force to replace it, or choose another --output.",
         )
     if strange := [name for name in names if not any(fnmatch(name, pattern) for pattern in WRITTEN)]:
-        what = f"it holds {strange[0]}, which edgebert compress did not write and --force would delete"
+        what = f"it holds {strange[0]}, which edgebert did not write and --force would delete"
         raise RequestError(what, where=str(folder), hint="Move it away, or choose another --output.")
     check_writable(folder, "--output")
 

@@ -11,9 +11,17 @@ from edgebert.runs.folder import REQUEST
 from edgebert.runs.listing import list_runs, read_stages
 
 
-def show_run(name: str, root: Path) -> dict[str, Any]:
-    """A run's stages and its report, by its name under `root` or its path. Raises RequestError where there is none."""
-    folder = Path(name) if (Path(name) / REQUEST).exists() else root / name
+def show_run(name: str, root: str | Path = "runs") -> dict[str, Any]:
+    """One run: its stages with their seconds, those interrupted, and its report when it has one.
+
+    Args:
+        name: a run's name under `root`, or its path.
+        root: the folder that holds the runs.
+
+    Raises:
+        RequestError: no such run.
+    """
+    folder = Path(name) if (Path(name) / REQUEST).exists() else Path(root) / name
     known = {run["name"]: run for run in list_runs(folder.parent)}
     if folder.name not in known:
         raise unknown("run", name, known, where=str(root))
