@@ -56,8 +56,9 @@ REFUSED = {  # (method, family) -> what is said
         for name in ("narrow", "power-bert")
     },
     **{
-        ("prune", family): f"{family} has layers of another kind than BERT's, of which no head"
+        (name, family): f"{family} has layers of another kind than BERT's, of which no head"
         for family in ("modernbert", "eurobert", "nomic_bert")
+        for name in ("prune", "dynabert")
     },
     (
         "stacking",

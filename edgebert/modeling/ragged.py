@@ -33,7 +33,7 @@ class LayerWidth:
     """What is left of a layer.
 
     Attributes:
-        heads: their numbers in the unpruned layer, from 0, increasing.
+        heads: their numbers in the unpruned layer, from 0, in the order in which they stand.
         n_neurons: of the feed-forward.
     """
 
