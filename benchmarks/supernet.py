@@ -1,8 +1,7 @@
 """Networks cut out of one that dynabert trained, against networks of the same shapes, each trained alone for as many steps.
 
-Of each corpus the teacher is `benchmarks.pruning`'s (all-MiniLM-L6-v2 fine-tuned on 1,600 rows). Alone, layers go evenly,
-then heads and neurons by the same importance, at once, then the student learns as the supernet's networks do: the teacher's
-answers and labels. Scores are of torch in float32 over the test rows. How long a step takes is measured in turns: of the
+Of each corpus the teacher is `benchmarks.pruning`'s (all-MiniLM-L6-v2 fine-tuned on 1,600 rows). Alone, the same layers, heads
+and neurons are cut out of the teacher, and the student learns as the supernet's networks do: the teacher's answers and labels. Scores are of torch in float32 over the test rows. How long a step takes is measured in turns: of the
 supernet's training (half its steps in width alone, half in both) and of the largest network alone. Reads ../shared/data;
 stages resume; results lie beside the page.
 
@@ -48,13 +47,9 @@ def lines_of(n_layers: int) -> list[Line]:
     learn = {**LEARN, "epochs": EPOCHS}
     results = [Line("supernet", "dynabert", {f"dynabert.{name}": value for name, value in learn.items()})]
     for width, depth in SHAPES:
-        shape = subnetwork(n_layers, width, depth)
-        params = {"drop-layers.n_layers": len(shape.layers), "drop-layers.strategy": "uniform"}
-        method = "prune" if width < 1 else "kd"
-        params |= {f"{method}.{name}": value for name, value in learn.items()}
-        if width < 1:
-            params |= {"prune.share": 1 - width, "prune.steps": 1, "prune.inner": 0.0, "prune.group": 1}
-        results.append(Line(shape.title, f"drop-layers+{method}", params))
+        shape = {"cut.width": width, "cut.depth": depth}
+        params = {**shape, **{f"kd.{name}": value for name, value in learn.items()}}
+        results.append(Line(subnetwork(n_layers, width, depth).title, "cut+kd", params))
     return results
 
 

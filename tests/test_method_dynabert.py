@@ -173,19 +173,54 @@ def test_a_trained_network_says_how_smaller_ones_did(
         )
 
 
-def test_the_method_cuts_by_itself_as_planned(
+def test_a_network_is_cut_as_planned(
     teacher: Student, toy_rows: list[Row], toy_labels: tuple[str, ...], tmp_path: Path
 ) -> None:
-    method = METHODS.get("dynabert")
-    params = method.read_params({"width": 0.5, "depth": 0.5, "epochs": 1})
-    student = method.apply(
-        copy_student(teacher.model, teacher.tokenizer),
-        method_context(teacher, toy_rows, toy_labels, tmp_path),
-        **params,
-    )
-    planned = method.reshape(copy.deepcopy(teacher.model.config), **params)
-    assert n_parameters(student.model) == count_parameters(planned, "AutoModelForTokenClassification")
-    assert "2 layers of width 0.5" in student.notes[-1]
+    method = METHODS.get("cut")
+    planned = teacher.model.config
+    for given, title in (
+        ({"width": 0.5, "depth": 0.5}, "2 layers of width 0.5"),
+        ({"layers": "0,2", "widths": "0.5, 0.25"}, "2 layers of width 0.5 0.25"),
+        ({"layers": (3,)}, "1 layers of width 1"),
+        ({"widths": 0.25}, "4 layers of width 0.25"),
+    ):
+        student = copy_student(teacher.model, teacher.tokenizer)
+        describe(student.model, {})
+        params = method.read_params(given)
+        method.check(planned, teacher.model.config, **params)
+        student = method.apply(student, method_context(teacher, toy_rows, toy_labels, tmp_path), **params)
+        shape = method.reshape(copy.deepcopy(planned), **params)
+        assert n_parameters(student.model) == count_parameters(shape, "AutoModelForTokenClassification")
+        assert student.notes == (f"cut to {title}",) and not hasattr(shape, SUPERNET)
+
+
+def test_of_another_network_the_most_important_heads_stay(
+    teacher: Student, toy_rows: list[Row], toy_labels: tuple[str, ...], tmp_path: Path
+) -> None:
+    student = copy_student(teacher.model, teacher.tokenizer)
+    context = method_context(student, toy_rows, toy_labels, tmp_path)
+    first = [own.heads.argmax().item() for own in importances(student, context)]
+    method = METHODS.get("cut")
+    student = method.apply(student, context, **method.read_params({"width": 0.25}))
+    assert [width.heads for width in widths_of(student.model.config)] == [(head,) for head in first]
+
+
+@pytest.mark.parametrize(
+    ("given", "what"),
+    [
+        ({"layers": (2, 1)}, "layers 2, 1 are not increasing numbers from 0 to 3"),
+        ({"layers": (4,)}, "layers 4 are not"),
+        ({"layers": (0, 1), "widths": (0.5, 0.5, 0.5)}, "3 widths are given for 2 layers"),
+        ({"widths": (0.5, 1.5, 1.0, 1.0)}, "1.5 is no share"),
+        ({"widths": "wide"}, "cannot be read as a number, or several"),
+        ({"layers": "1.5"}, "cannot be read as a whole number, or several"),
+    ],
+)
+def test_shapes_that_cannot_be_are_refused(teacher: Student, given: dict[str, Any], what: str) -> None:
+    method = METHODS.get("cut")
+    planned = teacher.model.config
+    with pytest.raises(RequestError, match=what):
+        method.check(planned, teacher.model.config, **method.read_params(given))
 
 
 def test_other_models_are_refused(teacher: Student) -> None:

@@ -58,7 +58,7 @@ REFUSED = {  # (method, family) -> what is said
     **{
         (name, family): f"{family} has layers of another kind than BERT's, of which no head"
         for family in ("modernbert", "eurobert", "nomic_bert")
-        for name in ("prune", "dynabert")
+        for name in ("prune", "dynabert", "cut")
     },
     (
         "stacking",

@@ -7,7 +7,7 @@ exists, the command line reads `params`, the contract tests read all of it.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
@@ -24,12 +24,12 @@ Stage = Literal["vocabulary", "shape", "pretrain", "train"]  # the order in whic
 STAGES: tuple[Stage, ...] = ("vocabulary", "shape", "pretrain", "train")
 
 
-ParamValue: TypeAlias = int | float | bool | str | tuple[int, ...]
+ParamValue: TypeAlias = int | float | bool | str | tuple[float, ...]
+NumberType: TypeAlias = type[int] | type[float]
 KINDS: dict[type, str] = {
     int: "a whole number",
     float: "a number",
     bool: "true or false",
-    tuple: "whole numbers",
     str: "text",
 }
 
@@ -49,7 +49,11 @@ class Paper:
 
 @dataclass(frozen=True)
 class Param:
-    """One parameter of a method: what the command line, the planner and the documents know of it."""
+    """One parameter of a method: what the command line, the planner and the documents know of it.
+
+    Attributes:
+        type: of a tuple, `item` is that of its numbers.
+    """
 
     name: str
     type: type
@@ -58,6 +62,7 @@ class Param:
     choices: tuple[ParamValue, ...] = ()
     minimum: float | None = None
     maximum: float | None = None
+    item: NumberType = int
     search: SearchValues | None = None  # values that the planner tries when the user sets none
     last: SearchValues = lambda config: ()  # that it tries too where no shape fits with those
 
@@ -67,7 +72,8 @@ class Param:
         try:
             read = self._typed(value)
         except (TypeError, ValueError, KeyError, OverflowError):
-            what = f"{shown(repr(value))} cannot be read as {KINDS.get(self.type, self.type.__name__)}"
+            kind = f"{KINDS[self.item]}, or several" if self.type is tuple else KINDS[self.type]
+            what = f"{shown(repr(value))} cannot be read as {kind}"
             raise RequestError(what, where=place, hint=self.help) from None
         if self.choices and read not in self.choices:
             raise unknown("value", str(read), [str(choice) for choice in self.choices], where=place)
@@ -81,9 +87,7 @@ class Param:
         """`value` as `type`; text is read, and what would lose something on the way is refused."""
         if self.type is tuple:
             parts = value.replace(",", " ").split() if isinstance(value, str) else value
-            if not isinstance(parts, list | tuple):
-                raise TypeError
-            return tuple(_whole(part) for part in parts)
+            return tuple(NUMBERS[self.item](part) for part in (parts if isinstance(parts, list | tuple) else (parts,)))
         if self.type is bool:
             if isinstance(value, str):
                 return {"true": True, "false": False}[value.lower()]
@@ -94,14 +98,7 @@ class Param:
             if not isinstance(value, str):
                 raise TypeError
             return value
-        if isinstance(value, bool) or not isinstance(value, int | float | str):
-            raise TypeError
-        if self.type is int:
-            return _whole(value)
-        read = float(value)
-        if not math.isfinite(read):
-            raise ValueError
-        return read
+        return NUMBERS[self.type](value)
 
 
 def _whole(value: object) -> int:
@@ -110,6 +107,18 @@ def _whole(value: object) -> int:
     if not isinstance(value, int | float | str):
         raise TypeError
     return int(value)
+
+
+def _number(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise TypeError
+    read = float(value)
+    if not math.isfinite(read):
+        raise ValueError
+    return read
+
+
+NUMBERS: dict[type, Callable[[object], float]] = {int: _whole, float: _number}
 
 
 # ---------------------------------------------------------------- what a method's functions are
@@ -209,6 +218,7 @@ class Method:
         reads_text: it learns from --unlabelled, and from the texts of the training rows where there is none.
         answers: see `Answers`.
         reads_cost: see `ReadsCost`.
+        serves_many: of what it leaves, methods behind it make several students: it is kept as a stage of its own.
         formats: that can express what it makes; () is all.
         trials: settings with which it competes for its place in the default recipe (`edgebert.workflows.recipe_trials`).
         toy: parameters with which the contract tests run it on a model of 4 layers, width 32 and 92 tokens.
@@ -231,6 +241,7 @@ class Method:
     reads_text: bool = False
     answers: Answers = field(default=lambda **params: None)
     reads_cost: ReadsCost = field(default=lambda **params: False)
+    serves_many: bool = False
     trials: tuple[Mapping[str, ParamValue], ...] = ()
     toy: Mapping[str, ParamValue] = field(default_factory=dict)
 

@@ -112,6 +112,29 @@ def rewire(student: Student, importance: Sequence[Importance]) -> None:
         describe_widths(config, widths)
 
 
+def asked(
+    config: ModelConfig, width: float, depth: float, layers: Sequence[int], widths: Sequence[float]
+) -> Subnetwork:
+    """The smaller network that was asked for: by shares of all, or layer by layer where layers or widths are given.
+
+    Raises:
+        RequestError: layers that are not there, or widths that are not as many as the layers.
+    """
+    n_layers = config.num_hidden_layers
+    if not (layers or widths):
+        return subnetwork(n_layers, width, depth)
+    layers = tuple(layers) or tuple(range(n_layers))
+    if list(layers) != sorted(set(layers)) or not all(0 <= layer < n_layers for layer in layers):
+        shown = ", ".join(map(str, layers))
+        raise RequestError(f"layers {shown} are not increasing numbers from 0 to {n_layers - 1}", where="cut.layers")
+    if wrong := [share for share in widths if not 0 < share <= 1]:
+        raise RequestError(f"{wrong[0]:g} is no share", where="cut.widths", hint="Shares are over 0, and 1 keeps all.")
+    if len(widths) > 1 and len(widths) != len(layers):
+        what = f"{len(widths)} widths are given for {len(layers)} layers"
+        raise RequestError(what, where="cut.widths", hint="Give one for each layer that stays, or one for all.")
+    return Subnetwork(layers, tuple(widths) if len(widths) > 1 else (*(widths or (1.0,)),) * len(layers))
+
+
 # ---------------------------------------------------------------- training
 
 
@@ -177,7 +200,7 @@ def scored_of(config: ModelConfig, where: str) -> tuple[dict[Subnetwork, float],
     """The networks of a supernet that were scored, and on what: metric, n, tokens. Raises RequestError for another model."""
     facts = getattr(config, SUPERNET, None)
     if not isinstance(facts, dict):
-        what = f"this {config.model_type} is not a network out of which others are cut"
+        what = "this is not a network out of which others are cut"
         raise RequestError(what, where=where, hint="Train one with: edgebert compress MODEL --recipe dynabert")
     facts = dict(facts)
     try:

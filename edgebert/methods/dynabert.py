@@ -20,8 +20,8 @@ times as long as training the whole network alone; smaller ones learn the hidden
 step. Half of those drawn have layers of different widths, so that such can be cut too. `inner` is the share of the passes in
 which only widths are drawn. The paper's last fine-tuning on labels is the weight of the true labels here.
 
-What comes of it is a checkpoint as large as before. `edgebert cut` cuts smaller ones out of it; with `width` or `depth` below
-1 the method itself does.
+What comes of it is a checkpoint as large as before. The method `cut`, or the command `edgebert cut`, cuts smaller ones out of
+it.
 """
 
 from __future__ import annotations
@@ -139,12 +139,12 @@ def check(config: ModelConfig, teacher: ModelConfig, **_: object) -> None:
 
 
 def apply(
-    student: Student, context: MethodContext, *, width: float, depth: float, epochs: float, inner: float, drawn: int,
-    hidden: float, temperature: float, hard_label_weight: float, replace: float,
+    student: Student, context: MethodContext, *, epochs: float, inner: float, drawn: int, hidden: float, temperature: float,
+    hard_label_weight: float, replace: float,
 ) -> Student:  # fmt: skip
-    """The whole network, or the one of this width and depth."""
+    """The whole network, which says how smaller ones did."""
     from edgebert.methods._pruning import importances
-    from edgebert.methods._supernet import DEPTHS, cut_model, rewire, subnetwork
+    from edgebert.methods._supernet import DEPTHS, rewire
     from edgebert.training.run import train_student
 
     check(student.model.config, context.teacher.config)
@@ -155,19 +155,8 @@ def apply(
         if share:
             objective = dynamic_objective(student, context, depths, drawn, hidden, **prediction)
             train_student(objective, student, context, f"dynabert-{name}", share * whole)
-    if (width, depth) == (1, 1):
-        score_networks(student, context)
-        return student
-    cut = subnetwork(student.model.config.num_hidden_layers, width, depth)
-    cut_model(student.model, cut)
-    student.notes += (f"cut to {cut.title}",)
+    score_networks(student, context)
     return student
-
-
-def reshape(config: ModelConfig, *, width: float, depth: float, **_: object) -> ModelConfig:
-    from edgebert.methods._supernet import cut_config, subnetwork
-
-    return cut_config(config, subnetwork(config.num_hidden_layers, width, depth))
 
 
 METHOD = Method(
@@ -178,11 +167,8 @@ METHOD = Method(
     ),
     stage="train",
     apply=apply,
-    reshape=reshape,
     check=check,
     params=(
-        Param("width", float, 1.0, "share of heads and of neurons to keep; 1 keeps all", minimum=0.1, maximum=1),
-        Param("depth", float, 1.0, "share of the layers to keep; 1 keeps all", minimum=0.1, maximum=1),
         EPOCHS,
         Param("inner", float, 0.5, "share of the passes in which only widths differ", minimum=0, maximum=1),
         Param("drawn", int, 1, "networks that a step trains beside the whole one and the smallest", minimum=0, maximum=20),
@@ -194,5 +180,6 @@ METHOD = Method(
     answers=plain_answers,
     needs=("hidden states",),
     any_tokenizer=True,
+    serves_many=True,
     toy={"epochs": 1},
 )  # fmt: skip

@@ -11,10 +11,9 @@ from edgebert.budget.limits import broken, of_candidate
 from edgebert.converters import find_precision
 from edgebert.cost.analytic import count_parameters, predict_bytes, predict_latency
 from edgebert.devices.profiles import HERE
-from edgebert.errors import RequestError
 from edgebert.faults import faults_as_errors
 from edgebert.files import replace_folder
-from edgebert.methods._supernet import Subnetwork, cut_config, cut_model, scored_of, subnetwork
+from edgebert.methods._supernet import Subnetwork, asked, cut_config, cut_model, scored_of
 from edgebert.modeling.checkpoint import load_student, save_checkpoint
 from edgebert.modeling.rebuild import auto_model_of
 from edgebert.results import CutCandidate, CutResult
@@ -41,7 +40,7 @@ def cut(request: CutRequest, folder: Path, *, force: bool = False) -> CutResult:
         student = load_student(place)
         config = student.model.config
         scored, facts = scored_of(config, request.model)
-        shapes = [asked_shape(request, config.num_hidden_layers)] if request.has_shape else list(scored)
+        shapes = [_asked(config, request)] if request.has_shape else list(scored)
         length = request.length or int(facts["tokens"])
         predicted = [_predicted(config, shape, device, request, length) for shape in shapes]
         budget = _budget(request, device)
@@ -68,19 +67,8 @@ def best(candidates: Sequence[CutCandidate]) -> CutCandidate:
     return max(within, key=lambda item: (item.dev or 0.0, -item.latency.p50_ms))
 
 
-def asked_shape(request: CutRequest, n_layers: int) -> Subnetwork:
-    """Raises RequestError for layers that are not there, and for widths that are not as many as the layers."""
-    if not (request.layers or request.widths):
-        return subnetwork(n_layers, request.width or 1.0, request.depth or 1.0)
-    layers = request.layers or tuple(range(n_layers))
-    if list(layers) != sorted(set(layers)) or not all(0 <= layer < n_layers for layer in layers):
-        shown = ", ".join(map(str, layers))
-        raise RequestError(f"layers {shown} are not increasing numbers from 0 to {n_layers - 1}", where="--layers")
-    widths = request.widths or (1.0,)
-    if len(widths) not in (1, len(layers)):
-        what = f"{len(widths)} widths are given for {len(layers)} layers"
-        raise RequestError(what, where="--widths", hint="Give one for each layer that stays, or one for all.")
-    return Subnetwork(layers, widths if len(widths) == len(layers) else widths * len(layers))
+def _asked(config: ModelConfig, request: CutRequest) -> Subnetwork:
+    return asked(config, request.width or 1.0, request.depth or 1.0, request.layers, request.widths)
 
 
 def _budget(request: CutRequest, device: DeviceProfile) -> Budget:

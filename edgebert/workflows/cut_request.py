@@ -58,9 +58,9 @@ def cut_request(model: str, output: str | None, **options: Any) -> tuple[Path, C
     if (request.layers or request.widths) and (request.width or request.depth):
         what = "layers and their widths are given one by one, and as shares of all too"
         raise RequestError(what, where="--layers, --widths", hint="Leave out --width and --depth.")
-    for name, values in (("--width", (request.width,)), ("--depth", (request.depth,)), ("--widths", request.widths)):
-        if wrong := [value for value in values if value is not None and not 0 < value <= 1]:
-            raise RequestError(f"{wrong[0]:g} is no share", where=name, hint="Shares are over 0, and 1 keeps all.")
+    for name, value in (("--width", request.width), ("--depth", request.depth)):
+        if value is not None and not 0 < value <= 1:
+            raise RequestError(f"{value:g} is no share", where=name, hint="Shares are over 0, and 1 keeps all.")
     return Path(output or f"{name_of(model)}-cut"), request
 
 

@@ -26,9 +26,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class StudentRecord(TrainedModel):
-    """What the stage that makes a student records."""
+    """What the stage that makes a student records; `own_tokenizer` is `Student`'s."""
 
     notes: tuple[str, ...]
+    own_tokenizer: bool = False
 
 
 @dataclass(frozen=True)

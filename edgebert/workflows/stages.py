@@ -45,7 +45,7 @@ from edgebert.verify.rows import write_answers, write_rows
 from edgebert.workflows.answers import answers_stage
 from edgebert.workflows.names import planned
 from edgebert.workflows.recipe import answer_kinds
-from edgebert.workflows.records import FileRecord, StudentRecord, artifacts_of, model_record
+from edgebert.workflows.records import FileRecord, StudentRecord, artifacts_of, model_record, student_record
 from edgebert.workflows.request import Fit, data_key, teacher_train_settings, train_settings
 from edgebert.workflows.starts import alignment, task_tokenizer
 from edgebert.workflows.variants import VARIANT_ROWS, VariantEvaluator, choose_variant, export_float
@@ -127,15 +127,27 @@ class RecipeRun:
             results["unlabelled"] = (job.unlabelled.sha256, self.text_epochs)
         return results
 
-    def student(self, work: Path, log: Callable[..., None], *, scores_epochs: bool = True) -> Student:
+    @property
+    def shared(self) -> RecipeRun | None:
+        """The first methods, where what they leave serves other students too (`Method.serves_many`), and others follow."""
+        last = max((i for i, (name, _) in enumerate(self.calls) if METHODS.get(name).serves_many), default=-1)
+        return replace(self, calls=self.calls[: last + 1]) if 0 <= last < len(self.calls) - 1 else None
+
+    def student(
+        self, work: Path, log: Callable[..., None], *, scores_epochs: bool = True, begun: Stage | None = None
+    ) -> Student:
         """The recipe's methods applied, in order, to a copy of the teacher or of the checkpoint that it starts from;
-        going on from `work` after a kill."""
+        going on from `work` after a kill. Those of `shared` are done in `begun`."""
         job, splits = self.job, self.job.dataset.splits
         torch.manual_seed(self.settings.seed)
-        source = load_student(self.teacher.path)
-        student = _starting_student(job, self.start, source)
-        new = self.start.source is not None
-        for name, params in self.calls:
+        source, calls, new = load_student(self.teacher.path), self.calls, self.start.source is not None
+        if begun is not None and self.shared is not None:
+            record = student_record(begun)
+            student = replace(load_student(begun.path), notes=record.notes, own_tokenizer=record.own_tokenizer)
+            calls, new = calls[len(self.shared.calls) :], False
+        else:
+            student = _starting_student(job, self.start, source)
+        for name, params in calls:
             if new and METHODS.get(name).stage == "train":
                 fit_head(student, job.task, job.dataset.labels, splits["train"], self.settings)
                 new = False
@@ -147,7 +159,7 @@ class RecipeRun:
             )  # fmt: skip
             student = METHODS.get(name).apply(student, context, **params)
         for stage in {stage.key: stage for stage in self.stored.values()}.values():
-            student.notes += tuple(stage.result["notes"])
+            student.notes += tuple(note for note in stage.result["notes"] if note not in student.notes)
         return student
 
 
@@ -163,16 +175,24 @@ def device_cost(job: Fit, seq_len: int) -> Callable[[ModelConfig], float]:
 
 
 def compress_stage(job: Fit, candidate: Candidate, teacher: Stage) -> Stage:
-    """A student, by its candidate's recipe."""
+    """A student, by its candidate's recipe; what other students share of it is a stage of its own."""
     run = RecipeRun.of(job, candidate, teacher)
+    begun = None
+    if shared := run.shared:
+        begun = _student_stage(f"shared-{'-'.join(name for name, _ in shared.calls)}", shared, None)
+    return _student_stage(f"compress-{candidate.name}", run, begun)
+
+
+def _student_stage(name: str, run: RecipeRun, begun: Stage | None) -> Stage:
+    job = run.job
 
     def make(folder: Path) -> StudentRecord:
-        student = run.student(folder / "work", job.run.log)
-        save_checkpoint(folder, student, run.start.source.folder if run.start.source else teacher.path)
+        student = run.student(folder / "work", job.run.log, begun=begun)
+        save_checkpoint(folder, student, run.start.source.folder if run.start.source else run.teacher.path)
         scores = evaluate_splits(student, job.task, job.dataset, run.settings.max_length)
-        return StudentRecord(**vars(scores), notes=student.notes)
+        return StudentRecord(**vars(scores), notes=student.notes, own_tokenizer=student.own_tokenizer)
 
-    return job.run.stage(f"compress-{candidate.name}", run.inputs, make, resumable=True)
+    return job.run.stage(name, run.inputs, make, resumable=True)
 
 
 def passes_of_light(config: ModelConfig) -> float:
