@@ -5,12 +5,16 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import edgebert
 from edgebert.cli import main
 from edgebert.errors import BudgetError, DataError, RequestError
+from edgebert.methods._supernet import Subnetwork, cut_model
+from edgebert.modeling.checkpoint import load_student
+from edgebert.results import CompressResult
 from tests.conftest import make_checkpoint
 
 QUICK = {"teacher_epochs": 3, "epochs": 3, "learning_rate": 3e-3}
@@ -42,6 +46,37 @@ def test_the_student_opens_in_transformers_and_is_not_made_twice(
     )
     assert [event["stage"] for event in events if event["event"] == "kept"] == ["teacher", "answers", "compress-L2-v82"]
     assert again == first
+
+
+def test_students_cut_out_of_one_network_share_its_training(toy_checkpoint: Path, toy_data: Path, here: Path) -> None:
+    events: list[dict[str, Any]] = []
+
+    def compressed(recipe: str, output: str, **params: object) -> CompressResult:
+        events.clear()
+        given = {f"cut.{name}": value for name, value in params.items()}
+        return edgebert.compress(
+            str(toy_checkpoint),
+            recipe,
+            output=output,
+            data=str(toy_data),
+            params=given,
+            on_event=events.append,
+            **QUICK,
+        )
+
+    def made() -> list[str]:
+        return [event["stage"] for event in events if event["event"] == "begin"]
+
+    compressed("dynabert+cut", "whole", width=1.0, depth=1.0)
+    assert made() == ["teacher", "answers", "shared-dynabert", "compress-L4-v82"]
+    small = compressed("dynabert+cut", "small", layers="1,3", widths="0.5,0.25")
+    assert made() == ["compress-L2-v82"] and "cut to 2 layers of width 0.5 0.25" in small.notes
+    whole = load_student(here / "whole").model
+    cut_model(whole, Subnetwork((1, 3), (0.5, 0.25)))
+    written = load_student(here / "small").model
+    assert all(value.equal(other) for value, other in zip(whole.parameters(), written.parameters(), strict=True))
+    assert compressed("dynabert+cut+kd", "trained", width=0.5, depth=0.5).name == "L2-v82"
+    assert made() == ["compress-L2-v82"]
 
 
 def test_a_budget_chooses_what_is_left_open(toy_checkpoint: Path, toy_data: Path, here: Path) -> None:
