@@ -131,7 +131,12 @@ class RecipeRun:
     def shared(self) -> RecipeRun | None:
         """The first methods, where what they leave serves other students too (`Method.serves_many`), and others follow."""
         last = max((i for i, (name, _) in enumerate(self.calls) if METHODS.get(name).serves_many), default=-1)
-        return replace(self, calls=self.calls[: last + 1]) if 0 <= last < len(self.calls) - 1 else None
+        if not 0 <= last < len(self.calls) - 1:
+            return None
+        calls = dict(self.calls[: last + 1])
+        reads = any(METHODS.get(name).reads_cost(**params) for name, params in calls.items())
+        stored = {name: stage for name, stage in self.stored.items() if name in calls}
+        return replace(self, calls=tuple(calls.items()), stored=stored, cost=self.cost if reads else None)
 
     def student(
         self, work: Path, log: Callable[..., None], *, scores_epochs: bool = True, begun: Stage | None = None
