@@ -216,6 +216,20 @@ class TrialLine(TypedDict):
 
 
 @dataclass(frozen=True)
+class SearchLine:
+    """A network that the search judged, untrained. `dev` is None where it breaks a limit, by `over` times of it."""
+
+    layers: tuple[int, ...]  # numbers of those that stay, from 0
+    widths: tuple[float, ...]  # share of heads and neurons that each of them keeps
+    dev: float | None
+    p50_ms: float  # predicted
+    over: float
+    size_bytes: int  # predicted
+    on_front: bool  # no other within the limits is faster and scores as much
+    taken: bool = False
+
+
+@dataclass(frozen=True)
 class SingleTaskBaseline:
     """One head of several, fitted alone with the same request."""
 
@@ -260,6 +274,7 @@ class Report:
     padding: tuple[Padding, ...] = ()  # of every file that was timed, on one thread here and on the target
     notes: tuple[str, ...] = ()  # on what was measured here: what is missing, and whether others used the machine
     recipe_trials: tuple[TrialLine, ...] = ()  # recipes that competed
+    search: tuple[SearchLine, ...] = ()  # networks that were judged, of which the best were trained
     engines: tuple[EngineProof, ...] = ()  # which engines were tried on the files, and whether they may be used
     changes: tuple[str, ...] = ()  # where nothing was packaged: single changes of the budget that would have helped
 

@@ -339,6 +339,7 @@ class FitRequest:
     max_memory_mb: float | None = None
     max_drop: float | None = None  # points
     candidates: int | None = None
+    search_trials: int = 0  # networks to judge that can be cut out of one; 0 takes the largest shapes that fit
     effort: Effort = "standard"
     run: str | None = None
     seed: int = 0

@@ -66,10 +66,14 @@ phone on the cable that is the --device. Otherwise it is judged by the predicted
 def command(config: str | None, locked: bool, quiet: bool, as_json: bool, **options: Any) -> int:
     """Distil or prune a teacher into a student that meets a device's budget, convert it with int8, prove that the file
     still computes the same, measure it, and package it."""
+    return carry_out(given_values(options), config, locked=locked, quiet=quiet, as_json=as_json)
+
+
+def carry_out(given: dict[str, Any], config: str | None, *, locked: bool, quiet: bool, as_json: bool) -> int:
+    """The fit that was asked for, shown as it goes and when it is done. Returns the exit code."""
     from edgebert.api import fit, fit_config
     from edgebert.cli._progress import Progress
 
-    given = given_values(options)
     if config is None and "device" not in given:
         raise click.UsageError("Missing option '--device' or '--config'.")
     with Progress(quiet) as progress:

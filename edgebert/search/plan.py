@@ -78,7 +78,7 @@ def make_plan(
             for full, group, shape in given:
                 key = start.name, shape.to_json_string()  # what the user fixed may leave an open one without effect
                 if key not in shapes:
-                    shapes[key] = _shape(start, full, group, shape, device, long, precision, runtime, format)
+                    shapes[key] = shape_of(start, full, group, shape, device, long, precision, runtime, format)
         every = [_judged(shape, budget) for shape in _named(list(shapes.values()))]
         return choose(STRATEGIES.get(strategy), every, n_candidates)
 
@@ -202,7 +202,7 @@ def _require(method: Method, whose: str, config: ModelConfig) -> None:
         raise RequestError(what, where=method.name, hint="Use kd, which reads predictions alone.")
 
 
-def _shape(
+def shape_of(
     start: Start,
     recipe: Recipe,
     group: Group,

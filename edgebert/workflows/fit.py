@@ -20,7 +20,7 @@ from edgebert.files import link_tree, now, plain, slug, write_atomic
 from edgebert.measure.protocol import FIXED_LENGTH
 from edgebert.modeling.checkpoint import load_student, load_tokenizer
 from edgebert.report import write_report
-from edgebert.results import FitResult, MeasuredOn, ModelResult, Report, SingleTaskBaseline, TrialLine
+from edgebert.results import FitResult, MeasuredOn, ModelResult, Report, SearchLine, SingleTaskBaseline, TrialLine
 from edgebert.runs.store import Stage
 from edgebert.search.plan import make_plan
 from edgebert.tasks._multitask import MultiTask
@@ -35,6 +35,7 @@ from edgebert.workflows.recipe import recipe_text
 from edgebert.workflows.recipe_trials import choose_recipe, with_choice
 from edgebert.workflows.records import LatencyRecord, TargetRecord, model_result, paddings, with_outcomes
 from edgebert.workflows.request import Fit, needs_bytes, pick_lengths, resolve
+from edgebert.workflows.search import searched
 from edgebert.workflows.stages import (
     compress_stage,
     convert_stage,
@@ -76,7 +77,11 @@ def _stages(job: Fit) -> FitResult:
     plan = plan_stage(job, teacher)
     choice = choose_recipe(job, plan, teacher)
     job.run.log(event="recipe", recipe=recipe_text(choice.recipe))
-    plan = with_choice(plan, choice, n_candidates=job.request.candidates or job.level.candidates)
+    n_candidates = job.request.candidates or job.level.candidates
+    plan = with_choice(plan, choice, n_candidates=n_candidates)
+    judged: tuple[SearchLine, ...] = ()
+    if job.request.search_trials:
+        plan, judged = searched(job, plan, teacher, n_candidates)
     taken = [candidate for candidate in plan.candidates if candidate.taken]
     models = {"teacher": teacher} | {item.name: compress_stage(job, item, teacher) for item in taken}
     converted, verified = _files(job, models)
@@ -91,7 +96,7 @@ def _stages(job: Fit) -> FitResult:
     profiled = profile_stage(job, models, converted, verified, plan.length_p95)
     there = profile_on_stage(job, models, converted, verified, plan.length_p95) if job.target else None
     report = _report(job, plan, models, converted, verified, profiled, there, choice.table)
-    report = replace(report, baselines=_baselines(job))
+    report = replace(report, baselines=_baselines(job), search=judged)
     return _finish(job, report, models, complete=not (profiled.missing or (there and there.missing)))
 
 

@@ -17,7 +17,7 @@ from edgebert.tasks import Task, find_task
 from edgebert.types import TEACHER, DeviceProfile, FitRequest, Recipe
 from edgebert.workflows.data import check_data
 from edgebert.workflows.device import find_device
-from edgebert.workflows.recipe import PACKED_RECIPE, formats_of, read_recipe
+from edgebert.workflows.recipe import PACKED_RECIPE, check_search, formats_of, read_recipe
 
 RUNS = "runs"
 
@@ -49,6 +49,7 @@ def resolve_names(request: FitRequest) -> Names:
     offered = request.formats or device.formats
     precisions = _precisions(request.precisions, offered)
     recipe, recipe_notes = read_recipe(request.recipe or default_recipe(offered, precisions), params)
+    check_search(recipe, request.search_trials)
     formats, format_notes = formats_of(recipe, offered, request.formats)
     check_shape(request.shape, formats)
     check_data(request.data, task)

@@ -174,6 +174,10 @@ OPTIONS = (
         "candidates", "student", "How many student shapes to train.", 1, least=1, otherwise="by the effort",
     ),
     FitOption(
+        "search_trials", "student", "Judge so many networks on the development rows, cut out of the one that dynabert trains, and "
+        "train the best within the budget; the recipe has dynabert+cut.", 200, least=0,
+    ),
+    FitOption(
         "baselines", "student", "With several heads: also fit a model for each task alone, to compare.", False,
     ),
     FitOption(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from edgebert.converters import CONVERTERS
 from edgebert.errors import RequestError, shown
+from edgebert.faults import is_installed, not_installed
 from edgebert.methods import METHODS, STAGES, Method
 from edgebert.training.context import AnswerKind
 from edgebert.types import MethodCall, Recipe
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 DEFAULT_RECIPE = "trim-vocab+drop-layers+kd"
 PACKED_RECIPE = "trim-vocab+round-embedding+drop-layers+kd"  # where the word table is stored below 8 bits
 TRAINING_ADDED = "finetune"
+CUT = "cut"  # the method that makes one of many networks
+SEARCHED_RECIPE = "trim-vocab+dynabert+cut+kd"
 
 
 def read_recipe(text: str | None, params: Mapping[str, object] | None = None) -> tuple[Recipe, list[str]]:
@@ -69,6 +72,21 @@ def check_methods(recipe: Recipe, head: str, why_own_tokenizer: str = "") -> Non
             able = ", ".join(item.name for item in METHODS.all().values() if item.any_tokenizer)
             what = f"{method.name} needs a student with the teacher's tokens, and {why_own_tokenizer}"
             raise RequestError(what, where="--student", hint=f"These methods do not need that: {able}.")
+
+
+def check_search(recipe: Recipe, trials: int) -> None:
+    """Raises RequestError where networks shall be judged and the recipe cuts none out of a trained one."""
+    if trials and not is_installed("optuna"):
+        raise not_installed("optuna", "--search-trials")
+    names = [call.method for call in recipe.calls]
+    serving = [name for name in names if METHODS.get(name).serves_many]
+    if trials and (CUT not in names or not serving or names.index(serving[-1]) != names.index(CUT) - 1):
+        what = "networks are cut out of one that is trained first, and this recipe does not do that"
+        hint = f"Name such a recipe, as in --recipe {SEARCHED_RECIPE}."
+        raise RequestError(what, where="--search-trials", hint=hint)
+    if trials and (given := [name for call in recipe.calls if call.method == CUT for name in call.params]):
+        what = f"the search chooses what is cut, and {CUT}.{given[0]} is set"
+        raise RequestError(what, where="--search-trials", hint=f"Leave out --set {CUT}.{given[0]}.")
 
 
 def answer_kinds(recipe: Recipe) -> dict[str, AnswerKind]:

@@ -182,10 +182,13 @@ def device_cost(job: Fit, seq_len: int) -> Callable[[ModelConfig], float]:
 def compress_stage(job: Fit, candidate: Candidate, teacher: Stage) -> Stage:
     """A student, by its candidate's recipe; what other students share of it is a stage of its own."""
     run = RecipeRun.of(job, candidate, teacher)
-    begun = None
-    if shared := run.shared:
-        begun = _student_stage(f"shared-{'-'.join(name for name, _ in shared.calls)}", shared, None)
+    begun = shared_stage(run.shared) if run.shared else None
     return _student_stage(f"compress-{candidate.name}", run, begun)
+
+
+def shared_stage(shared: RecipeRun) -> Stage:
+    """What `RecipeRun.shared` leaves."""
+    return _student_stage(f"shared-{'-'.join(name for name, _ in shared.calls)}", shared, None)
 
 
 def _student_stage(name: str, run: RecipeRun, begun: Stage | None) -> Stage:
