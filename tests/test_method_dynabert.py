@@ -182,7 +182,7 @@ def test_a_network_is_cut_as_planned(
         ({"width": 0.5, "depth": 0.5}, "2 layers of width 0.5"),
         ({"layers": "0,2", "widths": "0.5, 0.25"}, "2 layers of width 0.5 0.25"),
         ({"layers": (3,)}, "1 layers of width 1"),
-        ({"widths": 0.25}, "4 layers of width 0.25"),
+        ({"widths": "0.25"}, "4 layers of width 0.25"),
     ):
         student = copy_student(teacher.model, teacher.tokenizer)
         describe(student.model, {})

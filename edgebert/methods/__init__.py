@@ -87,7 +87,9 @@ class Param:
         """`value` as `type`; text is read, and what would lose something on the way is refused."""
         if self.type is tuple:
             parts = value.replace(",", " ").split() if isinstance(value, str) else value
-            return tuple(NUMBERS[self.item](part) for part in (parts if isinstance(parts, list | tuple) else (parts,)))
+            if not isinstance(parts, list | tuple):
+                raise TypeError
+            return tuple(NUMBERS[self.item](part) for part in parts)
         if self.type is bool:
             if isinstance(value, str):
                 return {"true": True, "false": False}[value.lower()]
