@@ -161,6 +161,30 @@ def test_refused_before_training(
     assert not [event for event in events if event["event"] in ("step", "epoch", "begin")]
 
 
+def test_parallel_text_that_changed_trains_anew_and_what_is_unequal_trains_nothing(
+    toy_checkpoint: Path, toy_data: Path, here: Path
+) -> None:
+    """The teacher and the other stages of the run stay."""
+    (here / "de").write_text("ist aville weit\nist bton weit\n", encoding="utf-8")
+    (here / "en").write_text("is aville far\nis bton far\n", encoding="utf-8")
+    options = {"data": str(toy_data), "params": {"multilingual-align.parallel": "de:en"}, "force": True, **QUICK}
+
+    def kept() -> list[object]:
+        events: list[dict[str, object]] = []
+        edgebert.compress(str(toy_checkpoint), "multilingual-align", output="small", on_event=events.append, **options)
+        return [event["stage"] for event in events if event["event"] == "kept"]
+
+    assert kept() == []
+    assert kept() == ["teacher", "compress-L4-v82"]
+    written = {path.name: path.read_bytes() for path in (here / "small").iterdir()}
+    (here / "de").write_text("ist aville weit\n", encoding="utf-8")
+    with pytest.raises(DataError, match=r"en:2: 2 lines, and de has 1: from this line on there is no translation"):
+        kept()
+    assert {path.name: path.read_bytes() for path in (here / "small").iterdir()} == written
+    (here / "de").write_text("ist aville weit\nist cburg weit\n", encoding="utf-8")
+    assert kept() == ["teacher"]
+
+
 def test_text_that_gives_nothing_to_read_is_refused(toy_checkpoint: Path, toy_data: Path, here: Path) -> None:
     (here / "t.txt").write_text("日本\n\n  \n")
     with pytest.raises(DataError, match="none of 1 lines gives the tokenizer anything to read"):

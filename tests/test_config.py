@@ -213,6 +213,12 @@ def test_paths_are_relative_to_the_file(tmp_path: Path, monkeypatch: pytest.Monk
     assert request.data == ("train=job/a.csv", "job/b", "atis", "owner/name")
     assert (request.unlabelled, request.recipe, request.starts) == (("job/t.txt",), "job/r.toml", ("job/small",))
     assert request.student == "teacher"
+    params = '[student.params.multilingual-align]\nparallel = "t.tsv, ~/a.de:../a.en"\nrate = 0.1\n[student.params.nobody]\nx = "y"\n'
+    (request,) = read_config(write(tmp_path / "params", f'device = "pixel6"\n{params}').relative_to(tmp_path)).requests(
+        {}
+    )
+    paths = f"params/t.tsv,{Path.home()}/a.de:params/../a.en"
+    assert request.params == {"multilingual-align.parallel": paths, "multilingual-align.rate": 0.1, "nobody.x": "y"}
     (path.parent / "bert").rmdir()
     assert read_config(path.relative_to(tmp_path)).requests({})[0].teacher == "bert", "a hub id stays one"
 

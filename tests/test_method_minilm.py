@@ -133,7 +133,7 @@ def test_it_runs_with_an_assistant_after_a_trimmed_vocabulary(
 
     context = replace(method_context(teacher, toy_rows, toy_labels, tmp_path), teacher_tokenizer=teacher.tokenizer)
     student = copy_student(teacher.model, teacher.tokenizer)
-    student = METHODS.get("trim-vocab").apply(student, context, size=80, floor=10)
+    student = METHODS.get("trim-vocab").apply(student, context, size=80, floor=10, languages="")
     student = METHODS.get("drop-layers").apply(student, context, n_layers=1, strategy="top", layers=())
     method = METHODS.get("minilm")
     student = method.apply(student, context, **method.read_params({"epochs": 0.5, "assistant": 2, "layer": 3}))

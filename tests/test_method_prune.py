@@ -25,7 +25,7 @@ from edgebert.search.plan import check_shapes
 from edgebert.training.loop import Objective, collate
 from edgebert.types import Row, Student
 from edgebert.workflows.recipe import check_methods, read_recipe
-from tests.toy_methods import applied, logits, method_context
+from tests.toy_methods import applied, logits, method_context, toy_params
 
 SIZES = {
     "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 24, "vocab_size": 60,
@@ -249,7 +249,7 @@ def test_a_family_is_tried_without_data() -> None:
 
 def check_recipe(name: str, teacher: Student, share: float = 0.5) -> None:
     """Raises RequestError where `prune` cannot stand before the method of this name."""
-    settings = {f"{name}.{key}": value for key, value in METHODS.get(name).toy.items()}
+    settings = {f"{name}.{key}": value for key, value in toy_params(name).items() if key in METHODS.get(name).toy}
     recipe, _ = read_recipe(f"prune+{name}", {"prune.share": share, "prune.group": 8, **settings})
     check_methods(recipe, "token-classification")
     check_shapes(copy.deepcopy(teacher.model.config), recipe, teacher.model.config)
@@ -274,6 +274,6 @@ def test_methods_train_a_pruned_student_or_refuse_it(
     except RequestError:
         return
     context = method_context(teacher, toy_rows, toy_labels, tmp_path)
-    method, student = METHODS.get(name), applied("prune", teacher, toy_rows, toy_labels, tmp_path / "prune")
-    result = method.apply(student, context, **method.read_params(method.toy))
+    student = applied("prune", teacher, toy_rows, toy_labels, tmp_path / "prune")
+    result = METHODS.get(name).apply(student, context, **toy_params(name))
     assert all(bool(parameter.isfinite().all()) for parameter in result.model.parameters())

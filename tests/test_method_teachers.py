@@ -12,9 +12,9 @@ from torch import nn
 from torch.nn import functional as F
 
 from edgebert.errors import RequestError
-from edgebert.methods import METHODS
+from edgebert.methods import METHODS, paths_of
 from edgebert.methods._fan import fan_of, mean_linear, swap
-from edgebert.methods._teachers import Teacher, create_teacher, ensemble, find_teachers, folders_of
+from edgebert.methods._teachers import Teacher, create_teacher, ensemble, find_teachers
 from edgebert.methods.mtdnn_kd import ensemble_objective
 from edgebert.methods.multi_teacher import answers_of, fans_objective
 from edgebert.modeling.checkpoint import copy_student, n_parameters, save_checkpoint
@@ -224,13 +224,13 @@ def test_a_made_teacher_reads_the_students_pieces(teacher: Student, context: Met
 def test_folders_are_read(teacher: Student, context: MethodContext, toy_checkpoint: Path, tmp_path: Path) -> None:
     second = other(teacher, 1)
     save_checkpoint(tmp_path / "one", second, toy_checkpoint)
-    assert folders_of("a, b:c,") == [Path("a"), Path("b"), Path("c")]
+    assert paths_of("a, b:c,") == [Path("a"), Path("b"), Path("c")]
     student = copy_student(teacher.model, teacher.tokenizer)
     METHODS.get("mtdnn-kd").check(student.model.config, teacher.model.config, teachers=str(tmp_path / "one"))
     result = find_teachers(student, context, "mtdnn-kd", str(tmp_path / "one"), 3, 1.0)
     assert len(result) == 2 and result[1].ids is None
     assert torch.equal(result[1].model.classifier.weight, second.model.classifier.weight)
-    trimmed = METHODS.get("trim-vocab").apply(student, context, size=60, floor=0)
+    trimmed = METHODS.get("trim-vocab").apply(student, context, size=60, floor=0, languages="")
     (_, item) = find_teachers(trimmed, context, "mtdnn-kd", str(tmp_path / "one"), 3, 1.0)
     assert item.ids == trimmed.teacher_ids
 

@@ -33,7 +33,7 @@ from edgebert.tasks import find_task
 from edgebert.training.align import layer_map
 from edgebert.training.loop import Objective, collate
 from edgebert.types import Row, Student
-from tests.toy_methods import applied, encoded, logits, method_context, served, wrong
+from tests.toy_methods import applied, encoded, logits, method_context, served, toy_params, wrong
 
 NAMES = sorted(METHODS.all())
 
@@ -54,7 +54,7 @@ def test_real_parameters_equal_the_predicted_ones(
     name: str, teacher: Student, toy_rows: list[Row], toy_labels: tuple[str, ...], tmp_path: Path
 ) -> None:
     method, teacher = METHODS.get(name), served(name, teacher)
-    params = method.read_params(method.toy)
+    params = toy_params(name)
     predicted = method.reshape(copy.deepcopy(teacher.model.config), **params)
     student = applied(name, teacher, toy_rows, toy_labels, tmp_path)
     assert n_parameters(student.model) == count_parameters(predicted, auto_model_of(predicted))
@@ -312,7 +312,7 @@ def test_the_floor_keeps_frequent_pieces_that_the_text_never_shows(
 ) -> None:
     method = METHODS.get("trim-vocab")
     context = method_context(teacher, toy_rows, toy_labels, tmp_path)
-    student = method.apply(copy_student(teacher.model, teacher.tokenizer), context, size=5, floor=75)
+    student = method.apply(copy_student(teacher.model, teacher.tokenizer), context, size=5, floor=75, languages="")
     assert student.tokenizer.get_vocab_size() == 75
     assert "unknown words 0.00 % to 0.00 %" in student.notes[0]
 
@@ -416,7 +416,7 @@ def test_a_trial_is_not_told_what_the_smaller_vocabulary_alone_costs(
     size = teacher.tokenizer.get_vocab_size() - 5
     quick = replace(context, scores_epochs=False)
     trim = METHODS.get("trim-vocab").apply
-    silent = trim(copy_student(teacher.model, teacher.tokenizer), quick, size=size, floor=0)
-    message = trim(copy_student(teacher.model, teacher.tokenizer), context, size=size, floor=0)
+    silent = trim(copy_student(teacher.model, teacher.tokenizer), quick, size=size, floor=0, languages="")
+    message = trim(copy_student(teacher.model, teacher.tokenizer), context, size=size, floor=0, languages="")
     assert not any("costs" in note for note in silent.notes)
     assert message.notes[-1] == "the smaller vocabulary alone costs the untrained student 20.0 points on dev"

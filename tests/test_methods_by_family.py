@@ -25,7 +25,7 @@ from edgebert.search.plan import possible_shapes
 from edgebert.training.context import MethodContext
 from edgebert.types import MethodCall, Recipe, Row, Student, TrainSettings
 from tests.conftest import make_tokenizer
-from tests.toy_methods import served, toy_task
+from tests.toy_methods import served, toy_params, toy_task
 
 NAMES = sorted(METHODS.all())
 KINDS = ["full_attention", "sliding_attention", "sliding_attention", "full_attention"]
@@ -129,9 +129,7 @@ def test_each_method_serves_each_family_or_says_before_training_why_not(
     method = METHODS.get(name)
     teacher = served(name, teacher_of(family, toy_labels))
     config, before = teacher.model.config, {key: value.clone() for key, value in teacher.model.state_dict().items()}
-    params = method.read_params(
-        method.toy | ({"n_layers": 1} if name == "mobilebert" else {})
-    )  # each layer is a training
+    params = toy_params(name, **({"n_layers": 1} if name == "mobilebert" else {}))  # each layer is a training
     recipe = Recipe((MethodCall(name, params),))
     if (name, family) in REFUSED:
         with pytest.raises(RequestError, match=REFUSED[name, family]):
@@ -351,7 +349,7 @@ def test_robertas_positions_follow_its_padding_id(
     teacher = teacher_of("roberta", toy_labels, pad_token_id=old_pad, max_position_embeddings=old_pad + 33)
     student = copy_student(teacher.model, teacher.tokenizer)
     context = method_context(teacher, toy_rows, toy_labels, tmp_path / "work")
-    student = METHODS.get("trim-vocab").apply(student, context, size=70, floor=10)
+    student = METHODS.get("trim-vocab").apply(student, context, size=70, floor=10, languages="")
     new_pad = student.model.config.pad_token_id
     assert student.tokenizer.id_to_token(new_pad) == "zebra" and new_pad < old_pad and student.teacher_ids
     again = read_again(student, tmp_path / "saved")
@@ -374,7 +372,7 @@ def test_a_padding_id_beyond_the_smaller_vocabulary_moves_into_it(
     ((_, _, predicted),) = possible_shapes(config, recipe, METHODS.all(), config)
     context = method_context(teacher, toy_rows, toy_labels, tmp_path / "work")
     student = copy_student(teacher.model, teacher.tokenizer)
-    student = METHODS.get("trim-vocab").apply(student, context, size=70, floor=10)
+    student = METHODS.get("trim-vocab").apply(student, context, size=70, floor=10, languages="")
     assert n_parameters(student.model) == count_parameters(predicted, auto_model_of(predicted))
     assert student.tokenizer.id_to_token(student.model.config.pad_token_id) == "##ed"
     given = batch() | {"input_ids": batch()["input_ids"] % 70}
@@ -384,7 +382,7 @@ def test_a_padding_id_beyond_the_smaller_vocabulary_moves_into_it(
 def test_special_tokens_may_be_several(toy_labels: tuple[str, ...], tmp_path: Path, toy_rows: list[Row]) -> None:
     teacher = teacher_of("eurobert", toy_labels, eos_token_id=[3, 60], pad_token_id=3)
     trim, context = METHODS.get("trim-vocab"), method_context(teacher, toy_rows, toy_labels, tmp_path)
-    student = trim.apply(copy_student(teacher.model, teacher.tokenizer), context, size=70, floor=10)
+    student = trim.apply(copy_student(teacher.model, teacher.tokenizer), context, size=70, floor=10, languages="")
     config, token = student.model.config, teacher.tokenizer.id_to_token
     assert [student.tokenizer.id_to_token(i) for i in config.eos_token_id] == [token(3), token(60)]
     assert student.tokenizer.id_to_token(config.mask_token_id) == "[MASK]"

@@ -32,6 +32,7 @@ from edgebert.training.loop import collate
 from edgebert.training.probe import _read, fit_head
 from edgebert.training.run import evaluate, read_rows
 from edgebert.types import Dataset, DataSource, MethodCall, Recipe, Row, Student, TrainSettings
+from tests.toy_methods import toy_params
 
 SETTINGS = TrainSettings(epochs=1, batch_size=16, learning_rate=1e-3, max_length=32)
 LABELS = ("go", "stay", "wait")
@@ -169,7 +170,7 @@ SERVING = [
 @pytest.mark.parametrize("name", SERVING)
 def test_each_method_serves_a_pooled_head(name: str, pooled_checkpoint: Path, tmp_path: Path) -> None:
     teacher, method, rows = opened(pooled_checkpoint), METHODS.get(name), texts(12)
-    params = method.read_params(method.toy)
+    params = toy_params(name)
     recipe = Recipe((MethodCall(name, params),))
     config = copy.deepcopy(teacher.model.config)
     ((_, _, predicted),) = possible_shapes(config, recipe, METHODS.all(), config)

@@ -345,6 +345,16 @@ def inputs(**options: Any) -> Inputs:
     return read_inputs(asked, resolve_names(asked))
 
 
+def test_what_a_method_reads_counts(tmp_path: Path) -> None:
+    (tmp_path / "one").mkdir()
+    (tmp_path / "one" / "config.json").write_text("{}", encoding="utf-8")
+    (tmp_path / "de.tsv").write_text("ja\tyes\n", encoding="utf-8")
+    params = {"multilingual-align.parallel": f"{tmp_path}/de.tsv", "mtdnn-kd.teachers": f"{tmp_path}/one"}
+    files = inputs(recipe="multilingual-align+mtdnn-kd", params=params).files
+    assert files[f"multilingual-align {tmp_path}/de.tsv"]["bytes"] == 7
+    assert files[f"mtdnn-kd {tmp_path}/one/config.json"]["bytes"] == 2
+
+
 def test_a_checkpoint_beside_the_teacher_counts(deep: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def beside() -> dict[str, object]:
         found = inputs(teacher=str(deep / "teacher")).found

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from edgebert.methods import METHODS
+from edgebert.methods import METHODS, ParamValue
 from edgebert.modeling.checkpoint import copy_student, set_labels
 from edgebert.modeling.graph import TorchSession
 from edgebert.modeling.heads import parts_of
@@ -53,12 +53,20 @@ def method_context(teacher: Student, rows: list[Row], labels: tuple[str, ...], w
     return MethodContext(teacher.model, task, labels, rows[:64], rows[64:], settings, work)
 
 
+def toy_params(name: str, **more: ParamValue) -> dict[str, ParamValue]:
+    """Those of the method's declaration, with `more` in their place; its files lie beside this one."""
+    method = METHODS.get(name)
+    files = {param.name for param in method.params if param.paths}
+    toy = {key: str(Path(__file__).parent / str(value)) if key in files else value for key, value in method.toy.items()}
+    return method.read_params({**toy, **more})
+
+
 def applied(name: str, teacher: Student, rows: list[Row], labels: tuple[str, ...], work: Path) -> Student:
     method = METHODS.get(name)
     teacher = served(name, teacher)
     torch.manual_seed(0)
     student = copy_student(teacher.model, teacher.tokenizer)
-    return method.apply(student, method_context(teacher, rows, labels, work), **method.read_params(method.toy))
+    return method.apply(student, method_context(teacher, rows, labels, work), **toy_params(name))
 
 
 def encoded(student: Student, rows: Sequence[Row], labels: tuple[str, ...]) -> list[Feature]:

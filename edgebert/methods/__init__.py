@@ -7,8 +7,10 @@ exists, the command line reads `params`, the contract tests read all of it.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
 from edgebert.errors import RequestError, shown, unknown
@@ -65,6 +67,7 @@ class Param:
     item: NumberType = int
     search: SearchValues | None = None  # values that the planner tries when the user sets none
     last: SearchValues = lambda config: ()  # that it tries too where no shape fits with those
+    paths: bool = False  # its text names files or folders that the method reads: see `paths_of`
 
     def read(self, value: object, method: str) -> ParamValue:
         """`value` as this parameter's type. Raises RequestError that names the method and the parameter."""
@@ -101,6 +104,11 @@ class Param:
                 raise TypeError
             return value
         return NUMBERS[self.type](value)
+
+
+def paths_of(text: str) -> list[Path]:
+    """The files or folders that a parameter names, with commas or colons between them."""
+    return [Path(part.strip()).expanduser() for part in re.split("[,:]", text) if part.strip()]
 
 
 def _whole(value: object) -> int:
@@ -223,7 +231,8 @@ class Method:
         serves_many: of what it leaves, methods behind it make several students: it is kept as a stage of its own.
         formats: that can express what it makes; () is all.
         trials: settings with which it competes for its place in the default recipe (`edgebert.workflows.recipe_trials`).
-        toy: parameters with which the contract tests run it on a model of 4 layers, width 32 and 92 tokens.
+        toy: parameters with which the contract tests run it on a model of 4 layers, width 32 and 92 tokens; files are those
+            of the tests' folder.
     """
 
     name: str
@@ -246,6 +255,10 @@ class Method:
     serves_many: bool = False
     trials: tuple[Mapping[str, ParamValue], ...] = ()
     toy: Mapping[str, ParamValue] = field(default_factory=dict)
+
+    def files(self, params: Mapping[str, ParamValue]) -> list[Path]:
+        """The files and folders beside the rows that it reads, so that what it makes follows from their content."""
+        return [path for param in self.params if param.paths for path in paths_of(str(params[param.name]))]
 
     def read_params(self, given: Mapping[str, object]) -> dict[str, ParamValue]:
         """Every parameter with its value, given or default. Raises RequestError for an unknown name."""

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import copy
 import random
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgebert.errors import RequestError
-from edgebert.methods import Param
+from edgebert.methods import Param, paths_of
 from edgebert.runtime.specs import INPUT_IDS
 from edgebert.training.context import MethodContext
 from edgebert.types import Student
@@ -27,7 +26,9 @@ if TYPE_CHECKING:
     from edgebert.modeling.config import ModelConfig
     from edgebert.modeling.heads import Part
 
-TEACHERS = Param("teachers", str, "", "checkpoint folders of other teachers, with commas or colons between them")
+TEACHERS = Param(
+    "teachers", str, "", "checkpoint folders of other teachers, with commas or colons between them", paths=True
+)
 N_TEACHERS = Param("n_teachers", int, 3, "teachers in all, where no folders are given", minimum=2)
 TEACHER_EPOCHS = Param("teacher_epochs", float, 3.0, "passes over the rows for each teacher that is made", minimum=0)
 
@@ -38,17 +39,13 @@ class Teacher:
     ids: tuple[int, ...] | None  # student token id -> its own; None where they are equal
 
 
-def folders_of(text: str) -> list[Path]:
-    return [Path(part.strip()) for part in re.split("[,:]", text) if part.strip()]
-
-
 def check_teachers(teacher: ModelConfig, teachers: str, where: str) -> None:
     """Raises RequestError where a folder is no checkpoint of the same heads and labels as `teacher`'s, a config."""
     from edgebert.errors import TeacherError
     from edgebert.modeling.checkpoint import check_weights, load_config
 
     place = f"{where}.teachers"
-    for folder in folders_of(teachers):
+    for folder in paths_of(teachers):
         try:
             check_weights(folder)
             config = load_config(folder)
@@ -69,7 +66,7 @@ def find_teachers(
         RequestError: a folder whose tokenizer does not have the student's tokens.
     """
     first = Teacher(context.teacher, student.teacher_ids)
-    if folders := folders_of(teachers):
+    if folders := paths_of(teachers):
         check_teachers(context.teacher.config, teachers, name)
         return (first, *(_loaded(folder, student, name) for folder in folders))
     return (first, *(create_teacher(student, context, name, i, epochs) for i in range(1, n_teachers)))

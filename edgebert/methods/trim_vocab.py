@@ -6,6 +6,11 @@ a size that the text does not fill is filled with the most frequent tokens of th
 student still reads text that it has not seen. A vocabulary's own order stands for that frequency: WordPiece and BPE
 vocabularies are built most frequent first, Unigram tokens carry their log probability.
 
+Of a multilingual vocabulary, `languages` keeps the tokens that the text uses and those written in these languages' scripts;
+`size` is then the most of them. Languages of one script are told apart by the text alone: `languages=de` keeps the Polish
+tokens too, until `size` makes the more frequent ones of the text and of the vocabulary take their place. Of byte-level BPE,
+tokens that are part of a character stay.
+
 Special tokens and single characters stay: a word whose token went is spelt with smaller ones, and no word becomes unknown
 that was known before. Only of fewer than 8,000 tokens, characters would take most: then those that are neither ASCII nor in
 the training text come last, and words of them may become unknown. The planner takes so few where nothing else fits. The
@@ -17,7 +22,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
 from string import ascii_letters, digits, punctuation
@@ -25,6 +30,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgebert.errors import RequestError
 from edgebert.methods import Method, Paper, Param
+from edgebert.methods._languages import scripts_of, written_in
 from edgebert.modeling.rebuild import SHIFTED
 from edgebert.training.context import MethodContext
 from edgebert.types import Row, Student
@@ -46,6 +52,7 @@ TOKENS = (
 )  # of a config
 USUAL = 8000  # tokens, at the least: fewer spell much of what the training text does not hold
 FEWER = (1500, 2000, 2500, 3000, 4000, 5000, 6000, 7000)
+LANGUAGES = "trim-vocab.languages"
 TELL_POINTS = 2.0  # lost by the vocabulary alone, of the metric on dev: worth a word to the user
 SIZES = (
     8000,
@@ -86,9 +93,15 @@ def _words(rows: Iterable[Row]) -> Iterator[list[list[str]]]:
 
 
 def trim(
-    tokenizer: Tokenizer, counts: Counter[str], size: int, named: Collection[int | None] = ()
+    tokenizer: Tokenizer,
+    counts: Counter[str],
+    size: int,
+    named: Collection[int | None] = (),
+    scripts: Collection[str] = (),
 ) -> tuple[Tokenizer, list[int]]:
     """A tokenizer with `size` tokens, and for each new id the old one; tokens whose ids are `named` stay in any case.
+
+    With `scripts` they may be fewer: of tokens that do not occur in the text, only those written in one of them stay.
 
     Raises:
         RequestError: the tokenizer's model is none of WordPiece, BPE and Unigram.
@@ -97,17 +110,22 @@ def trim(
 
     state = json.loads(tokenizer.to_str())
     vocabulary = tokenizer.get_vocab(with_added_tokens=True)
-    keep = _chosen(state, counts, size, {token for token, i in vocabulary.items() if i in named})
+    keep = _chosen(state, counts, size, {token for token, i in vocabulary.items() if i in named}, scripts)
     old_ids = sorted(vocabulary[token] for token in keep)
     new_ids = {old: new for new, old in enumerate(old_ids)}
     _rewrite(state, keep, new_ids)
     return Tokenizer.from_str(json.dumps(state)), old_ids
 
 
-def _chosen(state: TokenizerState, counts: Counter[str], size: int, named: Collection[str]) -> set[str]:
+def _chosen(
+    state: TokenizerState, counts: Counter[str], size: int, named: Collection[str], scripts: Collection[str]
+) -> set[str]:
     """`size` tokens: special tokens, then single characters, then by count, then by general frequency."""
     model = state["model"]
     ranked = _by_frequency(model)
+    if scripts:
+        readable, text_of = written_in(scripts), _reader(state)
+        ranked = [token for token in ranked if counts[token] or readable(text_of(token))]
     special = _special(state).union(named)
     prefix = model.get("continuing_subword_prefix") or ""
     own = set(ascii_letters + digits + punctuation).union(*counts)
@@ -128,6 +146,16 @@ def _chosen(state: TokenizerState, counts: Counter[str], size: int, named: Colle
     return keep
 
 
+def _reader(state: TokenizerState) -> Callable[[str], str]:
+    """Gives the text of a token: that of a byte-level vocabulary stands for bytes, whose broken ones are U+FFFD."""
+    from tokenizers.decoders import ByteLevel
+
+    if "ByteLevel" not in json.dumps(state.get("pre_tokenizer")):
+        return str
+    decoder = ByteLevel()
+    return lambda token: str(decoder.decode([token]))
+
+
 def _by_frequency(model: dict[str, Any]) -> list[str]:
     if model.get("type") in ("WordPiece", "BPE"):
         return sorted(model["vocab"], key=model["vocab"].__getitem__)
@@ -140,12 +168,16 @@ def _special(state: TokenizerState) -> set[str]:
     """Added tokens, the unknown token, and the 256 byte tokens of a vocabulary with byte fallback."""
     model = state["model"]
     special = {token["content"] for token in state["added_tokens"]}
-    if model["type"] == "Unigram":
-        special.add(model["vocab"][model["unk_id"]][0])
-    elif model.get("unk_token") in model["vocab"]:
-        special.add(model["unk_token"])
     tokens = set(_by_frequency(model))
+    special |= tokens & {_unknown(model)}
     return special | (tokens & {f"<0x{byte:02X}>" for byte in range(256)})
+
+
+def _unknown(model: dict[str, Any]) -> str | None:
+    """The token of what cannot be spelt; None where everything can."""
+    if model["type"] == "Unigram":
+        return None if model.get("unk_id") is None else str(model["vocab"][model["unk_id"]][0])
+    return model.get("unk_token")
 
 
 def _parts(merges: Sequence[str | list[str]]) -> dict[str, tuple[str, str]]:
@@ -251,10 +283,10 @@ def unknown_report(before: Tokenizer, after: Tokenizer, rows: Sequence[Row]) -> 
     """Unknown words and tokens a word on held-out text, before and after."""
 
     def figures(tokenizer: Tokenizer) -> tuple[float, float]:
-        unk = json.loads(tokenizer.to_str())["model"].get("unk_token")
+        unk = tokenizer.token_to_id(_unknown(json.loads(tokenizer.to_str())["model"]) or "")
         words = [word for lot in _words(rows) for text in lot for word in text]
         encodings = tokenizer.encode_batch([[word] for word in words], is_pretokenized=True, add_special_tokens=False)
-        n_unknown = sum(unk in encoding.tokens for encoding in encodings)
+        n_unknown = sum(unk in encoding.ids for encoding in encodings)
         return 100 * n_unknown / max(1, len(words)), sum(len(e.tokens) for e in encodings) / max(1, len(words))
 
     (unk_0, pieces_0), (unk_1, pieces_1) = figures(before), figures(after)
@@ -264,20 +296,23 @@ def unknown_report(before: Tokenizer, after: Tokenizer, rows: Sequence[Row]) -> 
     )
 
 
-def apply(student: Student, context: MethodContext, *, size: int, floor: int) -> Student:
+def apply(student: Student, context: MethodContext, *, size: int, floor: int, languages: str) -> Student:
     """The student with a smaller vocabulary; `teacher_ids` maps its ids to the teacher's."""
     from edgebert.training.mlm import MASKS
 
     wanted = max(size or student.tokenizer.get_vocab_size(), floor)
-    if wanted >= student.tokenizer.get_vocab_size():
+    scripts = scripts_of(languages, LANGUAGES)
+    if wanted >= student.tokenizer.get_vocab_size() and not scripts:
         student.notes += ("vocabulary kept whole",)
         return student
     counts = token_counts(student.tokenizer, context.transfer)
     masks = {student.tokenizer.token_to_id(name) for name in MASKS}
-    tokenizer, old_ids = trim(student.tokenizer, counts, wanted, masks | _named(student.model.config))
+    tokenizer, old_ids = trim(student.tokenizer, counts, wanted, masks | _named(student.model.config), scripts)
     before = _dev_score(student, context) if context.scores_epochs else 0.0
     _trim_embedding(student.model, old_ids)
     note = unknown_report(student.tokenizer, tokenizer, context.dev)
+    if scripts:
+        note += f"; tokens that the text does not use are written in {' or '.join(scripts)}"
     earlier = student.teacher_ids
     teacher_ids = (
         None if student.own_tokenizer else tuple(old_ids if earlier is None else (earlier[i] for i in old_ids))
@@ -300,7 +335,12 @@ def _dev_score(student: Student, context: MethodContext) -> float:
     return 100 * evaluate(student, context.task, context.labels, context.dev, "dev", max_length).value
 
 
-def reshape(config: ModelConfig, *, size: int, floor: int) -> ModelConfig:
+def check(config: ModelConfig, teacher: ModelConfig, *, size: int, floor: int, languages: str) -> None:
+    scripts_of(languages, LANGUAGES)
+
+
+def reshape(config: ModelConfig, *, size: int, floor: int, languages: str) -> ModelConfig:
+    """With `languages` this is the most that it has: how many tokens are theirs, only the tokenizer knows."""
     config.vocab_size = min(config.vocab_size, max(size or config.vocab_size, floor))
     if (config.pad_token_id or 0) >= config.vocab_size:  # where padding will stand is not known yet, but it will
         config.pad_token_id = config.vocab_size - 1
@@ -315,6 +355,7 @@ METHOD = Method(
     ),
     stage="vocabulary",
     apply=apply,
+    check=check,
     reshape=reshape,
     params=(
         Param(
@@ -327,6 +368,12 @@ METHOD = Method(
             last=lambda config: [size for size in FEWER if size < config.vocab_size],
         ),
         Param("floor", int, 0, "never fewer than this many tokens", minimum=0),
+        Param(
+            "languages",
+            str,
+            "",
+            "such as de,en: of tokens that the text does not use, only those in these languages' scripts stay",
+        ),
     ),
     any_tokenizer=True,
     toy={"size": 80, "floor": 10},

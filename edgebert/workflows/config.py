@@ -14,6 +14,7 @@ from typing import Any
 
 from edgebert.errors import EdgebertError, RequestError, shown, unknown
 from edgebert.files import exists, read_toml
+from edgebert.methods import METHODS
 from edgebert.types import FitRequest
 from edgebert.workflows.options import BY_FIELD, OPTIONS, TABLES, FitOption, keys_of
 
@@ -229,7 +230,11 @@ def _converted(option: FitOption, value: Any) -> Any:
 
 def _from_here(option: FitOption, value: Any, base: Path) -> Any:
     """A value with its paths as the current folder sees them: in the file they are relative to it."""
-    if not option.path or base == Path():
+    if base == Path():
+        return value
+    if option.field == "params":
+        return {key: _moved_param(key, item, base) for key, item in value.items()}
+    if not option.path:
         return value
     if isinstance(value, tuple):
         return tuple(_moved(option, item, base) for item in value)
@@ -246,6 +251,16 @@ def _moved(option: FitOption, text: str, base: Path) -> str:
         return moved if text.endswith(".toml") else text
     is_path = text.startswith((".", "/")) or exists(base / text)  # else a hub id, or `teacher`
     return moved if is_path and text != "teacher" else text
+
+
+def _moved_param(key: str, value: Any, base: Path) -> Any:
+    """The value of METHOD.PARAMETER; what no method has is refused later."""
+    name, _, param = key.partition(".")
+    method = METHODS.all().get(name)
+    known = method.params if method else ()
+    if not isinstance(value, str) or not any(item.paths and item.name == param for item in known):
+        return value
+    return re.sub("[^,:]+", lambda part: str(base / Path(part[0].strip()).expanduser()), value)
 
 
 def _moved_rows(spec: str, base: Path) -> str:

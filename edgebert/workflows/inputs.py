@@ -20,6 +20,7 @@ from edgebert.data import CatalogueEntry, default_names, locate
 from edgebert.data.packaged import locate_file
 from edgebert.errors import EdgebertError
 from edgebert.files import sha256_file
+from edgebert.methods import METHODS, ParamValue
 from edgebert.modeling.folder import encoder_folder, files_read
 from edgebert.modeling.source import DEFAULT_TEACHER, TeacherSource, in_cache, in_package
 from edgebert.modeling.weights import weight_files
@@ -80,6 +81,8 @@ def read_inputs(request: FitRequest, names: Names) -> Inputs:
             _add_rows(inputs, spec, task)
     for path in request.unlabelled:
         _add_path(inputs, f"unlabelled {path}", Path(path))
+    for call in names.recipe.calls:
+        inputs.files |= method_files(call.method, METHODS.get(call.method).read_params(call.params))
     if request.recipe and request.recipe.endswith(".toml"):
         inputs.add(f"recipe {request.recipe}", Path(request.recipe))
     if calibration := kept_calibrations(names.device):
@@ -90,6 +93,15 @@ def read_inputs(request: FitRequest, names: Names) -> Inputs:
     elif request.student is None:
         _add_starts(inputs, request.starts, teacher)
     return inputs
+
+
+def method_files(name: str, params: Mapping[str, ParamValue]) -> dict[str, FileFacts]:
+    """Every file that a method reads by its parameters, as `Inputs.files` has it. One that is not there is left out: the
+    method says so."""
+    inputs = Inputs()
+    for path in METHODS.get(name).files(params):
+        _add_path(inputs, f"{name} {path}", path)
+    return inputs.files
 
 
 # ---------------------------------------------------------------- rows and texts

@@ -43,6 +43,7 @@ from edgebert.verify.parity import TOLERANCES, for_task, share_decided, unbatche
 from edgebert.verify.reference import make_reference, row_batches
 from edgebert.verify.rows import write_answers, write_rows
 from edgebert.workflows.answers import answers_stage
+from edgebert.workflows.inputs import method_files
 from edgebert.workflows.names import planned
 from edgebert.workflows.recipe import answer_kinds
 from edgebert.workflows.records import FileRecord, StudentRecord, artifacts_of, model_record, student_record
@@ -121,6 +122,8 @@ class RecipeRun:
         results |= {"task": job.task.options(), "answers": {name: stage.key for name, stage in self.stored.items()}}
         if self.start.source:
             results["student"] = self.start.source.key
+        if files := {key: facts for name, params in self.calls for key, facts in method_files(name, params).items()}:
+            results["files"] = files
         if self.cost:
             results["cost"] = (job.device.name, self.cost(self.start.config))
         if job.unlabelled.rows:
