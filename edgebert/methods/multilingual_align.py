@@ -11,9 +11,9 @@ holds t's language where it is. A word is aligned to one word at most, and where
 
 Differences: both sums are means over words, so that `keep` is 1 whatever the sentences' lengths are; the second is over tokens
 rather than words. The special tokens of both sentences are aligned too, since heads of whole texts read the first of them.
-Words are aligned by `edgebert.training.word_alignment`, a reading of the papers behind fast_align, which the paper runs; they are
-compared in lower case, and a script without spaces has one word a line, but for Chinese characters, which are one each. What of a
-sentence goes beyond --max-length is left out.
+Words are aligned by `edgebert.training.word_alignment`, made after the papers behind fast_align, which the paper runs; they are
+compared in lower case. In a script without spaces what stands between two marks is one word, but for Chinese characters, which
+are one each. What goes beyond --max-length is left out.
 """
 
 from __future__ import annotations

@@ -8,8 +8,8 @@ vocabularies are built most frequent first, Unigram tokens carry their log proba
 
 Of a multilingual vocabulary, `languages` keeps the tokens that the text uses and those written in these languages' scripts;
 `size` is then the most of them. Languages of one script are told apart by the text alone: `languages=de` keeps the Polish
-tokens too, until `size` makes the more frequent ones of the text and of the vocabulary take their place. Of byte-level BPE,
-tokens that are part of a character stay.
+tokens too, and those that are less frequent than the text's and the vocabulary's others go where `size` is smaller. Single
+characters of other scripts go, and words of them become unknown. Of byte-level BPE, tokens that are part of a character stay.
 
 Special tokens and single characters stay: a word whose token went is spelt with smaller ones, and no word becomes unknown
 that was known before. Only of fewer than 8,000 tokens, characters would take most: then those that are neither ASCII nor in
