@@ -1,7 +1,8 @@
 """Which scripts languages are written in, and which tokens of a vocabulary are.
 
 A script is all that is known of a token without text: it tells Russian from German, and not German from Polish. Scripts are those
-of Unicode's property Script; languages are named by ISO 639, with the scripts that Unicode's CLDR gives as likely for each.
+of Unicode's property Script; languages are named by ISO 639, each with the script that CLDR's likely subtags give it, and Serbian with
+Latin beside.
 """
 
 from __future__ import annotations
