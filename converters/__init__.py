@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from edgebert.errors import RequestError, name_list, unknown
 from edgebert.faults import install_command, is_installed
 from edgebert.files import sha256_file
+from edgebert.quantization import Granularity, QuantSpec
 from edgebert.registry import Registry, check_call
 from edgebert.runtime.session import Session, Source
 from edgebert.types import Artifact, Shape
@@ -51,7 +52,8 @@ class Precision:
         compute: what the matrix products run in: fp32, fp16 or int8.
         bits, embedding_bits: stored bits of a weight of a matrix, and of the word table.
         one_scale: whether a whole weight shares one scale, so that its largest number makes all others coarse.
-        stored: in place of `variants` for a model whose QuantSpec says how its weights are stored; () where that is not read.
+        stored: for a model whose QuantSpec says how its weights are stored, by the granularity of their scales: what stands
+            in place of `variants`. Where a granularity is not here, the precision chooses scales of its own.
     """
 
     title: str
@@ -62,7 +64,16 @@ class Precision:
     bits: int = 8
     embedding_bits: int = 8
     one_scale: bool = False
-    stored: Sequence[QuantizationVariant] = ()
+    stored: Mapping[Granularity, Sequence[QuantizationVariant]] = field(default_factory=dict)
+
+    def variants_of(self, spec: QuantSpec | None) -> Sequence[QuantizationVariant]:
+        """What to choose from for a model that was trained with this spec."""
+        kinds = {how.granularity for how in spec.weights.values()} if spec else set()
+        return next((own for kind, own in self.stored.items() if kind in kinds), self.variants)
+
+    def takes(self, spec: QuantSpec | None) -> bool:
+        """Whether a file of this precision has the scales of the spec."""
+        return self.variants_of(spec) is not self.variants
 
 
 @dataclass(frozen=True)
@@ -88,11 +99,13 @@ class Contents:
         weights: float arrays by their names in the file; those stored in few bits as what these stand for.
         operators: of the whole graph; () where the format's graph is made anew for each precision.
         outputs: names of the graph's results.
+        fixed_scales: by which numbers that the graph computes are rounded, where they are in the file.
     """
 
     weights: Mapping[str, np.ndarray]
     operators: Sequence[Operator] = ()
     outputs: tuple[str, ...] = ()
+    fixed_scales: frozenset[float] = frozenset()
 
 
 # ---------------------------------------------------------------- what a converter's functions are

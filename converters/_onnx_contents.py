@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 # What quantizers and the conversion to half add, drop or replace.
 CHANGED = frozenset({
     "Add", "BitShift", "Cast", "Concat", "Constant", "Conv", "ConvInteger", "DequantizeLinear", "DynamicQuantizeLSTM",
-    "DynamicQuantizeLinear", "Gather", "Gemm", "Identity", "LSTM", "MatMul", "MatMulInteger", "MatMulNBits", "Mul",
+    "DynamicQuantizeLinear", "Gather", "Gemm", "Identity", "LSTM", "MatMul", "MatMulInteger", "MatMulIntegerToFloat", "MatMulNBits", "Mul",
     "QuantizeLinear", "Reshape",
 })  # fmt: skip
 
@@ -32,7 +32,17 @@ def contents(path: Path) -> Contents:
         Operator("" if node.op_type in CHANGED else _kind(node), tuple(filter(None, node.input)), tuple(node.output))
         for node in model.graph.node
     ]
-    return Contents(weights, operators, tuple(item.name for item in model.graph.output))
+    outputs = tuple(item.name for item in model.graph.output)
+    return Contents(weights, operators, outputs, frozenset(_fixed_scales(model)))
+
+
+def _fixed_scales(model: ModelProto) -> Iterator[float]:
+    from onnx import numpy_helper
+
+    wanted = {node.input[1] for node in model.graph.node if node.op_type == "QuantizeLinear"}
+    for item in model.graph.initializer:
+        if item.name in wanted:
+            yield from numpy_helper.to_array(item).ravel().tolist()
 
 
 def _kind(node: NodeProto) -> str:

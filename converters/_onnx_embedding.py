@@ -6,7 +6,7 @@ small rows, and lose most. A row of 384 bytes with a scale of its own costs 1 % 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -35,8 +35,11 @@ def tables(model: ModelProto) -> dict[str, TensorProto]:
     }
 
 
-def per_row(model: ModelProto) -> int:
+def per_row(model: ModelProto, scales_of: Mapping[str, np.ndarray] | None = None) -> int:
     """Replaces Gather(table, ids) by Cast(Gather(int8 table, ids)) * Gather(scales, ids). In place.
+
+    Args:
+        scales_of: (rows,) of the tables whose scales are given, by their names.
 
     Returns:
         How many tables were replaced. A table that something else reads too stays float for that reader.
@@ -45,7 +48,7 @@ def per_row(model: ModelProto) -> int:
 
     result = tables(model)
     for name, item in result.items():
-        quantized, scales = quantize_rows(numpy_helper.to_array(item))
+        quantized, scales = quantize_rows(numpy_helper.to_array(item), (scales_of or {}).get(name))
         model.graph.initializer.extend(
             [numpy_helper.from_array(quantized, f"{name}_int8"), numpy_helper.from_array(scales, f"{name}_scales")]
         )
@@ -67,10 +70,12 @@ def per_row(model: ModelProto) -> int:
     return len(result)
 
 
-def quantize_rows(table: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """int8 (rows, width) and float32 scales (rows, 1): `table` is about their product. A row of zeros has scale 1."""
+def quantize_rows(table: np.ndarray, scales: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """int8 (rows, width) and float32 scales (rows, 1), those given or the rows' own: `table` is about their product. A row of
+    zeros has scale 1."""
     largest = np.abs(table).max(axis=1, keepdims=True)
-    scales = np.where(largest == 0, 1.0, largest / 127).astype(np.float32)
+    own = np.where(largest == 0, 1.0, largest / 127).astype(np.float32)
+    scales = own if scales is None else scales[:, None]
     return np.rint(table / scales).clip(-127, 127).astype(np.int8), scales
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from edgebert.converters._onnx_embedding4 import pack_word_table
 from edgebert.converters._onnx_export import sample, values
 from edgebert.converters._onnx_int8 import products
 from edgebert.errors import EdgebertError
+from edgebert.quantization import Granularity
 from edgebert.runtime.quiet import quiet
 from edgebert.runtime.session import Source
 
@@ -22,9 +24,11 @@ if TYPE_CHECKING:
     from onnx import ModelProto
 
 # Of a model that says bits and groups itself.
-INT4_STORED = tuple(
-    QuantizationVariant(name, {"accuracy_level": level}) for name, level in (("own-bits", 4), ("own-bits-float", 0))
-)
+INT4_STORED: Mapping[Granularity, Sequence[QuantizationVariant]] = {
+    "group": tuple(
+        QuantizationVariant(name, {"accuracy_level": level}) for name, level in (("own-bits", 4), ("own-bits-float", 0))
+    )
+}
 LARGEST = float(np.finfo(np.float16).max)
 
 # Level 4 multiplies activations in 8 bits, level 0 in float: which is faster depends on the length and the processor.

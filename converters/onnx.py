@@ -17,6 +17,7 @@ from edgebert.converters._onnx_file import first_line, graph_file, load, write
 from edgebert.converters._onnx_half import INT4, INT4_STORED, fp16, int4, int4_all
 from edgebert.converters._onnx_int8 import GRID, dynamic, packed
 from edgebert.converters._onnx_static import STATIC, static
+from edgebert.converters._onnx_trained import PORTABLE, TRAINED, trained
 from edgebert.devices.accelerators import DYNAMIC_SHAPE, LARGE_TABLE, LARGEST_DIMENSION
 from edgebert.errors import EdgebertError, unknown
 from edgebert.faults import raise_if_fault
@@ -29,8 +30,10 @@ if TYPE_CHECKING:
     from onnxruntime import NodeArg
 
 PRECISIONS = {
-    "int8": Precision("8-bit weights, activations scaled at run time", GRID, kind="int8"),
-    "int8-static": Precision("8-bit weights, activations scaled by calibration", STATIC, True, kind="int8-static"),
+    "int8": Precision("8-bit weights, activations scaled at run time", GRID, kind="int8", stored=TRAINED),
+    "int8-static": Precision(
+        "8-bit weights, activations scaled by calibration", STATIC, True, kind="int8-static", stored=PORTABLE
+    ),
     "int4-embedding": Precision("8-bit weights, 4-bit word table", GRID, kind="int8", embedding_bits=4),
     "fp16": Precision(
         "weights and computation in half precision", kind="fp16", compute="fp16", bits=16, embedding_bits=16
@@ -71,7 +74,10 @@ def reduce(source: Source, artifact: Artifact, precision: str, variant: Quantiza
     if precision not in _MAKERS:
         raise unknown("ONNX precision", precision, _MAKERS)
     try:
-        created = _MAKERS[precision](source, load(artifact.path), variant)
+        model = load(artifact.path)
+        created = (trained if variant.options.get("scales") == "trained" else _MAKERS[precision])(
+            source, model, variant
+        )
     except EdgebertError:
         raise
     except Exception as error:

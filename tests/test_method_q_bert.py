@@ -94,7 +94,7 @@ def test_the_int4_file_holds_exactly_the_students_weights_in_their_bits(
     source, converter = source_of(student, toy_rows, toy_labels), CONVERTERS.get("onnx")
     exported = converter.export(source, tmp_path)
     (tmp_path / "int4").mkdir()
-    variant = next(item for item in converter.precisions["int4"].stored if item.options["accuracy_level"] == 0)
+    variant = next(item for item in converter.precisions["int4"].stored["group"] if item.options["accuracy_level"] == 0)
     created = converter.reduce(source, exported, "int4", variant, tmp_path / "int4")
     bits = [
         next(item.i for item in node.attribute if item.name == "bits")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from edgebert.converters import Converter, Precision, QuantizationVariant, describe
-from edgebert.quantization import QuantSpec, TensorSpec
+from edgebert.quantization import Granularity, QuantSpec, TensorSpec
 from edgebert.workflows.variants import VariantEvaluator, choose_variant
 
 FLOAT = "float"
@@ -24,7 +24,9 @@ class Played:
 
 
 def played(
-    variants: Sequence[QuantizationVariant], kind: str = "int8", stored: Sequence[QuantizationVariant] = ()
+    variants: Sequence[QuantizationVariant],
+    kind: str = "int8",
+    stored: Mapping[Granularity, Sequence[QuantizationVariant]] = {},
 ) -> Converter:
     def reduce(source: Any, exported: Any, precision: str, variant: QuantizationVariant, folder: Path) -> Any:
         path = folder / f"{variant.name}.bin"
@@ -42,7 +44,7 @@ def chosen(
     variants: Sequence[QuantizationVariant],
     figures: dict[str, tuple[float, float]],
     kind: str = "int8",
-    stored: Sequence[QuantizationVariant] = (),
+    stored: Mapping[Granularity, Sequence[QuantizationVariant]] = {},
     quantization: QuantSpec | None = None,
 ) -> Any:
     """The table of variants whose score and share of equal predictions are given."""
@@ -99,13 +101,14 @@ def test_a_single_variant_is_written_and_not_judged(tmp_path: Path) -> None:
 
 def test_a_model_that_says_how_its_weights_are_stored_has_variants_of_its_own(tmp_path: Path) -> None:
     figures = dict.fromkeys(("a", "b", "own", FLOAT), (0.9, 0.99))
+
     own, spec = (
-        (QuantizationVariant("own"), QuantizationVariant("b")),
+        {"group": (QuantizationVariant("own"), QuantizationVariant("b"))},
         QuantSpec({"w": TensorSpec(4, "group", group=16)}),
     )
     for n, (quantization, stored, expected) in enumerate((
         (spec, own, ("own", ["own", "b"])), (QuantSpec(), own, ("a", ["a", "b"])), (None, own, ("a", ["a", "b"])),
-        (spec, (), ("a", ["a", "b"])),
+        (spec, {}, ("a", ["a", "b"])), (QuantSpec({"w": TensorSpec(8)}), own, ("a", ["a", "b"])),
     )):  # fmt: skip
         (tmp_path / str(n)).mkdir()
         assert chosen(tmp_path / str(n), (A, B), figures, stored=stored, quantization=quantization) == expected

@@ -71,7 +71,7 @@ class Source:
         calibration: real batches of one row; only static precisions read them.
         shape: how a format that can choose takes lengths; None leaves it to the converter.
         tokenizer: the tokenizer.json that belongs to the model, if there is one.
-        quantization: scales that the model was trained with, and that a file in few bits shall use.
+        quantization: scales that the model was trained with, and that a file in few bits takes (`Precision.stored`).
     """
 
     graph: nn.Module

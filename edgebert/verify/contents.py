@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from edgebert.converters import Contents, Converter, Precision
+from edgebert.quantization import QuantSpec
 from edgebert.types import Artifact
 
 SHOWN = 3  # findings of a kind that are told in full
@@ -55,18 +56,36 @@ WEIGHTS = {
 
 
 def file_failures(
-    converter: Converter, artifact: Artifact, origin: Artifact, tables: Mapping[str, np.ndarray]
+    converter: Converter,
+    artifact: Artifact,
+    origin: Artifact,
+    tables: Mapping[str, np.ndarray],
+    spec: QuantSpec | None = None,
 ) -> list[str]:
     """`contents_failures` of a file; [] where its format cannot be looked into.
 
     Args:
         origin: the float32 file of its format, which may be the file itself.
+        spec: whose scales the file takes. The float32 file's weights lie on their steps, so it holds the same ones.
     """
     if converter.contents is None:
         return []
     precision = converter.precisions.get(artifact.precision)
     first = converter.contents(origin.path) if precision is not None else None
-    return contents_failures(converter.contents(artifact.path), precision, origin=first, tables=tables)
+    found = converter.contents(artifact.path)
+    if spec is None or precision is None:
+        return contents_failures(found, precision, origin=first, tables=tables)
+    exact = replace(precision, bits=32, embedding_bits=32, one_scale=False)
+    return [*contents_failures(found, exact, origin=first, tables=tables), *_scales(found, spec)]
+
+
+def _scales(found: Contents, spec: QuantSpec) -> Iterator[str]:
+    """A scale of what layers read changes answers no more than rounding does, so that rows hardly show a wrong one."""
+    wanted = {float(np.float32(scale)) for how in spec.activations.values() for scale in how.scale}
+    for told, scales in (("lacks", wanted - found.fixed_scales), ("has", found.fixed_scales - wanted)):
+        if scales:
+            other = "that the model was trained with" if told == "lacks" else "that the model was not trained with"
+            yield f"the file {told} {len(scales)} scales {other}, the first is {min(scales):.6g}"
 
 
 def contents_failures(

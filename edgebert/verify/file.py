@@ -10,7 +10,7 @@ from edgebert.converters import CONVERTERS, find_precision
 from edgebert.runtime.session import Session
 from edgebert.types import Artifact, Feature, OutputComparison, Row
 from edgebert.verify.contents import file_failures
-from edgebert.verify.parity import compare, compare_task, failures_otherwise
+from edgebert.verify.parity import compare, compare_task, failures_otherwise, failures_trained
 from edgebert.verify.reference import Reference
 
 if TYPE_CHECKING:
@@ -43,7 +43,8 @@ def check_file(
     """
     converter = CONVERTERS.get(artifact.format)
     session = converter.open(artifact.path, 0)
-    kind = find_precision(artifact.format, artifact.precision).kind
+    precision = find_precision(artifact.format, artifact.precision)
+    kind, spec = precision.kind, reference.quantization if precision.takes(reference.quantization) else None
     comparison: OutputComparison
     predictions: list[Any] = []
     if task is not None:
@@ -53,6 +54,7 @@ def check_file(
     failures = (
         *comparison.failures,
         *failures_otherwise(converter, artifact, reference, kind),
-        *file_failures(converter, artifact, origin, reference.tables),
+        *(failures_trained(session, reference) if spec else ()),
+        *file_failures(converter, artifact, origin, reference.tables, spec),
     )
     return FileCheck(replace(comparison, failures=failures), session, predictions)

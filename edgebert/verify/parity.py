@@ -31,8 +31,11 @@ if TYPE_CHECKING:
 
 N_NEIGHBOURS = 300  # rows whose vectors are compared with one another
 ROWS_IN_ORDER = 20  # fewer say nothing by their order: two neighbours that change places are much of it
-N_OTHERWISE = 100  # rows on which other kernels are tried
+N_OTHERWISE = 100  # rows on which other kernels are tried, and a trained quantization
 VECTOR_ROOM = 2.0  # the farthest of a vector's hundreds of columns is farther than that of a few labels
+TYPICAL = (
+    1e-3  # of the median row, by trained scales: most differ by the order of sums alone, see TOLERANCES["trained"]
+)
 ENDLESS = 1e9  # stands for a difference that is no number, which a report could not hold
 
 
@@ -97,12 +100,43 @@ def compare(
 
 def failures_otherwise(converter: Converter, artifact: Artifact, reference: Reference, kind: str) -> list[str]:
     """What `compare` finds with each other set of kernels that devices run the file with, on some of the rows."""
-    some = replace(reference, batches=reference.batches[:N_OTHERWISE], outputs=reference.outputs[:N_OTHERWISE])
+    some = _some(reference)
     return [
         f"{name}: {failure}"
         for name, open_file in converter.open_otherwise.items()
         for failure in compare(open_file(artifact.path, 0), some, kind)[0].failures
     ]
+
+
+def failures_trained(session: Session, reference: Reference) -> list[str]:
+    """What `compare` finds between a file that takes the scales which a model was trained with and the model that computes
+    with them in torch, on the beginnings of some of the rows."""
+    if reference.quantized is None:
+        return []
+    some = _some(reference.quantized)
+    comparison, outputs = compare(session, some, "trained")
+    failures = list(comparison.failures)
+    if (typical := _typical(outputs, some)) > TYPICAL:
+        failures.append(f"half of the rows differ by {typical:.2g} of their deviation or more, {TYPICAL:g} is allowed")
+    return [f"beside the model that computes with its scales, {failure}" for failure in failures]
+
+
+def _typical(results: Sequence[Outputs], reference: Reference) -> float:
+    """Root mean square difference of the median row, in units, of the output that is farthest."""
+    worst = 0.0
+    for answer in reference.known_answers():
+        for name in (name for name in answer.outputs if _alike(name, results, reference.outputs)):
+            unit = units(_values(name, answer, reference.outputs, reference.batches))
+            rows = [
+                (answer.values(name, ours[name], batch) - answer.values(name, theirs[name], batch)) / unit
+                for ours, theirs, batch in zip(results, reference.outputs, reference.batches, strict=True)
+            ]
+            worst = max(worst, float(np.median([np.sqrt(np.mean(np.square(row))) for row in rows])))
+    return worst
+
+
+def _some(reference: Reference) -> Reference:
+    return replace(reference, batches=reference.batches[:N_OTHERWISE], outputs=reference.outputs[:N_OTHERWISE])
 
 
 def compare_task(

@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from edgebert.errors import EdgebertError, first_line
+from edgebert.quantization import QuantSpec
 from edgebert.runtime.batching import pad_batch
 from edgebert.runtime.session import Batch, Runner
 from edgebert.runtime.specs import INPUT_IDS
 from edgebert.types import Feature, Outputs
 from edgebert.verify.answers import Answer, answers_of, guess_answers
 from edgebert.verify.edges import edges_of
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+
+BEGINNING = 16  # tokens: the fewer, the rarer is a number midway between two steps, see TOLERANCES["trained"]
 
 
 @dataclass(frozen=True)
@@ -26,6 +34,8 @@ class Reference:
         labels: what the outputs mean, in order; () where they are no labels.
         answers: what the heads answer; told from the outputs' names and shapes where it is empty.
         tables: the model's embedding tables by name, the words' first; see `edgebert.verify.contents`.
+        quantization: what the model was trained with, if anything.
+        quantized: the beginnings of these rows, and the edge rows, by the model that computes with it.
     """
 
     batches: Sequence[Batch]
@@ -35,6 +45,8 @@ class Reference:
     labels: Sequence[str]
     answers: Sequence[Answer] = ()
     tables: Mapping[str, np.ndarray] = field(default_factory=dict)
+    quantization: QuantSpec | None = None
+    quantized: Reference | None = None
 
     def known_answers(self) -> Sequence[Answer]:
         """The answers, guessed where nobody said them."""
@@ -66,6 +78,30 @@ def make_reference(
             raise EdgebertError(f"the model itself cannot read the edge row '{name}': {first_line(error)}") from None
     tables = model.tables() if hasattr(model, "tables") else {}
     return Reference(batches, outputs, every, edge_outputs, labels, answers_of(getattr(model, "parts", ())), tables)
+
+
+def with_quantization(reference: Reference, model: PreTrainedModel, spec: QuantSpec | None) -> Reference:
+    """The reference with that of the model which computes with the scales that it was trained with, where it was.
+
+    Raises:
+        TeacherError: the spec is not this model's.
+    """
+    from edgebert.modeling.graph import TorchSession
+
+    if spec is None or not spec.activations:
+        return reference
+    from edgebert.quantization.fake import fake_quantized
+
+    session = TorchSession(fake_quantized(model, spec))
+    batches = [{name: array[:, :BEGINNING] for name, array in batch.items()} for batch in reference.batches]
+    outputs = [session.run(batch) for batch in batches]
+    edges = {
+        name: [session.run(batch) for batch in ([kind] if isinstance(kind, Mapping) else kind)]
+        for name, kind in reference.edges.items()
+    }
+    return replace(
+        reference, quantization=spec, quantized=replace(reference, batches=batches, outputs=outputs, edge_outputs=edges)
+    )
 
 
 def row_batches(features: Sequence[Feature], pad_id: int = 0) -> list[Batch]:

@@ -28,7 +28,7 @@ from edgebert.types import Artifact, OutputComparison
 from edgebert.verify.edges import edge_batches
 from edgebert.verify.file import check_file
 from edgebert.verify.parity import compare, share_decided, unbatched
-from edgebert.verify.reference import Reference, make_reference
+from edgebert.verify.reference import Reference, make_reference, with_quantization
 from edgebert.workflows.convert_output import NEW, REASON, REJECTED, holds_another, publish, work_folder
 from edgebert.workflows.convert_request import (
     ConvertRequest,
@@ -38,7 +38,7 @@ from edgebert.workflows.convert_request import (
     lengths_of,
 )
 from edgebert.workflows.convert_rows import SAMPLE, Rows, labelled_rows, rows_of
-from edgebert.workflows.variants import VARIANT_ROWS, VariantEvaluator, choose_variant, export_float
+from edgebert.workflows.variants import VARIANT_ROWS, VariantEvaluator, choose_variant, export_float, without_stored
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -138,6 +138,7 @@ def _open(request: ConvertRequest, place: Path) -> _Opened:
         shape=request.shape,
         quantization=read_spec(result.folder),
     )
+    notes += without_stored(source, request.formats, request.precisions)
     return _Opened(head, model, labels, tokenizer, source, rows, output, key, tuple(notes))
 
 
@@ -145,6 +146,7 @@ def _converted(request: ConvertRequest, opened: _Opened, log: Callable[..., None
     source, rows, output = opened.source, opened.rows, opened.output
     edges = edge_batches(source.vocab_size, source.lengths[-1], source.pad_id, opened.tokenizer)
     reference = make_reference(TorchSession(opened.model), rows.batches, edges, opened.labels)
+    reference = with_quantization(reference, opened.model, source.quantization)
     if rows.task is not None:
         with_teacher_labels = rows.task.with_teacher_labels(rows.labelled, rows.features, unbatched(reference.outputs))
         rows = replace(rows, labelled=with_teacher_labels)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -40,7 +41,7 @@ from edgebert.verify.edges import edge_batches
 from edgebert.verify.engine import write_sample
 from edgebert.verify.file import check_file
 from edgebert.verify.parity import TOLERANCES, for_task, share_decided, unbatched
-from edgebert.verify.reference import make_reference, row_batches
+from edgebert.verify.reference import make_reference, row_batches, with_quantization
 from edgebert.verify.rows import write_answers, write_rows
 from edgebert.workflows.answers import answers_stage
 from edgebert.workflows.inputs import method_files
@@ -49,7 +50,13 @@ from edgebert.workflows.recipe import answer_kinds
 from edgebert.workflows.records import FileRecord, StudentRecord, artifacts_of, model_record, student_record
 from edgebert.workflows.request import Fit, data_key, teacher_train_settings, train_settings
 from edgebert.workflows.starts import alignment, task_tokenizer
-from edgebert.workflows.variants import VARIANT_ROWS, VariantEvaluator, choose_variant, export_float
+from edgebert.workflows.variants import (
+    VARIANT_ROWS,
+    VariantEvaluator,
+    choose_variant,
+    export_float,
+    without_stored,
+)
 
 if TYPE_CHECKING:
     from edgebert.modeling.config import ModelConfig
@@ -263,6 +270,8 @@ def convert_stage(job: Fit, name: str, model: Stage) -> Stage:
         batches = row_batches(features, source.pad_id)
         reference = for_task(make_reference(TorchSession(student.model), batches, {}, job.dataset.labels), task)
         created = []
+        for note in without_stored(source, formats, precisions):
+            job.run.log(event="note", text=note)
 
         def evaluator_of(kind: str) -> VariantEvaluator[list[Outputs]]:
             return VariantEvaluator(
@@ -291,7 +300,8 @@ def convert_stage(job: Fit, name: str, model: Stage) -> Stage:
         "formats": formats,
         "precisions": precisions,
         "variants": {
-            name: {p: (*c.variants, *c.stored) for p, c in CONVERTERS.get(name).precisions.items()} for name in formats
+            name: {p: (*c.variants, *chain(*c.stored.values())) for p, c in CONVERTERS.get(name).precisions.items()}
+            for name in formats
         },
         "rows": (VARIANT_ROWS, CALIBRATION_ROWS),
         "lengths": job.lengths,
@@ -333,6 +343,7 @@ def verify_stage(job: Fit, name: str, model: Stage, converted: Stage) -> Stage:
         reference = make_reference(
             TorchSession(student.model), row_batches(features, pad), edges, tuple(job.dataset.labels)
         )
+        reference = with_quantization(reference, student.model, student.quantization)
         dev = job.dataset.splits["dev"]
         dev_features = job.task.encode(dev, student.tokenizer, job.dataset.labels, job.max_length)
         write_rows(folder, task, rows)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Generic, TypedDict, TypeVar
 
-from edgebert.converters import Converter, QuantizationVariant
+from edgebert.converters import CONVERTERS, Converter, QuantizationVariant
 from edgebert.runtime.scratch import library_scratch
 from edgebert.runtime.session import Session, Source
 from edgebert.types import Artifact
@@ -24,6 +24,7 @@ VARIANT_ROWS = 300  # on which the variants of a precision are compared
 SCORE_TIE = 0.0025
 # A variant keeps the predictions if this many more of them are equal than parity will ask for, on rows of its own.
 ROOM = 0.01
+MOST_BITS = 8  # of a weight that has a scale
 
 
 Predictions = TypeVar("Predictions")  # whatever the evaluator compares
@@ -70,6 +71,20 @@ def export_float(converter: Converter, source: Source, folder: Path) -> Artifact
         return converter.export(source, place)
 
 
+def without_stored(source: Source, formats: Sequence[str], precisions: Sequence[str]) -> list[str]:
+    """A note on files in few bits that do not take what the model's QuantSpec says; [] where all do."""
+    if source.quantization is None:
+        return []
+    names = [
+        f"{format} {name}"
+        for format in formats
+        for name, declared in CONVERTERS.get(format).precisions.items()
+        if name in precisions and declared.bits <= MOST_BITS and not declared.takes(source.quantization)
+    ]
+    told = "the model was trained in few bits, and these files choose scales of their own"
+    return [f"{told}: {', '.join(names)}"] if names else []
+
+
 def choose_variant(
     converter: Converter,
     source: Source,
@@ -91,8 +106,7 @@ def choose_variant(
         The file, and a table of what was tried.
     """
     declared = converter.precisions[precision]
-    own_bits = source.quantization is not None and bool(source.quantization.weights)
-    variants = declared.stored if own_bits and declared.stored else declared.variants
+    variants = declared.variants_of(source.quantization)
     work = folder / "work" / f"{converter.name}-{precision}"
     enough = min(1.0, TOLERANCES[declared.kind].equal_predictions + ROOM)
     aim = evaluator.predict(converter.open(exported.path, 1)) if len(variants) > 1 else None
