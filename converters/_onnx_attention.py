@@ -201,7 +201,7 @@ class _Finder:
 
     def _width(self, name: str) -> int:
         """Of a projection with a bias, by its bias."""
-        added = self._maker(name, "Add")
+        added = self._maker(name, "Add") or self._maker(name, "MatMulIntegerToFloat")
         constants = [self._constant(item) for item in added.input] if added else []
         return next((item.size for item in constants if item is not None and item.ndim == 1 and item.size > 1), 0)
 

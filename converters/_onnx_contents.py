@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 # What quantizers and the conversion to half add, drop or replace.
 CHANGED = frozenset({
     "Add", "BitShift", "Cast", "Concat", "Constant", "Conv", "ConvInteger", "DequantizeLinear", "DynamicQuantizeLSTM",
-    "DynamicQuantizeLinear", "Gather", "Gemm", "Identity", "LSTM", "MatMul", "MatMulInteger", "MatMulIntegerToFloat", "MatMulNBits", "Mul",
-    "QuantizeLinear", "Reshape",
+    "DynamicQuantizeLinear", "Gather", "Gemm", "Identity", "LSTM", "MatMul", "MatMulInteger", "MatMulIntegerToFloat",
+    "MatMulNBits", "Mul", "QuantizeLinear", "Reshape",
 })  # fmt: skip
 
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from edgebert.converters import QuantizationVariant
+from edgebert.converters._onnx_attention import with_attention
 from edgebert.converters._onnx_embedding import per_row, tables
 from edgebert.converters._onnx_int8 import products
 from edgebert.errors import EdgebertError
@@ -67,7 +68,7 @@ def trained(source: Source, model: ModelProto, variant: QuantizationVariant) -> 
     if not variant.options["portable"]:
         _merge(model)
     _drop_unread(model)
-    return model
+    return model if variant.options["portable"] else with_attention(model)
 
 
 def _check_stored(spec: QuantSpec) -> None:

@@ -84,6 +84,8 @@ def _notes_of(method: Method) -> list[str]:
         notes.append("learns from --unlabelled, and from the training rows' own text where there is none")
     if method.any_tokenizer:
         notes.append("serves a --student whose tokenizer is not the teacher's")
+    if method.last:
+        notes.append("nothing can be trained after it")
     notes += [f"not with {other}: {why}" for other, why in method.excludes.items()]
     return [*notes, ""]
 
@@ -103,6 +105,7 @@ def _facts(method: Method) -> dict[str, object]:
         "tasks": _tasks(method),
         "needs": method.needs,
         "excludes": method.excludes,
+        "last": method.last,
         "any_tokenizer": method.any_tokenizer,
         "reads_text": method.reads_text,
         "formats": method.formats or list(CONVERTERS.all()),

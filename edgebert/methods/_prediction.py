@@ -170,9 +170,10 @@ def learn_predictions(
     temperature: float = 2.0,
     hard_label_weight: float = 0.1,
     replace: float = 0.0,
+    learning_rate: float | None = None,
 ) -> None:
-    """Trains the student, in place, on the teacher's answers; rows are those to train on unless others are given."""
+    """Trains the student, in place, on the teacher's answers; rows and learning rate are the context's unless given."""
     from edgebert.training.run import train_student
 
     objective = prediction_objective(student, context, temperature, hard_label_weight, replace)
-    train_student(objective, student, context, f"{name}-prediction", epochs, rows=rows)
+    train_student(objective, student, context, f"{name}-prediction", epochs, rows=rows, learning_rate=learning_rate)

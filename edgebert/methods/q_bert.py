@@ -153,6 +153,7 @@ METHOD = Method(
         "1909.05840",
     ),
     stage="train",
+    last=True,
     apply=apply,
     reshape=reshape,
     check=check,

@@ -61,10 +61,10 @@ def row_scales(weight: Tensor, bits: int) -> Tensor:
 def rounded_rows(weight: Tensor, bits: int) -> Tensor:
     """(rows, width) with each row on its steps; the gradient passes as it is."""
     top, scale = 2 ** (bits - 1) - 1, row_scales(weight, bits)
-    return _straight(weight, (weight / scale).round().clamp(-top, top) * scale)
+    return straight_through(weight, (weight / scale).round().clamp(-top, top) * scale)
 
 
-def _straight(values: Tensor, rounded: Tensor) -> Tensor:
+def straight_through(values: Tensor, rounded: Tensor) -> Tensor:
     """The rounded values, with the gradient of the others."""
     return values + (rounded - values).detach()
 
@@ -101,7 +101,7 @@ class _Average(nn.Module):
         top = 2 ** (self.bits - 1) - 1
         scale = self.largest / top
         steps = (values / scale).round().clamp(-top - 1, top) * scale
-        return _straight(values, torch.where(scale > 0, steps, values))
+        return straight_through(values, torch.where(scale > 0, steps, values))
 
     @property
     def scale(self) -> float:
@@ -127,7 +127,7 @@ class _Learned(nn.Module):
             return values
         part = 1 / math.sqrt(values.numel() * top)
         step = (part * self.step + ((1 - part) * self.step).detach()).abs()
-        return _straight(places := (values / step).clamp(-top - 1, top), places.round()) * step
+        return straight_through(places := (values / step).clamp(-top - 1, top), places.round()) * step
 
     @property
     def scale(self) -> float:

@@ -8,6 +8,8 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrize
 
+from edgebert.quantization.fake import straight_through
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -30,7 +32,7 @@ class _OnGrid(nn.Module):
         self.bits, self.group = bits, group
 
     def forward(self, weight: Tensor) -> Tensor:
-        return weight + (grouped(weight, self.bits, self.group) - weight).detach()  # gradients pass straight through
+        return straight_through(weight, grouped(weight, self.bits, self.group))
 
 
 def on_grid(module: nn.Linear, bits: int, group: int) -> None:

@@ -208,6 +208,9 @@ def _check_order(methods: list[Method]) -> None:
                 where="--recipe",
                 hint=f"The order is {', '.join(STAGES)}.",
             )
+        if first.last:
+            what = f"{second.name} would train on after {first.name}, and lose what it made"
+            raise RequestError(what, where="--recipe", hint=f"Name {first.name} last.")
     names = [method.name for method in methods]
     for name in names:
         if names.count(name) > 1:
