@@ -28,6 +28,7 @@ from edgebert.quantization.fake import (
     check_spec,
     convert,
     fake_quantized,
+    in_half,
     prepare,
     quantized,
     rounded_rows,
@@ -91,7 +92,7 @@ def test_the_average_follows_the_largest_number_of_each_batch() -> None:
     layer.eval()(torch.tensor([[100.0, 1.0]]))  # reading alone changes nothing
     assert layer[0].inputs.largest == 0.75 * 4 + 0.25 * 8
     spec = convert(layer)
-    assert spec.activations["0"].scale == pytest.approx((5 / 127,), rel=1e-6)
+    assert spec.activations["0"].scale == (1291 / 2**15,)  # 5 / 127 and up: float16 has 2^-15 there
     assert type(layer[0]) is nn.Linear
 
 
@@ -116,7 +117,15 @@ def test_a_learned_step_starts_at_the_first_batch() -> None:
     prepare(layer, FakeQuantization(ranges="learned"))
     assert torch.equal(layer.eval()(torch.ones(1, 2)), layer(torch.ones(1, 2)))  # not rounded yet, and no error
     layer.train()(torch.tensor([[-2.54, 1.0]]))
-    assert layer[0].inputs.scale == pytest.approx(0.02)
+    assert layer[0].inputs.scale == 1311 / 2**16  # 0.02 and up: float16 has 2^-16 there
+
+
+@pytest.mark.parametrize(
+    ("scale", "expected"),
+    [(0.5, 0.5), (1 + 2**-11, 1 + 2**-10), (1 + 2**-20, 1 + 2**-10), (2 - 2**-12, 2.0), (2**-30, 2**-24), (0.0, 0.0)],
+)
+def test_scales_go_up_to_the_next_number_of_float16(scale: float, expected: float) -> None:
+    assert in_half(torch.tensor(scale)).item() == expected
 
 
 def test_what_was_prepared_is_what_the_spec_computes(teacher: Student) -> None:

@@ -8,7 +8,8 @@ A linear layer has a scale for each output and one for what it reads, an embeddi
 
     w ≈ s · q,  q = clip(round(w / s), -m, m),  s = max|row of w| / m,  m = 2^(bits-1) - 1
 
-What a layer reads reaches from -m - 1, which is where runtimes saturate.
+What a layer reads reaches from -m - 1, which is where runtimes saturate. Every scale is the next number of float16 from there
+up, so that files which compute in half precision have the same scales as others.
 """
 
 from __future__ import annotations
@@ -53,9 +54,16 @@ class FakeQuantization:
 
 
 def row_scales(weight: Tensor, bits: int) -> Tensor:
-    """(rows, 1) of a weight (rows, width): the step at which each row's largest number is the greatest that is stored."""
+    """(rows, 1) of a weight (rows, width): the step at which each row's largest number is about the greatest that is stored."""
     largest = weight.detach().abs().amax(-1, keepdim=True)
-    return torch.where(largest > 0, largest / (2 ** (bits - 1) - 1), torch.ones_like(largest))
+    return torch.where(largest > 0, in_half(largest / (2 ** (bits - 1) - 1)), torch.ones_like(largest))
+
+
+def in_half(scale: Tensor) -> Tensor:
+    """The least numbers of float16 that are no smaller, (…) above 0, as float32."""
+    half = scale.detach().half()
+    above = (half.view(torch.int16) + 1).view(torch.float16)  # the next one, of numbers above 0
+    return torch.where(half.float() < scale, above, half).float()
 
 
 def rounded_rows(weight: Tensor, bits: int) -> Tensor:
@@ -99,14 +107,13 @@ class _Average(nn.Module):
             new = values.detach().abs().amax()
             self.largest = torch.where(self.largest > 0, self.momentum * self.largest + (1 - self.momentum) * new, new)
         top = 2 ** (self.bits - 1) - 1
-        scale = self.largest / top
+        scale = in_half(self.largest / top)
         steps = (values / scale).round().clamp(-top - 1, top) * scale
         return straight_through(values, torch.where(scale > 0, steps, values))
 
     @property
     def scale(self) -> float:
-        top: int = 2 ** (self.bits - 1) - 1
-        return float(self.largest) / top
+        return float(in_half(self.largest / (2 ** (self.bits - 1) - 1)))
 
 
 class _Learned(nn.Module):
@@ -127,11 +134,12 @@ class _Learned(nn.Module):
             return values
         part = 1 / math.sqrt(values.numel() * top)
         step = (part * self.step + ((1 - part) * self.step).detach()).abs()
+        step = straight_through(step, in_half(step))
         return straight_through(places := (values / step).clamp(-top - 1, top), places.round()) * step
 
     @property
     def scale(self) -> float:
-        return abs(float(self.step.detach()))
+        return float(in_half(self.step.abs()))
 
 
 class _Linear(nn.Linear):
@@ -188,7 +196,7 @@ def convert(model: nn.Module) -> QuantSpec:
         if isinstance(module, _Linear):
             if not module.inputs.scale:
                 continue
-            how = TensorSpec(module.inputs.bits, "tensor", scale=(_float32(module.inputs.scale),))
+            how = TensorSpec(module.inputs.bits, "tensor", scale=(module.inputs.scale,))
             activations[name] = how
         elif not isinstance(module, _Embedding):
             continue
@@ -199,10 +207,6 @@ def convert(model: nn.Module) -> QuantSpec:
             module.weight.copy_((module.weight / scale).round().clamp(-top, top) * scale)
     _replace(model, _plain)
     return QuantSpec(weights, activations)
-
-
-def _float32(value: float) -> float:
-    return float(torch.tensor(value, dtype=torch.float32))
 
 
 def _plain(module: nn.Module) -> nn.Module | None:
