@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from edgebert.errors import RequestError, name_list, unknown
+from edgebert.errors import EdgebertError, RequestError, name_list, unknown
 from edgebert.faults import install_command, is_installed
 from edgebert.files import sha256_file
 from edgebert.quantization import Granularity, QuantSpec
@@ -23,6 +23,7 @@ from edgebert.types import Artifact, Shape
 if TYPE_CHECKING:
     import numpy as np
 
+BYTE = 8  # bits
 CALIBRATION_ROWS = 64  # real rows that static precisions are calibrated on
 READ_PADDING = ("convbert", "fnet")  # families whose answers change with padding, as docs/formats.md found
 
@@ -54,6 +55,7 @@ class Precision:
         one_scale: whether a whole weight shares one scale, so that its largest number makes all others coarse.
         stored: for a model whose QuantSpec says how its weights are stored, by the granularity of their scales: what stands
             in place of `variants`. Where a granularity is not here, the precision chooses scales of its own.
+        rest_bits: of what is not quantized in a file by `stored`: 16 where it computes in half precision.
     """
 
     title: str
@@ -65,6 +67,7 @@ class Precision:
     embedding_bits: int = 8
     one_scale: bool = False
     stored: Mapping[Granularity, Sequence[QuantizationVariant]] = field(default_factory=dict)
+    rest_bits: int = 32
 
     def variants_of(self, spec: QuantSpec | None) -> Sequence[QuantizationVariant]:
         """What to choose from for a model that was trained with this spec."""
@@ -74,6 +77,23 @@ class Precision:
     def takes(self, spec: QuantSpec | None) -> bool:
         """Whether a file of this precision has the scales of the spec."""
         return self.variants_of(spec) is not self.variants
+
+
+def check_stored(spec: QuantSpec) -> None:
+    """Raises EdgebertError for a model trained in few bits that no int8 file can store."""
+    if not spec.activations:
+        raise EdgebertError(
+            "quantization.json has scales of weights, and no ranges of what layers read",
+            hint="Choose --precision fp32 or fp16, or delete it to leave all scales to the converter.",
+        )
+    for name, how in (*spec.weights.items(), *spec.activations.items()):
+        why = ""
+        if how.bits > BYTE:
+            why = f"was trained in {how.bits} bits, and int8 files store {BYTE}"
+        elif name in spec.weights and (how.granularity != "channel" or not how.symmetric):
+            why = "has other scales than one an output or row, and 0 as its zero point"
+        if why:
+            raise EdgebertError(f"{name} {why}", hint="Choose --precision fp32 or fp16, or train it otherwise.")
 
 
 @dataclass(frozen=True)

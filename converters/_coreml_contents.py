@@ -2,7 +2,8 @@
 
 Each precision is converted anew from torch, so passes of coremltools may fold, cast or drop what only moves or masks
 values: of operators those are compared that every precision has alike. Not compared: numbers outside arrays, additions
-and multiplications, epsilons that float16 cannot tell apart, and steps of activations in 8 bits.
+and multiplications, and epsilons that float16 cannot tell apart; steps of activations in 8 bits only where the model was
+trained with them.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ COMPARED = frozenset({
 })  # fmt: skip
 # Of these an operator reads weights or states; its other arguments are settings.
 VALUES = frozenset({"x", "y", "weight", "bias", "gamma", "beta", "mean", "variance", "initial_h", "initial_c"})
-REDUCED = re.compile(r"(_to_fp16|_quantized|_palettized)+$")  # what coremltools appends to a weight's name
+REDUCED = re.compile(r"(_to_fp16|_cast_fp16|_quantized|_palettized)+$")  # what coremltools appends to a weight's name
 LEAST, MOST = 2.0**-14, 65504.0  # float16 keeps all digits of numbers between
 
 
@@ -48,6 +49,7 @@ def _contents(package: Package) -> Contents:
     weights: dict[str, np.ndarray] = {}
     operators: list[Operator] = []
     outputs: list[str] = []
+    scales: frozenset[float] = frozenset()
     for name in names:
         prefix = f"{name}: " if len(names) > 1 else ""
         found = _of_function(package, name, own)
@@ -57,7 +59,8 @@ def _contents(package: Package) -> Contents:
             for item in found.operators
         ]
         outputs += [prefix + entry for entry in found.outputs]
-    return Contents(weights, operators, tuple(outputs))
+        scales |= found.fixed_scales
+    return Contents(weights, operators, tuple(outputs), scales)
 
 
 def _of_function(package: Package, function: str, own: str) -> Contents:
@@ -83,7 +86,9 @@ def _of_function(package: Package, function: str, own: str) -> Contents:
             weights[plain] = value.numpy()
         elif bool(value.abs().max() <= MOST):  # others are numbered anew in each file, and masks may be infinite
             weights[f"{name} of {own}"] = value.numpy()
-    return Contents(weights, operators, tuple(block.outputs))
+    scales = (constants[item.inputs["scale"].arguments[0].name] for item in block.operations if item.type == "quantize")
+    numbers = frozenset(float(value) for value in scales)  # ours have one for a tensor
+    return Contents(weights, operators, tuple(block.outputs), numbers)
 
 
 def _kind(operator: str, names: Mapping[str, list[str]], constants: Mapping[str, Value], shifted: set[str]) -> str:

@@ -114,10 +114,10 @@ def _watch(
 
 @contextmanager
 def quantized_inputs(source: Source, steps: Mapping[str, float]) -> Iterator[None]:
-    """Within it, the graph rounds the input of each layer to 8 bits, and a trace shows where."""
+    """Within it, the graph rounds the inputs of these layers to 8 bits, and a trace shows where."""
     import torch
 
-    layers = encoder_layers(source)
+    layers = {name: source.graph.get_submodule(name) for name in steps}
 
     def hook(step: float) -> Callable[[nn.Module, tuple[Tensor, ...]], tuple[Tensor, ...]]:
         def quantize(_module: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:

@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edgebert.converters import QuantizationVariant
+from edgebert.converters import QuantizationVariant, check_stored
 from edgebert.converters._onnx_attention import with_attention
 from edgebert.converters._onnx_embedding import per_row, tables
 from edgebert.converters._onnx_int8 import products
 from edgebert.errors import EdgebertError
-from edgebert.quantization import Granularity, QuantSpec, TensorSpec
+from edgebert.quantization import Granularity, TensorSpec
 from edgebert.runtime.session import Source
 
 if TYPE_CHECKING:
@@ -32,7 +32,6 @@ Stored = Mapping[Granularity, Sequence[QuantizationVariant]]
 TRAINED: Stored = {"channel": (QuantizationVariant("trained", {"scales": "trained", "portable": False}),)}
 PORTABLE: Stored = {"channel": (QuantizationVariant("trained-portable", {"scales": "trained", "portable": True}),)}
 OWN = "MatMulIntegerToFloat"  # of com.microsoft
-MOST_BITS = 8
 
 
 @dataclass(frozen=True)
@@ -53,7 +52,7 @@ def trained(source: Source, model: ModelProto, variant: QuantizationVariant) -> 
     """
     assert source.quantization is not None
     spec = source.quantization
-    _check_stored(spec)
+    check_stored(spec)
     weights = {name: dict(source.graph.named_parameters())[f"model.{name}"].detach().numpy() for name in spec.weights}
     layers: dict[str, _Layer] = {}
     for name, reads in spec.activations.items():
@@ -69,23 +68,6 @@ def trained(source: Source, model: ModelProto, variant: QuantizationVariant) -> 
         _merge(model)
     _drop_unread(model)
     return model if variant.options["portable"] else with_attention(model)
-
-
-def _check_stored(spec: QuantSpec) -> None:
-    """Raises EdgebertError for what an int8 file cannot store."""
-    if not spec.activations:
-        raise EdgebertError(
-            "quantization.json has scales of weights, and no ranges of what layers read",
-            hint="Choose --precision fp32 or fp16, or delete it to leave all scales to the converter.",
-        )
-    for name, how in (*spec.weights.items(), *spec.activations.items()):
-        why = ""
-        if how.bits > MOST_BITS:
-            why = f"was trained in {how.bits} bits, and int8 files store {MOST_BITS}"
-        elif name in spec.weights and (how.granularity != "channel" or not how.symmetric):
-            why = "has other scales than one an output or row, and 0 as its zero point"
-        if why:
-            raise EdgebertError(f"{name} {why}", hint="Choose --precision fp32 or fp16, or train it otherwise.")
 
 
 def _digest(weight: np.ndarray) -> str:

@@ -23,6 +23,7 @@ from edgebert.converters import Converter, Precision, QuantizationVariant, descr
 from edgebert.converters._coreml_contents import contents
 from edgebert.converters._coreml_convert import HINT, Plan, convert, padding_moves, plan, sample
 from edgebert.converters._coreml_functions import merged
+from edgebert.converters._coreml_trained import trained
 from edgebert.devices.accelerators import ENUMERATED, FLOAT32, RANGED
 from edgebert.errors import EdgebertError
 from edgebert.faults import raise_if_fault
@@ -83,7 +84,9 @@ def reduce(source: Source, artifact: Artifact, precision: str, variant: Quantiza
     wanted = plan(source, options.get("shape", "enumerated"), ios=OLDEST[precision])
     finish: Callable[[MLModel], MLModel] | None = None
     with ExitStack() as around:
-        if precision == "int8-static":
+        if options.get("range") == "trained":
+            around.enter_context(trained(source))
+        elif precision == "int8-static":
             steps = static.calibrate(source, clip=options["range"] == "error")
             around.enter_context(static.quantized_inputs(source, steps))
             finish = weights.to_int8
@@ -308,6 +311,8 @@ CONVERTER = Converter(
             ),
             calibrated=True,
             kind="int8-static",
+            stored={"channel": (QuantizationVariant("trained", {"range": "trained"}),)},
+            rest_bits=16,
         ),
     },
     reduce=reduce,

@@ -17,7 +17,7 @@ import transformers
 from onnx import numpy_helper
 from torch import nn
 
-from edgebert.converters import CONVERTERS, Precision
+from edgebert.converters import CONVERTERS, Converter, Precision
 from edgebert.errors import EdgebertError, RequestError, TeacherError
 from edgebert.methods import METHODS
 from edgebert.modeling.checkpoint import load_student, save_checkpoint
@@ -166,12 +166,12 @@ def test_nothing_is_trained_after_it() -> None:
 
 def test_formats_that_cannot_take_its_scales_are_refused_or_left_out() -> None:
     recipe, _ = read_recipe("q8bert")
-    assert formats_of(recipe, ("onnx", "coreml"), ()) == (
-        ("onnx",),
-        ["no coreml file is written: the format cannot express a student of q8bert"],
+    assert formats_of(recipe, ("onnx", "coreml", "tflite"), ()) == (
+        ("onnx", "coreml"),
+        ["no tflite file is written: the format cannot express a student of q8bert"],
     )
-    with pytest.raises(RequestError, match="a student of q8bert cannot be converted to coreml"):
-        formats_of(recipe, ("onnx", "coreml"), ("coreml",))
+    with pytest.raises(RequestError, match="a student of q8bert cannot be converted to tflite"):
+        formats_of(recipe, ("onnx", "tflite"), ("tflite",))
 
 
 # ---------------------------------------------------------------- files
@@ -180,8 +180,10 @@ def test_formats_that_cannot_take_its_scales_are_refused_or_left_out() -> None:
 class Files:
     """A student trained for a moment, its checkpoint, its files, and what they are held against."""
 
-    def __init__(self, student: Student, rows: list[Row], labels: tuple[str, ...], folder: Path) -> None:
-        self.student, self.folder = student, folder
+    def __init__(
+        self, student: Student, rows: list[Row], labels: tuple[str, ...], folder: Path, converter: Converter = ONNX
+    ) -> None:
+        self.student, self.folder, self.converter = student, folder, converter
         encoded = find_task("ner").encode(rows[:24], student.tokenizer, labels, 32)
         batches = row_batches(encoded, 0)
         edges = edge_batches(student.model.config.vocab_size, 32, 0, student.tokenizer)
@@ -189,13 +191,16 @@ class Files:
         self.reference: Reference = with_quantization(plain, student.model, student.quantization)
         self.source = make_source(student.model, lengths=(32,), labels=labels, quantization=student.quantization)
         (folder / "fp32").mkdir()
-        self.origin = ONNX.export(self.source, folder / "fp32")
+        self.origin = converter.export(self.source, folder / "fp32")
 
-    def reduced(self, precision: str) -> Artifact:
+    def reduced(self, precision: str, spec: QuantSpec | None = None, **options: Any) -> Artifact:
+        """By the student's own spec, or by another."""
         place = self.folder / precision
         place.mkdir(exist_ok=True)
-        (variant,) = ONNX.precisions[precision].variants_of(self.source.quantization)
-        return ONNX.reduce(self.source, self.origin, precision, variant, place)
+        (variant,) = self.converter.precisions[precision].variants_of(self.source.quantization)
+        variant = replace(variant, options={**variant.options, **options})
+        source = replace(self.source, quantization=spec or self.source.quantization)
+        return self.converter.reduce(source, self.origin, precision, variant, place)
 
     def failures(self, artifact: Artifact) -> list[str]:
         failures = check_file(artifact, self.origin, self.reference).comparison.failures
@@ -378,6 +383,10 @@ def test_a_spec_without_ranges_is_refused(files: Files, tmp_path: Path) -> None:
 def test_precisions_that_choose_their_own_scales_are_told(files: Files) -> None:
     plain = replace(files.source, quantization=None)
     assert without_stored(plain, ("onnx", "tflite"), ("int8", "int4")) == []
-    [note] = without_stored(files.source, ("onnx", "tflite"), ("fp32", "fp16", "int8", "int4"))
-    assert note.endswith("choose scales of their own: onnx int4, tflite int8")
+    [note] = without_stored(files.source, ("onnx", "coreml"), ("fp32", "fp16", "int8", "int4"))
+    assert note.endswith("choose scales of their own: onnx int4, coreml int8, coreml int4")
+    assert without_stored(files.source, ("tflite",), ("fp32", "fp16")) == []
+    with pytest.raises(RequestError, match="tflite int8 would choose scales of its own") as caught:
+        without_stored(files.source, ("onnx", "tflite"), ("fp32", "int8"))
+    assert caught.value.hint is not None and caught.value.hint.startswith("Take coreml, onnx, or --precision fp32")
     assert not Precision("").takes(files.source.quantization)

@@ -19,6 +19,11 @@ Step Size Quantization", arXiv 1902.08153). They fine-tune on labels; here the s
 `hard_label_weight` of it the labels. `bits` below 8 store weights of fewer steps in the same bytes: with 7, products never
 overflow on x86 processors without VNNI, which add pairs of them in 16 bits.
 
+Formats: ONNX computes the same numbers but for the order of sums. Core ML (`int8-static`) has the same scales, and float16
+between them. Others are refused: TFLite's product of 8 bits also rounds what it gives, by a range that this training does not
+find and a rounding that it does not imitate; OpenVINO and ExecuTorch files are made by quantizers that find ranges
+themselves, and nothing here writes given ones.
+
 It needs a student that was trained before: name it after the distillation, as in drop-layers+kd+q8bert. Nothing can be
 trained after it.
 """
@@ -80,7 +85,7 @@ METHOD = Method(
     last=True,
     apply=apply,
     check=check,
-    formats=("onnx",),
+    formats=("onnx", "coreml"),
     params=(
         EPOCHS,
         Param("rate", float, 0.3, "peak learning rate, in units of the other trainings'", minimum=0.001),

@@ -75,7 +75,7 @@ def file_failures(
     found = converter.contents(artifact.path)
     if spec is None or precision is None:
         return contents_failures(found, precision, origin=first, tables=tables)
-    exact = replace(precision, bits=32, embedding_bits=32, one_scale=False)
+    exact = replace(precision, bits=precision.rest_bits, embedding_bits=precision.rest_bits, one_scale=False)
     return [*contents_failures(found, exact, origin=first, tables=tables), *_scales(found, spec)]
 
 

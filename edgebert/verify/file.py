@@ -54,7 +54,7 @@ def check_file(
     failures = (
         *comparison.failures,
         *failures_otherwise(converter, artifact, reference, kind),
-        *(failures_trained(session, reference) if spec else ()),
+        *(failures_trained(session, reference, "trained" if precision.rest_bits == 32 else kind) if spec else ()),
         *file_failures(converter, artifact, origin, reference.tables, spec),
     )
     return FileCheck(replace(comparison, failures=failures), session, predictions)

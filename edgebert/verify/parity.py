@@ -108,15 +108,15 @@ def failures_otherwise(converter: Converter, artifact: Artifact, reference: Refe
     ]
 
 
-def failures_trained(session: Session, reference: Reference) -> list[str]:
+def failures_trained(session: Session, reference: Reference, kind: str) -> list[str]:
     """What `compare` finds between a file that takes the scales which a model was trained with and the model that computes
     with them in torch, on the beginnings of some of the rows."""
     if reference.quantized is None:
         return []
     some = _some(reference.quantized)
-    comparison, outputs = compare(session, some, "trained")
+    comparison, outputs = compare(session, some, kind)
     failures = list(comparison.failures)
-    if (typical := _typical(outputs, some)) > TYPICAL:
+    if kind == "trained" and (typical := _typical(outputs, some)) > TYPICAL:
         failures.append(f"half of the rows differ by {typical:.2g} of their deviation or more, {TYPICAL:g} is allowed")
     return [f"beside the model that computes with its scales, {failure}" for failure in failures]
 

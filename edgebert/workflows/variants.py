@@ -12,7 +12,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Generic, TypedDict, TypeVar
 
-from edgebert.converters import CONVERTERS, Converter, QuantizationVariant
+from edgebert.converters import BYTE, CONVERTERS, Converter, QuantizationVariant
+from edgebert.errors import RequestError
+from edgebert.quantization.spec import FILE
 from edgebert.runtime.scratch import library_scratch
 from edgebert.runtime.session import Session, Source
 from edgebert.types import Artifact
@@ -24,7 +26,6 @@ VARIANT_ROWS = 300  # on which the variants of a precision are compared
 SCORE_TIE = 0.0025
 # A variant keeps the predictions if this many more of them are equal than parity will ask for, on rows of its own.
 ROOM = 0.01
-MOST_BITS = 8  # of a weight that has a scale
 
 
 Predictions = TypeVar("Predictions")  # whatever the evaluator compares
@@ -72,15 +73,31 @@ def export_float(converter: Converter, source: Source, folder: Path) -> Artifact
 
 
 def without_stored(source: Source, formats: Sequence[str], precisions: Sequence[str]) -> list[str]:
-    """A note on files in few bits that do not take what the model's QuantSpec says; [] where all do."""
-    if source.quantization is None:
+    """A note on files in few bits that do not take what the model's QuantSpec says; [] where all do.
+
+    Raises:
+        RequestError: files in few bits of a format of which none can take it.
+    """
+    spec = source.quantization
+    if spec is None:
         return []
-    names = [
-        f"{format} {name}"
-        for format in formats
-        for name, declared in CONVERTERS.get(format).precisions.items()
-        if name in precisions and declared.bits <= MOST_BITS and not declared.takes(source.quantization)
-    ]
+    names = []
+    for format in formats:
+        offered = CONVERTERS.get(format).precisions
+        others = [
+            name for name, item in offered.items() if name in precisions and item.bits <= BYTE and not item.takes(spec)
+        ]
+        names += [f"{format} {name}" for name in others]
+        if others and not any(item.takes(spec) for item in offered.values()):
+            taking = [
+                name for name, item in CONVERTERS.all().items() if any(p.takes(spec) for p in item.precisions.values())
+            ]
+            raise RequestError(
+                f"{format} {others[0]} would choose scales of its own, and the model was trained with those of {FILE}",
+                where="--format",
+                hint=f"Take {', '.join(taking) or 'another format'}, or --precision fp32 or fp16; or delete {FILE} from the "
+                "checkpoint to leave all scales to the converters.",
+            )
     told = "the model was trained in few bits, and these files choose scales of their own"
     return [f"{told}: {', '.join(names)}"] if names else []
 
