@@ -90,7 +90,7 @@ def check_stored(spec: QuantSpec) -> None:
         why = ""
         if how.bits > BYTE:
             why = f"was trained in {how.bits} bits, and int8 files store {BYTE}"
-        elif name in spec.weights and (how.granularity != "channel" or not how.symmetric):
+        elif name in spec.weights and (how.granularity != "channel" or not how.symmetric or not how.scale):
             why = "has other scales than one an output or row, and 0 as its zero point"
         if why:
             raise EdgebertError(f"{name} {why}", hint="Choose --precision fp32 or fp16, or train it otherwise.")

@@ -359,6 +359,7 @@ def test_a_spec_that_names_what_is_not_there_is_refused(
     [
         (TensorSpec(16, scale=(0.1,)), "was trained in 16 bits, and int8 files store 8"),
         (TensorSpec(8, "tensor", scale=(0.1,)), "has other scales than one an output or row"),
+        (TensorSpec(8), "has other scales than one an output or row"),
     ],
 )
 def test_what_a_file_of_bytes_cannot_store_is_refused(
@@ -383,6 +384,7 @@ def test_a_spec_without_ranges_is_refused(files: Files, tmp_path: Path) -> None:
 def test_precisions_that_choose_their_own_scales_are_told(files: Files) -> None:
     plain = replace(files.source, quantization=None)
     assert without_stored(plain, ("onnx", "tflite"), ("int8", "int4")) == []
+    assert without_stored(replace(plain, quantization=QuantSpec()), ("onnx", "tflite"), ("int8", "int4")) == []
     [note] = without_stored(files.source, ("onnx", "coreml"), ("fp32", "fp16", "int8", "int4"))
     assert note.endswith("choose scales of their own: onnx int4, coreml int8, coreml int4")
     assert without_stored(files.source, ("tflite",), ("fp32", "fp16")) == []

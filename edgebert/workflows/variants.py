@@ -79,7 +79,7 @@ def without_stored(source: Source, formats: Sequence[str], precisions: Sequence[
         RequestError: files in few bits of a format of which none can take it.
     """
     spec = source.quantization
-    if spec is None:
+    if spec is None or not spec.weights:
         return []
     names = []
     for format in formats:
