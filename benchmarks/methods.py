@@ -144,6 +144,10 @@ LINES = (
     _dropped("mtdnn-kd", 3),
     *(_dropped(f"{method}+kd", 3, OWN_TEXT) for method in ("whole-word", "dynamic-masking", "electra")),
     _dropped("stacking+kd", 2, OWN_TEXT),
+    *(
+        _dropped("magnitude", 3, f"{share} % zeros", name=f"magnitude-{share}", sparsity=share / 100)
+        for share in (50, 80)
+    ),
 )
 
 
