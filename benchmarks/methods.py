@@ -144,6 +144,12 @@ LINES = (
     _dropped("mtdnn-kd", 3),
     *(_dropped(f"{method}+kd", 3, OWN_TEXT) for method in ("whole-word", "dynamic-masking", "electra")),
     _dropped("stacking+kd", 2, OWN_TEXT),
+    Line(
+        "optimal-subwords+kd-3",
+        "optimal-subwords+drop-layers+kd",
+        {"optimal-subwords.size": 5000, "drop-layers.n_layers": 3, **EVENLY, "kd.replace": 0},
+        "a vocabulary of 5,000 learnt from the rows",
+    ),
     *(
         _dropped("magnitude", 3, f"{share} % zeros", name=f"magnitude-{share}", sparsity=share / 100)
         for share in (50, 80)

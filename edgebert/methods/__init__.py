@@ -205,6 +205,7 @@ class Method:
         needs: what of the inside of the teacher and of the student it reads, a tiny model of each family is asked for it.
         excludes: methods that cannot stand in one recipe with it -> why.
         any_tokenizer: it serves a student whose tokenizer is not the teacher's.
+        makes_tokenizer: its student reads tokens of its own, which are not the teacher's.
         hides_tokens: see `HidesTokens`.
         reads_text: it learns from --unlabelled, and from the texts of the training rows where there is none.
         answers: see `Answers`.
@@ -227,6 +228,7 @@ class Method:
     needs: tuple[TracedPart, ...] = ()
     excludes: Mapping[str, str] = field(default_factory=dict)
     any_tokenizer: bool = False
+    makes_tokenizer: bool = False
     hides_tokens: HidesTokens = field(default=lambda **params: False)
     reads_text: bool = False
     answers: Answers = field(default=lambda **params: None)

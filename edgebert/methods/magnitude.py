@@ -106,7 +106,7 @@ def pruned(weights: Mapping[str, Tensor], share: float, pattern: str) -> dict[st
     return {name: ~part.reshape(weights[name].shape) for name, part in zip(weights, zero.split(sizes), strict=True)}
 
 
-def matrices(model: nn.Module, words: bool) -> dict[str, nn.Parameter]:
+def matrices(model: Any, words: bool) -> dict[str, nn.Parameter]:
     """The weights of the encoder's linear layers and convolutions by name, and with `words` the word table."""
     from torch import nn
 

@@ -57,7 +57,7 @@ def check_methods(recipe: Recipe, head: str, why_own_tokenizer: str = "") -> Non
         RequestError: which method cannot, and why.
     """
     methods = [METHODS.get(call.method) for call in recipe.calls]
-    names = [method.name for method in methods]
+    names, where = [method.name for method in methods], "--student"
     for method in methods:
         for other, why in method.excludes.items():
             if other in names:
@@ -68,7 +68,9 @@ def check_methods(recipe: Recipe, head: str, why_own_tokenizer: str = "") -> Non
         if why_own_tokenizer and not method.any_tokenizer:
             able = ", ".join(item.name for item in METHODS.all().values() if item.any_tokenizer)
             what = f"{method.name} needs a student with the teacher's tokens, and {why_own_tokenizer}"
-            raise RequestError(what, where="--student", hint=f"These methods do not need that: {able}.")
+            raise RequestError(what, where=where, hint=f"These methods do not need that: {able}.")
+        if method.makes_tokenizer:
+            why_own_tokenizer, where = f"{method.name} gives it others", "--recipe"
 
 
 def answer_kinds(recipe: Recipe) -> dict[str, AnswerKind]:
