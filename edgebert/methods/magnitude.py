@@ -17,9 +17,10 @@ What is minimised is that of kd, on --unlabelled and the training rows. A traini
 freelb …) keeps the zeros: their gradient stays cut off. One that makes other layers (theseus, mobilebert …) fills them, so
 it belongs before this one.
 
-What it is worth: every format stores a zero like any other weight, so a file is as large as before, and no runtime of ours
-skips them, so it is as fast. A zip, an APK or an IPA of it is smaller: benchmarks/sparsity.md has the figures, and which sparse
-kernels there are. 8 bits keep zeros: every format's scale of weights has a code that is 0 exactly.
+What it is worth: a file is as large as before, for every format stores a zero like any other weight, and as fast in ONNX
+Runtime, LiteRT, OpenVINO and ExecuTorch. A zip of it is smaller: with 80 % zeros, 47 % of an int8 file's. LiteRT has sparse
+kernels, slower than XNNPACK's dense ones, and XNNPACK's own are for convolutions: benchmarks/sparsity.md has the measurements.
+8 bits keep zeros: every scale of weights has a code that is 0 exactly.
 
 Differences: the paper prunes while it pre-trains; here it is the training on the task, with the teacher's answers. The
 paper's text was not at hand when this was written, only its abstract. Zhu and Gupta let a weight that was cut come
