@@ -143,7 +143,7 @@ FOUND = """\
   own sessions.
 - In a zip, 80 % zeros leave 37 % of a float32 file and 47 % of an int8 one; 50 % leave 64 % and 76 %. 2:4 is no better than
   50 % anywhere: on a CPU its order is worth nothing, and it leaves the choice of weights less free.
-- int8 in a zip with 80 % zeros is 12 % of the float32 file.
+- In a zip, the int8 file with 80 % zeros is 12 % of the dense float32 file.
 - LiteRT has kernels for sparse fully connected operators, but not behind XNNPACK, which takes those operators and reads
   the packed numbers as if they were the whole matrix: no error is raised, the outputs are NaN. LiteRT's own kernels read them
   rightly and take 1.4 to 1.7 times as long as on the dense matrix, and 5 to 6 times as long as XNNPACK on it.
