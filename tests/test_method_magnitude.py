@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from edgebert.methods.magnitude import matrices, pruned, pruner, read_pattern, s
 from edgebert.modeling.checkpoint import copy_student
 from edgebert.modeling.graph import make_source
 from edgebert.types import Row, Student
+from edgebert.workflows.recipe import check_methods, read_recipe
 from tests.toy_methods import method_context
 
 METHOD = METHODS.get("magnitude")
@@ -121,7 +123,7 @@ def test_the_student_has_as_many_zeros_as_asked(
         assert (student.model.get_input_embeddings().weight[1:] != 0).all()
 
 
-@pytest.mark.parametrize("later", ["kd", "finetune", "freelb"])
+@pytest.mark.parametrize("later", ["kd", "finetune", "freelb", "q-bert"])
 def test_a_later_training_keeps_the_zeros(
     later: str, teacher: Student, toy_rows: list[Row], toy_labels: tuple[str, ...], tmp_path: Path
 ) -> None:
@@ -134,6 +136,29 @@ def test_a_later_training_keeps_the_zeros(
     assert not any(torch.equal(w, weights[name]) for name, w in matrices(student.model, False).items())
 
 
+def test_a_killed_training_goes_on_to_the_same_zeros_and_weights(
+    teacher: Student, toy_rows: list[Row], toy_labels: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edgebert.training.callbacks.SAVE_EPOCH_SECONDS", 0.0)
+    given = METHOD.read_params({"epochs": 4, "sparsity": 0.8, "updates": 8})
+    events: list[dict[str, object]] = []
+
+    def kill(**event: object) -> None:
+        if event["event"] == "epoch" and event["epoch"] == 3:
+            raise InterruptedError
+
+    def run(name: str, log: Callable[..., None]) -> dict[str, torch.Tensor]:
+        context = replace(method_context(teacher, toy_rows, toy_labels, tmp_path / name), log=log)
+        return METHOD.apply(copy_student(teacher.model, teacher.tokenizer), context, **given).model.state_dict()
+
+    whole = run("whole", lambda **event: None)
+    with pytest.raises(InterruptedError):
+        run("killed", kill)
+    again = run("killed", lambda **event: events.append(event))
+    assert next(event for event in events if event["event"] == "resume")["step"] == 8
+    assert all(torch.equal(value, again[name]) for name, value in whole.items())
+
+
 def test_an_average_of_weights_and_early_stopping_cost_no_zeros(
     teacher: Student, toy_rows: list[Row], toy_labels: tuple[str, ...], tmp_path: Path
 ) -> None:
@@ -143,6 +168,20 @@ def test_an_average_of_weights_and_early_stopping_cost_no_zeros(
     student = METHOD.apply(copy_student(teacher.model, teacher.tokenizer), context, **given)
     n = sum(w.numel() for w in matrices(student.model, False).values())
     assert sum(int((w == 0).sum()) for w in matrices(student.model, False).values()) == pytest.approx(0.8 * n, abs=2)
+
+
+@pytest.mark.parametrize("sparsity", [1.5, -0.1, "most"])
+def test_what_is_no_share_is_refused_before_training(sparsity: object) -> None:
+    with pytest.raises(RequestError, match=r"magnitude\.sparsity: .*(above 0\.99|below 0|cannot be read as a number)"):
+        read_recipe("magnitude", {"magnitude.sparsity": sparsity})
+
+
+def test_what_changes_the_architecture_may_not_follow() -> None:
+    for allowed in ("theseus+magnitude", "magnitude+q-bert", "magnitude+kd"):
+        check_methods(read_recipe(allowed)[0], "token-classification")
+    for other in ("theseus", "prune", "conv", "layerdrop"):
+        with pytest.raises(RequestError, match=f"{other} changes the architecture, by which what magnitude did"):
+            check_methods(read_recipe(f"magnitude+{other}")[0], "token-classification")
 
 
 @pytest.mark.parametrize("pattern", ["4:2", "2:2", "2", "a:b", "0:4", "2:4:8", "row"])

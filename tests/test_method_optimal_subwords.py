@@ -14,18 +14,23 @@ import numpy as np
 import pytest
 import torch
 from tokenizers import Tokenizer, models
+from transformers import AutoTokenizer
 
 from edgebert.errors import RequestError
 from edgebert.methods import METHODS
 from edgebert.methods import optimal_subwords as method
 from edgebert.methods._subwords import both, learn_tokens, marked, pieces, with_tokens, word_state
-from edgebert.modeling.checkpoint import copy_student
+from edgebert.methods._vocabulary import put_table
+from edgebert.modeling.checkpoint import copy_student, load_student, save_checkpoint
+from edgebert.modeling.graph import TorchSession
+from edgebert.runtime.batching import run_features
 from edgebert.tasks import find_task
 from edgebert.training.run import evaluate
-from edgebert.types import MethodCall, Recipe, Row, Student
-from edgebert.workflows.recipe import check_methods
+from edgebert.types import FitRequest, MethodCall, Recipe, Row, Student
+from edgebert.workflows.recipe import check_methods, check_text
+from edgebert.workflows.request import resolve
 from tests.conftest import make_tokenizer
-from tests.toy_methods import logits, method_context
+from tests.toy_methods import encoded, logits, method_context
 
 METHOD = METHODS.get("optimal-subwords")
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
@@ -73,6 +78,17 @@ def test_every_process_learns_the_same_tokens(tmp_path: Path) -> None:
     assert len(json.loads(outputs.pop())[0]) == 400
 
 
+def test_what_continues_words_of_the_text_is_given_too() -> None:
+    """A splitter that leaves "..." one word: "##." stands in the base, though "a." are two words."""
+    from tokenizers import pre_tokenizers
+
+    tokenizer = make_tokenizer()
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokens, n_base = learn_tokens(tokenizer, rows_of("well ... well ..."), SPECIAL, 200)
+    assert "##." in tokens[:n_base] and "##," not in tokens
+    assert {"...", "well"} <= set(tokens[n_base:])
+
+
 def test_first_rows_by_hand() -> None:
     vocabulary = {"[UNK]": 0, "new": 1, "##s": 2, "n": 3, "##e": 4}
     tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
@@ -89,8 +105,9 @@ def test_first_rows_by_hand() -> None:
 
 
 def test_the_distance_of_weights_by_hand() -> None:
-    """Width 2 of the teacher, 1 of the student: V = (1, 2), U = (1, 0)ᵀ. V W U = 1·1 + 2·3 = 7, and V b = 1·1 + 2·1 = 3."""
-    up, down = torch.tensor([[1.0, 2.0]]), torch.tensor([[1.0], [0.0]])
+    """Width 2 of the teacher, 1 of the student: V = (1, 2), U = (1, 0)ᵀ. Down: V W U = 1·1 + 2·3 = 7, V b = 1·1 + 2·1 = 3.
+    Up: U 4 V = [[4, 8], [0, 0]], U 1 = (1, 0), and 5.5 V = (5.5, 11)."""
+    v, u = torch.tensor([[1.0, 2.0]]), torch.tensor([[1.0], [0.0]])
     theirs = {
         "w": torch.tensor([[1.0, 2.0], [3.0, 4.0]]),
         "b": torch.ones(2),
@@ -104,17 +121,43 @@ def test_the_distance_of_weights_by_hand() -> None:
         "other": torch.zeros(4),
         "more": torch.ones(1),
     }
-    # (7 - 4)² + (3 - 1)² + (5 - 5.5)²; "other" has another length, "more" no partner
-    assert method.reconstruction(theirs, ours, up, down).item() == pytest.approx(13.25)
-    same = {"w": torch.tensor([[1.0, 2.0], [3.0, 5.0]])}
-    assert method.reconstruction(theirs, same, torch.eye(2), torch.eye(2)).item() == 1.0
+    down = (7 - 4) ** 2 + (3 - 1) ** 2 + (5 - 5.5) ** 2  # "other" has another length, "more" no partner
+    up = (3**2 + 6**2 + 3**2 + 4**2) + 1 + (0.5**2 + 5**2)
+    assert method.reconstruction(theirs, ours, v, u).item() == pytest.approx(down + up)
+    same = {"w": torch.tensor([[1.0, 2.0], [3.0, 5.0]])}  # of equal widths both terms are ‖θ_T - θ_S‖² = 1
+    assert method.reconstruction(theirs, same, torch.eye(2), torch.eye(2)).item() == 2.0
+
+
+def test_projections_between_widths_are_shared_and_learnt(teacher: Student) -> None:
+    """Of a student half as wide, whose weights are the teacher's upper left corners: L_p is what the corners leave out."""
+
+    class Nothing(torch.nn.Module):
+        def forward(self) -> dict[str, torch.Tensor]:
+            return {"loss": torch.zeros(())}
+
+    config = type(teacher.model.config).from_dict(teacher.model.config.to_dict() | {"hidden_size": 16})
+    narrow, objective = type(teacher.model)(config), Nothing()
+    theirs = dict(teacher.model.named_parameters())
+    expected = 0.0
+    for name, value in narrow.named_parameters():
+        other = theirs[name].detach()
+        corner = other[tuple(slice(n) for n in value.shape)]
+        value.data.copy_(corner)
+        if "word_embeddings" not in name:  # what falls to zero outside the corner, going up
+            expected += float(other.square().sum() - corner.square().sum())
+    method.hold_near(objective, narrow, teacher.model, 0.5)  # type: ignore[arg-type]
+    loss = objective()["loss"]
+    assert loss.item() == pytest.approx(0.5 * expected, rel=1e-5)
+    loss.backward()
+    assert [tuple(p.shape) for p in objective.projections.parameters()] == [(16, 32), (32, 16)]
+    assert all((p.grad != 0).any() for p in objective.projections.parameters())
 
 
 def test_marked_words_are_read_by_the_new_vocabulary_and_others_by_the_old() -> None:
     tokenizer = make_tokenizer()
     tokens = [*SPECIAL, "f", "##ar", "aville", "!"]
-    mixed = both(tokenizer, tokens, SPECIAL)
-    n_old = tokenizer.get_vocab_size()
+    n_old = tokenizer.get_vocab_size() + 3  # a word table may be longer than the vocabulary
+    mixed = both(tokenizer, tokens, SPECIAL, n_old)
     (row,) = marked(rows_of("Is aville far!"), tokenizer, 1.0, seed=0)
     # "is" has no character in the new vocabulary; the others are tokens 7, 5 6 and 8
     assert mixed.encode(row.text).ids == [2, 1, n_old + 7, n_old + 5, n_old + 6, n_old + 8, 3]
@@ -163,6 +206,52 @@ def test_training_on_both_brings_the_new_vocabulary_nearer_to_the_teacher(
     assert student.model.get_input_embeddings().weight.shape == (125, 32)
 
 
+def test_a_killed_training_goes_on_to_the_same_rows_and_one_seed_gives_one_student(
+    teacher: Student, toy_rows: list[Row], toy_labels: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edgebert.training.callbacks.SAVE_EVERY_SECONDS", -1.0)  # after each step
+    whole, _ = learnt(teacher, toy_rows, toy_labels, tmp_path / "whole")
+    calls, counted = [], method.reconstruction
+
+    def killed(*given: Any) -> torch.Tensor:
+        calls.append(given)
+        if len(calls) == 3:
+            raise InterruptedError
+        return counted(*given)
+
+    monkeypatch.setattr(method, "reconstruction", killed)
+    with pytest.raises(InterruptedError):
+        learnt(teacher, toy_rows, toy_labels, tmp_path / "killed")
+    again, _ = learnt(teacher, toy_rows, toy_labels, tmp_path / "killed")
+    assert len(calls) == 3 + 2  # four steps, of which two were saved
+    assert again.tokenizer.to_str() == whole.tokenizer.to_str()
+    ours, theirs = again.model.state_dict(), whole.model.state_dict()
+    assert all(torch.equal(value, ours[name]) for name, value in theirs.items())
+
+
+def test_what_was_learnt_loads_again_and_reads_the_same(
+    teacher: Student, toy_rows: list[Row], toy_labels: tuple[str, ...], toy_checkpoint: Path, tmp_path: Path
+) -> None:
+    """Its special tokens and padding stand where config and tokenizer say: rows of other lengths beside it change nothing."""
+    student, _ = learnt(teacher, toy_rows, toy_labels, tmp_path / "work", size=130, dual_epochs=0)
+    save_checkpoint(tmp_path / "saved", student, toy_checkpoint)
+    again = load_student(tmp_path / "saved")
+    transformers_own = AutoTokenizer.from_pretrained(tmp_path / "saved")
+    assert (transformers_own.pad_token_id, transformers_own.sep_token_id) == (0, again.tokenizer.token_to_id("[SEP]"))
+    assert transformers_own("fly to far")["input_ids"] == again.tokenizer.encode("fly to far").ids
+    assert again.model.config.pad_token_id == again.model.get_input_embeddings().padding_idx == 0
+    tokens = again.tokenizer.encode("fly to far").tokens
+    assert (tokens[0], tokens[-1], "".join(tokens[1:-1]).replace("##", "")) == ("[CLS]", "[SEP]", "flytofar")
+    together = logits(again, toy_rows, toy_labels)
+    for alone, other in zip(logits(student, toy_rows, toy_labels), together, strict=True):
+        assert np.abs(alone - other).max() < 1e-6
+    features = encoded(again, toy_rows[64:], toy_labels)
+    session = TorchSession(again.model)
+    for feature, other in zip(features, together, strict=True):
+        (single,) = run_features(session, [feature])
+        assert np.abs(single["logits"] - other).max() < 1e-5
+
+
 def test_of_the_sizes_the_least_that_splits_as_little_is_kept(
     teacher: Student, toy_rows: list[Row], toy_labels: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -172,11 +261,37 @@ def test_of_the_sizes_the_least_that_splits_as_little_is_kept(
         student, context = learnt(teacher, toy_rows, toy_labels, tmp_path, size=300, spare=spare, dual_epochs=0)
         kept[spare] = student.tokenizer.get_vocab_size()
         assert student.model.config.vocab_size == kept[spare]
-        listed = next(note for note in student.notes if note.startswith("tokens a word on dev"))
+        listed = next(note for note in student.notes if note.startswith("tokens a word and unknown words on dev"))
         words = [word for row in context.dev for word in row.words]
         cost = sum(len(student.tokenizer.encode(w, add_special_tokens=False).ids) for w in words) / len(words)
-        assert f"{cost:.3f} with {kept[spare]}" in listed
+        assert f"{cost:.3f} and 0.00 % with {kept[spare]}" in listed
     assert kept[0.0] >= kept[0.02] > kept[5.0] == 120
+
+
+def test_a_size_that_leaves_more_words_unknown_is_not_enough(
+    teacher: Student, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """ "ß" is one token of eight, and unknown to seven: an unknown word counts as one token too, and must not seem as good."""
+    context = method_context(teacher, [Row(("ß", "a"), ("O", "O"))] * 65, ("O",), tmp_path)
+    student = copy_student(teacher.model, teacher.tokenizer)
+    monkeypatch.setattr(method, "SIZES", (7, 8))
+    assert method.chosen_size(student, context, [*SPECIAL, "a", "##a", "ß", "##b"], 7, 0.0) == 8
+    assert "1.000 and 50.00 % with 7, 1.000 and 0.00 % with 8" in student.notes[-1]
+
+
+def test_rows_of_the_word_table_without_a_token_change_nothing(
+    teacher: Student, toy_rows: list[Row], toy_labels: tuple[str, ...], tmp_path: Path
+) -> None:
+    """Checkpoints that round their table up have rows behind the tokenizer's last token."""
+    padded = copy_student(teacher.model, teacher.tokenizer)
+    table = padded.model.get_input_embeddings().weight.detach()
+    put_table(padded.model, torch.cat([table, torch.full((6, 32), 9.0)]), {i: i for i in range(len(table))})
+    expected, _ = learnt(teacher, toy_rows, toy_labels, tmp_path / "whole")
+    student, _ = learnt(padded, toy_rows, toy_labels, tmp_path / "padded")
+    rows, same = (item.model.get_input_embeddings().weight for item in (student, expected))
+    assert torch.allclose(rows, same, atol=1e-6)
+    before, _ = learnt(teacher, toy_rows, toy_labels, tmp_path / "untrained", dual_epochs=0)
+    assert (same - before.model.get_input_embeddings().weight).abs().max() > 1e-3
 
 
 def test_bad_input_is_refused_before_anything_changes(
@@ -203,6 +318,38 @@ def test_bad_input_is_refused_before_anything_changes(
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(
+    ("params", "text", "what"),
+    [
+        ({"size": 4}, "fly to far", "4 tokens cannot hold 5 special ones and the text's"),
+        ({}, "\u200b \u200b", "no word that the teacher's tokenizer can read"),
+    ],
+)
+def test_a_fit_refuses_bad_input_before_any_training(
+    params: dict[str, object], text: str, what: str, toy_checkpoint: Path, tmp_path: Path
+) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    for split in ("train", "dev", "test"):
+        lines = [f"{text} {i if text.isascii() else ''}".strip() for i in range(12)]
+        (data / f"{split}.csv").write_text(
+            "text,label\n" + "".join(f"{line},{'ab'[i % 2]}\n" for i, line in enumerate(lines))
+        )
+    request = FitRequest(
+        "pixel6", "classify", teacher=str(toy_checkpoint), data=(str(data),), recipe="optimal-subwords+kd",
+        params={f"optimal-subwords.{name}": value for name, value in params.items()}, run=str(tmp_path / "run"),
+    )  # fmt: skip
+    with pytest.raises(RequestError, match=what):
+        resolve(request, "", None)
+
+
+def test_a_tokenizer_that_is_not_wordpiece_is_refused_before_any_training() -> None:
+    calls = Recipe((MethodCall("optimal-subwords", {"size": 160}), MethodCall("kd")))
+    check_text(calls, make_tokenizer(), rows_of("fly to far"))
+    with pytest.raises(RequestError, match="is BPE"):
+        check_text(calls, Tokenizer(models.BPE({"a": 0}, [])), rows_of("fly to far"))
+
+
 def test_what_compares_tokens_with_the_teacher_cannot_follow() -> None:
     def recipe(*names: str) -> Recipe:
         return Recipe(tuple(map(MethodCall, names)))
@@ -227,8 +374,10 @@ def test_texts_with_a_label_are_learnt_too(teacher: Student, toy_rows: list[Row]
     model = AutoModelForSequenceClassification.from_config(config).eval()
     model.config.architectures = ["BertForSequenceClassification"]
     texts = [Row(text=" ".join(row.words), labels=(labels["far" not in row.words],)) for row in toy_rows]
-    context = method_context(Student(model, teacher.tokenizer), texts, labels, tmp_path)
-    context = replace(context, task=find_task("classify"))
+    context = replace(
+        method_context(teacher, toy_rows, labels, tmp_path),
+        teacher=model, task=find_task("classify"), train=texts[:64], dev=texts[64:],
+    )  # fmt: skip
     student = METHOD.apply(
         copy_student(model, teacher.tokenizer), context, **METHOD.read_params({**METHOD.toy, "dual_epochs": 1})
     )

@@ -40,30 +40,55 @@ def splitter(tokenizer: Tokenizer) -> Callable[[str], list[str]]:
     return lambda text: [word for word, _ in split(normalise(text)) if word.strip()]
 
 
-def learn_tokens(tokenizer: Tokenizer, rows: Iterable[Row], special: Sequence[str], size: int) -> tuple[list[str], int]:
-    """At most `size` tokens, the most useful first: special ones, single characters of ASCII and of the text, then the merges.
-
-    The first n of them, for any n that holds the characters, are what a training for n tokens would give; the second result
-    is the least such n.
+def split_texts(tokenizer: Tokenizer, rows: Iterable[Row]) -> list[str]:
+    """The rows' texts, normalised, with a space between the words that the tokenizer cuts into tokens.
 
     Raises:
-        RequestError: the text has no word, or special tokens and characters are more than `size`.
+        RequestError: the tokenizer is not WordPiece, or the text has no word.
     """
-    from tokenizers import Tokenizer, models, pre_tokenizers, trainers
-
-    split, prefix = splitter(tokenizer), word_state(tokenizer)["model"]["continuing_subword_prefix"]
+    word_state(tokenizer)
+    split = splitter(tokenizer)
     texts = [" ".join(word for text in words for word in split(text)) for lot in words_of(rows) for words in lot]
     if not any(texts):
         what = "the training texts hold no word that the teacher's tokenizer can read"
         raise RequestError(what, where=WHERE, hint="Give --data or --unlabelled with text.")
-    own = set("".join(texts)) | {c for item in ascii_letters + digits + punctuation for c in "".join(split(item))}
-    characters = sorted(own - {" "})
+    return texts
+
+
+def base_tokens(tokenizer: Tokenizer, texts: Iterable[str], special: Sequence[str], size: int) -> list[str]:
+    """What no vocabulary goes without: the special tokens, then single characters of ASCII and of the texts.
+
+    Args:
+        texts: of `split_texts`.
+
+    Raises:
+        RequestError: they are more than `size`.
+    """
+    split, prefix = splitter(tokenizer), word_state(tokenizer)["model"]["continuing_subword_prefix"]
+    words = {word for text in texts for word in text.split()}
+    characters = set("".join(words)).union(*(split(c) for c in ascii_letters + digits + punctuation))
     # A character that always stands alone, such as a comma, continues no word.
-    inside = [prefix + c for c in characters if len(split("a" + c)) == 1]
-    base = list(dict.fromkeys([*special, *characters, *inside]))
+    inside = {c for word in words for c in word[1:]} | {c for c in characters if len(split("a" + c)) == 1}
+    base = list(dict.fromkeys([*special, *sorted(characters), *(prefix + c for c in sorted(inside))]))
     if len(base) > size:
         what = f"{size} tokens cannot hold {len(special)} special ones and the text's {len(base) - len(special)} characters"
         raise RequestError(what, where=f"{WHERE}.size", hint=f"Ask for at least {len(base)}, or use trim-vocab.")
+    return base
+
+
+def learn_tokens(tokenizer: Tokenizer, rows: Iterable[Row], special: Sequence[str], size: int) -> tuple[list[str], int]:
+    """At most `size` tokens, the most useful first: those of `base_tokens`, then the merges.
+
+    The first n of them, for any n that holds the base, are what a training for n tokens would give; the second result is
+    the least such n.
+
+    Raises:
+        RequestError: see `split_texts` and `base_tokens`.
+    """
+    from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+
+    texts, prefix = split_texts(tokenizer, rows), word_state(tokenizer)["model"]["continuing_subword_prefix"]
+    base = base_tokens(tokenizer, texts, special, size)
     learner = Tokenizer(models.WordPiece(unk_token=base[0]))
     learner.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     # All characters are given as special tokens: those inside words would else get ids in the order of a hash map, by
@@ -112,19 +137,19 @@ def shifted(text: str) -> str:
     return "".join(chr(ord(c) + SHIFT) for c in text) if all(ord(c) < 0xFFFE for c in text) else ""
 
 
-def both(tokenizer: Tokenizer, tokens: Sequence[str], special: Sequence[str]) -> Tokenizer:
-    """A tokenizer that reads words by its own tokens and shifted words by the new ones, whose ids come after its own.
+def both(tokenizer: Tokenizer, tokens: Sequence[str], special: Sequence[str], first: int) -> Tokenizer:
+    """A tokenizer that reads words by its own tokens and shifted words by the new ones, whose ids count from `first`.
 
     It reads text of `marked`, which is normalised and split already.
     """
     from tokenizers import Tokenizer
 
     state = word_state(tokenizer)
-    prefix, n_old = state["model"]["continuing_subword_prefix"], tokenizer.get_vocab_size()
+    prefix = state["model"]["continuing_subword_prefix"]
     for i, token in enumerate(tokens):
         lead = prefix if token.startswith(prefix) and token != prefix else ""
         if token not in special and (body := shifted(token.removeprefix(lead))):
-            state["model"]["vocab"][lead + body] = n_old + i
+            state["model"]["vocab"][lead + body] = first + i
     state["normalizer"], state["pre_tokenizer"] = None, {"type": "WhitespaceSplit"}
     return Tokenizer.from_str(json.dumps(state))
 

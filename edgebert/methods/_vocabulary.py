@@ -73,6 +73,14 @@ def put_table(model: PreTrainedModel, table: Tensor, new_ids: Mapping[int, int])
         _shift_positions(model, pad, model.config.pad_token_id or 0)
 
 
+def resized(config: ModelConfig, size: int) -> ModelConfig:
+    """The config of a vocabulary of `size` tokens, in place."""
+    config.vocab_size = size
+    if (config.pad_token_id or 0) >= size:  # where padding will stand is not known yet, but it will
+        config.pad_token_id = size - 1
+    return config
+
+
 def named_ids(config: ModelConfig) -> set[int]:
     """Ids of the tokens that a config names; some fields may name several."""
     given = [getattr(config, name, None) for name in TOKENS]

@@ -11,11 +11,13 @@ Zhao, Gupta, Song, Zhou (2019), "Extremely Small BERT Models from Mixed-Vocabula
   E_old[pieces_old(w)]. The old rows are then left behind.
 - Shared projections. Meanwhile weights stay near the teacher's, added with the weight `reconstruct`:
 
-    L_p = Σ ‖ V θ_T U - θ_S ‖²        over weights θ of equal name; V (d_S × d_T) and U (d_T × d_S) are shared by all
+    L_p = Σ ‖ V θ_T U - θ_S ‖² + ‖ θ_T - U θ_S V ‖²        down to the student's width, and up to the teacher's
+
+  over weights θ of equal name; V (d_S × d_T) and U (d_T × d_S) are shared by all of them and by both terms.
 
 - Choice of the size. The planner takes the most tokens that the budget admits; of sizes up to that, the smallest is kept that
-  cuts the development rows' words into at most `spare` more tokens: bytes are given back that buy nothing. Words are unknown
-  with all of them alike, as every size holds the same characters. The note lists what each size costs.
+  leaves no more of the development rows' words unknown and cuts them into at most `spare` more tokens: bytes are given back
+  that buy nothing. A note lists what each size costs.
 
 Differences: the paper mixes while it pre-trains the teacher on masked words, and distils a narrow student of the new
 vocabulary then; here the student as it comes, a copy of the teacher, learns the teacher's answers to the rows from
@@ -38,10 +40,19 @@ from typing import TYPE_CHECKING, Any
 
 from edgebert.methods import Method, Paper, Param
 from edgebert.methods._prediction import prediction_objective
-from edgebert.methods._subwords import both, learn_tokens, marked, pieces, with_tokens, word_state
-from edgebert.methods._vocabulary import figures, named_ids, put_table, unknown_report
+from edgebert.methods._subwords import (
+    base_tokens,
+    both,
+    learn_tokens,
+    marked,
+    pieces,
+    split_texts,
+    with_tokens,
+    word_state,
+)  # fmt: skip
+from edgebert.methods._vocabulary import figures, named_ids, put_table, resized, unknown_report
 from edgebert.training.context import MethodContext, plain_answers
-from edgebert.types import Student
+from edgebert.types import Row, Student
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -55,25 +66,31 @@ SIZES = (1000, 1500, 2000, 3000, 4000, 5000, 6000, 8000, 10000, 12000, 16000, 20
 
 
 def first_rows(tokens: Sequence[str], tokenizer: Tokenizer, table: Tensor) -> Tensor:
-    """(tokens, width): the old row of a token that the tokenizer has, the mean of the rows of its pieces, or of all rows."""
+    """(tokens, width): the old row of a token that the tokenizer has, the mean of the rows of its pieces, or of all tokens'."""
     import torch
 
     model, old = word_state(tokenizer)["model"], tokenizer.get_vocab(with_added_tokens=True)
     ids = [[old[token]] if token in old else pieces(token, model) for token in tokens]
-    return torch.stack([table[found].mean(0) if found else table.mean(0) for found in ids])
+    mean = table[sorted(old.values())].mean(0)  # a table may be longer than its vocabulary
+    return torch.stack([table[found].mean(0) if found else mean for found in ids])
 
 
-def reconstruction(theirs: Mapping[str, Tensor], ours: Mapping[str, Tensor], up: Tensor, down: Tensor) -> Tensor:
-    """L_p over the weights of equal name whose axes are equally long, or as long as the two widths.
+def reconstruction(theirs: Mapping[str, Tensor], ours: Mapping[str, Tensor], v: Tensor, u: Tensor) -> Tensor:
+    """L_p, a scalar, over the weights of equal name whose axes are equally long, or as long as the two widths.
 
     Args:
-        up: V, (d_S, d_T), of the first axis.
-        down: U, (d_T, d_S), of the second.
+        theirs, ours: weights of the teacher and of the student by name, vectors and matrices.
+        v: (d_S, d_T). It brings the first axis down to the student's width, and the last up to the teacher's.
+        u: (d_T, d_S). It brings the last axis down, and the first up.
     """
     import torch
 
-    total = torch.zeros((), device=up.device)
-    widths = (up.shape[1], up.shape[0])
+    def projected(weight: Tensor, first: Tensor | None, last: Tensor | None) -> Tensor:
+        weight = weight if first is None else first @ weight
+        return weight if last is None else weight @ last
+
+    total = torch.zeros((), device=v.device)
+    widths = (v.shape[1], v.shape[0])
     for name, mine in ours.items():
         other = theirs.get(name)
         if other is None or other.dim() != mine.dim() or mine.dim() not in (1, 2):
@@ -81,11 +98,10 @@ def reconstruction(theirs: Mapping[str, Tensor], ours: Mapping[str, Tensor], up:
         pairs = list(zip(other.shape, mine.shape, strict=True))
         if any(a != b and (a, b) != widths for a, b in pairs):
             continue
-        if pairs[0][0] != pairs[0][1]:
-            other = up @ other
-        if pairs[-1][0] != pairs[-1][1] and len(pairs) == 2:
-            other = other @ down
-        total = total + (other - mine).square().sum()
+        first, last = pairs[0][0] != pairs[0][1], len(pairs) == 2 and pairs[1][0] != pairs[1][1]
+        down = projected(other, v if first else None, u if last else None)
+        up = projected(mine, u if first else None, v if last else None)
+        total = total + (down - mine).square().sum() + (other - up).square().sum()
     return total
 
 
@@ -99,14 +115,14 @@ def hold_near(objective: Objective, student: PreTrainedModel, teacher: PreTraine
     wide, narrow = teacher.config.hidden_size, student.config.hidden_size
     learnt = wide != narrow
     part: Any = nn.Module()
-    part.up = nn.Parameter(torch.eye(narrow, wide), requires_grad=learnt)
-    part.down = nn.Parameter(torch.eye(wide, narrow), requires_grad=learnt)
+    part.v = nn.Parameter(torch.eye(narrow, wide), requires_grad=learnt)
+    part.u = nn.Parameter(torch.eye(wide, narrow), requires_grad=learnt)
     objective.projections = part
 
     def added(module: nn.Module, given: object, result: dict[str, Tensor]) -> dict[str, Tensor]:
         teacher.to(result["loss"].device)
         theirs = {name: value.detach() for name, value in teacher.named_parameters()}
-        return {"loss": result["loss"] + weight * reconstruction(theirs, ours, part.up, part.down)}
+        return {"loss": result["loss"] + weight * reconstruction(theirs, ours, part.v, part.u)}
 
     objective.register_forward_hook(added)
 
@@ -124,7 +140,9 @@ def learn_both(
     old = student.tokenizer.get_vocab(with_added_tokens=True)
     table = student.model.get_input_embeddings().weight.detach()
     put_table(student.model, torch.cat([table, rows_new]), {i: i for i in range(len(table))})
-    mixed = replace(student, tokenizer=both(student.tokenizer, tokens, special), teacher_ids=None, own_tokenizer=True)
+    mixed = replace(
+        student, tokenizer=both(student.tokenizer, tokens, special, len(table)), teacher_ids=None, own_tokenizer=True
+    )
     settings, copies = context.settings, ceil(epochs)
     items: list[Item] = []
     for number in range(copies):
@@ -150,13 +168,17 @@ def learn_both(
 
 
 def chosen_size(student: Student, context: MethodContext, tokens: Sequence[str], n_base: int, spare: float) -> int:
-    """The smallest of the sizes that cuts words into at most `spare` more tokens than all `tokens` do; notes say what each costs."""
+    """The smallest of the sizes that cuts the development rows' words into at most `spare` more tokens than all `tokens` do,
+    and leaves no more of them unknown. A note says what each costs."""
     sizes = [size for size in SIZES if n_base <= size < len(tokens)] + [len(tokens)]
-    costs = {size: figures(with_tokens(student.tokenizer, tokens[:size]), context.dev)[1] for size in sizes}
-    least = next(size for size in sizes if costs[size] <= (1 + spare) * costs[len(tokens)])
-    listed = ", ".join(f"{cost:.3f} with {size:,}" for size, cost in costs.items())
+    costs = {size: figures(with_tokens(student.tokenizer, tokens[:size]), context.dev) for size in sizes}
+    unknown, split = costs[len(tokens)]
+    least = next(n for n, cost in costs.items() if cost[0] <= unknown and cost[1] <= (1 + spare) * split)
+    listed = ", ".join(f"{pieces:.3f} and {share:.2f} % with {size:,}" for size, (share, pieces) in costs.items())
     width = student.model.get_input_embeddings().embedding_dim
-    student.notes += (f"tokens a word on dev: {listed}; each thousand of them weighs {width / 1000:.2f} MB in int8",)
+    student.notes += (
+        f"tokens a word and unknown words on dev: {listed}; each thousand tokens weighs {width / 1000:.2f} MB in int8",
+    )
     return least
 
 
@@ -168,6 +190,12 @@ def special_tokens(student: Student) -> list[str]:
     wanted = {token["content"] for token in state["added_tokens"]} | {state["model"]["unk_token"], *MASKS}
     named = named_ids(student.model.config)
     return sorted((t for t, i in vocabulary.items() if t in wanted or i in named), key=vocabulary.__getitem__)
+
+
+def check_text(tokenizer: Tokenizer, rows: Sequence[Row], *, size: int, **_: object) -> None:
+    state = word_state(tokenizer)
+    special = {token["content"] for token in state["added_tokens"]} | {state["model"]["unk_token"]}
+    base_tokens(tokenizer, split_texts(tokenizer, rows), sorted(special), size or tokenizer.get_vocab_size())
 
 
 def apply(
@@ -193,10 +221,7 @@ def apply(
 
 
 def reshape(config: ModelConfig, *, size: int, **_: object) -> ModelConfig:
-    config.vocab_size = size or config.vocab_size
-    if (config.pad_token_id or 0) >= config.vocab_size:  # where padding will stand is not known yet, but it will
-        config.pad_token_id = config.vocab_size - 1
-    return config
+    return resized(config, size or config.vocab_size)
 
 
 METHOD = Method(
@@ -208,6 +233,7 @@ METHOD = Method(
     stage="vocabulary",
     apply=apply,
     reshape=reshape,
+    check_text=check_text,
     params=(
         Param(
             "size",
@@ -222,7 +248,7 @@ METHOD = Method(
         ),
         Param("dual_epochs", float, 1.0, "passes over the text with both vocabularies; 0 leaves it out", minimum=0),
         Param("mix", float, 0.5, "chance of a word to be read by the new vocabulary meanwhile", minimum=0, maximum=1),
-        Param("reconstruct", float, 0.01, "weight of the distance from the teacher's weights meanwhile", minimum=0),
+        Param("reconstruct", float, 0.005, "weight of the distance from the teacher's weights meanwhile", minimum=0),
     ),
     heads=("token-classification", "sequence-classification", "sentence-embedding"),
     excludes={"trim-vocab": "both make the vocabulary"},

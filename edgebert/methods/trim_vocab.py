@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgebert.errors import RequestError
 from edgebert.methods import Method, Paper, Param
-from edgebert.methods._vocabulary import named_ids, put_table, renumber, unknown_report, words_of
+from edgebert.methods._vocabulary import named_ids, put_table, renumber, resized, unknown_report, words_of
 from edgebert.training.context import MethodContext
 from edgebert.types import Row, Student
 
@@ -206,10 +206,7 @@ def _dev_score(student: Student, context: MethodContext) -> float:
 
 
 def reshape(config: ModelConfig, *, size: int, floor: int) -> ModelConfig:
-    config.vocab_size = min(config.vocab_size, max(size or config.vocab_size, floor))
-    if (config.pad_token_id or 0) >= config.vocab_size:  # where padding will stand is not known yet, but it will
-        config.pad_token_id = config.vocab_size - 1
-    return config
+    return resized(config, min(config.vocab_size, max(size or config.vocab_size, floor)))
 
 
 METHOD = Method(

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
-from itertools import pairwise
+from itertools import combinations, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgebert.converters import CONVERTERS
 from edgebert.errors import RequestError, shown
-from edgebert.methods import METHODS, STAGES, Method
+from edgebert.methods import METHODS, STAGES, Method, unchanged
 from edgebert.training.context import AnswerKind
-from edgebert.types import MethodCall, Recipe
+from edgebert.types import MethodCall, Recipe, Row
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -58,6 +58,10 @@ def check_methods(recipe: Recipe, head: str, why_own_tokenizer: str = "") -> Non
     """
     methods = [METHODS.get(call.method) for call in recipe.calls]
     names, where = [method.name for method in methods], "--student"
+    for first, second in combinations(methods, 2):
+        if first.fixes_shape and second.reshape is not unchanged and not second.fixes_shape:
+            what = f"{second.name} changes the architecture, by which what {first.name} did would be lost"
+            raise RequestError(what, where="--recipe", hint=f"Name {second.name} before {first.name}.")
     for method in methods:
         for other, why in method.excludes.items():
             if other in names:
@@ -88,6 +92,13 @@ def check_mask(recipe: Recipe, tokenizer: Tokenizer) -> None:
         method = METHODS.get(call.method)
         if method.hides_tokens(**method.read_params(call.params)):
             mask_id(tokenizer, where=method.name)
+
+
+def check_text(recipe: Recipe, tokenizer: Tokenizer, rows: Sequence[Row]) -> None:
+    """Raises RequestError where a method cannot use the student's tokenizer, or the rows that it will learn from."""
+    for call in recipe.calls:
+        method = METHODS.get(call.method)
+        method.check_text(tokenizer, rows, **method.read_params(call.params))
 
 
 def formats_of(recipe: Recipe, formats: Sequence[str], asked: Sequence[str]) -> tuple[tuple[str, ...], list[str]]:
