@@ -146,7 +146,7 @@ FOUND = """\
 - In a zip, the int8 file with 80 % zeros is 12 % of the dense float32 file.
 - LiteRT has kernels for sparse fully connected operators, but not behind XNNPACK, which takes those operators and reads
   the packed numbers as if they were the whole matrix: no error is raised, the outputs are NaN. LiteRT's own kernels read them
-  rightly and take 1.4 to 1.7 times as long as on the dense matrix, and 5 to 6 times as long as XNNPACK on it.
+  rightly and take 1.4 to 1.7 times as long as on the dense matrix, and 4.7 to 5.8 times as long as XNNPACK on it.
 - XNNPACK's sparse inference is for convolutional networks: by its delegate's README the part of a graph that runs sparse
   must begin with a 3x3 convolution of stride 2 over 3 channels, and go on with 1x1 convolutions
   (tensorflow/lite/delegates/xnnpack/README.md, Sparse Inference). A BERT has none: with DENSIFY, as it asks for, the
