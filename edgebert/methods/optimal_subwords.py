@@ -14,7 +14,6 @@ Zhao, Gupta, Song, Zhou (2019), "Extremely Small BERT Models from Mixed-Vocabula
     L_p = Σ ‖ V θ_T U - θ_S ‖² + ‖ θ_T - U θ_S V ‖²        down to the student's width, and up to the teacher's
 
   over weights θ of equal name; V (d_S × d_T) and U (d_T × d_S) are shared by all of them and by both terms.
-
 - Choice of the size. The planner takes the most tokens that the budget admits; of sizes up to that, the smallest is kept that
   leaves no more of the development rows' words unknown and cuts them into at most `spare` more tokens: bytes are given back
   that buy nothing. A note lists what each size costs.
@@ -49,7 +48,7 @@ from edgebert.methods._subwords import (
     split_texts,
     with_tokens,
     word_state,
-)  # fmt: skip
+)
 from edgebert.methods._vocabulary import figures, named_ids, put_table, resized, unknown_report
 from edgebert.training.context import MethodContext, plain_answers
 from edgebert.types import Row, Student
