@@ -26,7 +26,9 @@ once a row and pass. The paper's text was not at hand when this was written, onl
 
 Methods that compare tokens with the teacher's cannot follow. Of little text a learnt vocabulary cuts words no better than
 trim-vocab's of the same size: of 1,600 tweets of btc, 5,000 tokens cut the words of 200 development rows into 1.98 each,
-trim-vocab's 5,000 into 1.99 and its 20,000 into 1.78 (all-MiniLM-L6-v2).
+trim-vocab's 5,000 into 1.99 and its 20,000 into 1.78 (all-MiniLM-L6-v2). With 5,000 learnt tokens a student of 3 layers came
+to 58.4 strict F1 of 700 test tweets, with trim-vocab's 20,000 to 64.0 (2 passes of kd, one seed): what a quarter of the
+word table saves is not free there.
 """
 
 from __future__ import annotations
