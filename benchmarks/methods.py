@@ -144,6 +144,22 @@ LINES = (
     _dropped("mtdnn-kd", 3),
     *(_dropped(f"{method}+kd", 3, OWN_TEXT) for method in ("whole-word", "dynamic-masking", "electra")),
     _dropped("stacking+kd", 2, OWN_TEXT),
+    Line(
+        "trim-vocab+kd-3",
+        "trim-vocab+drop-layers+kd",
+        {"trim-vocab.size": 20000, "drop-layers.n_layers": 3, **EVENLY, "kd.replace": 0},
+        "20,000 of the teacher's tokens",
+    ),
+    Line(
+        "optimal-subwords+kd-3",
+        "optimal-subwords+drop-layers+kd",
+        {"optimal-subwords.size": 5000, "drop-layers.n_layers": 3, **EVENLY, "kd.replace": 0},
+        "a quarter of them, learnt from the rows",
+    ),
+    *(
+        _dropped("magnitude", 3, f"{share} % zeros", name=f"magnitude-{share}", sparsity=share / 100)
+        for share in (50, 80)
+    ),
 )
 
 

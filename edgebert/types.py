@@ -230,6 +230,7 @@ class Artifact:
     size_bytes: int
     sha256: str
     options: Mapping[str, Any] = field(default_factory=dict)  # e.g. the int8 recipe that was chosen
+    zip_bytes: int | None = None  # of a zip, an APK or an IPA for it; None in the records of earlier versions
 
 
 # ---------------------------------------------------------------- devices and plans

@@ -19,6 +19,7 @@ from edgebert.cli import main
 from edgebert.converters import CONVERTERS
 from edgebert.devices.accelerators import DYNAMIC_SHAPE
 from edgebert.errors import EdgebertError, RequestError
+from edgebert.files import deflated_bytes
 from edgebert.measure.artifacts import find_subjects
 from edgebert.measure.inputs import tokenizer_of
 from edgebert.results import ConvertResult
@@ -56,6 +57,7 @@ def test_every_file_is_written_and_proven(converted: ConvertResult) -> None:
         assert conversion.artifact is not None and conversion.comparison is not None
         assert conversion.artifact.path == converted.folder / "onnx" / conversion.precision / "model.onnx"
         assert conversion.artifact.path.stat().st_size == conversion.artifact.size_bytes
+        assert conversion.artifact.zip_bytes == deflated_bytes(conversion.artifact.path)
         assert conversion.comparison.failures == ()
     fp32, int8, fp16 = (item.comparison for item in converted.conversions)
     assert fp32 and int8 and fp16

@@ -12,9 +12,9 @@ from torch import nn
 
 from edgebert.errors import RequestError
 from edgebert.methods import METHODS
+from edgebert.methods._phases import n_steps
 from edgebert.methods._replacing import groups_of, put_groups, replacing_rate
 from edgebert.methods._stack import check_stack
-from edgebert.methods.theseus import n_steps
 from edgebert.modeling.checkpoint import accepted, copy_student
 from edgebert.modeling.layers import encoder_layers, keep_layers, kinds_of
 from edgebert.types import Row, Student

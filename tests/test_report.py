@@ -262,6 +262,7 @@ def test_the_page_shows_the_figures_of_every_file() -> None:
     assert page.row("points against the teacher")[n] == "−0.26"
     assert page.row("on dev, %")[n] == "95.25"
     assert page.row("file")[n] == "7.13 MB"
+    assert page.row("in a zip")[n] == "3.56 MB"
     assert page.row("of the teacher's fp32 file")[n] == "7.9%"
     assert page.row("data lengths, 1 thread")[n] == "2.81 / 3.40"
     assert page.row("data lengths, all cores")[n] == "2.00 / 2.41"

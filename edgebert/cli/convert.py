@@ -106,7 +106,7 @@ def command(formats: tuple[str, ...], precisions: tuple[str, ...], quiet: bool, 
 def _print(result: ConvertResult) -> None:
     created = [conversion for conversion in result.conversions if conversion.artifact is not None]
     print_table(
-        ("file", "MB", "of fp32", "worst diff.", "nrmse", "equal", "score", "s", "variant", ""),
+        ("file", "MB", "zip MB", "of fp32", "worst diff.", "nrmse", "equal", "score", "s", "variant", ""),
         [_row(item) for item in created],
     )
     for item in created:
@@ -137,6 +137,7 @@ def _row(conversion: Conversion) -> tuple[str, ...]:
     return (
         f"{conversion.format} {conversion.precision}",
         f"{conversion.artifact.size_bytes / 1e6:.2f}",
+        f"{(conversion.artifact.zip_bytes or 0) / 1e6:.2f}",
         f"{100 * conversion.size_share:.1f} %",
         f"{max([compared.max_logit_difference, *compared.edges.values()]):.2g}",
         f"{compared.nrmse:.4f}",

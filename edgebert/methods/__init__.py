@@ -17,9 +17,11 @@ from edgebert.errors import RequestError, shown, unknown
 from edgebert.modeling.heads import check_head
 from edgebert.registry import Registry, check_call
 from edgebert.training.context import AnswerKind, MethodContext, TracedPart
-from edgebert.types import Student
+from edgebert.types import Row, Student
 
 if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
     from edgebert.modeling.config import ModelConfig
 
 Stage = Literal["vocabulary", "shape", "pretrain", "train"]  # the order in which a recipe may apply them
@@ -181,6 +183,20 @@ class Check(Protocol):
         """
 
 
+class CheckText(Protocol):
+    """Refuses a tokenizer, or the text to learn from, before any training starts."""
+
+    def __call__(self, tokenizer: Tokenizer, rows: Sequence[Row], /, *args: Any, **params: Any) -> None:
+        """Args:
+            tokenizer: the student's, before the recipe.
+            rows: without labels and with, as `MethodContext.transfer` will have them.
+            params: as `Apply` takes them.
+
+        Raises:
+            RequestError: what is wrong, with METHOD or METHOD.PARAMETER as its place.
+        """
+
+
 class HidesTokens(Protocol):
     """Tells whether a method needs a vocabulary with a mask token."""
 
@@ -219,12 +235,15 @@ class Method:
     """What a method is; docs/guides/add-a-method.md says how to write one.
 
     Attributes:
-        apply, reshape, check: see `Apply`, `Reshape` and `Check`.
+        apply, reshape, check, check_text: see `Apply`, `Reshape`, `Check` and `CheckText`.
         heads: kinds of head that it serves, of `edgebert.modeling.heads.HEADS`; () serves all.
         needs: what of the inside of the teacher and of the student it reads, a tiny model of each family is asked for it.
         excludes: methods that cannot stand in one recipe with it -> why.
         last: nothing may be trained after it, which would lose what it made.
         any_tokenizer: it serves a student whose tokenizer is not the teacher's.
+        fixes_shape: it sets single weights, or their bits, and leaves the architecture. A method that changes the architecture
+            would lose them, and is refused behind it.
+        makes_tokenizer: its student reads tokens of its own, which are not the teacher's.
         hides_tokens: see `HidesTokens`.
         reads_text: it learns from --unlabelled, and from the texts of the training rows where there is none.
         answers: see `Answers`.
@@ -245,11 +264,14 @@ class Method:
     formats: tuple[str, ...] = ()
     reshape: Reshape = unchanged
     check: Check = field(default=lambda config, teacher, **params: None)
+    check_text: CheckText = field(default=lambda tokenizer, rows, /, **params: None)
     heads: tuple[str, ...] = ()
     needs: tuple[TracedPart, ...] = ()
     excludes: Mapping[str, str] = field(default_factory=dict)
     last: bool = False
     any_tokenizer: bool = False
+    fixes_shape: bool = False
+    makes_tokenizer: bool = False
     hides_tokens: HidesTokens = field(default=lambda **params: False)
     reads_text: bool = False
     answers: Answers = field(default=lambda **params: None)
@@ -284,6 +306,7 @@ def _check(method: Method) -> None:
     check_call("apply", method.apply, "student", "context", **given)
     check_call("reshape", method.reshape, "config", **given)
     check_call("check", method.check, "config", "teacher", **given)
+    check_call("check_text", method.check_text, "tokenizer", "rows", **given)
     check_call("hides_tokens", method.hides_tokens, **given)
     check_call("answers", method.answers, **given)
     check_call("reads_cost", method.reads_cost, **given)

@@ -168,5 +168,6 @@ METHOD = Method(
     ),
     answers=plain_answers,
     any_tokenizer=True,
+    fixes_shape=True,
     toy={"mean_bits": 6.0, "rows": 16, "group": 16, "epochs": 1},
 )  # fmt: skip

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgebert.errors import RequestError
 from edgebert.methods import Method, Paper, Param
-from edgebert.methods._phases import learn_labels
+from edgebert.methods._phases import learn_labels, n_steps
 from edgebert.methods._prediction import EPOCHS
 from edgebert.methods._replacing import put_groups, replacing_rate
 from edgebert.methods._stack import check_stack, n_layers_param
@@ -74,16 +74,6 @@ def replace_modules(
     train_student(Theseus(n_steps(student, context, epochs)), student, context, "theseus-replacing", epochs)
     for parameter in others:
         parameter.requires_grad_(True)
-
-
-def n_steps(student: Student, context: MethodContext, epochs: float) -> int:
-    """Of a training over the labelled rows."""
-    from edgebert.distributed import world_size
-
-    settings = context.settings
-    windows = context.task.encode(context.train, student.tokenizer, context.labels, settings.max_length)
-    drawn = len({feature.row for feature in windows}) if context.task.paired else len(windows)
-    return max(1, round(-(-drawn // (settings.batch_size * world_size())) * epochs))
 
 
 def check(config: ModelConfig, teacher: ModelConfig, *, n_layers: int, **_: object) -> None:

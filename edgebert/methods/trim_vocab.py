@@ -22,34 +22,25 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
-from itertools import islice
 from string import ascii_letters, digits, punctuation
 from typing import TYPE_CHECKING, Any
 
 from edgebert.errors import RequestError
 from edgebert.methods import Method, Paper, Param
 from edgebert.methods._languages import scripts_of, written_in
-from edgebert.modeling.rebuild import SHIFTED
+from edgebert.methods._vocabulary import named_ids, put_table, renumber, resized, unknown_report, words_of
+from edgebert.modeling.vocabulary import unknown_token
 from edgebert.training.context import MethodContext
 from edgebert.types import Row, Student
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
-    from transformers import PreTrainedModel
 
     from edgebert.modeling.config import ModelConfig
     from edgebert.modeling.tokenizer import TokenizerState
 
-TOKENS = (
-    "pad_token_id",
-    "bos_token_id",
-    "eos_token_id",
-    "sep_token_id",
-    "cls_token_id",
-    "mask_token_id",
-)  # of a config
 USUAL = 8000  # tokens, at the least: fewer spell much of what the training text does not hold
 FEWER = (1500, 2000, 2500, 3000, 4000, 5000, 6000, 7000)
 LANGUAGES = "trim-vocab.languages"
@@ -79,17 +70,10 @@ SIZES = (
 def token_counts(tokenizer: Tokenizer, rows: Iterable[Row]) -> Counter[str]:
     """How often each token occurs in the words of the rows."""
     counts: Counter[str] = Counter()
-    for words in _words(rows):
+    for words in words_of(rows):
         for encoding in tokenizer.encode_batch(words, is_pretokenized=True):
             counts.update(encoding.tokens)
     return counts
-
-
-def _words(rows: Iterable[Row]) -> Iterator[list[list[str]]]:
-    """The rows' words in lots: their own, or what stands between whitespace."""
-    texts = (list(row.words) if row.words else f"{row.text or ''} {row.second or ''}".split() for row in rows)
-    while lot := list(islice(texts, 1000)):
-        yield lot
 
 
 def trim(
@@ -110,7 +94,9 @@ def trim(
 
     state = json.loads(tokenizer.to_str())
     vocabulary = tokenizer.get_vocab(with_added_tokens=True)
-    keep = _chosen(state, counts, size, {token for token, i in vocabulary.items() if i in named}, scripts)
+    unknown = unknown_token(tokenizer)
+    wanted = {token for token, i in vocabulary.items() if i in named or token == unknown}
+    keep = _chosen(state, counts, size, wanted, scripts)
     old_ids = sorted(vocabulary[token] for token in keep)
     new_ids = {old: new for new, old in enumerate(old_ids)}
     _rewrite(state, keep, new_ids)
@@ -165,19 +151,10 @@ def _by_frequency(model: dict[str, Any]) -> list[str]:
 
 
 def _special(state: TokenizerState) -> set[str]:
-    """Added tokens, the unknown token, and the 256 byte tokens of a vocabulary with byte fallback."""
-    model = state["model"]
+    """Added tokens, and the 256 byte tokens of a vocabulary with byte fallback."""
     special = {token["content"] for token in state["added_tokens"]}
-    tokens = set(_by_frequency(model))
-    special |= tokens & {_unknown(model)}
+    tokens = set(_by_frequency(state["model"]))
     return special | (tokens & {f"<0x{byte:02X}>" for byte in range(256)})
-
-
-def _unknown(model: dict[str, Any]) -> str | None:
-    """The token of what cannot be spelt; None where everything can."""
-    if model["type"] == "Unigram":
-        return None if model.get("unk_id") is None else str(model["vocab"][model["unk_id"]][0])
-    return model.get("unk_token")
 
 
 def _parts(merges: Sequence[str | list[str]]) -> dict[str, tuple[str, str]]:
@@ -214,86 +191,7 @@ def _rewrite(state: TokenizerState, keep: set[str], new_ids: dict[int, int]) -> 
     for token in state["added_tokens"]:
         token["id"] = new_ids[token["id"]]
     if state.get("post_processor"):
-        _renumber(state["post_processor"], new_ids)
-
-
-def _renumber(node: object, new_ids: dict[int, int]) -> None:
-    """Special token ids of a post-processor: lists `ids` of templates, pairs [token, id] of BERT's and RoBERTa's."""
-    if isinstance(node, list):
-        for item in node:
-            _renumber(item, new_ids)
-    if not isinstance(node, dict):
-        return
-    for name, value in node.items():
-        if name == "ids":
-            node[name] = [new_ids[old] for old in value]
-        elif name in ("sep", "cls") and isinstance(value, list):
-            node[name] = [value[0], new_ids[value[1]]]
-        else:
-            _renumber(value, new_ids)
-
-
-def _trim_embedding(model: PreTrainedModel, old_ids: list[int]) -> None:
-    import torch
-    from torch import nn
-
-    old = model.get_input_embeddings()
-    pad = model.config.pad_token_id
-    new = nn.Embedding(len(old_ids), old.embedding_dim, padding_idx=None)
-    new.weight = nn.Parameter(old.weight.detach()[torch.tensor(old_ids)].clone())
-    model.set_input_embeddings(new)
-    model.config.vocab_size = len(old_ids)
-    new_ids = {o: n for n, o in enumerate(old_ids)}
-    for name in TOKENS:
-        _renumber_token(model.config, name, new_ids)
-    if old.padding_idx is not None:
-        new.padding_idx = new_ids.get(pad)
-    if model.config.model_type in SHIFTED and pad is not None:
-        _shift_positions(model, pad, model.config.pad_token_id or 0)
-
-
-def _named(config: ModelConfig) -> set[int]:
-    """Ids of the tokens that a config names; some fields may name several."""
-    given = [getattr(config, name, None) for name in TOKENS]
-    return {i for value in given for i in (value if isinstance(value, list) else [value]) if i is not None}
-
-
-def _renumber_token(config: ModelConfig, name: str, new_ids: dict[int, int]) -> None:
-    """A special token's id, or several. One that the tokenizer does not have names no row any more."""
-    old = getattr(config, name, None)
-    if isinstance(old, list):
-        setattr(config, name, [new_ids[i] for i in old if i in new_ids])
-    elif old is not None:
-        setattr(config, name, new_ids.get(old))
-
-
-def _shift_positions(model: PreTrainedModel, old_pad: int, new_pad: int) -> None:
-    """RoBERTa counts positions from after the padding id: the rows move with it, those before it go to the end."""
-    import torch
-
-    for module in model.modules():
-        table = getattr(module, "position_embeddings", None)
-        if table is not None and getattr(module, "padding_idx", None) == old_pad:
-            module.padding_idx = table.padding_idx = new_pad
-            with torch.no_grad():
-                table.weight.copy_(table.weight.roll(new_pad - old_pad, 0))
-
-
-def unknown_report(before: Tokenizer, after: Tokenizer, rows: Sequence[Row]) -> str:
-    """Unknown words and tokens a word on held-out text, before and after."""
-
-    def figures(tokenizer: Tokenizer) -> tuple[float, float]:
-        unk = tokenizer.token_to_id(_unknown(json.loads(tokenizer.to_str())["model"]) or "")
-        words = [word for lot in _words(rows) for text in lot for word in text]
-        encodings = tokenizer.encode_batch([[word] for word in words], is_pretokenized=True, add_special_tokens=False)
-        n_unknown = sum(unk in encoding.ids for encoding in encodings)
-        return 100 * n_unknown / max(1, len(words)), sum(len(e.tokens) for e in encodings) / max(1, len(words))
-
-    (unk_0, pieces_0), (unk_1, pieces_1) = figures(before), figures(after)
-    return (
-        f"vocabulary {before.get_vocab_size():,} to {after.get_vocab_size():,}; on dev: unknown words {unk_0:.2f} % to "
-        f"{unk_1:.2f} %, tokens a word {pieces_0:.3f} to {pieces_1:.3f}"
-    )
+        renumber(state["post_processor"], new_ids)
 
 
 def apply(student: Student, context: MethodContext, *, size: int, floor: int, languages: str) -> Student:
@@ -307,9 +205,10 @@ def apply(student: Student, context: MethodContext, *, size: int, floor: int, la
         return student
     counts = token_counts(student.tokenizer, context.transfer)
     masks = {student.tokenizer.token_to_id(name) for name in MASKS}
-    tokenizer, old_ids = trim(student.tokenizer, counts, wanted, masks | _named(student.model.config), scripts)
+    tokenizer, old_ids = trim(student.tokenizer, counts, wanted, masks | named_ids(student.model.config), scripts)
     before = _dev_score(student, context) if context.scores_epochs else 0.0
-    _trim_embedding(student.model, old_ids)
+    table = student.model.get_input_embeddings().weight.detach()[old_ids].clone()
+    put_table(student.model, table, {old: new for new, old in enumerate(old_ids)})
     note = unknown_report(student.tokenizer, tokenizer, context.dev)
     if scripts:
         note += f"; tokens that the text does not use are written in {' or '.join(scripts)}"
@@ -341,10 +240,7 @@ def check(config: ModelConfig, teacher: ModelConfig, *, size: int, floor: int, l
 
 def reshape(config: ModelConfig, *, size: int, floor: int, languages: str) -> ModelConfig:
     """With `languages` this is the most that it has: how many tokens are theirs, only the tokenizer knows."""
-    config.vocab_size = min(config.vocab_size, max(size or config.vocab_size, floor))
-    if (config.pad_token_id or 0) >= config.vocab_size:  # where padding will stand is not known yet, but it will
-        config.pad_token_id = config.vocab_size - 1
-    return config
+    return resized(config, min(config.vocab_size, max(size or config.vocab_size, floor)))
 
 
 METHOD = Method(

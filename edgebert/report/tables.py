@@ -128,6 +128,10 @@ def _size_cells(report: Report) -> list[tuple[str, Cell]]:
 
     return [
         ("file", lambda e: fmt.megabytes(e.artifact.size_bytes) if e.artifact else fmt.NONE),
+        (
+            "in a zip",
+            lambda e: fmt.megabytes(e.artifact.zip_bytes) if e.artifact and e.artifact.zip_bytes else fmt.NONE,
+        ),
         ("of the teacher's fp32 file", share),
         ("parameters", lambda e: fmt.count(e.model.n_parameters)),
         ("layers / vocabulary", lambda e: f"{e.model.n_layers} / {fmt.count(e.model.vocab_size)}"),

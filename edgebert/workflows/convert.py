@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from edgebert.converters import CONVERTERS
 from edgebert.errors import RequestError
 from edgebert.faults import faults_as_errors
-from edgebert.files import digest, link_tree, name_of, write_atomic
+from edgebert.files import deflated_bytes, digest, link_tree, name_of, write_atomic
 from edgebert.measure.footprint import peak_bytes
 from edgebert.modeling.checkpoint import TOKENIZER, labels_of, load_config, load_model, load_tokenizer
 from edgebert.modeling.graph import TorchSession, make_source, position_limit
@@ -249,7 +249,7 @@ def _checked(artifact: Artifact, reference: Reference, rows: Rows, origin: Artif
     return Conversion(
         format=artifact.format,
         precision=artifact.precision,
-        artifact=artifact,
+        artifact=replace(artifact, zip_bytes=deflated_bytes(artifact.path)),
         comparison=checked.comparison,
         size_share=artifact.size_bytes / origin.size_bytes,
         seconds=round(seconds, 2),

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
-from itertools import pairwise
+from itertools import combinations, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgebert.converters import CONVERTERS
 from edgebert.errors import RequestError, shown
 from edgebert.faults import is_installed, not_installed
-from edgebert.methods import METHODS, STAGES, Method
+from edgebert.methods import METHODS, STAGES, Method, unchanged
 from edgebert.training.context import AnswerKind
-from edgebert.types import MethodCall, Recipe
+from edgebert.types import MethodCall, Recipe, Row
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -60,7 +60,11 @@ def check_methods(recipe: Recipe, head: str, why_own_tokenizer: str = "") -> Non
         RequestError: which method cannot, and why.
     """
     methods = [METHODS.get(call.method) for call in recipe.calls]
-    names = [method.name for method in methods]
+    names, where = [method.name for method in methods], "--student"
+    for first, second in combinations(methods, 2):
+        if first.fixes_shape and second.reshape is not unchanged and not second.fixes_shape:
+            what = f"{second.name} changes the architecture, by which what {first.name} did would be lost"
+            raise RequestError(what, where="--recipe", hint=f"Name {second.name} before {first.name}.")
     for method in methods:
         for other, why in method.excludes.items():
             if other in names:
@@ -71,7 +75,9 @@ def check_methods(recipe: Recipe, head: str, why_own_tokenizer: str = "") -> Non
         if why_own_tokenizer and not method.any_tokenizer:
             able = ", ".join(item.name for item in METHODS.all().values() if item.any_tokenizer)
             what = f"{method.name} needs a student with the teacher's tokens, and {why_own_tokenizer}"
-            raise RequestError(what, where="--student", hint=f"These methods do not need that: {able}.")
+            raise RequestError(what, where=where, hint=f"These methods do not need that: {able}.")
+        if method.makes_tokenizer:
+            why_own_tokenizer, where = f"{method.name} gives it others", "--recipe"
 
 
 def check_search(recipe: Recipe, trials: int) -> None:
@@ -104,6 +110,13 @@ def check_mask(recipe: Recipe, tokenizer: Tokenizer) -> None:
         method = METHODS.get(call.method)
         if method.hides_tokens(**method.read_params(call.params)):
             mask_id(tokenizer, where=method.name)
+
+
+def check_text(recipe: Recipe, tokenizer: Tokenizer, rows: Sequence[Row]) -> None:
+    """Raises RequestError where a method cannot use the student's tokenizer, or the rows that it will learn from."""
+    for call in recipe.calls:
+        method = METHODS.get(call.method)
+        method.check_text(tokenizer, rows, **method.read_params(call.params))
 
 
 def formats_of(recipe: Recipe, formats: Sequence[str], asked: Sequence[str]) -> tuple[tuple[str, ...], list[str]]:

@@ -29,7 +29,7 @@ from edgebert.training.context import AnswerKind
 from edgebert.types import Budget, Candidate, Dataset, DeviceProfile, Effort, FitRequest, Recipe, Row, TrainSettings
 from edgebert.workflows.data import load_data
 from edgebert.workflows.names import RUNS, resolve_names
-from edgebert.workflows.recipe import answer_kinds, check_mask, check_methods, formats_of_families
+from edgebert.workflows.recipe import answer_kinds, check_mask, check_methods, check_text, formats_of_families
 from edgebert.workflows.starts import (
     StartRequirements,
     check_answers,
@@ -207,6 +207,7 @@ def _unlabelled(wanted: StartRequirements, tokenizer: Tokenizer) -> Unlabelled:
     )  # fmt: skip
     texts = _afforded(texts, request, dataset.splits["train"])
     check_answer_kinds(wanted.recipe, wanted.task, wanted.source, dataset.labels, texts)
+    check_text(wanted.recipe, tokenizer, (*texts.rows, *dataset.splits["train"]))
     return texts
 
 

@@ -13,7 +13,7 @@ import torch
 
 from edgebert.converters import CALIBRATION_ROWS, CONVERTERS, find_precision
 from edgebert.cost.analytic import count_parameters, predict_latency
-from edgebert.files import plain
+from edgebert.files import deflated_bytes, plain
 from edgebert.methods import METHODS, ParamValue
 from edgebert.modeling.checkpoint import (
     TOKENIZER,
@@ -327,7 +327,7 @@ def _source(job: Fit, student: Student, folder: Path) -> Source:
 
 
 def _describe(artifact: Artifact, folder: Path) -> dict[str, object]:
-    return plain(replace(artifact, path=artifact.path.relative_to(folder)))
+    return plain(replace(artifact, path=artifact.path.relative_to(folder), zip_bytes=deflated_bytes(artifact.path)))
 
 
 def verify_stage(job: Fit, name: str, model: Stage, converted: Stage) -> Stage:

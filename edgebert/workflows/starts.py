@@ -19,7 +19,7 @@ from edgebert.search.starts import TEACHER, Start, find_checkpoints, prefixes
 from edgebert.tasks import Task
 from edgebert.teachers.fitting import fitting_head, new_head
 from edgebert.types import Dataset, FitRequest, Recipe
-from edgebert.workflows.recipe import check_mask, check_methods, formats_of_families
+from edgebert.workflows.recipe import check_mask, check_methods, check_text, formats_of_families
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -133,7 +133,9 @@ def _checked(
         )
     if len(formats_of_families(families, wanted.config.model_type, formats, formats)[0]) < len(formats):
         raise RequestError("a format that is asked for cannot express it")
-    check_mask(recipe, task_tokenizer(source.folder, task))
+    tokenizer = task_tokenizer(source.folder, task)
+    check_mask(recipe, tokenizer)
+    check_text(recipe, tokenizer, wanted.dataset.splits["train"])
     auto_model, settings = new_head(source.folder, task, labels)
     load_model(source.folder, auto_model, labels, settings=settings, notes=notes)
     start = Start(source.name, config, source, prefix, why)
