@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 
+LONGEST_NAME = 24  # characters
+
+
 def print_json(value: object) -> None:
     """Dataclasses and paths included."""
     from edgebert.files import plain
@@ -28,13 +31,14 @@ def stdout_console() -> Console:
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """A borderless table."""
+    """A borderless table. Names in the first column stay whole, where they are no sentences."""
     from rich.table import Table
     from rich.text import Text
 
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in columns:
-        table.add_column(column, overflow="fold")
+    longest = max((len(row[0]) for row in rows), default=0)
+    for i, column in enumerate(columns):
+        table.add_column(column, overflow="fold", min_width=min(longest, LONGEST_NAME) if i == 0 else None)
     for row in rows:
         table.add_row(*(Text(cell) for cell in row))
     stdout_console().print(table)
