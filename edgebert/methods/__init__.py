@@ -204,6 +204,7 @@ class Method:
         heads: kinds of head that it serves, of `edgebert.modeling.heads.HEADS`; () serves all.
         needs: what of the inside of the teacher and of the student it reads, a tiny model of each family is asked for it.
         excludes: methods that cannot stand in one recipe with it -> why.
+        adds_weights: its student may have more of them than its teacher, and be the faster one.
         any_tokenizer: it serves a student whose tokenizer is not the teacher's.
         hides_tokens: see `HidesTokens`.
         reads_text: it learns from --unlabelled, and from the texts of the training rows where there is none.
@@ -226,6 +227,7 @@ class Method:
     heads: tuple[str, ...] = ()
     needs: tuple[TracedPart, ...] = ()
     excludes: Mapping[str, str] = field(default_factory=dict)
+    adds_weights: bool = False
     any_tokenizer: bool = False
     hides_tokens: HidesTokens = field(default=lambda **params: False)
     reads_text: bool = False
