@@ -162,17 +162,17 @@ def apply(
 
     created = in_parts(student, reshape(student.model.config, exits=exits))
     branches = created.model.encoder.branches
-    whole = epochs or context.settings.epochs
     branches.requires_grad_(False)
     if backbone:
         prediction: dict[str, Any] = {"temperature": temperature, "hard_label_weight": hard_label_weight}
-        learn_predictions(created, context, "fastbert", whole, **prediction)
+        learn_predictions(created, context, "fastbert", epochs or context.settings.epochs, **prediction)
     for branch in branches.values():
         branch.load_state_dict(created.model.heads["head"].state_dict())
     branches.requires_grad_(True)
     with only(created.model, [branches]):
         objective = branch_objective(created)
-        train_student(objective, created, context, "fastbert-exits", whole, rows=context.transfer, scored=False)
+        passes = context.text_epochs(epochs)
+        train_student(objective, created, context, "fastbert-exits", passes, rows=context.transfer, scored=False)
     branches.requires_grad_(False)
     choose_speed(created, context, speed, max_drop)
     return created
@@ -238,5 +238,6 @@ METHOD = Method(
     ),
     adds_weights=True,
     any_tokenizer=True,
+    reads_text=True,
     toy={"epochs": 1},
 )
