@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgebert.converters import describe
+from edgebert.converters._onnx_exits import with_exits, without_exits
 from edgebert.errors import EdgebertError
 from edgebert.runtime.session import Source
 from edgebert.types import Artifact
@@ -29,7 +30,7 @@ def graph_file(path: Path) -> Path:
 
 
 def load(path: Path) -> ModelProto:
-    """The ModelProto of an artifact's path, weights included.
+    """The ModelProto of an artifact's path, weights included, as a plain graph where the file has exits.
 
     Raises:
         EdgebertError: the file is missing, cut short or not ONNX.
@@ -37,9 +38,11 @@ def load(path: Path) -> ModelProto:
     import onnx
 
     try:
-        return onnx.load(str(graph_file(path)))
+        model = onnx.load(str(graph_file(path)))
     except Exception as error:
         raise EdgebertError(f"the ONNX file cannot be read: {first_line(error)}", where=str(path)) from None
+    without_exits(model)
+    return model
 
 
 def write(
@@ -59,7 +62,7 @@ def save(
     external_from: int = EXTERNAL_FROM,
     prove: Callable[[Path], None] | None = None,
 ) -> Artifact:
-    """Saves a ModelProto; nothing is left behind when it fails.
+    """Saves a ModelProto, with exits where its graph has some; nothing is left behind when it fails.
 
     Args:
         external_from: bytes from which the weights go into a file of their own.
@@ -70,6 +73,7 @@ def save(
     """
     import onnx
 
+    with_exits(model)
     with scratch(folder) as created:
         if model.ByteSize() < external_from:
             onnx.save(model, str(created / NAME))

@@ -12,6 +12,7 @@ import numpy as np
 
 from edgebert.converters import Converter, Precision, QuantizationVariant
 from edgebert.converters._onnx_contents import contents
+from edgebert.converters._onnx_exits import every_node, graphs
 from edgebert.converters._onnx_export import check_finite, export
 from edgebert.converters._onnx_file import first_line, graph_file, load, write
 from edgebert.converters._onnx_half import INT4, INT4_STORED, fp16, int4, int4_all
@@ -171,10 +172,12 @@ def accelerator_fallbacks(path: Path) -> dict[str, int]:
     import onnx
 
     graph = onnx.load(str(graph_file(path)), load_external_data=False).graph
-    kinds = Counter(f"{node.domain}:{node.op_type}".lstrip(":") for node in graph.node if node.op_type != "Constant")
+    nodes = [node for node in every_node(graph) if node.op_type != "Constant"]
+    kinds = Counter(f"{node.domain}:{node.op_type}".lstrip(":") for node in nodes)
     results = {f"operator {kind}": count for kind, count in sorted(kinds.items()) if kind not in NNAPI}
     dynamic = sum(any(size.dim_param for size in item.type.tensor_type.shape.dim) for item in graph.input)
-    large = sum(max(item.dims, default=0) > LARGEST_DIMENSION for item in graph.initializer)
+    weights = [item for part in graphs(graph) for item in part.initializer]
+    large = sum(max(item.dims, default=0) > LARGEST_DIMENSION for item in weights)
     found = {DYNAMIC_SHAPE.finding: dynamic, LARGE_TABLE.finding: large}
     return results | {name: count for name, count in found.items() if count}
 

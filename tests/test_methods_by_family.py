@@ -53,8 +53,9 @@ REFUSED = {  # (method, family) -> what is said
     **{
         (name, family): f"{family} has layers of another kind than BERT's"
         for family in ("modernbert", "eurobert", "nomic_bert", "deberta-v2")
-        for name in ("narrow", "power-bert")
+        for name in ("narrow", "power-bert", "fastbert")
     },
+    ("fastbert", "distilbert"): "distilbert has layers of another kind than BERT's, after which",
     **{
         (name, family): f"{family} has layers of another kind than BERT's, of which no head"
         for family in ("modernbert", "eurobert", "nomic_bert")

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from edgebert.bundle.edge_texts import OLD_TEXTS
 from edgebert.bundle.golden import DATA, read_golden
+from edgebert.converters._onnx_exits import NOTE as EXITS
 from edgebert.data.text import lines
 from edgebert.errors import DataError, RequestError
 from edgebert.measure.artifacts import Subject
@@ -19,6 +20,8 @@ from edgebert.runtime.specs import ATTENTION_MASK, INPUT_IDS, TOKEN_TYPE_IDS
 from edgebert.types import Feature
 
 N_INPUTS = 10  # spread over the lengths; few, so that each is run at least five times and noise can be told from length
+# Of a file whose time depends on the text: enough to tell how it is spread, and few enough that each is run twice.
+N_VARIED = 50
 MOST_TEXTS = 2000
 Texts = Sequence[tuple[str, ...]]  # one text a row, or two
 
@@ -58,14 +61,14 @@ def _is_old_edge(texts: tuple[str, ...]) -> bool:
     return bool(set(texts) & set(OLD_TEXTS)) or texts[-1].startswith("denver to boston denver to boston")
 
 
-def own_lengths(subject: Subject, texts: Texts, limit: int, origin: str) -> Inputs:
-    """Ten of the texts, evenly spread over the lengths that the file's tokenizer gives them."""
-    return own_lengths_of(encode(subject, texts, limit), origin)
+def own_lengths(subject: Subject, texts: Texts, limit: int, origin: str, n: int = N_INPUTS) -> Inputs:
+    """`n` of the texts, evenly spread over the lengths that the file's tokenizer gives them."""
+    return own_lengths_of(encode(subject, texts, limit), origin, n)
 
 
-def own_lengths_of(features: Sequence[Feature], origin: str) -> Inputs:
-    """Ten of them, evenly spread over their lengths."""
-    chosen = [features[i] for i in spread_by_length(features, N_INPUTS)]
+def own_lengths_of(features: Sequence[Feature], origin: str, n: int = N_INPUTS) -> Inputs:
+    """`n` of them, evenly spread over their lengths."""
+    chosen = [features[i] for i in spread_by_length(features, n)]
     return Inputs("data", tuple(_input(feature) for feature in chosen), origin)
 
 
@@ -128,21 +131,30 @@ def limit_of(subject: Subject) -> int | None:
         from edgebert.modeling.graph import position_limit
 
         return position_limit(load_config(path))
-    return (_onnx_limit(path) if subject.file.format == "onnx" else None) or subject.limit
+    stated = _onnx_notes(subject).get("max_length", "")
+    return (int(stated) if stated.isascii() and stated.isdigit() else 0) or subject.limit
 
 
-def _onnx_limit(path: Path) -> int | None:
+def stops_early(subject: Subject) -> bool:
+    """Whether a file's time depends on the text and not on its length alone."""
+    return EXITS in _onnx_notes(subject)
+
+
+def _onnx_notes(subject: Subject) -> Mapping[str, str]:
     """What edgebert wrote into the file. A file that cannot be read here says nothing: the target will tell."""
+    if subject.file.format != "onnx":
+        return {}
     import onnxruntime as ort
 
-    options = ort.SessionOptions()
+    path, options = subject.file.path, ort.SessionOptions()
     options.log_severity_level = 4
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     try:
         session = ort.InferenceSession(str(path / "model.onnx" if path.is_dir() else path), options)
-        return int(session.get_modelmeta().custom_metadata_map.get("max_length", 0)) or None
+        notes: Mapping[str, str] = session.get_modelmeta().custom_metadata_map
+        return notes
     except Exception:
-        return None
+        return {}
 
 
 def fixed_tokens(subject: Subject, asked: int | None) -> int:

@@ -17,6 +17,7 @@ from edgebert.measure.artifacts import Subject, find_subjects, golden_of
 from edgebert.measure.compare import compare
 from edgebert.measure.figures import Measured, Measurement, as_latency, measured, padding_of
 from edgebert.measure.inputs import (
+    N_VARIED,
     Inputs,
     Texts,
     fixed_tokens,
@@ -25,6 +26,7 @@ from edgebert.measure.inputs import (
     of_length,
     own_lengths,
     read_texts,
+    stops_early,
     tokenizer_key,
     tokenizer_of,
 )
@@ -182,6 +184,8 @@ def make_inputs(request: Request, group: Sequence[Subject]) -> list[Inputs]:
         return [fixed]
     limit = min(limit_of(subject) or LONGEST for subject in group)
     origin = request.texts or request.run or "the bundle's golden texts"
+    if any(map(stops_early, group)):  # a text made up to a length stops where none does
+        return [own_lengths(group[0], texts, limit, origin, N_VARIED)]
     return [own_lengths(group[0], texts, limit, origin), fixed]
 
 

@@ -167,6 +167,11 @@ def quiet_p50(times_ms: Sequence[float], n_inputs: int = 1) -> float:
     return statistics.median(_usual(times_ms, n_inputs)) * _level(_blocks(times_ms, n_inputs))
 
 
+def quiet_mean(times_ms: Sequence[float], n_inputs: int) -> float:
+    """The mean over the inputs, each at its median time, at the level of `quiet_p50`, in milliseconds."""
+    return statistics.fmean(_usual(times_ms, n_inputs)) * _level(_blocks(times_ms, n_inputs))
+
+
 def is_stable(times_ms: Sequence[float], n_inputs: int = 1) -> bool:
     """Whether two of three thirds of the blocks reach the same quiet level within 2 %, and the other none below."""
     apart = _apart(_blocks(times_ms, n_inputs))

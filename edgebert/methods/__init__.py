@@ -240,6 +240,7 @@ class Method:
         needs: what of the inside of the teacher and of the student it reads, a tiny model of each family is asked for it.
         excludes: methods that cannot stand in one recipe with it -> why.
         last: nothing may be trained after it, which would lose what it made.
+        adds_weights: its student may have more of them than its teacher, and be the faster one.
         any_tokenizer: it serves a student whose tokenizer is not the teacher's.
         fixes_shape: it sets single weights, or their bits, and leaves the architecture. A method that changes the architecture
             would lose them, and is refused behind it.
@@ -269,6 +270,7 @@ class Method:
     needs: tuple[TracedPart, ...] = ()
     excludes: Mapping[str, str] = field(default_factory=dict)
     last: bool = False
+    adds_weights: bool = False
     any_tokenizer: bool = False
     fixes_shape: bool = False
     makes_tokenizer: bool = False

@@ -40,16 +40,14 @@ from typing import TYPE_CHECKING, Any
 
 from edgebert.errors import RequestError
 from edgebert.methods import Method, Paper, Param
+from edgebert.methods._bert_layers import check_layers, config_in_parts, in_parts
 from edgebert.methods._prediction import EPOCHS, HARD, TEMPERATURE, learn_predictions, prediction_objective
-from edgebert.methods._teacher_weights import embedding_norm, tables_of
 from edgebert.methods.theseus import n_steps
-from edgebert.modeling.roles import layer_weights, layers_of, sizes_of
 from edgebert.training.context import MethodContext
 from edgebert.types import Student
 
 if TYPE_CHECKING:
     from torch import Tensor
-    from transformers import PreTrainedModel
 
     from edgebert.modeling.config import ModelConfig
     from edgebert.training.loop import Objective
@@ -137,11 +135,11 @@ def search_objective(
     import torch
     from torch import nn
 
-    from edgebert.modeling.families.power_bert import GRID, n_free
+    from edgebert.modeling.families.power_bert import GRID, n_whole
     from edgebert.training.loop import DistillationObjective
 
     encoder = student.model.encoder
-    n_layers = n_free(encoder.config)
+    n_layers = n_whole(encoder.config)
 
     class Search(DistillationObjective):
         asks_once = True
@@ -185,42 +183,9 @@ def learn_shares(
     student.notes += (f"retention masses of {learnt} learnt for a mean of {keep:g}",)
 
 
-def encoder_weights(model: PreTrainedModel, config: ModelConfig) -> dict[str, Tensor]:
-    """A BERT-like encoder's weights under the names of `edgebert.modeling.families.power_bert`."""
-    words, places, types = tables_of(model, config.type_vocab_size)
-    scale, shift = embedding_norm(model, config.embedding_size)
-    given = {
-        "words.weight": words,
-        "places.weight": places,
-        "types.weight": types,
-        "norm.weight": scale,
-        "norm.bias": shift,
-    }
-    base = getattr(model, model.base_model_prefix, model)
-    if (projection := getattr(base, "embeddings_project", None)) is not None:  # ELECTRA's
-        given |= {f"projection.{name}": value for name, value in projection.state_dict().items()}
-    results = {f"embeddings.{name}": value for name, value in given.items() if value is not None}
-    for i, layer in enumerate(layers_of(model)):
-        results |= {f"layers.{i}.{name}": value for name, value in layer_weights(layer, "power-bert").items()}
-    return results
-
-
 def untrained(student: Student, keep: float, least: int = 1) -> Student:
     """The student with its teacher's weights, each layer of which lets the same share through."""
-    from edgebert.methods._narrowing import head_layers
-    from edgebert.modeling.rebuild import rebuilt
-
-    model = student.model
-    config = reshape(model.config, keep=keep, least=least)
-    given = encoder_weights(model, config)
-    for layer, module in zip(
-        ("dense", "classifier"), head_layers(model).get("", ()), strict=False
-    ):  # of ours: by their names
-        if module is not None:
-            given |= {f"heads.head.{layer}.{name}": value for name, value in module.state_dict().items()}
-    created = rebuilt(student, config, given)
-    created.model.get_input_embeddings().weight.requires_grad_(model.get_input_embeddings().weight.requires_grad)
-    return created
+    return in_parts(student, reshape(student.model.config, keep=keep, least=least))
 
 
 def apply(
@@ -240,30 +205,16 @@ def apply(
 
 
 def reshape(config: ModelConfig, *, keep: float, least: int, **_: object) -> ModelConfig:
-    from edgebert.modeling.families.power_bert import n_free
-    from edgebert.modeling.operators import embedding_width
-    from edgebert.modeling.rebuild import config_like
+    from edgebert.modeling.families.power_bert import n_whole
 
-    sizes = {**sizes_of(config), "embedding_size": embedding_width(config), "least_kept": least}
-    created = config_like(config, "power-bert", **sizes)
-    created.kept_layers = with_last(kept_shares([1.0] * n_free(created), keep), created)
+    created = config_in_parts(config, "power-bert", least_kept=least)
+    created.kept_layers = with_last(kept_shares([1.0] * n_whole(created), keep), created)
     return created
 
 
 def check(config: ModelConfig, teacher: ModelConfig, **_: object) -> None:
     """Raises RequestError for layers that are not BERT's, and where there are none whose word vectors could be fewer."""
-    from edgebert.modeling.layers import layer_settings
-
-    if config.model_type not in FAMILIES:
-        what = f"{config.model_type} has layers of another kind than BERT's, between whose halves word vectors could go"
-        raise RequestError(what, where="power-bert", hint=f"It serves {', '.join(FAMILIES)}.")
-    if sizes := layer_settings(config):
-        what = f"the layers have sizes of their own ({', '.join(sizes)}), and the student's are all alike"
-        raise RequestError(what, where="power-bert", hint="Leave out the method before it that gave them these.")
-    reads = {head.get("reads", "cls") for head in getattr(config, "edgebert_heads", ())}
-    if other := reads.difference(("cls", "mean")):
-        what = f"its head reads the {', '.join(sorted(other))} of a text's states, and some of them are eliminated"
-        raise RequestError(what, where="power-bert", hint="It serves heads of the first state and of the mean.")
+    check_layers(config, "power-bert", FAMILIES, "between whose halves word vectors could go", ("cls", "mean"))
     if config.num_hidden_layers < 2:
         what = "of one layer only the first token's state is read, so that no word vector is left to eliminate"
         raise RequestError(what, where="power-bert", hint="Keep two layers or more.")

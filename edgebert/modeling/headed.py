@@ -14,15 +14,15 @@ one of transformers.
 from __future__ import annotations
 
 import copy
-from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
+from edgebert.modeling.exits import answer_with
 from edgebert.modeling.heads import Part, head_of, parts_of
-from edgebert.modeling.heads._module import HeadModule
+from edgebert.modeling.heads._module import head_module
 from edgebert.modeling.ragged import from_config
 from edgebert.runtime.specs import TOKEN_TYPE_IDS
 
@@ -51,7 +51,7 @@ class HeadedEncoder(nn.Module):
             encoder.pooler = nn.Identity()  # no head reads it; SqueezeBERT calls it unasked
         config.architectures = [type(self).__name__]
         self.parts = parts_of(config, type(self).__name__)
-        self.heads = nn.ModuleDict({_key(part): _head(part, config) for part in self.parts})
+        self.heads = nn.ModuleDict({_key(part): head_module(part, config) for part in self.parts})
 
     def forward(
         self,
@@ -75,6 +75,8 @@ class HeadedEncoder(nn.Module):
         given: dict[str, Tensor] = {}
         for part in self.parts:
             values = self.heads[_key(part)](result.last_hidden_state, mask)
+            if exits := getattr(result, "exits", None):  # of an encoder that labels some texts before its last layer
+                values = (answer_with(exits, *values),)
             given.update(zip(part.outputs, values, strict=True))
         return SimpleNamespace(**{**result, **given})
 
@@ -123,13 +125,6 @@ def outlets(model: PreTrainedModel) -> list[nn.Linear]:
 
 def _key(part: Part) -> str:
     return part.name or "head"
-
-
-def _head(part: Part, config: ModelConfig) -> nn.Module:
-    """One head as a module: (states (batch, seq, width), mask (batch, seq)) -> a tensor for each of its outputs."""
-    head, dropout = part.head, float(getattr(config, "hidden_dropout_prob", 0.1))
-    assert head.layers is not None and head.forward is not None
-    return HeadModule(head.layers(config.hidden_size, part, dropout), partial(head.forward, part=part))
 
 
 def build_headed(config: ModelConfig) -> HeadedEncoder:

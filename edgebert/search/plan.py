@@ -166,7 +166,7 @@ def check_shapes(config: ModelConfig, recipe: Recipe, teacher: ModelConfig, max_
     most = count_parameters(teacher, auto_model_of(teacher))
     smallest = min(shapes, key=lambda item: (item[2].vocab_size, item[2].num_hidden_layers))[2]
     n = count_parameters(smallest, auto_model_of(smallest))
-    if n > most:
+    if n > most and not any(METHODS.get(call.method).adds_weights for call in recipe.calls):
         what = f"a student of {n:,} parameters is larger than its teacher of {most:,}"
         raise RequestError(what, where="--recipe", hint="Choose fewer layers, a smaller width or another --student.")
     if max_length > (limit := position_limit(smallest)):

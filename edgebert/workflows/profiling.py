@@ -14,12 +14,14 @@ from edgebert.errors import EdgebertError
 from edgebert.files import from_plain, plain, sha256_file
 from edgebert.measure.artifacts import Origin, Subject
 from edgebert.measure.figures import Measured, as_footprint, as_latency, measured
-from edgebert.measure.inputs import Inputs, at_length, own_lengths_of
+from edgebert.measure.inputs import N_INPUTS, N_VARIED, Inputs, at_length, own_lengths_of
 from edgebert.measure.measure import Gathered, Request, judge_group, on_target
 from edgebert.measure.protocol import FIXED_LENGTH, MIN_RUNS
+from edgebert.measure.runner import quiet_mean
 from edgebert.measure.targets import TARGETS, File
 from edgebert.measure.targets import Job as MeasuringJob
-from edgebert.modeling.checkpoint import TOKENIZER, load_tokenizer
+from edgebert.modeling.checkpoint import TOKENIZER, load_config, load_tokenizer
+from edgebert.modeling.exits import stops_early
 from edgebert.report import format as fmt
 from edgebert.runs.store import Stage
 from edgebert.types import Artifact, Feature, Footprint, Latency
@@ -99,9 +101,9 @@ def profile_stage(
 
 
 def _inputs_here(job: Fit, model: Stage, n_budget: int) -> list[Inputs]:
-    """The first is the one of which the peak memory is told: at the budget's length."""
-    own, budget, *more = _target_inputs(job, model, n_budget)
-    return [budget, own, *more]
+    """The first is the one of which the peak memory is told: at the budget's length, where there is one."""
+    own, *fixed = _target_inputs(job, model, n_budget)
+    return [*fixed[:1], own, *fixed[1:]]
 
 
 def _measure_here(job: Fit, asked: list[tuple[File, Inputs]]) -> list[Measured]:
@@ -143,6 +145,7 @@ def _local_result(job: Fit, results: list[Measured], use: MachineUse) -> Latency
             latencies.setdefault(item.file, []).append(replace(as_latency(item, HERE), called=""))
         if cost := as_footprint(item):
             footprints.setdefault(item.file, cost)
+        notes += _over_texts(item)
         if item.failure:
             notes.append(f"{item.file} on this machine, {item.threads} thread(s): {item.failure}")
     notes = list(dict.fromkeys(notes))
@@ -150,6 +153,18 @@ def _local_result(job: Fit, results: list[Measured], use: MachineUse) -> Latency
         job.run.log(event="note", text=note)
     missing = any(entry.failure for entry in results)
     return LatencyRecord(_frozen(latencies), footprints, tuple(notes), missing)
+
+
+def _over_texts(item: Measured) -> list[str]:
+    """How the time of a file that stops early on some texts is spread."""
+    n = len(item.n_tokens)
+    if n <= N_INPUTS or item.p50_ms is None:
+        return []
+    times = (
+        f"{quiet_mean(item.times_ms, n):.3g} ms on average, {item.p50_ms:.3g} at the median, {item.p90_ms:.3g} at p90"
+    )
+    told = "its predicted time is that of a text that stops nowhere"
+    return [f"{item.file} stops early on some texts: {n} test rows take {times}, {item.threads} thread(s); {told}"]
 
 
 # ---------------------------------------------------------------- on a target
@@ -238,8 +253,11 @@ def _test_features(job: Fit, model: Stage) -> list[Feature]:
 
 
 def _target_inputs(job: Fit, model: Stage, n_budget: int) -> list[Inputs]:
-    """The first is the one whose outputs are held against a run here."""
+    """The first is the one whose outputs are held against a run here. A model that stops early on some texts reads more of
+    them, and none that was made up to a length: it would stop where no text does."""
     features = _test_features(job, model)
+    if stops_early(load_config(model.path)):
+        return [own_lengths_of(features, "the test rows", N_VARIED)]
     lengths = dict.fromkeys((n_budget, min(FIXED_LENGTH, job.max_length)))
     return [own_lengths_of(features, "the test rows"), *(at_length(features, n, "the test rows") for n in lengths)]
 
@@ -258,6 +276,7 @@ def _target_result(job: Fit, place: MeasurementTarget, gathered: Gathered, failu
             )
         if place.is_device and result.how == "measured" and (results := as_footprint(result, result.device)):
             footprints.setdefault(result.file, results)
+        notes += _over_texts(result)
         if result.failure:
             notes.append(f"{result.file} on {place.on}: {result.failure}")
         if result.equal_predictions is not None and result.equal_predictions < 1:

@@ -21,11 +21,10 @@ from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor, nn
-from transformers import PretrainedConfig, PreTrainedModel
-from transformers.activations import ACT2FN
 from transformers.modeling_outputs import ModelOutput
 
 from edgebert.modeling.families import Family
+from edgebert.modeling.families._bert_layers import MASKED, BertLayersConfig, BertLayersModel, n_whole
 
 if TYPE_CHECKING:
     from edgebert.modeling.config import ModelConfig
@@ -34,44 +33,19 @@ if TYPE_CHECKING:
 # (layer, significance scores (batch, seq), 1.0 at real tokens (batch, seq)) -> a factor for each word vector, (batch, seq)
 Retention = Callable[[int, Tensor, Tensor], Tensor]
 GRID = 128  # steps of a share: exact in every float type, and single tokens of a text of 128
-MASKED = -1e4  # added to hidden scores: exp underflows to 0 in float32 and float16 alike
 
 
-class PowerBertConfig(PretrainedConfig):
+class PowerBertConfig(BertLayersConfig):
     """Sizes of a BERT. `kept_layers` is the share of the tokens that leaves each layer; None keeps all."""
 
     model_type = "power-bert"
 
-    def __init__(
-        self,
-        vocab_size: int = 30522,
-        embedding_size: int = 768,
-        hidden_size: int = 768,
-        num_hidden_layers: int = 12,
-        num_attention_heads: int = 12,
-        intermediate_size: int = 3072,
-        hidden_act: str = "gelu",
-        max_position_embeddings: int = 512,
-        type_vocab_size: int = 2,
-        hidden_dropout_prob: float = 0.1,
-        attention_probs_dropout_prob: float = 0.1,
-        layer_norm_eps: float = 1e-12,
-        kept_layers: Sequence[float] | None = None,
-        least_kept: int = 1,
-        pad_token_id: int = 0,
-        **rest: object,
-    ) -> None:
-        super().__init__(pad_token_id=pad_token_id, **rest)
-        self.vocab_size, self.embedding_size, self.hidden_size = vocab_size, embedding_size, hidden_size
-        self.num_hidden_layers, self.num_attention_heads = num_hidden_layers, num_attention_heads
-        self.intermediate_size, self.hidden_act, self.layer_norm_eps = intermediate_size, hidden_act, layer_norm_eps
-        self.max_position_embeddings, self.type_vocab_size = max_position_embeddings, type_vocab_size
-        self.hidden_dropout_prob = hidden_dropout_prob
-        self.attention_probs_dropout_prob = attention_probs_dropout_prob
+    def __init__(self, kept_layers: Sequence[float] | None = None, least_kept: int = 1, **rest: Any) -> None:
+        super().__init__(**rest)
         self.least_kept = least_kept
-        self.kept_layers = [1.0] * num_hidden_layers if kept_layers is None else list(kept_layers)
-        if len(grid_steps(self.kept_layers)) != num_hidden_layers:
-            raise ValueError(f"kept_layers has {len(self.kept_layers)} shares for {num_hidden_layers} layers")
+        self.kept_layers = [1.0] * self.num_hidden_layers if kept_layers is None else list(kept_layers)
+        if len(grid_steps(self.kept_layers)) != self.num_hidden_layers:
+            raise ValueError(f"kept_layers has {len(self.kept_layers)} shares for {self.num_hidden_layers} layers")
 
 
 def grid_steps(shares: Sequence[float]) -> list[int]:
@@ -82,12 +56,6 @@ def grid_steps(shares: Sequence[float]) -> list[int]:
     if steps != sorted(steps, reverse=True) or not all(0 < n <= GRID for n in steps):
         raise ValueError(f"kept_layers {list(shares)} are not shares from 1 to over 0, of which none grows")
     return steps
-
-
-def n_free(config: Any) -> int:
-    """Layers of which `kept_layers` counts: not the last one where heads read the first token's state alone."""
-    heads = getattr(config, "edgebert_heads", ())
-    return int(config.num_hidden_layers) - all(head.get("reads", "cls") == "cls" for head in heads)
 
 
 def kept_of(n_tokens: int, step: int, least: int = 1) -> int:
@@ -127,69 +95,6 @@ def gathered(states: Tensor, chosen: Tensor, n_texts: int) -> Tensor:
     return nn.functional.embedding(chosen + starts, states.reshape(-1, states.shape[2]))
 
 
-class _Attention(nn.Module):
-    """LN(x + dropout(W softmax(Q Kᵀ / √d) V)), of the first state alone where asked; and the probabilities."""
-
-    def __init__(self, config: PowerBertConfig) -> None:
-        super().__init__()
-        width, self.n_heads = config.hidden_size, config.num_attention_heads
-        self.head_width = width // self.n_heads
-        self.query, self.key, self.value = (nn.Linear(width, width) for _ in range(3))
-        self.dense, self.norm = nn.Linear(width, width), nn.LayerNorm(width, eps=config.layer_norm_eps)
-        self.dropout = nn.Dropout(config.hidden_dropout_prob)
-        self.dropout_of_probabilities = nn.Dropout(config.attention_probs_dropout_prob)
-
-    def forward(self, states: Tensor, real: Tensor, n_texts: int, *, first_alone: bool) -> tuple[Tensor, Tensor]:
-        read = states[:, :1] if first_alone else states
-        query, key, value = (
-            product(given).view(n_texts, -1, self.n_heads, self.head_width).transpose(1, 2)
-            for product, given in ((self.query, read), (self.key, states), (self.value, states))
-        )
-        bias = (1.0 - real)[:, None, None, :] * MASKED
-        probabilities = (query @ key.transpose(2, 3) * self.head_width**-0.5 + bias).softmax(-1)
-        attended = (self.dropout_of_probabilities(probabilities) @ value).transpose(1, 2)
-        attended = attended.reshape(n_texts, -1, self.n_heads * self.head_width)
-        return self.norm(read + self.dropout(self.dense(attended))), probabilities
-
-
-class _FeedForward(nn.Module):
-    """LN(x + dropout(W₂ f(W₁ x)))."""
-
-    def __init__(self, config: PowerBertConfig) -> None:
-        super().__init__()
-        self.inner = nn.Linear(config.hidden_size, config.intermediate_size)
-        self.outer = nn.Linear(config.intermediate_size, config.hidden_size)
-        self.norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
-        self.activation, self.dropout = ACT2FN[config.hidden_act], nn.Dropout(config.hidden_dropout_prob)
-
-    def forward(self, states: Tensor) -> Tensor:
-        return torch.as_tensor(self.norm(states + self.dropout(self.outer(self.activation(self.inner(states))))))
-
-
-class _Layer(nn.Module):
-    def __init__(self, config: PowerBertConfig) -> None:
-        super().__init__()
-        self.attention, self.feed_forward = _Attention(config), _FeedForward(config)
-
-
-class _Embeddings(nn.Module):
-    """The sum of a word's, its place's and its type's vector, normed; and a map to the width of the layers where needed."""
-
-    def __init__(self, config: PowerBertConfig) -> None:
-        super().__init__()
-        width = config.embedding_size
-        self.words: nn.Module = nn.Embedding(config.vocab_size, width, padding_idx=config.pad_token_id)
-        self.places = nn.Embedding(config.max_position_embeddings, width)
-        self.types = nn.Embedding(config.type_vocab_size, width)
-        self.norm, self.dropout = nn.LayerNorm(width, eps=config.layer_norm_eps), nn.Dropout(config.hidden_dropout_prob)
-        self.projection = None if width == config.hidden_size else nn.Linear(width, config.hidden_size)
-
-    def forward(self, ids: Tensor, types: Tensor) -> Tensor:
-        places = self.places(torch.arange(ids.shape[1], device=ids.device))
-        states = self.dropout(self.norm(self.words(ids) + self.types(types) + places))
-        return torch.as_tensor(states if self.projection is None else self.projection(states))
-
-
 @dataclass
 class PowerBertOutput(ModelOutput):
     """States (batch, kept, hidden_size), the first token's first, and what each counts in their mean, (batch, kept)."""
@@ -198,7 +103,7 @@ class PowerBertOutput(ModelOutput):
     token_mask: Tensor | None = None
 
 
-class PowerBertModel(PreTrainedModel):
+class PowerBertModel(BertLayersModel):
     """(batch, seq) ids, mask and types to the states of the word vectors that are left.
 
     Attributes:
@@ -208,24 +113,6 @@ class PowerBertModel(PreTrainedModel):
     config_class = PowerBertConfig
     base_model_prefix = "power_bert"
     retention: Retention | None = None
-
-    def __init__(self, config: PowerBertConfig) -> None:
-        super().__init__(config)
-        self.embeddings = _Embeddings(config)
-        self.layers = nn.ModuleList(_Layer(config) for _ in range(config.num_hidden_layers))
-        self.post_init()
-
-    def _init_weights(self, module: nn.Module) -> None:
-        if isinstance(module, nn.Linear | nn.Embedding):
-            nn.init.normal_(module.weight, std=0.02)
-        if isinstance(module, nn.Linear):
-            nn.init.zeros_(module.bias)
-
-    def get_input_embeddings(self) -> nn.Module:
-        return self.embeddings.words
-
-    def set_input_embeddings(self, value: nn.Module) -> None:
-        self.embeddings.words = value
 
     def forward(
         self,
@@ -239,7 +126,7 @@ class PowerBertModel(PreTrainedModel):
         states = self.embeddings(input_ids, types)
         real, n_real = mask.to(states.dtype), mask.sum(1, keepdim=True)
         n_texts, n_tokens = input_ids.shape
-        before, free, least = GRID, n_free(self.config), self.config.least_kept
+        before, free, least = GRID, n_whole(self.config), self.config.least_kept
         counts, layers = real, cast("Sequence[Any]", self.layers)
         for i, (layer, step) in enumerate(zip(layers, grid_steps(self.config.kept_layers), strict=True)):
             states, attention = layer.attention(states, real, n_texts, first_alone=i == free)
@@ -263,7 +150,7 @@ def layer_operators(config: ModelConfig, seq_len: int) -> list[Operator]:
     """Of each layer: attention over the word vectors that reach it, their scores, and the rest over those that leave it."""
     from edgebert.modeling.operators import ADD, LAYER_NORM, MOVE, Operator, shrinking_layer
 
-    steps = grid_steps(config.kept_layers)[: n_free(config)]
+    steps = grid_steps(config.kept_layers)[: n_whole(config)]
     lengths = [seq_len, *(kept_of(seq_len, step, config.least_kept) for step in steps), 1]
     lengths = lengths[: config.num_hidden_layers + 1]
     rows = seq_len * config.embedding_size
