@@ -22,6 +22,7 @@ from edgebert.errors import EdgebertError, RequestError
 from edgebert.files import deflated_bytes
 from edgebert.measure.artifacts import find_subjects
 from edgebert.measure.inputs import tokenizer_of
+from edgebert.modeling.headed import HeadedEncoder
 from edgebert.results import ConvertResult
 from edgebert.types import Parity
 from tests.conftest import make_tokenizer
@@ -337,3 +338,32 @@ def test_a_sentence_encoder_is_scored_by_its_task(task: str, metric: str, toy_ch
     assert isinstance(item.comparison, Parity) and item.comparison.failures == ()
     assert (item.comparison.score.metric, item.comparison.score.n) == (metric, 16)
     assert item.comparison.score.value == pytest.approx(item.comparison.reference_score.value, abs=1e-3)
+
+
+def test_one_head_of_ours_is_scored_by_its_task(tmp_path: Path) -> None:
+    """As students of checkpoints of sentence-transformers have it, and those of power-bert and fastbert."""
+    tokenizer = make_tokenizer()
+    encoder = tiny("bert", "sentence-embedding", vocab_size=tokenizer.get_vocab_size())
+    config = encoder.config
+    config.id2label, config.label2id = {0: "go", 1: "ask"}, {"go": 0, "ask": 1}
+    config.edgebert_heads = [{"name": "", "kind": "sequence-classification", "n_labels": 2, "reads": "mean"}]
+    HeadedEncoder(encoder, config).eval().save_pretrained(tmp_path / "model")
+    tokenizer.save(str(tmp_path / "model" / "tokenizer.json"))
+    rows = [{"text": f"{'fly to' if i % 2 else 'is'} dham {i}", "label": "go" if i % 2 else "ask"} for i in range(16)]
+    for split in ("train", "dev", "test"):
+        (tmp_path / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    data = tuple(f"{split}={tmp_path / split}.jsonl" for split in ("train", "dev", "test"))
+
+    def convert(task: str) -> ConvertResult:
+        return edgebert.convert(
+            str(tmp_path / "model"), "onnx", precisions=("fp32",), output=str(tmp_path / task), task=task, data=data
+        )
+
+    (item,) = convert("classify").conversions
+    assert isinstance(item.comparison, Parity) and item.comparison.failures == ()
+    assert (item.comparison.score.metric, item.comparison.score.n) == ("accuracy", 16)
+    assert item.comparison.score.value == item.comparison.reference_score.value
+    with pytest.raises(
+        RequestError, match="task similarity does not fit a model that has a sequence-classification head"
+    ):
+        convert("similarity")

@@ -118,7 +118,7 @@ def _open(request: ConvertRequest, place: Path) -> _Opened:
     parts = parts_of(model.config, type(model).__name__)
     gives_labels = any(part.head.has_labels for part in parts)
     labels = labels_of(model.config, result.folder) if gives_labels else ()
-    data = labelled_rows(request, head, labels, notes) if request.data else None
+    data = labelled_rows(request, parts, labels, notes) if request.data else None
     if any(part.head.by_word for part in parts):
         task, dev = (data.task, data.dataset.splits["dev"]) if data else (find_task("ner"), ())
         tokenizer, message = words_tokenizer(model, result.folder, task, labels, dev, lengths[-1])

@@ -13,7 +13,7 @@ from edgebert.data.files import missing
 from edgebert.data.text import check_encoding, lines
 from edgebert.errors import DataError, RequestError
 from edgebert.files import exists
-from edgebert.modeling.heads import Head
+from edgebert.modeling.heads import MULTI_TASK, Part
 from edgebert.runtime.session import Batch
 from edgebert.tasks import Task, find_task
 from edgebert.types import Dataset, Feature, Row
@@ -92,11 +92,19 @@ def _text_batches(texts: Sequence[str], tokenizer: Tokenizer, max_length: int) -
     ]
 
 
-def labelled_rows(request: ConvertRequest, head: Head, labels: Sequence[str], notes: list[str]) -> LabelledRows:
-    """The rows of --data, their labels called as the model calls them."""
+def labelled_rows(
+    request: ConvertRequest, parts: Sequence[Part], labels: Sequence[str], notes: list[str]
+) -> LabelledRows:
+    """The rows of --data, their labels called as the model calls them.
+
+    Args:
+        parts: the model's heads.
+    """
     task = find_task(str(request.task))
-    if task.head != head.name:
-        raise RequestError(f"task {task.name} does not fit a {head.name} head", where="--task")
+    kinds = [part.kind for part in parts]
+    if task.head not in ([MULTI_TASK] if len(kinds) > 1 else kinds):
+        has = f"a {kinds[0]} head" if len(kinds) == 1 else f"{len(kinds)} heads, {' and '.join(kinds)}"
+        raise RequestError(f"task {task.name} does not fit a model that has {has}", where="--task")
     dataset = load_data(request.data, task, encoding=request.encoding, columns=request.columns)
     order = task.match_labels(labels, dataset.labels) if dataset.labels else []
     if order is None:
