@@ -28,7 +28,7 @@ from edgebert.faults import check_writable, fault_of, faults_as_errors
 from edgebert.files import name_of, replace_folder, slug
 from edgebert.runs.listing import list_runs, read_stages
 from edgebert.runs.store import Run
-from edgebert.workflows.compress import _check_output
+from edgebert.workflows.compress import check_student_folder
 
 FULL = OSError(errno.ENOSPC, "No space left on device")
 
@@ -308,24 +308,24 @@ def test_a_student_replaces_nothing_that_is_read_or_not_its_own(places: Path, mo
     for folder in (model, out):
         folder.mkdir()
         (folder / "config.json").write_text("{}")
-    _check_output(out, True, (str(model),))
+    check_student_folder(out, True, (str(model),))
     with pytest.raises(RequestError, match="not empty"):
-        _check_output(out, False, (str(model),))
+        check_student_folder(out, False, (str(model),))
     for data in (str(out / "config.json"), f"train={out / 'config.json'}"):
         with pytest.raises(RequestError, match="which is read"):
-            _check_output(out, True, (str(model), data))
+            check_student_folder(out, True, (str(model), data))
     for place in (model, places, Path(f"{model}/../model")):
         with pytest.raises(RequestError, match=r"which is read|is not|holds"):
-            _check_output(place, True, (str(model),))
+            check_student_folder(place, True, (str(model),))
     with pytest.raises(RequestError, match="a file"):
-        _check_output(places / "file", True, (str(model),))
+        check_student_folder(places / "file", True, (str(model),))
     (out / "thesis.md").write_text("years of work")
     with pytest.raises(RequestError, match=r"holds thesis\.md"):
-        _check_output(out, True, (str(model),))
+        check_student_folder(out, True, (str(model),))
     monkeypatch.chdir(places / "folder")
     for place in (Path(), Path(".."), places):
         with pytest.raises(RequestError, match="folder that you are in"):
-            _check_output(place, True, (str(model),))
+            check_student_folder(place, True, (str(model),))
 
 
 @pytest.mark.parametrize(

@@ -32,6 +32,7 @@ from typing import TYPE_CHECKING, Any
 from edgebert.errors import RequestError
 from edgebert.methods import Method, Paper, Param
 from edgebert.methods._prediction import EPOCHS, HARD, REPLACE, TEMPERATURE, prediction_objective
+from edgebert.modeling.ragged import describe_widths, widths_of
 from edgebert.training.context import MethodContext, plain_answers
 from edgebert.types import Student
 
@@ -159,6 +160,12 @@ def apply(
     return student
 
 
+def reshape(config: ModelConfig, **_: object) -> ModelConfig:
+    """Heads stand in another order, which training rows will tell."""
+    describe_widths(config, widths_of(config))
+    return config
+
+
 METHOD = Method(
     name="dynabert",
     title="Train one network out of which smaller ones are cut",
@@ -167,6 +174,7 @@ METHOD = Method(
     ),
     stage="train",
     apply=apply,
+    reshape=reshape,
     check=check,
     params=(
         EPOCHS,
