@@ -142,7 +142,7 @@ class Cuts:
     """Smaller networks that compute with leading parts of a model's own weights, so that gradients reach those."""
 
     def __init__(self, model: PreTrainedModel) -> None:
-        self.model = model
+        self.model, self._empty = model, copy.deepcopy(model).to("meta")
         self._skeleton = lru_cache(maxsize=32)(self._built)
 
     def _built(self, cut: Subnetwork) -> tuple[nn.Module, Mapping[str, str]]:
@@ -160,7 +160,7 @@ class Cuts:
             def forward(self, batch: dict[str, Tensor]) -> Trace:
                 return trace_hidden_states(self.model, batch)
 
-        model = copy.deepcopy(self.model).to("meta")
+        model = copy.deepcopy(self._empty)
         cut_model(model, cut)
         stack = encoder_layers(model)
         place = next(name for name, module in model.named_modules() if module is stack)

@@ -15,8 +15,9 @@ labels, and H_0 are the embeddings, which are one and the same for all.
 
 Differences: the paper trains every width (and depth) in every step, first against the teacher, then against the network of
 the first phase. Here a step trains the whole network, the smallest one and `drawn` others, as Yu and Huang (2019,
-"Universally Slimmable Networks and Improved Training Techniques", arXiv 1903.05134) do, which takes about one and a half
-times as long as training the whole network alone; smaller ones learn the hidden states that the whole one has in the same
+"Universally Slimmable Networks and Improved Training Techniques", arXiv 1903.05134) do, which takes about twice as long as
+training the whole network alone (benchmarks/supernet.md, where smaller ones are 1 to 4 points below those of their shape
+that were trained alone, so that `kd` behind `cut` is worth its time); smaller ones learn the hidden states that the whole one has in the same
 step. Half of those drawn have layers of different widths, so that such can be cut too. `inner` is the share of the passes in
 which only widths are drawn. The paper's last fine-tuning on labels is the weight of the true labels here.
 
