@@ -13,9 +13,10 @@ from edgebert.methods import METHODS
 from edgebert.results import CompressResult, ConvertResult, CutResult, FitResult, PackageResult
 from edgebert.runs.listing import list_runs
 from edgebert.types import FitRequest
-from edgebert.workflows.carry_out import before_torch, carry_out
+from edgebert.workflows.carry_out import before_torch, carry_out, search_worker
 from edgebert.workflows.device import find_device as get_device
 from edgebert.workflows.runs import show_run
+from edgebert.workflows.search_state import best_recipe, search_state
 
 if TYPE_CHECKING:
     from edgebert.budget.findings import GateResult
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Predictor",
+    "best_recipe",
     "calibrate",
     "check",
     "compare",
@@ -49,6 +51,8 @@ __all__ = [
     "predict",
     "prepare_device",
     "profile",
+    "search_state",
+    "search_worker",
     "show_run",
     "suggest_budget",
 ]

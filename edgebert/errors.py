@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Iterable
 from difflib import get_close_matches
@@ -21,9 +22,9 @@ class EdgebertError(Exception):
     exit_code = 2
 
     def __init__(self, what: str, *, where: str | None = None, hint: str | None = None) -> None:
-        what = _on_one_line(what)  # it may quote a file
+        what = without_password(_on_one_line(what))  # it may quote a file
         super().__init__(what)
-        self.what, self.where, self.hint = what, where, hint
+        self.what, self.where, self.hint = what, without_password(where or "") or None, hint
 
     def __str__(self) -> str:
         place = f"{self.where}: " if self.where else ""
@@ -89,6 +90,12 @@ def shown(text: str, most: int = 80) -> str:
     """Text of a user as a message shows it: on one line, without what a terminal would obey, and not too long."""
     plain = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text[:most])
     return f"{plain}…" if len(text) > most else plain
+
+
+def without_password(text: str) -> str:
+    """The text with no password of a URL in it: neither `name:password@host` nor `?password=…`."""
+    text = re.sub(r"(://[^:/@\s]*):\S*@", r"\1:***@", text)
+    return re.sub(r"(?i)([?&](?:ssl)?pass(?:word|wd)=)[^&\s]*", r"\1***", text)
 
 
 def control_in(texts: Iterable[str]) -> str | None:

@@ -59,7 +59,7 @@ EXTRAS = {
     "openvino": ("openvino", "nncf"),
     "executorch": ("executorch", "torchao"),
     "tokenizer-in-graph": ("onnxruntime_extensions",),
-    "search": ("optuna",),
+    "search": ("optuna", "sqlalchemy", "psycopg"),
 }  # fmt: skip
 
 

@@ -14,7 +14,7 @@ import typing
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, fields, is_dataclass
+from dataclasses import fields, is_dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, TypeVar
@@ -178,9 +178,11 @@ SCALARS: dict[type, type | tuple[type, ...]] = {float: (int, float), int: int, s
 
 
 def plain(value: Any) -> Any:
-    """`value` as JSON types: dataclasses to dicts, tuples to lists, paths and errors to strings."""
+    """`value` as JSON types: dataclasses to dicts, without fields that are not to be recorded; tuples to lists; paths and
+    errors to strings."""
     if is_dataclass(value) and not isinstance(value, type):
-        return plain(asdict(value))
+        recorded = (field.name for field in fields(value) if field.metadata.get("recorded", True))
+        return {name: plain(getattr(value, name)) for name in recorded}
     if isinstance(value, Mapping):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeAlias, TypedDict
+from typing import Any, TypeAlias, TypedDict
 
 from edgebert.types import (
     Artifact,
@@ -227,6 +227,49 @@ class SearchLine:
     size_bytes: int  # predicted
     on_front: bool  # no other within the limits is faster and scores as much
     taken: bool = False
+
+
+@dataclass(frozen=True)
+class FrontLine:
+    """A network within the limits that no other beats in both score and time."""
+
+    layers: tuple[int, ...]
+    widths: tuple[float, ...]
+    dev: float
+    p50_ms: float  # predicted
+
+
+@dataclass(frozen=True)
+class SearchWorker:
+    """A process that is at a trial, as the study has it: whether it is alive, `seconds` tell by both machines' clocks."""
+
+    name: str
+    trial: int  # from 1
+    seconds: float  # since it was last heard of; a living one is heard of every 5 s
+
+
+@dataclass(frozen=True)
+class SearchState:
+    """A search as it stands."""
+
+    where: str  # without a password
+    n_trials: int  # to be judged
+    n_done: int
+    n_again: int  # trials whose worker was killed or stopped
+    seconds_left: float | None  # None where no trial has ended yet
+    workers: tuple[SearchWorker, ...]
+    front: tuple[FrontLine, ...]  # the fastest first: each scores more than every faster one
+    recipe: tuple[Mapping[str, Any], ...]  # its calls, whose cut is still open
+
+
+@dataclass(frozen=True)
+class SearchWork:
+    """What a worker has done."""
+
+    run: Path
+    worker: str
+    n_judged: int  # by it
+    n_networks: int  # different ones, by all
 
 
 @dataclass(frozen=True)

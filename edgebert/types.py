@@ -321,6 +321,9 @@ class Plan:
 # ---------------------------------------------------------------- results
 
 
+UNRECORDED = {"recorded": False}  # of a field that is in no file that edgebert writes: it may hold a password
+
+
 @dataclass(frozen=True)
 class FitRequest:
     """What `edgebert fit` was asked for. None leaves the choice to the device, the task or the effort."""
@@ -341,6 +344,7 @@ class FitRequest:
     max_drop: float | None = None  # points
     candidates: int | None = None
     search_trials: int = 0  # networks to judge that can be cut out of one; 0 takes the largest shapes that fit
+    study: str | None = field(default=None, repr=False, metadata=UNRECORDED)  # URL of the search's database
     effort: Effort = "standard"
     run: str | None = None
     seed: int = 0

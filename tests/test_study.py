@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from edgebert.methods._supernet import Subnetwork, grid
+from edgebert.search.storage import Place
 from edgebert.search.study import Judged, Judgement, front, study
 
 N_LAYERS = 3
@@ -35,13 +36,13 @@ def test_the_front_holds_what_no_other_beats() -> None:
 
 
 def test_a_study_finds_the_best_within_a_limit(tmp_path: Path) -> None:
-    judged = study(N_LAYERS, judge, 60, tmp_path, seed=0, first=grid(N_LAYERS))
+    judged = study(N_LAYERS, judge, 60, Place(tmp_path), seed=0, first=grid(N_LAYERS))
     assert [item.cut for item in judged][: len(grid(N_LAYERS))] == grid(N_LAYERS)
     assert len({item.cut for item in judged}) == len(judged) <= 60
     best = front(judged)[-1]
     assert best.cut == Subnetwork((0, 1, 2), (0.5, 0.5, 0.5)) and best.judgement.score == pytest.approx(1.0)
     assert all((item.judgement.score is None) == (ms_of(item.cut) > 1.5) for item in judged)
-    assert judged == study(N_LAYERS, judge, 60, tmp_path / "again", seed=0, first=grid(N_LAYERS))
+    assert judged == study(N_LAYERS, judge, 60, Place(tmp_path / "again"), seed=0, first=grid(N_LAYERS))
 
 
 def test_a_study_that_was_killed_goes_on(tmp_path: Path) -> None:
@@ -54,10 +55,10 @@ def test_a_study_that_was_killed_goes_on(tmp_path: Path) -> None:
         return judge(cut)
 
     with pytest.raises(KeyboardInterrupt):
-        study(N_LAYERS, dies, 30, tmp_path, seed=0)
+        study(N_LAYERS, dies, 30, Place(tmp_path), seed=0)
     numbers: list[int] = []
-    judged = study(N_LAYERS, judge, 30, tmp_path, seed=0, told=lambda number, _: numbers.append(number))
+    judged = study(N_LAYERS, judge, 30, Place(tmp_path), seed=0, told=lambda number, _: numbers.append(number))
     assert [item.cut for item in judged][:10] == asked and len(numbers) <= 20
     again: list[int] = []
-    assert study(N_LAYERS, judge, 30, tmp_path, seed=0, told=lambda number, _: again.append(number)) == judged
+    assert study(N_LAYERS, judge, 30, Place(tmp_path), seed=0, told=lambda number, _: again.append(number)) == judged
     assert not again

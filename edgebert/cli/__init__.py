@@ -12,7 +12,7 @@ import click
 
 from edgebert.cli._stop import Stopped, end_children, stoppable
 from edgebert.devices.machine import wait_passively
-from edgebert.errors import EdgebertError, WorkerFinished
+from edgebert.errors import EdgebertError, WorkerFinished, without_password
 from edgebert.faults import absent_of, fault_of
 
 INTERNAL_ERROR = 70
@@ -87,7 +87,7 @@ def _report(error: Exception) -> int:
         click.echo(f"error: {error}", err=True)
         return error.exit_code
     click.echo(
-        f"internal error: {type(error).__name__}: {error}\n  This is a fault of edgebert, not of yours; what was finished "
+        f"internal error: {type(error).__name__}: {without_password(str(error))}\n  This is a fault of edgebert, not of yours; what was finished "
         "is kept. Give the same command with --debug, and report what it prints.",
         err=True,
     )

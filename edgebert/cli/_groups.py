@@ -25,3 +25,11 @@ class GroupedCommand(click.Command):
             records = [options[name].get_help_record(ctx) for name in names]
             with formatter.section(title):
                 formatter.write_dl([record for record in records if record])
+
+
+class GroupedGroup(GroupedCommand, click.Group):
+    """The same of a command that has further commands, which are listed below the options."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        super().format_options(ctx, formatter)
+        self.format_commands(ctx, formatter)

@@ -2,26 +2,25 @@
 
 For each layer it is asked whether the layer stays and how wide. Sampler: tree-structured Parzen estimators for several
 objectives (Ozaki, Tanigaki, Watanabe, Onishi 2020, "Multiobjective Tree-Structured Parzen Estimator for Computationally
-Expensive Optimization Problems"), which proposes less often what broke a limit. Every trial is written into a journal as it
-ends, so that a study that was killed goes on with the trials that are left.
+Expensive Optimization Problems"), which proposes less often what broke a limit. Every trial is kept as it ends
+(`edgebert.search.storage`), so that a study that was killed goes on with the trials that are left.
 """
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Iterable, Sequence
+import zlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from edgebert.methods._supernet import WIDTHS, Subnetwork
-from edgebert.runtime.quiet import quiet
+from edgebert.search.storage import ASKED, Members, Place
 
 if TYPE_CHECKING:
     from optuna import Study
     from optuna.trial import FrozenTrial, Trial
 
-JOURNAL = "study.journal"
 STARTUP = 20  # trials that are drawn at random before the sampler has learnt anything, beside those that are given
 SCORE, MS, OVER = "score", "ms", "over"
 
@@ -53,50 +52,69 @@ def study(
     n_layers: int,
     judge: Callable[[Subnetwork], Judgement],
     n_trials: int,
-    folder: Path,
+    place: Place,
     *,
     seed: int,
     first: Sequence[Subnetwork] = (),
+    facts: Mapping[str, Any] | None = None,
     told: Callable[[int, Judged], None] = lambda number, judged: None,
 ) -> list[Judged]:
-    """Judges networks until there are `n_trials`, each different one once, in the order in which they were proposed.
+    """Judges networks until there are `n_trials`, each different one once, in the order in which they were proposed. Of
+    several workers each may begin a last one at the same moment: then there are that many more.
 
     Args:
         n_layers: of the network out of which they are cut.
-        folder: of the journal; trials that it holds are not judged again.
+        place: where trials are kept: those that it holds are not judged again.
         first: judged before the sampler proposes any.
-        told: called after each trial with its number, from 1.
+        facts: what the study is of, as JSON: with others no process takes part.
+        told: called after each trial with how many are complete.
+
+    Raises:
+        RequestError: the study there is of something else, or another worker has this one's name.
+        RunError: the database went away and did not come back.
+    """
+    with Members(place) as members:
+        known = {item.cut: item.judgement for item in completed(members.trials())}
+        _begin(members, n_layers, seed + len(known), [cut for cut in first if cut not in known])
+        members.publish(facts or {"trials": n_trials})
+        while members.may_begin(n_trials):
+            done = completed(members.trials())
+            known |= {item.cut: item.judgement for item in done}
+            with members.trial() as trial:
+                cut = members.patiently(partial(_proposed, trial, n_layers))
+                if cut not in known:
+                    known[cut] = judge(cut)
+            if members.complete(trial, partial(_record, members.study, trial, known[cut])):
+                told(len(done) + 1, Judged(cut, known[cut]))
+        results: dict[Subnetwork, Judged] = {}
+        for item in completed(members.trials()):
+            results.setdefault(item.cut, item)
+    return list(results.values())
+
+
+def _begin(members: Members, n_layers: int, seed: int, first: Sequence[Subnetwork]) -> None:
+    """The sampler, and what comes before it.
+
+    Args:
+        seed: with what is done in it, so that a study that goes on does not propose what it has proposed.
     """
     import optuna
-    from optuna.storages import JournalStorage
-    from optuna.storages.journal import JournalFileBackend
 
-    optuna.logging.set_verbosity(logging.WARNING)
-    folder.mkdir(parents=True, exist_ok=True)
-    storage = JournalStorage(JournalFileBackend(str(folder / JOURNAL)))
-    with quiet("optuna"):
-        created = optuna.create_study(
-            storage=storage, study_name="networks", directions=["maximize", "minimize"], load_if_exists=True
-        )
-    done = _done(created)
-    known = {item.cut: item.judgement for item in done}
-    # Seeded by what is done, so that one that goes on does not propose what it has proposed.
-    created.sampler = optuna.samplers.TPESampler(seed=seed + len(done), n_startup_trials=STARTUP, multivariate=True)
-    for cut in [cut for cut in first if cut not in known]:
-        created.enqueue_trial(_choices(cut, n_layers), skip_if_exists=True)
+    place = members.place
+    own = zlib.crc32(place.worker.encode()) if place.url else 0
+    members.study.sampler = optuna.samplers.TPESampler(
+        seed=(seed + own) % 2**32, n_startup_trials=STARTUP, multivariate=True
+    )
+    for cut in () if place.joins else first:
+        asked = _choices(cut, n_layers)
+        enqueue = partial(members.study.enqueue_trial, asked, user_attrs={ASKED: asked}, skip_if_exists=True)
+        members.patiently(enqueue)
 
-    def objective(trial: Trial) -> tuple[float, float]:
-        cut = _proposed(trial, n_layers)
-        if cut not in known:
-            known[cut] = judge(cut)
-        judgement = known[cut]
-        trial.set_constraint(OVER, judgement.over)
-        trial.set_user_attr(SCORE, judgement.score)
-        told(trial.number + 1, Judged(cut, judgement))
-        return judgement.score or 0.0, judgement.ms
 
-    created.optimize(objective, n_trials=max(0, n_trials - len(created.get_trials(states=_complete()))))
-    return [Judged(cut, known[cut]) for cut in dict.fromkeys(item.cut for item in _done(created))]
+def _record(created: Study, trial: Trial, judgement: Judgement) -> None:
+    trial.set_constraint(OVER, judgement.over)
+    trial.set_user_attr(SCORE, judgement.score)
+    created.tell(trial, [judgement.score or 0.0, judgement.ms])
 
 
 def front(judged: Iterable[Judged]) -> list[Judged]:
@@ -109,17 +127,12 @@ def front(judged: Iterable[Judged]) -> list[Judged]:
     return results
 
 
-def _complete() -> tuple[object, ...]:
-    from optuna.trial import TrialState
-
-    return (TrialState.COMPLETE,)
-
-
-def _done(created: Study) -> list[Judged]:
-    trials = created.get_trials(deepcopy=False, states=_complete())
+def completed(trials: Iterable[FrozenTrial]) -> list[Judged]:
+    """What was judged, in the order in which it was proposed; a network that was proposed twice is there twice."""
     return [
         Judged(_cut_of(trial), Judgement(_score_of(trial), trial.values[1], trial.constraints[OVER]))
         for trial in trials
+        if trial.state.name == "COMPLETE"
     ]
 
 

@@ -49,7 +49,7 @@ def resolve_names(request: FitRequest) -> Names:
     offered = request.formats or device.formats
     precisions = _precisions(request.precisions, offered)
     recipe, recipe_notes = read_recipe(request.recipe or default_recipe(offered, precisions), params)
-    check_search(recipe, request.search_trials)
+    check_search(recipe, request.search_trials, request.study)
     formats, format_notes = formats_of(recipe, offered, request.formats)
     check_shape(request.shape, formats)
     check_data(request.data, task)

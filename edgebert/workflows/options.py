@@ -178,6 +178,10 @@ OPTIONS = (
         "train the best within the budget; the recipe has dynabert+cut.", 200, least=0,
     ),
     FitOption(
+        "study", "student", "Keep the search's trials in this database, in which `edgebert search worker URL` takes part from "
+        "other machines.", "postgresql://me@host/edgebert", metavar="URL", otherwise="in the run folder",
+    ),
+    FitOption(
         "baselines", "student", "With several heads: also fit a model for each task alone, to compare.", False,
     ),
     FitOption(

@@ -80,8 +80,11 @@ def check_methods(recipe: Recipe, head: str, why_own_tokenizer: str = "") -> Non
             why_own_tokenizer, where = f"{method.name} gives it others", "--recipe"
 
 
-def check_search(recipe: Recipe, trials: int) -> None:
-    """Raises RequestError where networks shall be judged and the recipe cuts none out of a trained one."""
+def check_search(recipe: Recipe, trials: int, study: str | None = None) -> None:
+    """Raises RequestError where networks shall be judged and the recipe cuts none out of a trained one, or where there is a
+    place to keep what was judged and nothing is."""
+    if study is not None and not trials:
+        raise RequestError("no network is judged", where="--study", hint="Say how many: --search-trials 200.")
     if trials and not is_installed("optuna"):
         raise not_installed("optuna", "--search-trials")
     names = [call.method for call in recipe.calls]

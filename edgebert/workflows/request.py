@@ -12,7 +12,7 @@ from edgebert.converters import check_shape
 from edgebert.data.nearest_texts import most_alike
 from edgebert.data.unlabelled import Unlabelled, read_unlabelled
 from edgebert.devices.machine import training_precision
-from edgebert.errors import RequestError
+from edgebert.errors import RequestError, without_password
 from edgebert.files import digest, plain, slug
 from edgebert.methods import METHODS
 from edgebert.modeling.checkpoint import load_config
@@ -149,7 +149,7 @@ def resolve(request: FitRequest, command: str, on_event: OnEvent | None) -> Fit:
         source=source,
         dataset=dataset,
         run=Run(Path(request.run or f"{RUNS}/{name}"), plain(request), on_event),
-        command=command,
+        command=without_password(command),
         max_length=students.max_length,
         notes=(
             *names.notes, *target_notes, *students.notes, *unlabelled.notes,
