@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import click
@@ -13,13 +14,19 @@ from edgebert.workflows.options import OPTIONS, TABLES, FitOption
 C = TypeVar("C", bound=Callable[..., Any])
 
 
-def fit_options(*names: str) -> Callable[[C], C]:
-    """Adds the options of these fields, or all. One that was not given is None, or (), whatever its default is."""
+def fit_options(*names: str, **defaults: object) -> Callable[[C], C]:
+    """Adds the options of these fields, or all. One that was not given is None, or (), whatever its default is.
+
+    Args:
+        defaults: what the command takes, by field, where that is not the default of a fit.
+    """
     chosen = [option for option in OPTIONS if option.option and (not names or option.field in names)]
 
     def decorate(command: C) -> C:
         for option in reversed(chosen):
-            command = _click_option(option)(command)
+            command = _click_option(replace(option, otherwise=str(defaults.get(option.field, option.otherwise))))(
+                command
+            )
         return command
 
     return decorate

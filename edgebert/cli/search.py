@@ -14,7 +14,7 @@ from edgebert.cli.fit import GROUPS, carry_out
 if TYPE_CHECKING:
     from edgebert.results import SearchState
 
-TRIALS = 200
+DEFAULTS = {"recipe": "trim-vocab+dynabert+cut+kd", "search_trials": 200}
 
 
 @click.group(
@@ -39,7 +39,7 @@ are cut, so many of them are judged on the development rows, untrained, and the 
 within the budget are trained on, converted, proven, measured and packaged. It needs: pip install "edgebert[search]"
 """,
 )
-@fit_options()
+@fit_options(**DEFAULTS)
 @column_options
 @click.option(
     "--locked",
@@ -57,10 +57,7 @@ def command(ctx: click.Context, locked: bool, quiet: bool, as_json: bool, **opti
         if given or locked or quiet or as_json:
             raise click.UsageError(f"Give options behind the command: edgebert search {ctx.invoked_subcommand} …")
         return None
-    from edgebert.workflows.recipe import SEARCHED_RECIPE
-
-    given = {"recipe": SEARCHED_RECIPE, "search_trials": TRIALS, **given}
-    return carry_out(given, None, locked=locked, quiet=quiet, as_json=as_json)
+    return carry_out({**DEFAULTS, **given}, None, locked=locked, quiet=quiet, as_json=as_json)
 
 
 @command.command(

@@ -22,7 +22,6 @@ DEFAULT_RECIPE = "trim-vocab+drop-layers+kd"
 PACKED_RECIPE = "trim-vocab+round-embedding+drop-layers+kd"  # where the word table is stored below 8 bits
 TRAINING_ADDED = "finetune"
 CUT = "cut"  # the method that makes one of many networks
-SEARCHED_RECIPE = "trim-vocab+dynabert+cut+kd"
 
 
 def read_recipe(text: str | None, params: Mapping[str, object] | None = None) -> tuple[Recipe, list[str]]:
@@ -91,7 +90,7 @@ def check_search(recipe: Recipe, trials: int, study: str | None = None) -> None:
     serving = [name for name in names if METHODS.get(name).serves_many]
     if trials and (CUT not in names or not serving or names.index(serving[-1]) != names.index(CUT) - 1):
         what = "networks are cut out of one that is trained first, and this recipe does not do that"
-        hint = f"Name such a recipe, as in --recipe {SEARCHED_RECIPE}."
+        hint = "Name such a recipe, as in --recipe trim-vocab+dynabert+cut+kd."
         raise RequestError(what, where="--search-trials", hint=hint)
     if trials and (given := [name for call in recipe.calls if call.method == CUT for name in call.params]):
         what = f"the search chooses what is cut, and {CUT}.{given[0]} is set"
