@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from edgebert.api import (
         Predictor,
+        best_recipe,
         calibrate,
         check,
         compare,
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
         predict,
         prepare_device,
         profile,
+        search_state,
+        search_worker,
         show_run,
         suggest_budget,
     )
@@ -45,6 +48,7 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # ONNX Runtime reports home
 __all__ = [
     "EdgebertError",
     "Predictor",
+    "best_recipe",
     "calibrate",
     "check",
     "compare",
@@ -64,6 +68,8 @@ __all__ = [
     "predict",
     "prepare_device",
     "profile",
+    "search_state",
+    "search_worker",
     "show_run",
     "suggest_budget",
 ]

@@ -32,8 +32,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from edgebert.errors import RequestError
 from edgebert.methods import Method, Paper, Param
 from edgebert.methods._bert_layers import check_layers, config_in_parts, in_parts
@@ -44,6 +42,7 @@ from edgebert.training.context import MethodContext
 from edgebert.types import Student
 
 if TYPE_CHECKING:
+    import numpy as np
     from torch import Tensor
 
     from edgebert.modeling.config import ModelConfig
@@ -94,6 +93,8 @@ def branch_objective(student: Student) -> Objective:
 
 def stops(uncertainties: np.ndarray, speed: float) -> np.ndarray:
     """Of each text the number of the first branch under `speed`, or how many branches there are: (n,) of (branches, n)."""
+    import numpy as np
+
     under = np.concatenate([uncertainties < speed, np.ones((1, uncertainties.shape[1]), bool)])
     first: np.ndarray = under.argmax(0)
     return first
@@ -107,6 +108,8 @@ def spoilt(answers: np.ndarray, uncertainties: np.ndarray, truth: np.ndarray, sp
         uncertainties: (branches, n).
         truth: (n,).
     """
+    import numpy as np
+
     chosen = answers[stops(uncertainties, speed), np.arange(len(truth))]
     return float(np.mean((answers[-1] == truth) & (chosen != truth)))
 
@@ -123,6 +126,7 @@ def greatest_speed(answers: np.ndarray, uncertainties: np.ndarray, truth: np.nda
 
 def choose_speed(student: Student, context: MethodContext, speed: float, max_drop: float) -> None:
     """Tells the student's config its speed: the one given, or else the one that its development rows allow. In place."""
+    import numpy as np
     import torch
 
     from edgebert.modeling.exits import uncertainty
